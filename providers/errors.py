@@ -1,0 +1,136 @@
+"""Everything that can go wrong with an outgoing call. Callers read attributes instead of asking for classes."""
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class ProviderMisconfigured(ImproperlyConfigured):
+    """A provider's row or class is wrong. Outside the tree: never treated as a passing fault."""
+
+
+class ProviderError(Exception):
+    """The call failed."""
+
+    error_class = "ProviderError"  # what the attempt's row says
+    tries_elsewhere = True  # may the next provider be asked?
+    counts_as_fault = True  # does it speak against the provider's health?
+    rests_at_once = False  # does a single one send the provider to rest?
+    maybe_paid = False  # may the vendor have executed and billed the call?
+
+    def __init__(
+        self,
+        excerpt: str = "",
+        *,
+        provider: str = "",
+        status: int | None = None,
+        code: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        self.excerpt = excerpt  # a short piece of the vendor's words, redacted
+        self.provider = provider
+        self.status = status  # the HTTP status, where an answer came at all
+        self.code = code  # the vendor's machine-readable code
+        self.retry_after = retry_after  # seconds
+        super().__init__(excerpt)
+
+    def __str__(self) -> str:
+        summary = (self.__doc__ or "").partition("\n")[0].rstrip(".")
+        facts = [f"HTTP {self.status}" if self.status else "", self.code, self.excerpt]
+        details = ", ".join(fact for fact in facts if fact)
+        return f"{summary} ({details})" if details else summary
+
+
+class NotSent(ProviderError):
+    """Nothing reached the provider: its address was not found, it refused the connection, or TLS failed."""
+
+    error_class = "NotSent"
+
+
+class ServerFault(ProviderError):
+    """The provider said that it could not do the work and did not do it."""
+
+    error_class = "ServerFault"
+
+
+class RateLimited(ProviderError):
+    """The provider limits our rate."""
+
+    error_class = "RateLimited"
+    rests_at_once = True
+
+
+class AccessDenied(ProviderError):
+    """The provider refuses our key or our account: wrong key, empty wallet, missing permission."""
+
+    error_class = "AccessDenied"
+    rests_at_once = True
+
+
+class RequestRejected(ProviderError):
+    """The provider rejects this request as it is."""
+
+    error_class = "RequestRejected"
+    counts_as_fault = False
+
+
+class ModelGone(RequestRejected):
+    """The provider does not serve this model; the row needs another model id."""
+
+    # A retired id fails every request alike, so the row rests and the operator is told.
+    counts_as_fault = True
+    rests_at_once = True
+
+
+class ContentRefused(RequestRejected):
+    """The provider refuses the content of this request."""
+
+    # False alarms happen (OpenAI, autumn 2026), so one other provider may be asked; a second refusal is believed.
+
+
+class Unsupported(ProviderError):
+    """This provider cannot do what the request needs; nothing was sent."""
+
+    error_class = "Unsupported"
+    counts_as_fault = False
+
+
+class OutcomeUnknown(ProviderError):
+    """The call broke off or its answer made no sense; it may have been executed and billed."""
+
+    error_class = "OutcomeUnknown"
+    maybe_paid = True
+
+
+class ChainError(Exception):
+    """The chain ended without an answer."""
+
+    code = "FAILED"  # what the request's row says
+
+
+class AllProvidersFailed(ChainError):
+    """Every provider of the chain was tried and failed."""
+
+    code = "ALL_PROVIDERS_FAILED"
+
+
+class NoProviderAvailable(ChainError):
+    """No enabled provider with a key can do this request."""
+
+    code = "NO_PROVIDER"
+
+
+class RefusedByProviders(ChainError):
+    """Two providers refused the content of this request."""
+
+    code = "CONTENT_REFUSED"
+
+
+class OutOfTime(ChainError):
+    """The total deadline passed before a provider answered."""
+
+    code = "DEADLINE"
+
+
+class PaymentUncertain(ChainError):
+    """An expensive call broke off and may have been billed, so nothing else was bought."""
+
+    code = "PAYMENT_UNCERTAIN"

@@ -1,0 +1,183 @@
+"""The chain as the operator sets it, the breaker's rows, and every outgoing call with what it cost."""
+
+from decimal import Decimal
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from providers import registry
+from providers.identifiers import time_ordered_uuid
+from providers.prices import validate_prices
+from providers.types import Category, CostSource
+
+CATEGORY_CHOICES = [(category.value, category.value) for category in Category]
+
+
+class ProviderConfig(models.Model):
+    """One provider's place in the chain of one category. The operator edits it; it takes effect with the next call."""
+
+    class PriceUnit(models.TextChoices):
+        THOUSAND_TOKENS = "1k_tokens", "1,000 tokens"
+        IMAGE = "image", "image"
+        SECOND = "second", "second"
+        THOUSAND_CHARACTERS = "1k_characters", "1,000 characters"
+        CALL = "call", "call"
+
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    provider = models.CharField(max_length=32, choices=registry.choices)
+    enabled = models.BooleanField(default=True, help_text="Your switch. A provider that rests after failures stays on.")
+    priority = models.PositiveSmallIntegerField(default=100, help_text="The lowest number is tried first.")
+    weight = models.PositiveSmallIntegerField(
+        default=1, help_text="Rows of equal priority share the load in proportion to their weights."
+    )
+    model = models.CharField(max_length=200, help_text="The vendor's own model id. Vendors retire ids every few months.")
+    list_price = models.DecimalField(
+        max_digits=12,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text="USD per unit. Shown and compared; estimates a cost where nothing better is known.",
+    )
+    price_unit = models.CharField(max_length=16, choices=PriceUnit.choices, default=PriceUnit.CALL)
+    prices = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validate_prices],
+        help_text='Detailed rates in USD, as strings, such as {"input_per_million": "0.10", "output_per_million": '
+        '"0.50", "as_of": "2026-11-23"}. Costs are computed from them.',
+    )
+    timeout_seconds = models.PositiveSmallIntegerField(
+        default=30,
+        validators=[MinValueValidator(1)],
+        help_text="The longest silence of a stream, or the longest wait for a whole answer.",
+    )
+    daily_cap_usd = models.DecimalField(
+        max_digits=10,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text="The provider is skipped for the rest of the day (UTC) once it has cost this much. Empty: no cap.",
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = "provider"
+        ordering = ["category", "priority", "provider"]
+        constraints = [
+            models.UniqueConstraint(fields=["category", "provider"], name="one_row_per_category_and_provider"),
+            models.CheckConstraint(condition=Q(list_price__gte=0), name="list_price_is_not_negative"),
+            models.CheckConstraint(condition=Q(timeout_seconds__gte=1), name="timeout_is_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.category} · {registry.label_of(self.provider)}"
+
+
+class ProviderHealth(models.Model):
+    """The breaker's memory of one provider in one category, shared by all workers. Times are the database's."""
+
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    provider = models.CharField(max_length=32, choices=registry.choices)
+    failures = models.PositiveIntegerField(default=0)  # in a row
+    level = models.PositiveSmallIntegerField(default=0)  # how many rests in a row: each is twice as long
+    resting_until = models.DateTimeField(null=True, blank=True)
+    probing_until = models.DateTimeField(null=True, blank=True)  # one request is trying; the others pass by
+    reason = models.CharField(max_length=300, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = "provider's health"
+        verbose_name_plural = "providers' health"
+        ordering = ["category", "provider"]
+        constraints = [
+            models.UniqueConstraint(fields=["category", "provider"], name="one_health_per_category_and_provider")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.category} · {registry.label_of(self.provider)}"
+
+
+class Attempt(models.Model):
+    """One outgoing call. The row is committed before the call, so that no bill comes without one."""
+
+    class State(models.TextChoices):
+        SENDING = "SENDING", "sending"
+        RUNNING = "RUNNING", "running at the provider"
+        OK = "OK", "succeeded"
+        FAILED = "FAILED", "failed, certainly not executed"
+        UNKNOWN = "UNKNOWN", "outcome unknown, may be billed"
+        EXPIRED = "EXPIRED", "expired at the provider"
+        ABANDONED = "ABANDONED", "given up"
+
+    LIVE = (State.SENDING, State.RUNNING)
+
+    id = models.UUIDField(primary_key=True, default=time_ordered_uuid, editable=False)
+    caller_key = models.CharField(max_length=64, db_index=True)  # whose call it is; opaque here
+    number = models.PositiveSmallIntegerField()  # 1, 2, 3 … within one caller
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    provider = models.CharField(max_length=32, choices=registry.choices)
+    model = models.CharField(max_length=200)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.SENDING)
+    job_id = models.CharField(max_length=200, blank=True)
+    error_class = models.CharField(max_length=32, blank=True)
+    error_text = models.CharField(max_length=300, blank=True)  # redacted: no key and no prompt
+    http_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    usage = models.JSONField(default=dict, blank=True)  # as the vendor reported it
+    cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD; NULL is unknown
+    cost_source = models.CharField(max_length=20, blank=True, choices=[(s.value, s.value) for s in CostSource])
+    duration_ms = models.PositiveIntegerField(null=True, blank=True)
+    first_token_ms = models.PositiveIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)  # set once, when nothing more will be learnt
+    rolled_up = models.BooleanField(default=False)  # counted in the hourly sums already
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["caller_key", "number"], name="one_attempt_per_caller_and_number"),
+            models.UniqueConstraint(
+                fields=["provider", "job_id"], condition=~Q(job_id=""), name="one_attempt_per_job"
+            ),
+            models.UniqueConstraint(
+                fields=["caller_key"], condition=Q(state__in=["SENDING", "RUNNING"]), name="one_live_attempt_per_caller"
+            ),
+            models.CheckConstraint(condition=Q(cost__gte=0), name="attempt_cost_is_not_negative"),
+        ]
+        indexes = [
+            models.Index(fields=["-created_at"], name="attempt_newest_first"),
+            models.Index(fields=["provider", "-created_at"], name="attempt_by_provider"),
+            models.Index(
+                fields=["finished_at"], condition=Q(rolled_up=False, finished_at__isnull=False), name="attempt_to_roll_up"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.caller_key} #{self.number} {self.provider} {self.state}"
+
+
+class AttemptRollup(models.Model):
+    """The sums of one provider's finished attempts in one hour; the statistics read these instead of every row."""
+
+    hour = models.DateTimeField()
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    provider = models.CharField(max_length=32, choices=registry.choices)
+    requests = models.PositiveBigIntegerField(default=0)
+    successes = models.PositiveBigIntegerField(default=0)
+    total_cost = models.DecimalField(max_digits=20, decimal_places=10, default=Decimal(0))  # USD, known costs only
+    known_costs = models.PositiveBigIntegerField(default=0)  # attempts whose cost is known
+    unknown_costs = models.PositiveBigIntegerField(default=0)  # attempts that may be billed at an unknown cost
+    success_ms = models.PositiveBigIntegerField(default=0)  # sum over the successes
+
+    class Meta:
+        verbose_name = "hourly sum"
+        ordering = ["-hour", "category", "provider"]
+        constraints = [
+            models.UniqueConstraint(fields=["hour", "category", "provider"], name="one_rollup_per_hour_and_provider")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}h {self.category} {self.provider}"

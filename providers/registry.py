@@ -1,0 +1,95 @@
+"""The vendors: where each one lives, which variable holds its key, which class speaks its API.
+
+Reading this file imports no provider. To add one, write its file under backends/ and its line here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from providers.types import Category
+
+if TYPE_CHECKING:
+    from providers.base import TextProvider
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """One line of the directory."""
+
+    label: str  # how people write the name
+    key_variable: str  # the environment variable of its key
+    base_url: str  # overridden by the variable <SLUG>_BASE_URL only
+    backends: Mapping[Category, str]  # dotted paths of the classes
+
+    @property
+    def base_url_variable(self) -> str:
+        return f"{self.key_variable.split('_')[0]}_BASE_URL"
+
+    @property
+    def base_path(self) -> str:
+        """The path that belongs to the base URL ("/v1"), for servers that stand in for the vendor."""
+        return urlsplit(self.base_url).path
+
+
+VENDORS: Mapping[str, Vendor] = {
+    "aimlapi": Vendor(
+        "AIMLAPI", "AIMLAPI_KEY", "https://api.aimlapi.com", {Category.TEXT: "providers.backends.aimlapi.AimlapiText"}
+    ),
+    "piapi": Vendor(
+        "PiAPI", "PIAPI_KEY", "https://api.piapi.ai", {Category.TEXT: "providers.backends.piapi.PiapiText"}
+    ),
+    "openrouter": Vendor(
+        "OpenRouter",
+        "OPENROUTER_KEY",
+        "https://openrouter.ai/api/v1",
+        {Category.TEXT: "providers.backends.openrouter.OpenRouterText"},
+    ),
+    "openai": Vendor(
+        "OpenAI",
+        "OPENAI_API_KEY",
+        "https://api.openai.com/v1",
+        {Category.TEXT: "providers.backends.openai.OpenAIText"},
+    ),
+    "anthropic": Vendor(
+        "Anthropic",
+        "ANTHROPIC_API_KEY",
+        "https://api.anthropic.com",
+        {Category.TEXT: "providers.backends.anthropic.AnthropicText"},
+    ),
+    "xai": Vendor(
+        "xAI", "XAI_API_KEY", "https://api.x.ai/v1", {Category.TEXT: "providers.backends.xai.XaiText"}
+    ),
+    "replicate": Vendor("Replicate", "REPLICATE_API_TOKEN", "https://api.replicate.com/v1", {}),
+    "elevenlabs": Vendor("ElevenLabs", "ELEVENLABS_API_KEY", "https://api.elevenlabs.io", {}),
+}
+
+
+def choices() -> list[tuple[str, str]]:
+    """Return (slug, label) pairs in reading order, for models and forms."""
+    return [(slug, vendor.label) for slug, vendor in VENDORS.items()]
+
+
+def label_of(slug: str) -> str:
+    """Return how people write the vendor's name; an unknown slug is returned as it is."""
+    vendor = VENDORS.get(slug)
+    return vendor.label if vendor else slug
+
+
+def is_implemented(category: Category, slug: str) -> bool:
+    """Tell whether a class speaks this vendor's API for this category."""
+    vendor = VENDORS.get(slug)
+    return bool(vendor) and category in vendor.backends
+
+
+@cache
+def provider_class(category: Category, slug: str) -> type["TextProvider"]:
+    """Import and return the vendor's class; the first call per class imports its file.
+
+    Raises KeyError when nobody implements it; ask is_implemented() first.
+    """
+    module_path, _, name = VENDORS[slug].backends[category].rpartition(".")
+    return getattr(import_module(module_path), name)

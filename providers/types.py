@@ -1,0 +1,103 @@
+"""The values that cross the border of a provider. Frozen, and free of Django."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum, StrEnum
+from typing import Any
+
+
+class Category(StrEnum):
+    """What kind of answer is asked for."""
+
+    TEXT = "TEXT"
+    IMAGE = "IMAGE"
+    VIDEO = "VIDEO"
+    AUDIO = "AUDIO"
+
+
+class Feature(Enum):
+    """What a provider can do beyond the plain call; a prompt that needs more is refused before it is sent."""
+
+    STREAMING = "streaming"
+    SYSTEM_PROMPT = "system prompt"
+    HISTORY = "earlier turns"
+
+
+class UnknownPolicy(Enum):
+    """What follows an attempt of which nobody knows whether the vendor executed, and billed, it."""
+
+    RESPEND = "respend"  # cheap: go on down the chain, at the risk of a second bill
+    ADOPT = "adopt"  # an asynchronous job: look for it before anything else is bought
+    STOP = "stop"  # dear and not findable: stop, give the credits back, tell the operator
+
+
+class CostSource(StrEnum):
+    """Where the cost of an attempt comes from, best first."""
+
+    PROVIDER_REPORTED = "provider_reported"
+    COMPUTED = "computed"
+    ESTIMATED = "estimated"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a vendor. The key stays out of every repr."""
+
+    key: str = field(repr=False)  # empty: the vendor is skipped
+    base_url: str  # a path is appended to it
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier message of a conversation."""
+
+    role: str  # "user" or "assistant"
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a user asks, in no vendor's words. Texts stay out of the repr, so that no log holds them."""
+
+    category: Category
+    text: str = field(repr=False)
+    history: tuple[Turn, ...] = field(default=(), repr=False)  # oldest first, ends with an assistant's turn
+    system: str = field(default="", repr=False)
+    max_output_tokens: int = 4096  # reasoning included, so keep it generous: a small cap buys empty answers
+    model: str = ""  # the vendor's id; the chain fills it in from the provider's row
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request, before the base class adds the address and the key."""
+
+    path: str  # appended to the base URL, starts with "/"
+    json: Mapping[str, Any] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a call used, in lines that do not overlap, and the vendor's own block as it came."""
+
+    input_tokens: int | None = None  # without the cached ones
+    cached_input_tokens: int = 0
+    output_tokens: int | None = None  # reasoning included
+    reported_cost: Decimal | None = None  # USD, where the vendor says it
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TextResult:
+    """A finished text answer."""
+
+    text: str = field(repr=False)  # never blank
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""  # the model that the vendor says has answered
+
+
+# Called with the whole text so far. A shorter text than before means that the next provider has started afresh.
+OnText = Callable[[str], None]

@@ -1,0 +1,1 @@
+"""What users ask for: requests, accounts, credits and their execution. Knows no Telegram."""

@@ -1,0 +1,188 @@
+"""What users can ask for, what they asked, and the credits it took."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from providers import registry
+from providers.identifiers import time_ordered_uuid
+from providers.models import CATEGORY_CHOICES
+from providers.types import CostSource
+
+
+class AIModel(models.Model):
+    """A label that users pick. Which vendor answers is the chain's matter; the label is never sent to one."""
+
+    name = models.CharField(max_length=64, unique=True)
+    slug = models.SlugField(max_length=64, unique=True)
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    provider = models.CharField(
+        max_length=32, blank=True, choices=registry.choices, help_text="The vendor that the label suggests."
+    )
+    token_cost = models.PositiveIntegerField(default=1, help_text="Credits that a request costs its user.")
+    description = models.CharField(max_length=200, blank=True)
+    enabled = models.BooleanField(default=True)
+    position = models.PositiveSmallIntegerField(default=100, help_text="The order in which users see the labels.")
+
+    class Meta:
+        db_table = "ai_models"
+        verbose_name = "AI model"
+        ordering = ["position", "name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Account(models.Model):
+    """A user of the service and their credits. The balance is the sum of the ledger and never below zero."""
+
+    key = models.CharField(max_length=64, unique=True)  # where the user comes from: "telegram:42", "cli"
+    name = models.CharField(max_length=128, blank=True)
+    balance = models.BigIntegerField(default=0, editable=False)
+    is_blocked = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [models.CheckConstraint(condition=Q(balance__gte=0), name="balance_is_never_negative")]
+
+    def __str__(self) -> str:
+        return self.name or self.key
+
+
+def new_request_id() -> str:
+    """Return an id that sorts by time: "req_" and 32 hexadecimal digits."""
+    return f"req_{time_ordered_uuid().hex}"
+
+
+class Request(models.Model):
+    """What a user asked, from acceptance to its end. Status moves only through states.transition()."""
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING", "waiting for a worker"
+        PROCESSING = "PROCESSING", "being answered"
+        COMPLETED = "COMPLETED", "answered"
+        FAILED = "FAILED", "failed, credits given back"
+        REJECTED = "REJECTED", "not accepted, nothing charged"
+        CANCELLED = "CANCELLED", "cancelled, credits given back"
+        QUARANTINED = "QUARANTINED", "set aside, an operator decides"
+
+    OPEN = (Status.PENDING, Status.PROCESSING)
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_request_id, editable=False)
+    user = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="requests")
+    model = models.ForeignKey(AIModel, on_delete=models.PROTECT, related_name="requests")
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    conversation = models.CharField(max_length=64, blank=True)  # requests that share one are earlier and later turns
+    input_text = models.TextField()
+    input_media = models.JSONField(default=list, blank=True)
+    options = models.JSONField(default=dict, blank=True)
+    output_text = models.TextField(blank=True)
+    output_media = models.JSONField(default=list, blank=True)
+    output_url = models.URLField(max_length=2000, blank=True)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.PENDING)
+    actual_provider = models.CharField(max_length=32, null=True, blank=True)  # noqa: DJ001 — operators' SQL asks IS NOT NULL
+    cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD of the answering attempt
+    cost_source = models.CharField(max_length=20, blank=True, choices=[(s.value, s.value) for s in CostSource])
+    processing_ms = models.PositiveIntegerField(null=True, blank=True)
+    credits = models.PositiveIntegerField()  # what the user pays, fixed at acceptance
+    error_code = models.CharField(max_length=32, blank=True)
+    intake_key = models.CharField(max_length=100, unique=True)  # the same message accepted twice is one request
+    fence = models.PositiveIntegerField(default=0)  # grows with each claim; an older owner's writes are refused
+    lease_until = models.DateTimeField(null=True, blank=True)  # until then it belongs to the worker that claimed it
+    next_at = models.DateTimeField(null=True, blank=True)  # not to be touched before
+    tries = models.PositiveSmallIntegerField(default=0)  # claims without progress
+    deadline_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "requests"
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(status="COMPLETED") | Q(actual_provider__isnull=False, completed_at__isnull=False),
+                name="completed_says_who_and_when",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="COMPLETED") | ~Q(output_text="") | ~Q(output_url="") | ~Q(output_media=[]),
+                name="completed_has_a_result",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-created_at"], name="request_newest_first"),
+            models.Index(fields=["user", "conversation", "-created_at"], name="request_by_conversation"),
+            models.Index(
+                fields=["lease_until"], condition=Q(status__in=["PENDING", "PROCESSING"]), name="request_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class LedgerEntry(models.Model):
+    """One movement of credits. Append-only: a mistake is mended by another entry."""
+
+    class Kind(models.TextChoices):
+        HOLD = "HOLD", "held for a request"
+        CAPTURE = "CAPTURE", "request answered, hold kept"
+        RELEASE = "RELEASE", "request failed, hold given back"
+        TOPUP = "TOPUP", "credits bought or given"
+        ADJUST = "ADJUST", "corrected by an operator"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="ledger")
+    request = models.ForeignKey(Request, on_delete=models.PROTECT, null=True, blank=True, related_name="ledger")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    amount = models.BigIntegerField()  # added to the balance: HOLD is negative, CAPTURE 0, RELEASE positive
+    actor = models.CharField(max_length=64)
+    reason = models.CharField(max_length=200, blank=True)
+    external_ref = models.CharField(max_length=100, blank=True)  # the payment that a TOPUP stands for
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "ledger entries"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["request"], condition=Q(kind="HOLD"), name="one_hold_per_request"),
+            models.UniqueConstraint(
+                fields=["request"], condition=Q(kind__in=["CAPTURE", "RELEASE"]), name="one_settlement_per_request"
+            ),
+            models.UniqueConstraint(
+                fields=["external_ref"],
+                condition=Q(kind="TOPUP") & ~Q(external_ref=""),
+                name="one_topup_per_external_ref",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="HOLD", amount__lte=0, request__isnull=False)
+                | Q(kind="CAPTURE", amount=0, request__isnull=False)
+                | Q(kind="RELEASE", amount__gte=0, request__isnull=False)
+                | Q(kind="TOPUP", amount__gt=0)
+                | Q(kind="ADJUST"),
+                name="amount_fits_its_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount:+d}"
+
+
+class RequestEvent(models.Model):
+    """Who moved a request from one status to another, when and why."""
+
+    request = models.ForeignKey(Request, on_delete=models.CASCADE, related_name="events")
+    from_status = models.CharField(max_length=12, blank=True)
+    to_status = models.CharField(max_length=12)
+    actor = models.CharField(max_length=64)
+    reason = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(from_status=F("to_status")), name="event_moves_the_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_status or '–'} → {self.to_status}"

@@ -1,0 +1,8 @@
+"""The app's entry."""
+
+from django.apps import AppConfig
+
+
+class TelegramBotConfig(AppConfig):
+    name = "telegram_bot"
+    verbose_name = "Telegram"

@@ -1,0 +1,27 @@
+"""The project's settings as the tests need them: no developer's .env, no real keys, no real addresses."""
+
+import os
+import tempfile
+
+for name in list(os.environ):
+    # A key in the developer's shell must never reach a test.
+    if name.endswith(("_KEY", "_TOKEN", "_BASE_URL", "_KEY_FILE", "_TOKEN_FILE")) or name.startswith("TELEGRAM_"):
+        del os.environ[name]
+os.environ.update(
+    ENV_FILE=os.devnull,
+    DATA_DIR=os.environ.get("TEST_DATA_DIR") or tempfile.mkdtemp(prefix="aibot-tests-"),
+    SECRET_KEY="a-key-for-tests-only",
+    DEBUG="False",
+    HTTPS="False",
+    ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
+    DATABASE_URL=os.environ.get("TEST_DATABASE_URL", ""),
+    REDIS_URL=os.environ.get("TEST_REDIS_URL", ""),
+)
+
+from aibot.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
