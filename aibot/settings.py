@@ -95,15 +95,17 @@ MEDIA_ROOT = DATA_DIR / "media"
 
 # --- Database ---------------------------------------------------------------------------------
 
-DATABASES = {"default": environ.Env().db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+DATABASE_URL = env_secret("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3'}"
+DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
+ENGINE = DATABASES["default"].get("ENGINE")
+if ENGINE == "django.db.backends.sqlite3":
     # IMMEDIATE takes the write lock at the start, so that two writers wait for each other instead of failing midway.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
-elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+elif ENGINE == "django.db.backends.postgresql":
     # Two hundred threads may wait on providers at once; they give their connection back meanwhile and share these.
     DATABASES["default"]["OPTIONS"] = {
         "pool": {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 20, minimum=1), "timeout": 20}

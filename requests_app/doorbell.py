@@ -9,29 +9,32 @@ import queue
 import threading
 from functools import partial
 
-from celery import Task
+from celery import current_app
 from django.db import transaction
 
 logger = logging.getLogger("requests_app.doorbell")
 
 # While the broker hangs, rings pile up to here and are then dropped.
-_rings: "queue.Queue[tuple[Task, str]]" = queue.Queue(maxsize=1000)
+_rings: "queue.Queue[tuple[str, str | int]]" = queue.Queue(maxsize=1000)
 _ringer: threading.Thread | None = None
 _ringer_lock = threading.Lock()
 
 
-def ring_on_commit(task: Task, key: str) -> None:
+def ring_on_commit(task: str, key: str | int) -> None:
     """Ring once the current transaction is committed, or at once where none is open."""
     transaction.on_commit(partial(ring, task, key), robust=True)
 
 
-def ring(task: Task, key: str) -> None:
-    """Ask a worker to run `task(key)` soon. Returns at once and never raises."""
+def ring(task: str, key: str | int) -> None:
+    """Ask a worker to run the task of this name with this key soon. Returns at once and never raises.
+
+    Tasks go by name so that the services, which ring, need not import the tasks, which call the services.
+    """
     _start_ringer()
     try:
         _rings.put_nowait((task, key))
     except queue.Full:
-        logger.warning("The broker does not keep up; %s waits for the sweeper.", task.name)
+        logger.warning("The broker does not keep up; %s waits for the sweeper.", task)
 
 
 def wait_until_rung(timeout_seconds: float) -> None:
@@ -54,8 +57,8 @@ def _keep_ringing() -> None:
     while True:
         task, key = _rings.get()
         try:
-            task.apply_async((key,))
+            current_app.send_task(task, (key,))
         except Exception as error:  # noqa: BLE001 — whatever the broker does, the sweeper is the net
-            logger.warning("Could not ring for %s: %s. The sweeper will.", task.name, error.__class__.__name__)
+            logger.warning("Could not ring for %s: %s. The sweeper will.", task, error.__class__.__name__)
         finally:
             _rings.task_done()

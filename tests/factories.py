@@ -1,0 +1,78 @@
+"""Rows for the tests: each function makes one valid row and lets the test name what matters to it."""
+
+from datetime import timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from django.utils import timezone
+
+from providers.models import Attempt, ProviderConfig
+from requests_app.models import Account, AIModel, LedgerEntry, Request
+
+_numbers = count(1)
+
+
+def make_account(*, credits: int = 100, **fields: Any) -> Account:
+    """An account whose balance is backed by a TOPUP, as the ledger's rule demands."""
+    number = next(_numbers)
+    account = Account.objects.create(**{"key": f"test:{number}", "name": f"User {number}", "balance": credits, **fields})
+    if credits:
+        LedgerEntry.objects.create(account=account, kind=LedgerEntry.Kind.TOPUP, amount=credits, actor="test")
+    return account
+
+
+def make_model(**fields: Any) -> AIModel:
+    """The shipped "Text AI", or another label where fields are given."""
+    if not fields:
+        return AIModel.objects.get(slug="text-ai")
+    number = next(_numbers)
+    return AIModel.objects.create(
+        **{"name": f"Model {number}", "slug": f"model-{number}", "category": "TEXT", "token_cost": 1, **fields}
+    )
+
+
+def make_request(*, account: Account | None = None, model: AIModel | None = None, **fields: Any) -> Request:
+    """A row as it is, without its ledger entries: use services.intake where those matter."""
+    model = model or make_model()
+    now = timezone.now()
+    return Request.objects.create(
+        **{
+            "user": account or make_account(),
+            "model": model,
+            "category": model.category,
+            "input_text": "Say hello",
+            "credits": model.token_cost,
+            "intake_key": f"test:{next(_numbers)}",
+            "deadline_at": now + timedelta(seconds=90),
+            **fields,
+        }
+    )
+
+
+def make_provider(provider: str, *, category: str = "TEXT", **fields: Any) -> ProviderConfig:
+    """The provider's row in the chain, shipped or new, with these fields."""
+    row, _ = ProviderConfig.objects.update_or_create(
+        category=category, provider=provider, defaults={"model": f"{provider}-model", **fields}
+    )
+    return row
+
+
+def make_attempt(**fields: Any) -> Attempt:
+    """A finished, successful attempt."""
+    number = next(_numbers)
+    return Attempt.objects.create(
+        **{
+            "caller_key": f"req_test_{number}",
+            "number": 1,
+            "category": "TEXT",
+            "provider": "aimlapi",
+            "model": "test-model",
+            "state": Attempt.State.OK,
+            "cost": Decimal("0.0015"),
+            "cost_source": "computed",
+            "duration_ms": 1000,
+            "finished_at": timezone.now(),
+            **fields,
+        }
+    )
