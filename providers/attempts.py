@@ -1,0 +1,115 @@
+"""Writing attempts: a row before each call, its outcome after it."""
+
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import IntegrityError
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from providers.errors import ProviderError
+from providers.models import Attempt, ProviderConfig
+from providers.prices import cost_of
+from providers.types import CostSource, TextResult
+
+WORKER_LOST = "WorkerLost"  # error_class of an attempt whose worker died in the middle of the call
+
+
+class AttemptRefused(Exception):
+    """Another attempt of the same caller is under way: this worker has lost the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A result, who gave it and what it cost."""
+
+    result: TextResult
+    provider: str
+    model: str
+    cost: Decimal | None  # USD; None is unknown
+    cost_source: CostSource
+    duration_ms: int
+
+
+class OpenAttempt:
+    """An attempt between its first commit and its outcome. Measures the time on this machine's clock."""
+
+    def __init__(self, attempt_id: UUID, row: ProviderConfig) -> None:
+        self.id = attempt_id
+        self.row = row
+        self.first_token_ms: int | None = None
+        self._started = time.monotonic()
+
+    def elapsed_ms(self) -> int:
+        return round((time.monotonic() - self._started) * 1000)
+
+    def note_text(self) -> None:
+        """Remember when the first words came."""
+        if self.first_token_ms is None:
+            self.first_token_ms = self.elapsed_ms()
+
+    def succeed(self, result: TextResult) -> Answer:
+        """Record the answer and its cost. Call inside the transaction that stores the result.
+
+        An answer that comes after a new owner has written this attempt off as UNKNOWN is recorded all the same:
+        it is paid for.
+        """
+        row, duration_ms = self.row, self.elapsed_ms()
+        cost, source = cost_of(result.usage, prices=row.prices, list_price=row.list_price, price_unit=row.price_unit)
+        Attempt.objects.filter(id=self.id, state__in=(*Attempt.LIVE, Attempt.State.UNKNOWN), rolled_up=False).update(
+            state=Attempt.State.OK,
+            error_class="",
+            error_text="",
+            http_status=200,
+            usage=result.usage.raw,
+            cost=cost,
+            cost_source=source,
+            duration_ms=duration_ms,
+            first_token_ms=self.first_token_ms,
+            finished_at=Now(),
+        )
+        return Answer(result, row.provider, result.model or row.model, cost, source, duration_ms)
+
+    def fail(self, error: ProviderError) -> None:
+        """Record why there is no answer: FAILED where the vendor certainly did nothing, UNKNOWN otherwise."""
+        Attempt.objects.filter(id=self.id, state__in=Attempt.LIVE).update(
+            state=Attempt.State.UNKNOWN if error.maybe_paid else Attempt.State.FAILED,
+            error_class=error.error_class,
+            error_text=str(error)[:300],
+            http_status=error.status,
+            cost_source=CostSource.UNKNOWN if error.maybe_paid else "",
+            duration_ms=self.elapsed_ms(),
+            first_token_ms=self.first_token_ms,
+            finished_at=Now(),
+        )
+
+
+def attempt_open(*, caller_key: str, row: ProviderConfig) -> OpenAttempt:
+    """Commit the row of a call that is about to be made.
+
+    Raises AttemptRefused (nothing written) while another attempt of this caller is under way.
+    """
+    latest = Attempt.objects.filter(caller_key=caller_key).aggregate(latest=Max("number"))["latest"] or 0
+    try:
+        attempt = Attempt.objects.create(
+            caller_key=caller_key, number=latest + 1, category=row.category, provider=row.provider, model=row.model
+        )
+    except IntegrityError as error:
+        raise AttemptRefused from error
+    return OpenAttempt(attempt.id, row)
+
+
+def attempts_write_off(*, caller_key: str) -> int:
+    """Mark calls of this caller that a lost worker left in the middle as UNKNOWN; return how many.
+
+    Call it only as the caller's new owner. The vendor may bill them, so they stay on the record.
+    """
+    return Attempt.objects.filter(caller_key=caller_key, state=Attempt.State.SENDING).update(
+        state=Attempt.State.UNKNOWN,
+        error_class=WORKER_LOST,
+        error_text="The worker was lost in the middle of the call.",
+        cost_source=CostSource.UNKNOWN,
+        finished_at=Now(),
+    )
