@@ -48,3 +48,7 @@ class InsufficientCredits(RequestRefused):
 
 class LeaseLost(Exception):
     """Another worker owns the request by now; this one must stop before it spends anything more."""
+
+
+class TransitionRefused(Exception):
+    """A request's status never moves this way."""

@@ -16,16 +16,20 @@ _numbers = count(1)
 def make_account(*, credits: int = 100, **fields: Any) -> Account:
     """An account whose balance is backed by a TOPUP, as the ledger's rule demands."""
     number = next(_numbers)
-    account = Account.objects.create(**{"key": f"test:{number}", "name": f"User {number}", "balance": credits, **fields})
+    account = Account.objects.create(
+        **{"key": f"test:{number}", "name": f"User {number}", "balance": credits, **fields}
+    )
     if credits:
         LedgerEntry.objects.create(account=account, kind=LedgerEntry.Kind.TOPUP, amount=credits, actor="test")
     return account
 
 
 def make_model(**fields: Any) -> AIModel:
-    """The shipped "Text AI", or another label where fields are given."""
+    """The shipped "Text AI" (made again where a test has emptied the tables), or another label with these fields."""
     if not fields:
-        return AIModel.objects.get(slug="text-ai")
+        return AIModel.objects.get_or_create(
+            slug="text-ai", defaults={"name": "Text AI", "category": "TEXT", "provider": "aimlapi", "token_cost": 1}
+        )[0]
     number = next(_numbers)
     return AIModel.objects.create(
         **{"name": f"Model {number}", "slug": f"model-{number}", "category": "TEXT", "token_cost": 1, **fields}

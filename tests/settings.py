@@ -20,6 +20,12 @@ os.environ.update(
 
 from aibot.settings import *  # noqa: E402, F403
 
+if ENGINE == "django.db.backends.sqlite3":  # noqa: F405
+    # A file, because threads cannot share a database in memory without locking each other out.
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}  # noqa: F405
+# Workers that live only in a test must not renew leases behind its back; those tests that want it say so.
+LEASE_SECONDS = 600
+
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},

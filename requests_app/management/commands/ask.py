@@ -1,0 +1,155 @@
+"""Ask the chain from the command line, without a worker or a chat."""
+
+import json
+import logging
+import sys
+import time
+import uuid
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from providers.models import Attempt
+from providers.types import Category
+from requests_app.errors import InsufficientCredits, RequestRefused, UnknownCategory, UnknownModel
+from requests_app.models import Account, AIModel, Request
+from requests_app.services.accounts import account_ensure, account_top_up
+from requests_app.services.execution import request_advance
+from requests_app.services.intake import request_accept
+
+OPERATORS_KEY = "cli"  # the account of whoever sits at the server; it never runs dry
+OPERATORS_CREDITS = 1000
+
+FAILURES = {
+    "ALL_PROVIDERS_FAILED": "Every provider failed",
+    "NO_PROVIDER": "No provider can serve this: set a provider's key in .env, and enable its row in the admin",
+    "CONTENT_REFUSED": "The providers refused the content of this prompt",
+    "DEADLINE": "No provider answered in time",
+    "PAYMENT_UNCERTAIN": "A call broke off and may have been billed, so nothing else was bought",
+    "CANCELLED": "The request was cancelled",
+}
+
+
+class Command(BaseCommand):
+    help = "Ask the providers of a category and print the trail and the answer."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("category", help=", ".join(Category))
+        parser.add_argument("prompt")
+        parser.add_argument("--model", default="", help="The slug of a model, instead of the category's first one.")
+        parser.add_argument("--account", default=OPERATORS_KEY, help="Pay with the credits of this account.")
+        parser.add_argument("--json", action="store_true", help="Print one JSON object and nothing else.")
+
+    def handle(self, *args: Any, category: str, prompt: str, **options: Any) -> None:
+        as_json = options["json"]
+        if not as_json:
+            _log_as_trail(self.stdout)
+        try:
+            model = _model_for(category, options["model"])
+            request = request_accept(
+                intake_key=f"cli:{uuid.uuid4()}",
+                account=_account_for(options["account"], model.token_cost),
+                model=model,
+                text=prompt,
+                is_rung=False,
+            )
+            if request.status == Request.Status.REJECTED:
+                raise InsufficientCredits(
+                    f"Account {options['account']} has fewer than the {request.credits} credits that "
+                    f"{model.name} costs. Add some in the admin."
+                )
+        except RequestRefused as error:
+            raise CommandError(str(error)) from error
+        _bring_to_its_end(request)
+        if as_json:
+            self.stdout.write(json.dumps(_as_dict(request), ensure_ascii=False))
+        if request.status != Request.Status.COMPLETED:
+            reason = FAILURES.get(request.error_code, f"The request ended as {request.status}")
+            raise CommandError(f"{reason}; the credits are given back. {request.id}")
+        if not as_json:
+            self.stdout.write(f"\n{request.output_text}\n\n{_summary(request)}")
+
+
+def _log_as_trail(stdout: Any) -> None:
+    """Print the chain's log lines on stdout: they are the trail that a person wants to see."""
+    handler = logging.StreamHandler(stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    chain = logging.getLogger("providers")
+    chain.addHandler(handler)
+    # A person at a terminal would see each line twice; a redirected stderr keeps the complete log.
+    chain.propagate = not sys.stderr.isatty()
+
+
+def _model_for(category: str, slug: str) -> AIModel:
+    if category.upper() not in Category.__members__:
+        raise UnknownCategory(f"Unknown category {category!r}. Choose one of {', '.join(Category)}.")
+    models = AIModel.objects.filter(category=category.upper(), enabled=True)
+    model = models.filter(slug=slug).first() if slug else models.first()
+    if model is None:
+        known = ", ".join(models.values_list("slug", flat=True)) or "none; enable one in the admin"
+        raise UnknownModel(f"Unknown model {slug!r} for {category.upper()}. There is: {known}.")
+    return model
+
+
+def _account_for(key: str, price: int) -> Account:
+    if key != OPERATORS_KEY:
+        account = Account.objects.filter(key=key).first()
+        if account is None:
+            raise RequestRefused(f"There is no account {key!r}.")
+        return account
+    account = account_ensure(key=OPERATORS_KEY, name="Command line")
+    if account.balance < price:
+        account_top_up(account_id=account.pk, amount=OPERATORS_CREDITS + price, actor=OPERATORS_KEY, reason="ask")
+        account.refresh_from_db()
+    return account
+
+
+def _bring_to_its_end(request: Request) -> None:
+    """Execute the request here, or wait for the worker that the sweeper has rung for it in the meantime."""
+    request_advance(request_id=request.id)
+    patience = time.monotonic() + settings.DEADLINE_SECONDS[request.category] + settings.LEASE_SECONDS
+    request.refresh_from_db()
+    while request.status in Request.OPEN and time.monotonic() < patience:
+        time.sleep(0.2)
+        request_advance(request_id=request.id)
+        request.refresh_from_db()
+
+
+def _summary(request: Request) -> str:
+    cost = "cost unknown" if request.cost is None else f"${request.cost.normalize():f} ({request.cost_source})"
+    facts = [str(request.actual_provider), f"{request.processing_ms} ms", cost, request.id]
+    if settings.SANDBOX_ACTIVE:
+        facts.append("an invented answer from the sandbox: no provider's key is set")
+    return " · ".join(facts)
+
+
+def _as_dict(request: Request) -> dict[str, Any]:
+    return {
+        "id": request.id,
+        "category": request.category,
+        "status": request.status,
+        "provider": request.actual_provider,
+        "result": {"text": request.output_text} if request.output_text else {},
+        "cost": _number(request.cost),
+        "cost_source": request.cost_source,
+        "processing_ms": request.processing_ms,
+        "error_code": request.error_code,
+        "attempts": [
+            {
+                "number": attempt.number,
+                "provider": attempt.provider,
+                "state": attempt.state,
+                "error_class": attempt.error_class or None,
+                "http_status": attempt.http_status,
+                "duration_ms": attempt.duration_ms,
+                "cost": _number(attempt.cost),
+            }
+            for attempt in Attempt.objects.filter(caller_key=request.id).order_by("number")
+        ],
+    }
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

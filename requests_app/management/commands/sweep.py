@@ -1,0 +1,47 @@
+"""Run the sweeper: a process of its own that rings for whatever is due and unclaimed."""
+
+import logging
+import signal
+import threading
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import close_old_connections
+from django.utils.module_loading import import_string
+
+from requests_app.doorbell import wait_until_rung
+
+logger = logging.getLogger("requests_app.sweeper")
+
+
+class Command(BaseCommand):
+    help = "Ring for requests, updates and deliveries that are due and unclaimed, every few seconds until stopped."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="Sweep one time and end.")
+
+    def handle(self, *args: Any, once: bool, **options: Any) -> None:
+        sweeps = [import_string(path) for path in settings.SWEEPS]
+        stop = threading.Event()
+        if not once:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: stop.set())
+            logger.info("Sweeping every %d s.", settings.SWEEP_SECONDS)
+        while not stop.is_set():
+            for sweep in sweeps:
+                _run(sweep)
+            if once:
+                break
+            stop.wait(settings.SWEEP_SECONDS)
+        wait_until_rung(timeout_seconds=3)
+
+
+def _run(sweep: Any) -> None:
+    close_old_connections()
+    try:
+        sweep()
+    except Exception:
+        # A broken sweep must not take the others with it, nor the sweeper: it is the net under everything else.
+        logger.exception("%s.%s failed; the next round tries again.", sweep.__module__, sweep.__name__)

@@ -1,0 +1,34 @@
+"""Accounts: made on first sight, topped up, blocked."""
+
+from django.conf import settings
+
+from requests_app.models import Account, LedgerEntry
+from requests_app.services.credits import credits_top_up
+
+
+def account_ensure(*, key: str, name: str = "") -> Account:
+    """Return the account of this key; a new one is made and given settings.WELCOME_CREDITS, once in its life."""
+    account, _ = Account.objects.get_or_create(key=key, defaults={"name": name[:128]})
+    # Asked for each time the ledger is empty, so that a crash between the two rows loses nobody their welcome.
+    if settings.WELCOME_CREDITS and not account.ledger.exists():
+        credits_top_up(
+            account_id=account.pk,
+            amount=settings.WELCOME_CREDITS,
+            actor="system",
+            reason="Welcome",
+            external_ref=f"welcome:{key}",
+        )
+        account.refresh_from_db()
+    return account
+
+
+def account_top_up(
+    *, account_id: int, amount: int, actor: str, reason: str = "", external_ref: str = ""
+) -> LedgerEntry | None:
+    """Add credits by an operator's hand or a payment; see credits_top_up."""
+    return credits_top_up(account_id=account_id, amount=amount, actor=actor, reason=reason, external_ref=external_ref)
+
+
+def account_set_blocked(*, account_id: int, is_blocked: bool) -> None:
+    """Block an account or let it in again. Requests that it has open are still answered."""
+    Account.objects.filter(id=account_id).update(is_blocked=is_blocked)

@@ -1,0 +1,62 @@
+"""Credits: held when a request is accepted, captured when it is answered, given back when it is not."""
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from requests_app.errors import InsufficientCredits
+from requests_app.models import Account, LedgerEntry, Request
+
+Kind = LedgerEntry.Kind
+
+
+def credits_hold(*, request: Request) -> None:
+    """Take the request's price from its user's balance, which never goes below zero.
+
+    Raises InsufficientCredits (nothing written). At most once per request. Call inside the transaction that
+    accepts the request.
+    """
+    charged = Account.objects.filter(id=request.user_id, balance__gte=request.credits).update(
+        balance=F("balance") - request.credits
+    )
+    if not charged:
+        raise InsufficientCredits
+    _enter(request, Kind.HOLD, -request.credits)
+
+
+def credits_capture(*, request: Request) -> None:
+    """Keep what was held: the request is answered. Call inside the transaction that completes the request."""
+    _enter(request, Kind.CAPTURE, 0)
+
+
+def credits_release(*, request: Request, reason: str) -> None:
+    """Give back what was held. Call inside the transaction that ends the request without an answer."""
+    Account.objects.filter(id=request.user_id).update(balance=F("balance") + request.credits)
+    _enter(request, Kind.RELEASE, request.credits, reason)
+
+
+def _enter(request: Request, kind: Kind, amount: int, reason: str = "") -> None:
+    LedgerEntry.objects.create(
+        account_id=request.user_id, request=request, kind=kind, amount=amount, actor="system", reason=reason[:200]
+    )
+
+
+def credits_top_up(
+    *, account_id: int, amount: int, actor: str, reason: str = "", external_ref: str = ""
+) -> LedgerEntry | None:
+    """Add bought or given credits (`amount` > 0). Returns None where `external_ref` was booked before."""
+    try:
+        with transaction.atomic():
+            entry = LedgerEntry.objects.create(
+                account_id=account_id,
+                kind=Kind.TOPUP,
+                amount=amount,
+                actor=actor,
+                reason=reason[:200],
+                external_ref=external_ref,
+            )
+            Account.objects.filter(id=account_id).update(balance=F("balance") + amount)
+    except IntegrityError:
+        if external_ref and LedgerEntry.objects.filter(kind=Kind.TOPUP, external_ref=external_ref).exists():
+            return None
+        raise
+    return entry

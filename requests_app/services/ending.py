@@ -1,0 +1,80 @@
+"""How a request ends: answered, without an answer, or set aside for the operator."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from providers.attempts import Answer, attempts_write_off
+from requests_app.models import Request
+from requests_app.services.credits import credits_capture, credits_release
+from requests_app.states import transition
+
+Status = Request.Status
+
+
+def request_complete(*, request: Request, answer: Answer, processing_ms: int) -> bool:
+    """Store the answer and capture the credits, together. Returns False where the request has ended already.
+
+    Whoever brings an answer first may complete the request, even a worker that has lost it meanwhile: an answer is
+    an answer, and it is paid for. Call inside the transaction that marks the attempt as succeeded.
+    """
+    with transaction.atomic():
+        is_first = transition(
+            request_id=request.id,
+            sources=[Status.PROCESSING],
+            to=Status.COMPLETED,
+            actor="worker",
+            reason=f"answered by {answer.provider}",
+            output_text=answer.result.text,
+            actual_provider=answer.provider,
+            cost=answer.cost,
+            cost_source=answer.cost_source,
+            processing_ms=processing_ms,
+            **_ENDED,
+        )
+        if is_first:
+            credits_capture(request=request)
+    return is_first
+
+
+def request_end(
+    *, request: Request, to: Status, error_code: str, actor: str, reason: str, fence: int | None = None
+) -> bool:
+    """End the request without an answer and give the credits back, together.
+
+    `to` is FAILED or CANCELLED. Returns False where the request has ended already or, with `fence`, where another
+    worker owns it by now. A call under way is written off; should it answer all the same, its cost is recorded.
+    """
+    with transaction.atomic():
+        has_ended = transition(
+            request_id=request.id,
+            sources=[Status.PENDING, Status.PROCESSING, Status.QUARANTINED],
+            to=to,
+            actor=actor,
+            reason=reason,
+            fence=fence,
+            error_code=error_code,
+            **_ENDED,
+        )
+        if has_ended:
+            attempts_write_off(caller_key=request.id)
+            credits_release(request=request, reason=reason)
+    return has_ended
+
+
+def request_quarantine(*, request: Request, reason: str) -> bool:
+    """Set a request aside that workers die of. Its credits stay held until an operator decides."""
+    with transaction.atomic():
+        attempts_write_off(caller_key=request.id)
+        return transition(
+            request_id=request.id,
+            sources=[Status.PENDING, Status.PROCESSING],
+            to=Status.QUARANTINED,
+            actor="worker",
+            reason=reason,
+            lease_until=None,
+        )
+
+
+_ENDED: dict[str, Any] = {"lease_until": None, "next_at": None, "completed_at": Now()}

@@ -1,0 +1,99 @@
+"""Accepting requests: once each, with their credits held."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from requests_app.doorbell import ring_on_commit
+from requests_app.errors import (
+    AccountBlocked,
+    InsufficientCredits,
+    PromptInvalid,
+    TooManyOpenRequests,
+    UnknownModel,
+)
+from requests_app.models import Account, AIModel, Request, RequestEvent
+from requests_app.services.credits import credits_hold
+
+ADVANCE_TASK = "requests_app.tasks.advance"
+
+
+def request_accept(
+    *,
+    intake_key: str,
+    account: Account,
+    model: AIModel,
+    text: str,
+    conversation: str = "",
+    is_rung: bool = True,
+) -> Request:
+    """Accept a prompt: the request's row, its first event and the held credits are written together or not at all.
+
+    `intake_key` names the message that brought the prompt; accepting it again returns the first request. Without
+    enough credits the request is written as REJECTED with error_code NO_CREDITS and nothing is held. A worker is rung
+    on commit unless `is_rung` is False, where the caller itself executes the request.
+
+    Raises PromptInvalid, UnknownModel, AccountBlocked or TooManyOpenRequests, with nothing written.
+    """
+    known = Request.objects.filter(intake_key=intake_key).first()
+    if known:
+        return known
+    _check(account, model, text)
+    with transaction.atomic():
+        # The account's row is the lock: prompts that one user sends at once are accepted one after the other.
+        Account.objects.select_for_update().get(id=account.pk)
+        request, is_new = Request.objects.get_or_create(
+            intake_key=intake_key,
+            defaults={
+                "user": account,
+                "model": model,
+                "category": model.category,
+                "conversation": conversation,
+                "input_text": text,
+                "credits": model.token_cost,
+                "deadline_at": timezone.now() + timedelta(seconds=settings.DEADLINE_SECONDS[model.category]),
+            },
+        )
+        if not is_new:
+            return request
+        if Request.objects.filter(user=account, status__in=Request.OPEN).count() > settings.MAX_OPEN_REQUESTS:
+            raise TooManyOpenRequests(
+                f"You have {settings.MAX_OPEN_REQUESTS} requests open. Wait for one of them to be answered."
+            )
+        try:
+            credits_hold(request=request)
+        except InsufficientCredits as error:
+            _reject(request, error)
+        else:
+            RequestEvent.objects.create(request=request, to_status=Request.Status.PENDING, actor=account.key)
+            if is_rung:
+                ring_on_commit(ADVANCE_TASK, request.id)
+    return request
+
+
+def _check(account: Account, model: AIModel, text: str) -> None:
+    if not text.strip():
+        raise PromptInvalid("The prompt is empty. Write what you would like to know.")
+    if len(text) > settings.MAX_PROMPT_CHARACTERS:
+        raise PromptInvalid(
+            f"The prompt has {len(text):,} characters; at most {settings.MAX_PROMPT_CHARACTERS:,} are possible. "
+            "Shorten it or send it in parts."
+        )
+    if "\x00" in text:
+        raise PromptInvalid("The prompt holds a NUL character. Send it as plain text.")
+    if not model.enabled:
+        raise UnknownModel(f"{model.name} is switched off. Choose another model.")
+    if account.is_blocked:
+        raise AccountBlocked("This account is blocked. Ask the operator of this service.")
+
+
+def _reject(request: Request, error: InsufficientCredits) -> None:
+    request.status = Request.Status.REJECTED
+    request.error_code = error.code
+    request.completed_at = timezone.now()
+    request.save(update_fields=["status", "error_code", "completed_at"])
+    RequestEvent.objects.create(
+        request=request, to_status=Request.Status.REJECTED, actor="system", reason="not enough credits"
+    )

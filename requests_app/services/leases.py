@@ -1,0 +1,115 @@
+"""Leases: which worker a request belongs to, and for how long.
+
+A claim lasts settings.LEASE_SECONDS and is renewed three times within that by one thread per process, as long as
+the work goes on. A worker that dies or is frozen stops renewing, and another takes over a few seconds later. The
+fence tells the two apart: it grows with each claim, and what an older owner writes is refused.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+from django.db.models import F, Q, QuerySet
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Coalesce, Now
+
+from providers.connections import give_back_connection
+from requests_app.errors import LeaseLost
+from requests_app.models import Request
+
+logger = logging.getLogger("requests_app.leases")
+
+CLAIMS_BEFORE_QUARANTINE = 8  # without an end; by then the request itself is the likely cause
+
+
+@dataclass(slots=True)
+class Lease:
+    """One claim on one request."""
+
+    request_id: str
+    fence: int
+    is_lost: bool = field(default=False)
+
+    def check(self) -> None:
+        """Raise LeaseLost where another worker, or the request's end, has overtaken this claim."""
+        if self.is_lost or not _mine(self).exists():
+            self.is_lost = True
+            raise LeaseLost
+
+
+def lease_claim(*, request_id: str) -> Lease | None:
+    """Claim an open request that is due and that nobody holds; None where there is nothing to claim.
+
+    One conditional UPDATE decides, so of all workers that are rung for it, one gets it.
+    """
+    rows = Request.objects.filter(
+        Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
+        Q(next_at__isnull=True) | Q(next_at__lte=Now()),
+        id=request_id,
+        status__in=Request.OPEN,
+    )
+    claimed = rows.update(
+        fence=F("fence") + 1,
+        tries=F("tries") + 1,
+        lease_until=_lease_end(),
+        started_at=Coalesce("started_at", Now()),
+    )
+    if not claimed:
+        return None
+    return Lease(request_id, Request.objects.values_list("fence", flat=True).get(id=request_id))
+
+
+def _mine(lease: Lease) -> QuerySet[Request]:
+    return Request.objects.filter(id=lease.request_id, fence=lease.fence, status__in=Request.OPEN)
+
+
+def _lease_end() -> CombinedExpression:
+    return Now() + timedelta(seconds=settings.LEASE_SECONDS)
+
+
+class LeaseKeeper:
+    """Renews the leases of all requests that this process works on."""
+
+    def __init__(self) -> None:
+        self._leases: dict[str, Lease] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def keep(self, lease: Lease) -> None:
+        """Renew this lease from now on."""
+        with self._lock:
+            self._leases[lease.request_id] = lease
+            # A forked process inherits the object but not the thread.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+                self._thread.start()
+
+    def let_go(self, lease: Lease) -> None:
+        """Renew it no longer."""
+        with self._lock:
+            if self._leases.get(lease.request_id) is lease:
+                del self._leases[lease.request_id]
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(settings.LEASE_SECONDS / 3)
+            with self._lock:
+                leases = list(self._leases.values())
+            try:
+                close_old_connections()
+                for lease in leases:
+                    # Past its deadline a request is the sweeper's to end, whatever its worker is stuck in.
+                    if not _mine(lease).filter(deadline_at__gt=Now()).update(lease_until=_lease_end()):
+                        lease.is_lost = True
+                        self.let_go(lease)
+            except DatabaseError as error:
+                logger.warning("Leases could not be renewed: %s", error.__class__.__name__)
+            finally:
+                give_back_connection()
+
+
+keeper = LeaseKeeper()

@@ -1,0 +1,48 @@
+"""The net under the doorbell: requests that everyone forgot."""
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from requests_app.doorbell import ring
+from requests_app.models import Request
+from requests_app.outlet import get_outlet
+from requests_app.services.ending import request_end
+from requests_app.services.intake import ADVANCE_TASK
+
+MOST_PER_SWEEP = 500
+
+
+def sweep_requests() -> int:
+    """End requests past their deadline and ring for those that are due and unclaimed; return how many.
+
+    Any number of sweepers may run: ending is a conditional update, and a double ring claims nothing.
+    """
+    return _end_overdue() + _ring_due()
+
+
+def _end_overdue() -> int:
+    ended = 0
+    for request in _unclaimed().filter(deadline_at__lt=Now())[:MOST_PER_SWEEP]:
+        if request_end(
+            request=request,
+            to=Request.Status.FAILED,
+            error_code="DEADLINE",
+            actor="sweeper",
+            reason="past its deadline",
+            fence=request.fence,
+        ):
+            get_outlet().deliver(request.id)
+            ended += 1
+    return ended
+
+
+def _ring_due() -> int:
+    due = _unclaimed().filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()))
+    ids = list(due.order_by("created_at").values_list("id", flat=True)[:MOST_PER_SWEEP])
+    for request_id in ids:
+        ring(ADVANCE_TASK, request_id)
+    return len(ids)
+
+
+def _unclaimed() -> QuerySet[Request]:
+    return Request.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=Now()), status__in=Request.OPEN)

@@ -1,0 +1,15 @@
+"""Celery's doors to the services. A task carries an id and nothing else."""
+
+from celery import shared_task
+
+from providers.connections import give_back_connection
+from requests_app.services.execution import request_advance
+
+
+@shared_task(name="requests_app.tasks.advance")
+def advance(request_id: str) -> None:
+    """Bring one request to its end. Running it twice is harmless: the second run finds nothing to claim."""
+    try:
+        request_advance(request_id=request_id)
+    finally:
+        give_back_connection()
