@@ -10,6 +10,8 @@ from django.utils.module_loading import import_string
 
 from providers.types import OnText
 
+DELIVER_TASK = "requests_app.tasks.deliver"
+
 
 class Outlet:
     """The interface of every outlet. This base shows nothing to anybody, which suits tests and the command line."""

@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from providers.connections import give_back_connection
+from requests_app.outlet import get_outlet
 from requests_app.services.execution import request_advance
 
 
@@ -11,5 +12,14 @@ def advance(request_id: str) -> None:
     """Bring one request to its end. Running it twice is harmless: the second run finds nothing to claim."""
     try:
         request_advance(request_id=request_id)
+    finally:
+        give_back_connection()
+
+
+@shared_task(name="requests_app.tasks.deliver")
+def deliver(request_id: str) -> None:
+    """Show how a request ended. Running it twice shows nothing twice; see Outlet.deliver()."""
+    try:
+        get_outlet().deliver(request_id)
     finally:
         give_back_connection()

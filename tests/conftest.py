@@ -1,1 +1,27 @@
 """Fixtures that more than one folder uses."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.conf import LazySettings
+
+from requests_app.outlet import MemoryOutlet, Outlet, get_outlet
+
+
+@pytest.fixture
+def memory_outlet(settings: LazySettings) -> Iterator[Outlet]:
+    """The in-memory outlet instead of the chat."""
+    settings.RESULT_OUTLET = "requests_app.outlet.MemoryOutlet"
+    get_outlet.cache_clear()
+    outlet = get_outlet()
+    assert isinstance(outlet, MemoryOutlet)
+    yield outlet
+    get_outlet.cache_clear()
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | int]]:
+    """What the doorbell was asked to ring, instead of ringing it."""
+    rings: list[tuple[str, str | int]] = []
+    monkeypatch.setattr("requests_app.doorbell._rings.put_nowait", rings.append)
+    return rings

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from requests_app.doorbell import ring_on_commit
 from requests_app.models import Request
-from requests_app.outlet import get_outlet
+from requests_app.outlet import DELIVER_TASK
 from requests_app.services.ending import request_end
 from requests_app.services.intake import ADVANCE_TASK
 from requests_app.states import transition
@@ -23,11 +23,12 @@ def request_cancel(*, request_id: str, actor: str) -> bool:
     where the request has ended already.
     """
     request = Request.objects.get(id=request_id)
-    is_cancelled = request_end(
-        request=request, to=Status.CANCELLED, error_code="CANCELLED", actor=actor, reason="cancelled"
-    )
-    if is_cancelled:
-        get_outlet().deliver(request_id)
+    with transaction.atomic():
+        is_cancelled = request_end(
+            request=request, to=Status.CANCELLED, error_code="CANCELLED", actor=actor, reason="cancelled"
+        )
+        if is_cancelled:
+            ring_on_commit(DELIVER_TASK, request_id)
     return is_cancelled
 
 

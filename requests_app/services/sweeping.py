@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 from requests_app.doorbell import ring
 from requests_app.models import Request
-from requests_app.outlet import get_outlet
+from requests_app.outlet import DELIVER_TASK
 from requests_app.services.ending import request_end
 from requests_app.services.intake import ADVANCE_TASK
 
@@ -31,7 +31,7 @@ def _end_overdue() -> int:
             reason="past its deadline",
             fence=request.fence,
         ):
-            get_outlet().deliver(request.id)
+            ring(DELIVER_TASK, request.id)
             ended += 1
     return ended
 
