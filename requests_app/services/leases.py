@@ -94,18 +94,22 @@ class LeaseKeeper:
             if self._leases.get(lease.request_id) is lease:
                 del self._leases[lease.request_id]
 
+    def renew(self) -> None:
+        """Extend every kept lease once; one that another worker or the request's end has overtaken is marked lost."""
+        with self._lock:
+            leases = list(self._leases.values())
+        for lease in leases:
+            # Past its deadline a request is the sweeper's to end, whatever its worker is stuck in.
+            if not _mine(lease).filter(deadline_at__gt=Now()).update(lease_until=_lease_end()):
+                lease.is_lost = True
+                self.let_go(lease)
+
     def _run(self) -> None:
         while True:
             time.sleep(settings.LEASE_SECONDS / 3)
-            with self._lock:
-                leases = list(self._leases.values())
             try:
                 close_old_connections()
-                for lease in leases:
-                    # Past its deadline a request is the sweeper's to end, whatever its worker is stuck in.
-                    if not _mine(lease).filter(deadline_at__gt=Now()).update(lease_until=_lease_end()):
-                        lease.is_lost = True
-                        self.let_go(lease)
+                self.renew()
             except DatabaseError as error:
                 logger.warning("Leases could not be renewed: %s", error.__class__.__name__)
             finally:

@@ -94,9 +94,7 @@ class TestOneRequest:
         request = accept(make_account())
         Request.objects.filter(id=request.id).update(fence=2)
 
-        assert not request_end(
-            request=request, to=Request.Status.FAILED, error_code="X", actor="t", reason="", fence=1
-        )
+        assert not request_end(request=request, to=Request.Status.FAILED, error_code="X", actor="t", reason="", fence=1)
 
         assert kinds(request) == ["HOLD"]
 
