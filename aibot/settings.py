@@ -236,8 +236,8 @@ if SANDBOX_ACTIVE:
 
 # From the moment a request is accepted to the moment its user gets an answer or the credits back, in seconds.
 DEADLINE_SECONDS = {"TEXT": 90, "IMAGE": 240, "VIDEO": 1800, "AUDIO": 240}
-# A worker that says nothing for this long beyond the time limit of the call it is in has lost the request.
-LEASE_MARGIN_SECONDS = env_int("LEASE_MARGIN_SECONDS", 15, minimum=1)
+# A worker renews its claim three times within this; when it dies, another takes over once the lease has run out.
+LEASE_SECONDS = env_int("LEASE_SECONDS", 15, minimum=1)
 SWEEP_SECONDS = env_int("SWEEP_SECONDS", 3, minimum=1)
 MAX_PROMPT_CHARACTERS = env_int("MAX_PROMPT_CHARACTERS", 32_000, minimum=1)
 MAX_OPEN_REQUESTS = env_int("MAX_OPEN_REQUESTS", 3, minimum=1)

@@ -119,7 +119,7 @@ class NoProviderAvailable(ChainError):
 
 
 class RefusedByProviders(ChainError):
-    """Two providers refused the content of this request."""
+    """The content of this request was refused."""
 
     code = "CONTENT_REFUSED"
 

@@ -32,7 +32,9 @@ class ProviderConfig(models.Model):
     weight = models.PositiveSmallIntegerField(
         default=1, help_text="Rows of equal priority share the load in proportion to their weights."
     )
-    model = models.CharField(max_length=200, help_text="The vendor's own model id. Vendors retire ids every few months.")
+    model = models.CharField(
+        max_length=200, help_text="The vendor's own model id. Vendors retire ids every few months."
+    )
     list_price = models.DecimalField(
         max_digits=12,
         decimal_places=6,
@@ -139,9 +141,7 @@ class Attempt(models.Model):
         ordering = ["-created_at"]
         constraints = [
             models.UniqueConstraint(fields=["caller_key", "number"], name="one_attempt_per_caller_and_number"),
-            models.UniqueConstraint(
-                fields=["provider", "job_id"], condition=~Q(job_id=""), name="one_attempt_per_job"
-            ),
+            models.UniqueConstraint(fields=["provider", "job_id"], condition=~Q(job_id=""), name="one_attempt_per_job"),
             models.UniqueConstraint(
                 fields=["caller_key"], condition=Q(state__in=["SENDING", "RUNNING"]), name="one_live_attempt_per_caller"
             ),
@@ -151,7 +151,9 @@ class Attempt(models.Model):
             models.Index(fields=["-created_at"], name="attempt_newest_first"),
             models.Index(fields=["provider", "-created_at"], name="attempt_by_provider"),
             models.Index(
-                fields=["finished_at"], condition=Q(rolled_up=False, finished_at__isnull=False), name="attempt_to_roll_up"
+                fields=["finished_at"],
+                condition=Q(rolled_up=False, finished_at__isnull=False),
+                name="attempt_to_roll_up",
             ),
         ]
 

@@ -60,9 +60,7 @@ VENDORS: Mapping[str, Vendor] = {
         "https://api.anthropic.com",
         {Category.TEXT: "providers.backends.anthropic.AnthropicText"},
     ),
-    "xai": Vendor(
-        "xAI", "XAI_API_KEY", "https://api.x.ai/v1", {Category.TEXT: "providers.backends.xai.XaiText"}
-    ),
+    "xai": Vendor("xAI", "XAI_API_KEY", "https://api.x.ai/v1", {Category.TEXT: "providers.backends.xai.XaiText"}),
     "replicate": Vendor("Replicate", "REPLICATE_API_TOKEN", "https://api.replicate.com/v1", {}),
     "elevenlabs": Vendor("ElevenLabs", "ELEVENLABS_API_KEY", "https://api.elevenlabs.io", {}),
 }
