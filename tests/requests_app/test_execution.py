@@ -1,0 +1,376 @@
+"""A request travels: claimed, asked down the chain, answered or given back, shown."""
+
+import logging
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from providers.errors import AccessDenied, ContentRefused, NotSent, OutcomeUnknown, ServerFault
+from providers.models import Attempt, ProviderConfig, ProviderHealth
+from providers.types import TextResult, Turn, UnknownPolicy, Usage
+from requests_app.models import Account, Request
+from requests_app.services.cancelling import request_cancel, request_resume
+from requests_app.services.execution import request_advance
+from requests_app.services.intake import request_accept
+from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE
+from tests.factories import make_account, make_model, make_provider
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def account() -> Account:
+    return make_account(credits=10)
+
+
+@pytest.fixture(autouse=True)
+def _outlet(memory_outlet, rung):
+    """No test here rings Celery or shows anything in a chat."""
+
+
+def accept(account: Account, key: str = "k", **fields) -> Request:
+    return request_accept(
+        intake_key=key, account=account, model=make_model(), text=fields.pop("text", "Say hello"), **fields
+    )
+
+
+def advance(request: Request) -> Request:
+    request_advance(request_id=request.id)
+    request.refresh_from_db()
+    return request
+
+
+def trail(request: Request) -> list[tuple[str, str, str]]:
+    attempts = Attempt.objects.filter(caller_key=request.id).order_by("number")
+    return list(attempts.values_list("provider", "state", "error_class"))
+
+
+def assert_given_back(request: Request) -> None:
+    request.user.refresh_from_db()
+    assert request.user.balance == 10
+    assert list(request.ledger.order_by("id").values_list("kind", flat=True)) == ["HOLD", "RELEASE"]
+
+
+def assert_charged_once(request: Request) -> None:
+    request.user.refresh_from_db()
+    assert request.user.balance == 9
+    assert list(request.ledger.order_by("id").values_list("kind", flat=True)) == ["HOLD", "CAPTURE"]
+
+
+def test_the_first_provider_answers_and_the_row_says_so(chain, account, memory_outlet):
+    chain(aimlapi=["Hello!"], piapi=["never asked"])
+
+    request = advance(accept(account))
+
+    assert (request.status, request.output_text, request.actual_provider) == ("COMPLETED", "Hello!", "aimlapi")
+    assert request.processing_ms is not None
+    assert trail(request) == [("aimlapi", "OK", "")]
+    assert_charged_once(request)
+    assert memory_outlet.delivered == [request.id]
+
+
+def test_a_failing_provider_is_followed_by_the_next(chain, account):
+    chain(aimlapi=[ServerFault(status=503)], piapi=[NotSent()], openai=["Hi"])
+
+    request = advance(accept(account))
+
+    assert request.actual_provider == "openai"
+    assert trail(request) == [
+        ("aimlapi", "FAILED", "ServerFault"),
+        ("piapi", "FAILED", "NotSent"),
+        ("openai", "OK", ""),
+    ]
+    assert_charged_once(request)
+
+
+def test_an_unknown_outcome_stays_on_the_record_beside_the_answer_that_followed(chain, account):
+    chain(aimlapi=[OutcomeUnknown("cut")], piapi=["Hi"])
+
+    request = advance(accept(account))
+
+    assert trail(request) == [("aimlapi", "UNKNOWN", "OutcomeUnknown"), ("piapi", "OK", "")]
+    assert_charged_once(request)
+
+
+def test_an_expensive_unknown_outcome_stops_the_chain_and_gives_the_credits_back(chain, account):
+    chain(aimlapi=[OutcomeUnknown("cut")], piapi=["never asked"]).policy = UnknownPolicy.STOP
+
+    request = advance(accept(account))
+
+    assert (request.status, request.error_code) == ("FAILED", "PAYMENT_UNCERTAIN")
+    assert len(trail(request)) == 1
+    assert_given_back(request)
+
+
+def test_when_all_fail_the_credits_are_given_back_and_the_user_is_told(chain, account, memory_outlet):
+    chain(aimlapi=[NotSent()], piapi=[NotSent()])
+
+    request = advance(accept(account))
+
+    assert (request.status, request.error_code) == ("FAILED", "ALL_PROVIDERS_FAILED")
+    assert_given_back(request)
+    assert memory_outlet.delivered == [request.id]
+
+
+def test_without_any_key_the_request_fails_plainly(chain, account):
+    chain()
+
+    request = advance(accept(account))
+
+    assert (request.status, request.error_code) == ("FAILED", "NO_PROVIDER")
+    assert_given_back(request)
+
+
+def test_one_refusal_may_be_a_false_alarm_two_are_believed(chain, account):
+    chain(aimlapi=[ContentRefused()], piapi=["Fine by me"])
+    assert advance(accept(account, "one")).status == "COMPLETED"
+
+    chain(aimlapi=[ContentRefused()], piapi=[ContentRefused()], openai=["never asked"])
+    request = advance(accept(account, "two"))
+
+    assert request.error_code == "CONTENT_REFUSED"
+    assert len(trail(request)) == 2
+
+
+def test_the_operators_order_and_switch_decide_without_a_restart(chain, account):
+    chain(aimlapi=["a", "a"], piapi=["p", "p"], openai=["o"])
+    assert advance(accept(account, "1")).actual_provider == "aimlapi"
+
+    ProviderConfig.objects.filter(provider="piapi").update(priority=0)
+    assert advance(accept(account, "2")).actual_provider == "piapi"
+
+    ProviderConfig.objects.filter(provider__in=["piapi", "aimlapi"]).update(enabled=False)
+    assert advance(accept(account, "3")).actual_provider == "openai"
+
+
+def test_equal_priorities_share_the_load_by_weight(chain, account):
+    chain(aimlapi=["a"] * 200, piapi=["p"] * 200)
+    ProviderConfig.objects.filter(provider="aimlapi").update(priority=1, weight=3)
+    ProviderConfig.objects.filter(provider="piapi").update(priority=1, weight=1)
+    account.balance = 1000
+    account.save()
+
+    served = [advance(accept(account, str(number))).actual_provider for number in range(100)]
+
+    # 75 are expected; fewer than 50 or more than 95 happen less than once in a million runs.
+    assert 50 <= served.count("aimlapi") <= 95
+
+
+def test_a_provider_over_its_daily_cap_is_skipped(chain, account):
+    chain(aimlapi=[TextResult("a", Usage(reported_cost=Decimal("1.00"))), "never asked"], piapi=["p"])
+    make_provider("aimlapi", priority=1, daily_cap_usd=1)
+
+    assert advance(accept(account, "1")).actual_provider == "aimlapi"
+    assert advance(accept(account, "2")).actual_provider == "piapi"
+
+
+def test_a_resting_provider_is_passed_by_and_costs_no_call(chain, account):
+    chain(aimlapi=[AccessDenied(status=401)], piapi=["one", "two"])
+    advance(accept(account, "1"))
+
+    request = advance(accept(account, "2"))
+
+    assert trail(request) == [("piapi", "OK", "")]
+
+
+def test_when_all_are_resting_the_one_that_wakes_first_is_tried(chain, account):
+    chain(aimlapi=["never asked"], piapi=["I was well all the time"])
+    soon, later = timezone.now() + timedelta(seconds=30), timezone.now() + timedelta(seconds=300)
+    ProviderHealth.objects.create(category="TEXT", provider="aimlapi", failures=3, resting_until=later)
+    ProviderHealth.objects.create(category="TEXT", provider="piapi", failures=3, resting_until=soon)
+
+    request = advance(accept(account))
+
+    assert request.actual_provider == "piapi"
+    assert ProviderHealth.objects.get(provider="piapi").resting_until is None
+
+
+def test_the_log_tells_the_story_of_the_chain(chain, account, caplog):
+    chain(aimlapi=[NotSent("connection refused")], piapi=["Hi"])
+
+    with caplog.at_level(logging.INFO, logger="providers"):
+        request = advance(accept(account))
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "providers"]
+    assert lines[0] == "Trying aimlapi for TEXT"
+    assert lines[1].startswith("✗ aimlapi failed for TEXT: ")
+    assert lines[2:] == [
+        "Trying piapi for TEXT",
+        "✓ piapi succeeded for TEXT",
+        f"Request {request.id} served by provider: piapi",
+    ]
+
+
+def test_costs_come_from_the_vendor_or_the_row_and_are_null_where_neither_knows(chain, account):
+    usage = Usage(input_tokens=1000, output_tokens=500, raw={"total_tokens": 1500})
+    chain(aimlapi=[TextResult("a", usage), TextResult("b", Usage(reported_cost=Decimal("0.0042"))), TextResult("c")])
+    make_provider("aimlapi", prices={"input_per_million": "2", "output_per_million": "6"})
+
+    computed, reported, unknown = (advance(accept(account, key)) for key in "abc")
+
+    assert (computed.cost, computed.cost_source) == (Decimal("0.005"), "computed")
+    assert (reported.cost, reported.cost_source) == (Decimal("0.0042"), "provider_reported")
+    assert (unknown.cost, unknown.cost_source) == (None, "unknown")
+    assert Attempt.objects.get(caller_key=computed.id).usage == {"total_tokens": 1500}
+
+
+def test_earlier_turns_of_the_conversation_go_along(chain, account):
+    script = chain(aimlapi=["Blue.", "Because of the light."])
+    advance(accept(account, "1", text="Which colour has the sky?", conversation="chat:1"))
+    advance(accept(account, "2", text="Why?", conversation="chat:1"))
+
+    assert script.prompts[1].history == (Turn("user", "Which colour has the sky?"), Turn("assistant", "Blue."))
+    assert script.prompts[1].text == "Why?"
+
+
+def test_another_conversation_starts_empty(chain, account):
+    script = chain(aimlapi=["one", "two"])
+    advance(accept(account, "1", conversation="chat:1"))
+    advance(accept(account, "2", conversation="chat:1#2"))
+
+    assert script.prompts[1].history == ()
+
+
+def test_a_second_run_finds_nothing_to_do(chain, account):
+    chain(aimlapi=["Hello!"])
+    request = advance(accept(account))
+
+    assert request_advance(request_id=request.id) is False
+    assert_charged_once(request)
+
+
+class TestAfterAWorkerWasLost:
+    """The rows as a killed worker leaves them, and what the next one makes of them."""
+
+    @pytest.fixture
+    def orphan(self, account) -> Request:
+        """A request whose worker died in the middle of its call to aimlapi."""
+        request = accept(account)
+        Request.objects.filter(id=request.id).update(
+            status="PROCESSING", fence=1, tries=1, lease_until=timezone.now() - timedelta(seconds=1)
+        )
+        make_provider("aimlapi", priority=1)
+        Attempt.objects.create(
+            caller_key=request.id, number=1, category="TEXT", provider="aimlapi", model="m", state="SENDING"
+        )
+        return request
+
+    def test_the_open_call_becomes_unknown_and_the_chain_goes_on(self, chain, orphan):
+        chain(aimlapi=["never asked"], piapi=["Here I am"])
+
+        request = advance(orphan)
+
+        assert trail(request) == [("aimlapi", "UNKNOWN", "WorkerLost"), ("piapi", "OK", "")]
+        assert_charged_once(request)
+
+    def test_the_same_provider_is_asked_again_where_no_other_works(self, chain, orphan):
+        chain(aimlapi=["Second time"])
+
+        request = advance(orphan)
+
+        assert trail(request) == [("aimlapi", "UNKNOWN", "WorkerLost"), ("aimlapi", "OK", "")]
+
+    def test_a_provider_that_has_failed_this_request_is_not_asked_again(self, chain, orphan):
+        Attempt.objects.filter(caller_key=orphan.id).update(state="FAILED", error_class="ServerFault")
+        chain(aimlapi=["never asked"], piapi=["Here I am"])
+
+        assert advance(orphan).actual_provider == "piapi"
+
+    def test_a_request_that_kills_every_worker_is_set_aside_with_its_credits_held(self, chain, orphan):
+        Request.objects.filter(id=orphan.id).update(tries=CLAIMS_BEFORE_QUARANTINE)
+        chain(aimlapi=["never asked"])
+
+        request = advance(orphan)
+
+        assert request.status == "QUARANTINED"
+        assert list(request.ledger.values_list("kind", flat=True)) == ["HOLD"]
+
+    def test_an_operator_may_let_a_quarantined_request_try_again(self, chain, orphan):
+        Request.objects.filter(id=orphan.id).update(tries=CLAIMS_BEFORE_QUARANTINE)
+        chain(aimlapi=["At last"])
+        advance(orphan)
+
+        assert request_resume(request_id=orphan.id, actor="operator")
+
+        assert advance(orphan).status == "COMPLETED"
+        assert_charged_once(orphan)
+
+
+class TestAFrozenWorker:
+    """A worker that sleeps through its lease and wakes up when another has the request."""
+
+    def take_over(self, request: Request) -> None:
+        Request.objects.filter(id=request.id).update(lease_until=timezone.now() - timedelta(seconds=1))
+        request_advance(request_id=request.id)
+
+    def test_its_late_answer_is_recorded_with_its_cost_and_not_charged_again(self, chain, account):
+        request = accept(account)
+
+        def freeze() -> str:
+            self.take_over(request)
+            return "late"
+
+        chain(aimlapi=[freeze], piapi=["in time"])
+
+        advance(request)
+
+        assert (request.output_text, request.actual_provider) == ("in time", "piapi")
+        assert trail(request) == [("aimlapi", "OK", ""), ("piapi", "OK", "")]
+        assert_charged_once(request)
+
+    def test_it_asks_nobody_else_after_its_call_failed(self, chain, account):
+        request = accept(account)
+
+        def freeze() -> str:
+            self.take_over(request)
+            raise ServerFault(status=503)
+
+        chain(aimlapi=[freeze], piapi=["in time"], openai=["never asked"])
+
+        advance(request)
+
+        assert request.actual_provider == "piapi"
+        assert [provider for provider, *_ in trail(request)] == ["aimlapi", "piapi"]
+
+    def test_the_answer_is_shown_once_more_in_case_its_last_frame_stands_over_it(self, chain, account, memory_outlet):
+        request = accept(account)
+
+        def freeze() -> str:
+            self.take_over(request)
+            raise ServerFault(status=503)
+
+        chain(aimlapi=[freeze], piapi=["in time"])
+
+        advance(request)
+
+        assert memory_outlet.delivered == [request.id, request.id]
+
+
+def test_a_cancelled_request_shows_no_late_answer_and_is_given_back(chain, account):
+    request = accept(account)
+
+    def cancelled_meanwhile() -> str:
+        request_cancel(request_id=request.id, actor="user")
+        return "too late"
+
+    chain(aimlapi=[cancelled_meanwhile])
+
+    advance(request)
+
+    assert (request.status, request.output_text) == ("CANCELLED", "")
+    assert Attempt.objects.get(caller_key=request.id).state == "OK"
+    assert_given_back(request)
+
+
+def test_past_the_deadline_no_further_provider_is_asked(chain, account):
+    request = accept(account)
+    Request.objects.filter(id=request.id).update(deadline_at=timezone.now() + timedelta(milliseconds=500))
+    chain(aimlapi=["never asked"])
+
+    advance(request)
+
+    assert (request.status, request.error_code) == ("FAILED", "DEADLINE")
+    assert trail(request) == []
+    assert_given_back(request)
