@@ -12,7 +12,7 @@ def env_text(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
 
 
-def env_bool(name: str, default: bool) -> bool:
+def env_bool(name: str, *, default: bool) -> bool:
     """Return exactly True or False; any other spelling is refused, so that a typo cannot switch a guard off."""
     text = env_text(name)
     if not text:

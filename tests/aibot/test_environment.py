@@ -20,7 +20,7 @@ def test_a_boolean_is_exactly_true_or_false(monkeypatch, text):
     monkeypatch.setenv("DEBUG", text)
 
     with pytest.raises(ImproperlyConfigured, match="DEBUG must be True or False"):
-        env_bool("DEBUG", False)
+        env_bool("DEBUG", default=False)
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "ten", "0"])
