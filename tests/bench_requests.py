@@ -1,0 +1,212 @@
+"""Measure how fast requests travel: accepted to answered, throughput, waiting ones, a hanging first provider.
+
+Run by `make bench`, on a real PostgreSQL and Redis. Prints figures and judges nothing: they are for people, on a
+quiet machine. The provider is a loopback server in a process of its own.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+ANSWER = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 0,
+    "model": "bench",
+    "choices": [
+        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello!", "refusal": None}}
+    ],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
+}
+CHUNKS = [
+    {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hello!"}, "finish_reason": None}]},
+    {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+    {"choices": [], "usage": ANSWER["usage"]},
+]
+
+
+def serve(port: int, delay_seconds: float) -> None:
+    """Answer OpenAI-shaped chat calls, plain or streamed, `delay_seconds` after each; below 0: never."""
+    head = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "bench"}
+    stream = "".join(f"data: {json.dumps(head | chunk)}\n\n" for chunk in CHUNKS) + "data: [DONE]\n\n"
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                headers = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+                length = int(headers.split("content-length:")[1].split("\r\n")[0])
+                is_stream = b'"stream": true' in (sent := await reader.readexactly(length)) or b'"stream":true' in sent
+                await asyncio.sleep(delay_seconds if delay_seconds >= 0 else 3600)
+                body = (stream if is_stream else json.dumps(ANSWER)).encode()
+                kind = "text/event-stream" if is_stream else "application/json"
+                writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+                writer.write(body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(handle, "127.0.0.1", port, backlog=512)
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+@contextmanager
+def server(port: int, delay_seconds: float) -> Iterator[str]:
+    process = multiprocessing.Process(target=serve, args=(port, delay_seconds), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.join()
+
+
+@contextmanager
+def workers(count: int) -> Iterator[None]:
+    command = [sys.executable, "-m", "celery", "-A", "aibot", "worker", "--quiet", "--loglevel=ERROR"]
+    started = [subprocess.Popen([*command, "-n", f"bench{n}@%h"], stdout=subprocess.DEVNULL) for n in range(count)]
+    try:
+        time.sleep(6)
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait()
+
+
+def fresh_database(url: str) -> str:
+    name = f"bench_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # our own name
+    base, _, query = url.partition("?")
+    return base.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def main() -> None:
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="aibot.settings",
+        ENV_FILE=os.devnull,
+        SECRET_KEY="bench-" + "x" * 50,
+        DATABASE_URL=fresh_database(os.environ["TEST_DATABASE_URL"]),
+        REDIS_URL=os.environ["TEST_REDIS_URL"],
+        OPENAI_API_KEY="bench-openai-key",
+        XAI_API_KEY="bench-xai-key",
+        OPENAI_BASE_URL="http://127.0.0.1:18101",
+        XAI_BASE_URL="http://127.0.0.1:18102",
+        MAX_OPEN_REQUESTS="100000",
+        ALLOWED_HOSTS="localhost",
+    )
+    import django
+
+    django.setup()
+    bench(cores=multiprocessing.cpu_count())
+
+
+def bench(*, cores: int) -> None:
+    import requests
+    from django.core.management import call_command
+    from django.db.models import Count, ExpressionWrapper, F, fields
+
+    from providers.models import Attempt, ProviderConfig, ProviderHealth
+    from requests_app.models import AIModel, Request
+    from requests_app.services.accounts import account_ensure, account_top_up
+    from requests_app.services.intake import request_accept
+
+    call_command("migrate", verbosity=0)
+    ProviderConfig.objects.filter(category="TEXT").exclude(provider="openai").update(enabled=False)
+    account = account_ensure(key="bench")
+    account_top_up(account_id=account.pk, amount=10**9, actor="bench")
+    model = AIModel.objects.get(slug="text-ai")
+
+    def accept(count: int, run: str) -> None:
+        for number in range(count):
+            request_accept(intake_key=f"{run}:{number}", account=account, model=model, text="Say hello")
+
+    def wait_for(run: str, count: int, seconds: float = 120) -> None:
+        patience = time.monotonic() + seconds
+        rows = Request.objects.filter(intake_key__startswith=f"{run}:").exclude(status__in=Request.OPEN)
+        while rows.count() < count and time.monotonic() < patience:
+            time.sleep(0.05)
+        states = Request.objects.filter(intake_key__startswith=f"{run}:").values_list("status").annotate(Count("id"))
+        assert dict(states) == {"COMPLETED": count}, dict(states)
+
+    def milliseconds(run: str) -> list[float]:
+        span = ExpressionWrapper(F("completed_at") - F("created_at"), output_field=fields.DurationField())
+        rows = Request.objects.filter(intake_key__startswith=f"{run}:").annotate(span=span)
+        return [row.total_seconds() * 1000 for row in rows.values_list("span", flat=True)]
+
+    def report(name: str, value: str) -> None:
+        print(f"{name:<58} {value}", flush=True)  # noqa: T201 — the script's purpose
+
+    with server(18101, 0.0), workers(1):
+        session, direct = requests.Session(), []
+        for _ in range(200):
+            began = time.perf_counter()
+            session.post("http://127.0.0.1:18101/chat/completions", json={"stream": True}, timeout=5).content  # noqa: B018
+            direct.append((time.perf_counter() - began) * 1000)
+        accept(20, "warm")
+        wait_for("warm", 20)
+        for number in range(200):
+            request_accept(intake_key=f"rest:{number}", account=account, model=model, text="Say hello")
+            time.sleep(0.03)
+        wait_for("rest", 200)
+        over = [value - statistics.median(direct) for value in milliseconds("rest")]
+        report(
+            "accepted to answered over the direct call, at rest",
+            f"p50 {percentile(over, 0.5):.1f} ms, p99 {percentile(over, 0.99):.1f} ms",
+        )
+
+    with server(18101, 0.0), workers(cores):
+        count = 1500
+        began = time.perf_counter()
+        accept(count, "load")
+        wait_for("load", count)
+        rate = count / (time.perf_counter() - began)
+        report(
+            f"answered requests, {cores} workers, everything on this box", f"{rate:.0f}/s, {rate / cores:.0f}/s a core"
+        )
+
+    with server(18101, 1.0), workers(1):
+        accept(200, "wait")
+        wait_for("wait", 200)
+        spans = milliseconds("wait")
+        report(
+            "200 requests at once on a 1-s provider, one worker",
+            f"p50 {percentile(spans, 0.5):.0f} ms, slowest {max(spans):.0f} ms",
+        )
+
+    ProviderConfig.objects.filter(category="TEXT", provider="xai").update(enabled=True, priority=1, timeout_seconds=1)
+    ProviderConfig.objects.filter(category="TEXT", provider="openai").update(priority=2)
+    with server(18101, 0.0), server(18102, -1), workers(cores):
+        for number in range(60):
+            request_accept(intake_key=f"hang:{number}", account=account, model=model, text="Say hello")
+            time.sleep(0.25)
+        wait_for("hang", 60)
+        slow = Attempt.objects.filter(provider="xai").count()
+        rested = [value for value in milliseconds("hang") if value < 900]
+        report(
+            f"a hanging first provider (1 s), 60 requests, {cores} workers",
+            f"{slow} slow calls; while it rests p50 {percentile(rested, 0.5):.1f} ms",
+        )
+    assert ProviderHealth.objects.filter(provider="xai").exists()
+
+
+if __name__ == "__main__":
+    main()
