@@ -80,7 +80,7 @@ def label_of(slug: str) -> str:
 def is_implemented(category: Category, slug: str) -> bool:
     """Tell whether a class speaks this vendor's API for this category."""
     vendor = VENDORS.get(slug)
-    return bool(vendor) and category in vendor.backends
+    return vendor is not None and category in vendor.backends
 
 
 @cache

@@ -1,8 +1,11 @@
 """Questions about requests and labels that change nothing."""
 
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import Coalesce, Greatest, Now
+
 from providers.fallback import can_serve
 from providers.types import Category, Turn
-from requests_app.models import AIModel, Request
+from requests_app.models import Account, AIModel, Request
 
 MOST_EARLIER_REQUESTS = 10
 MOST_HISTORY_CHARACTERS = 16_000
@@ -34,3 +37,30 @@ def history_of(request: Request) -> tuple[Turn, ...]:
             break
         turns[:0] = [Turn("user", question), Turn("assistant", answer)]
     return tuple(turns)
+
+
+def oldest_due_seconds() -> float:
+    """Return for how long the request that has waited longest could have been worked on; 0 where none waits.
+
+    More than a few seconds means that workers, sweeper or both are missing or too few.
+    """
+    due = Request.objects.filter(
+        Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
+        Q(next_at__isnull=True) | Q(next_at__lte=Now()),
+        status__in=Request.OPEN,
+    )
+    due_since = Greatest("created_at", Coalesce("next_at", "created_at"), Coalesce("lease_until", "created_at"))
+    oldest = due.annotate(due_since=due_since, now=Now()).order_by("due_since").values_list("now", "due_since").first()
+    return max(0.0, (oldest[0] - oldest[1]).total_seconds()) if oldest else 0.0
+
+
+def unfinished_by_status() -> dict[str, int]:
+    """Return how many requests wait, are being answered or are in quarantine, zeros included."""
+    unfinished = (*Request.OPEN, Request.Status.QUARANTINED)
+    rows = Request.objects.filter(status__in=unfinished).order_by().values("status").annotate(number=Count("id"))
+    return {**dict.fromkeys(unfinished, 0), **{row["status"]: row["number"] for row in rows}}
+
+
+def credits_outstanding() -> int:
+    """Return the sum of all balances: what users may still spend."""
+    return Account.objects.aggregate(total=Sum("balance", default=0))["total"]

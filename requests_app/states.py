@@ -44,11 +44,11 @@ def transition(
         rows = Request.objects.select_for_update().filter(id=request_id, status__in=sources)
         if fence is not None:
             rows = rows.filter(fence=fence)
-        source = rows.values_list("status", flat=True).first()
-        if source is None:
+        status = rows.values_list("status", flat=True).first()
+        if status is None:
             return False
         Request.objects.filter(id=request_id).update(status=to, **fields)
         RequestEvent.objects.create(
-            request_id=request_id, from_status=source, to_status=to, actor=actor, reason=reason[:300]
+            request_id=request_id, from_status=status, to_status=to, actor=actor, reason=reason[:300]
         )
     return True
