@@ -9,8 +9,11 @@ from django.core.exceptions import ValidationError
 
 from providers.types import CostSource, Usage
 
-RATES = ("input_per_million", "cached_input_per_million", "output_per_million")
+TOKEN_RATES = ("input_per_million", "cached_input_per_million", "output_per_million")
+UNIT_RATES = ("per_image", "per_second", "per_thousand_characters")
+RATES = TOKEN_RATES + UNIT_RATES
 NOTES = ("as_of", "source")
+THOUSAND = Decimal(1_000)
 MILLION = Decimal(1_000_000)
 # The column keeps ten decimals: xAI reports in ticks of 1e-10 dollars, and nobody bills finer.
 SMALLEST = Decimal("1e-10")
@@ -48,25 +51,62 @@ def _validate_date(value: Any) -> None:
 def cost_of(
     usage: Usage, *, prices: Mapping[str, str], list_price: Decimal | None, price_unit: str
 ) -> tuple[Decimal | None, CostSource]:
-    """Return what a text call cost in USD and where the figure comes from.
+    """Return what a call cost in USD and where the figure comes from.
 
-    Best first: the vendor's own figure, usage times the detailed rates, usage times the list price.
+    Best first: the vendor's own figure, usage times the detailed rates, usage times the list
+    price.
     Without any of them the cost is None, never 0.
     """
     if usage.reported_cost is not None:
         return usage.reported_cost.quantize(SMALLEST), CostSource.PROVIDER_REPORTED
-    if usage.input_tokens is None or usage.output_tokens is None:
-        return None, CostSource.UNKNOWN
-    if "input_per_million" in prices and "output_per_million" in prices:
-        input_rate = Decimal(prices["input_per_million"])
-        cached_rate = Decimal(prices.get("cached_input_per_million", prices["input_per_million"]))
-        total = (
-            usage.input_tokens * input_rate
-            + usage.cached_input_tokens * cached_rate
-            + usage.output_tokens * Decimal(prices["output_per_million"])
-        )
-        return (total / MILLION).quantize(SMALLEST), CostSource.COMPUTED
-    if list_price is not None and price_unit == "1k_tokens":
-        tokens = usage.input_tokens + usage.cached_input_tokens + usage.output_tokens
-        return (list_price * tokens / 1000).quantize(SMALLEST), CostSource.ESTIMATED
+    computed = _by_units(usage, prices) if _has_units(usage) else _by_tokens(usage, prices)
+    if computed is not None:
+        return computed.quantize(SMALLEST), CostSource.COMPUTED
+    quantity = _quantity(usage, price_unit)
+    if list_price is not None and quantity is not None:
+        return (list_price * quantity).quantize(SMALLEST), CostSource.ESTIMATED
     return None, CostSource.UNKNOWN
+
+
+def _has_units(usage: Usage) -> bool:
+    return bool(usage.images or usage.seconds or usage.characters)
+
+
+def _by_tokens(usage: Usage, prices: Mapping[str, str]) -> Decimal | None:
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    if "input_per_million" not in prices or "output_per_million" not in prices:
+        return None
+    cached_rate = prices.get("cached_input_per_million", prices["input_per_million"])
+    total = (
+        usage.input_tokens * Decimal(prices["input_per_million"])
+        + usage.cached_input_tokens * Decimal(cached_rate)
+        + usage.output_tokens * Decimal(prices["output_per_million"])
+    )
+    return total / MILLION
+
+
+def _by_units(usage: Usage, prices: Mapping[str, str]) -> Decimal | None:
+    """Return the sum over the units that were used; None where one of them has no rate."""
+    used = {
+        "per_image": Decimal(usage.images),
+        "per_second": usage.seconds or Decimal(0),
+        "per_thousand_characters": Decimal(usage.characters) / THOUSAND,
+    }
+    needed = {rate: quantity for rate, quantity in used.items() if quantity}
+    if any(rate not in prices for rate in needed):
+        return None
+    return sum((Decimal(prices[rate]) * quantity for rate, quantity in needed.items()), Decimal(0))
+
+
+def _quantity(usage: Usage, price_unit: str) -> Decimal | None:
+    """Return how many units of the list price were used; None where the vendor does not say."""
+    if price_unit == "1k_tokens" and usage.input_tokens is not None and usage.output_tokens is not None:
+        return Decimal(usage.input_tokens + usage.cached_input_tokens + usage.output_tokens) / THOUSAND
+    quantities = {
+        "image": Decimal(usage.images),
+        "second": usage.seconds or Decimal(0),
+        "1k_characters": Decimal(usage.characters) / THOUSAND,
+        "call": Decimal(1),
+    }
+    return quantities.get(price_unit) or None

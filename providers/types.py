@@ -22,6 +22,8 @@ class Feature(Enum):
     STREAMING = "streaming"
     SYSTEM_PROMPT = "system prompt"
     HISTORY = "earlier turns"
+    IMAGE_INPUT = "pictures in the prompt"
+    AUDIO_INPUT = "recordings in the prompt"
 
 
 class UnknownPolicy(Enum):
@@ -58,6 +60,24 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A picture or a recording that comes with a prompt."""
+
+    content_type: str  # "image/jpeg", "audio/ogg"
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How an output should be, where the user says so; what a provider cannot fulfil passes it over."""
+
+    seconds: int | None = None  # the length of a film or a piece of music
+    aspect_ratio: str = ""  # "16:9"
+    voice: str = ""  # the provider's own id of a voice
+    language: str = ""  # two letters
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What a user asks, in no vendor's words. Texts stay out of the repr, so that no log holds them."""
 
@@ -67,6 +87,8 @@ class Prompt:
     system: str = field(default="", repr=False)
     max_output_tokens: int = 4096  # reasoning included, so keep it generous: a small cap buys empty answers
     model: str = ""  # the vendor's id; the chain fills it in from the provider's row
+    attachments: tuple[Attachment, ...] = ()
+    wishes: Wishes = Wishes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +108,9 @@ class Usage:
     input_tokens: int | None = None  # without the cached ones
     cached_input_tokens: int = 0
     output_tokens: int | None = None  # reasoning included
+    images: int = 0  # pictures made
+    seconds: Decimal | None = None  # of film or sound made, where the vendor bills them
+    characters: int = 0  # spoken
     reported_cost: Decimal | None = None  # USD, where the vendor says it
     raw: Mapping[str, Any] = field(default_factory=dict)
 
@@ -97,6 +122,24 @@ class TextResult:
     text: str = field(repr=False)  # never blank
     usage: Usage = field(default_factory=Usage)
     model: str = ""  # the model that the vendor says has answered
+
+
+@dataclass(frozen=True, slots=True)
+class MediaResult:
+    """A finished picture, film or sound: its bytes, or an address from which to fetch them at once."""
+
+    content: bytes = field(default=b"", repr=False)
+    url: str = field(default="", repr=False)  # vendors delete what is behind it within the hour
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that goes on at the vendor, to be asked for by its id."""
+
+    id: str
+    poll_after_seconds: float
 
 
 # Called with the whole text so far. A shorter text than before means that the next provider has started afresh.

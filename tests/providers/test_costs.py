@@ -1,0 +1,83 @@
+"""What a call cost: the vendor's figure, our rates, the list price, or unknown; never 0 for lack of knowledge."""
+
+from decimal import Decimal
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from providers.prices import cost_of, validate_prices
+from providers.types import CostSource, Usage
+
+RATES = {"input_per_million": "2.00", "cached_input_per_million": "0.50", "output_per_million": "6.00"}
+
+
+def cost(usage: Usage, prices=RATES, list_price="0.005", unit="1k_tokens"):
+    return cost_of(usage, prices=prices, list_price=Decimal(list_price) if list_price else None, price_unit=unit)
+
+
+def test_the_vendors_own_figure_wins():
+    usage = Usage(input_tokens=1, output_tokens=1, reported_cost=Decimal("0.0123456789012"))
+
+    assert cost(usage) == (Decimal("0.0123456789"), CostSource.PROVIDER_REPORTED)
+
+
+def test_tokens_are_priced_by_their_kind():
+    usage = Usage(input_tokens=1000, cached_input_tokens=2000, output_tokens=500)
+
+    assert cost(usage) == (Decimal("0.006"), CostSource.COMPUTED)
+
+
+def test_cached_tokens_cost_as_much_as_others_where_no_rate_is_known():
+    usage = Usage(input_tokens=0, cached_input_tokens=1000, output_tokens=0)
+
+    assert cost(usage, {"input_per_million": "2", "output_per_million": "6"})[0] == Decimal("0.002")
+
+
+def test_without_rates_the_list_price_estimates():
+    assert cost(Usage(input_tokens=800, output_tokens=200), {}) == (Decimal("0.005"), CostSource.ESTIMATED)
+
+
+@pytest.mark.parametrize(
+    ("usage", "unit", "expected"),
+    [
+        (Usage(images=2), "image", "0.010"),
+        (Usage(seconds=Decimal("7.5")), "second", "0.0375"),
+        (Usage(characters=1500), "1k_characters", "0.0075"),
+        (Usage(), "call", "0.005"),
+    ],
+)
+def test_each_unit_has_its_list_price(usage, unit, expected):
+    assert cost(usage, {}, unit=unit) == (Decimal(expected), CostSource.ESTIMATED)
+
+
+def test_each_unit_has_its_rate():
+    usage = Usage(images=1, characters=2000)
+
+    assert cost(usage, {"per_image": "0.04", "per_thousand_characters": "0.1"})[0] == Decimal("0.24")
+
+
+def test_a_unit_without_a_rate_is_not_taken_for_free():
+    usage = Usage(images=1, characters=2000)
+
+    assert cost(usage, {"per_image": "0.04"}, list_price=None) == (None, CostSource.UNKNOWN)
+
+
+@pytest.mark.parametrize("usage", [Usage(), Usage(input_tokens=5)])
+def test_without_usage_the_cost_is_unknown(usage):
+    assert cost(usage) == (None, CostSource.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("prices", "hint"),
+    [
+        ([], "JSON object"),
+        ({"input": "1"}, "Unknown price 'input'"),
+        ({"input_per_million": 0.1}, 'such as "0.50"'),
+        ({"input_per_million": "-1"}, 'such as "0.50"'),
+        ({"input_per_million": "NaN"}, 'such as "0.50"'),
+        ({"as_of": "yesterday"}, 'such as "2026-11-23"'),
+    ],
+)
+def test_a_price_row_that_nobody_could_use_is_refused_with_a_hint(prices, hint):
+    with pytest.raises(ValidationError, match=hint.replace("(", r"\(")):
+        validate_prices(prices)
