@@ -1,0 +1,59 @@
+# Every target builds .venv by itself, once per state of the requirements files; afterwards it starts at once.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean
+
+# The first Python on this machine that is new enough; `make PYTHON=… run` picks another.
+PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
+BIN := .venv/bin
+RUNTIME := .venv/.runtime-$(shell cksum < requirements.txt | cut -d' ' -f1)
+DEVELOPMENT := .venv/.development-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
+# Production as .env.example shows it, with an invented key for each secret.
+PRODUCTION := ENV_FILE=.env.example DEBUG=False SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
+	OPENAI_API_KEY=an-invented-key TELEGRAM_BOT_TOKEN=1:an-invented-token TELEGRAM_WEBHOOK_SECRET=an-invented-secret
+
+# A virtual environment whose Python has gone is built anew.
+$(shell $(BIN)/python -c '' 2>/dev/null || rm -f .venv/.runtime-* .venv/.development-*)
+
+help: ## Show these lines
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: $(RUNTIME) ## Start everything in this terminal: http://localhost:8000
+	@$(BIN)/python -m aibot.firstrun
+	@exec $(BIN)/python manage.py run
+
+test: $(DEVELOPMENT) ## Run the tests on SQLite, then on a real PostgreSQL and Valkey of its own (ARGS="-k word")
+	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m tests.servers python -m pytest $(ARGS)
+
+lint: $(DEVELOPMENT) ## Check style, types, import directions, migrations and the production settings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python $(BIN)/lint-imports --no-logo
+	DATA_DIR=$$(mktemp -d) && export DATA_DIR && trap 'rm -rf "$$DATA_DIR"' EXIT && \
+	$(PRODUCTION) DATABASE_URL= $(BIN)/python manage.py makemigrations --check --dry-run && \
+	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+bench: $(DEVELOPMENT) ## Measure, on the same servers as the tests
+	@for file in tests/bench_*.py; do echo "== $$file"; \
+	$(BIN)/python -m tests.servers python -m tests.$$(basename $$file .py) || exit 1; done
+
+clean: ## Remove the virtual environment; .env and the data in var/ stay
+	rm -rf .venv
+
+$(RUNTIME):
+	@$(MAKE) -s --no-print-directory .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(DEVELOPMENT):
+	@$(MAKE) -s --no-print-directory .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(RUNTIME)
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and there is none in PATH. Install it, or name it: make PYTHON=/path/to/python3 run"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Building .venv; this takes about a minute, once."
+	@$(PYTHON) -m venv --clear .venv

