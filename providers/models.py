@@ -170,7 +170,7 @@ class AttemptRollup(models.Model):
     requests = models.PositiveBigIntegerField(default=0)
     successes = models.PositiveBigIntegerField(default=0)
     total_cost = models.DecimalField(max_digits=20, decimal_places=10, default=Decimal(0))  # USD, known costs only
-    known_costs = models.PositiveBigIntegerField(default=0)  # attempts whose cost is known
+    priced_successes = models.PositiveBigIntegerField(default=0)  # successes whose cost is known
     unknown_costs = models.PositiveBigIntegerField(default=0)  # attempts that may be billed at an unknown cost
     success_ms = models.PositiveBigIntegerField(default=0)  # sum over the successes
 

@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
                 ('requests', models.PositiveBigIntegerField(default=0)),
                 ('successes', models.PositiveBigIntegerField(default=0)),
                 ('total_cost', models.DecimalField(decimal_places=10, default=Decimal('0'), max_digits=20)),
-                ('known_costs', models.PositiveBigIntegerField(default=0)),
+                ('priced_successes', models.PositiveBigIntegerField(default=0)),
                 ('unknown_costs', models.PositiveBigIntegerField(default=0)),
                 ('success_ms', models.PositiveBigIntegerField(default=0)),
             ],

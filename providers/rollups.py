@@ -1,0 +1,117 @@
+"""Hourly sums of finished attempts: folding new ones in, and counting them all again.
+
+What is folded and what is not yet folded are both in the database, so the statistics (selectors.py) read the sums
+plus the rows that are missing from them, and are right at any moment, whatever dies in between.
+"""
+
+from datetime import UTC, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import BigIntegerField, Count, DecimalField, F, Q, QuerySet, Sum, Value
+from django.db.models.functions import Cast, Now, Round, TruncHour
+
+from providers.models import Attempt, AttemptRollup
+
+BATCH_ROWS = 5_000
+MOST_BATCHES = 20  # in one call, so that a backlog does not hold up the other sweeps
+# A call that was written off as UNKNOWN may still be answered, and a folded row changes no more. So these wait until
+# every deadline is over; the statistics count them meanwhile like all rows that are not folded.
+UNKNOWN_SETTLES_AFTER = timedelta(hours=1)
+
+State = Attempt.State
+IS_SUCCESS = Q(state=State.OK)
+TICKS_PER_USD = 10**10  # the finest part of a dollar that the cost column keeps
+
+
+def sum_in_ticks(column: str) -> Sum:
+    """Sum a column of dollars in whole ticks: on SQLite decimals are floats, and only whole numbers add up exactly."""
+    ticks = Round(F(column) * Value(Decimal(TICKS_PER_USD), output_field=DecimalField()))
+    return Sum(Cast(ticks, BigIntegerField()), default=0)
+
+
+# What is counted of finished attempts, by the name of the sum. The costs are in ticks here.
+SUMS = {
+    "requests": Count("pk"),
+    "successes": Count("pk", filter=IS_SUCCESS),
+    "priced_successes": Count("pk", filter=IS_SUCCESS & Q(cost__isnull=False)),
+    # A FAILED attempt has no cost either, but nobody bills it.
+    "unknown_costs": Count("pk", filter=Q(state__in=[State.OK, State.UNKNOWN], cost__isnull=True)),
+    "total_cost": sum_in_ticks("cost"),
+    "success_ms": Sum("duration_ms", filter=IS_SUCCESS, default=0),
+}
+
+
+def fold_attempts() -> int:
+    """Add finished attempts to the hourly sums and mark them as folded, together; return how many.
+
+    Any number of sweepers may fold at once: each takes rows that nobody else holds. Most calls find little, and a
+    backlog is worked off over several calls.
+    """
+    folded = 0
+    for _ in range(MOST_BATCHES):
+        batch = _fold_batch()
+        folded += batch
+        if batch < BATCH_ROWS:
+            break
+    return folded
+
+
+def _fold_batch() -> int:
+    if not _foldable().exists():
+        return 0  # without taking SQLite's only write lock
+    with transaction.atomic():
+        rows = _foldable().select_for_update(skip_locked=True).order_by("finished_at")
+        attempts = Attempt.objects.filter(id__in=list(rows.values_list("id", flat=True)[:BATCH_ROWS]))
+        for sums in _hourly_sums(attempts):
+            _add(**sums)
+        return attempts.update(rolled_up=True)
+
+
+def _foldable() -> QuerySet[Attempt]:
+    return Attempt.objects.filter(rolled_up=False, finished_at__isnull=False).exclude(
+        state=State.UNKNOWN, finished_at__gt=Now() - UNKNOWN_SETTLES_AFTER
+    )
+
+
+def _hourly_sums(attempts: QuerySet[Attempt]) -> list[dict[str, Any]]:
+    """Return the sums per hour, category and provider, always in this order: two sweepers that add to the same rows
+    then wait for each other instead of deadlocking."""
+    hours = attempts.annotate(hour=TruncHour("created_at", tzinfo=UTC)).values("hour", "category", "provider")
+    sums = list(hours.annotate(**SUMS).order_by("hour", "category", "provider"))
+    for row in sums:
+        row["total_cost"] = in_dollars(row["total_cost"])
+    return sums
+
+
+def in_dollars(ticks: int | Decimal) -> Decimal:
+    """Return ticks as dollars, exactly."""
+    return Decimal(ticks).scaleb(-10)
+
+
+def _add(*, hour: Any, category: str, provider: str, **sums: Any) -> None:
+    rollup, _ = AttemptRollup.objects.select_for_update().get_or_create(hour=hour, category=category, provider=provider)
+    for name, value in sums.items():
+        setattr(rollup, name, getattr(rollup, name) + value)
+    rollup.save(update_fields=list(sums))
+
+
+def rollups_rebuild() -> int:
+    """Count all folded attempts again from their raw rows and replace every hourly sum; return how many sums there are.
+
+    Repeatable at any time: readers see the old sums until the new ones are committed, sweepers wait.
+    """
+    with transaction.atomic():
+        _keep_sweepers_out()
+        AttemptRollup.objects.all().delete()
+        sums = _hourly_sums(Attempt.objects.filter(rolled_up=True))
+        AttemptRollup.objects.bulk_create([AttemptRollup(**row) for row in sums], batch_size=1000)
+    return len(sums)
+
+
+def _keep_sweepers_out() -> None:
+    # A sweeper that has begun to add is waited for; one that begins later waits. SQLite has one writer anyway.
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f'LOCK TABLE "{AttemptRollup._meta.db_table}" IN EXCLUSIVE MODE')
