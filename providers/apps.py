@@ -1,8 +1,15 @@
 """The app's entry."""
 
 from django.apps import AppConfig
+from django.core.checks import Tags, register
+
+from providers.checks import check_keys, check_sandbox
 
 
 class ProvidersConfig(AppConfig):
     name = "providers"
     verbose_name = "Providers"
+
+    def ready(self) -> None:
+        register(check_sandbox, "providers")
+        register(check_keys, Tags.database)

@@ -1,0 +1,97 @@
+"""The figures for Prometheus, read from the database at each scrape: they are the same whichever process answers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from providers.breaker import Standing, read_health
+from providers.selectors import ProviderStats, provider_stats
+from providers.types import Category
+from requests_app.selectors import credits_outstanding, oldest_due_seconds, unfinished_by_status
+
+LABELS = ["category", "provider"]
+
+
+class DatabaseCollector(Collector):
+    """Turns the statistics and the state of the work into metrics."""
+
+    def collect(self) -> Iterator[Metric]:
+        stats = provider_stats()
+        yield from _attempts(stats)
+        yield _resting(stats)
+        yield from _requests()
+
+    def describe(self) -> Sequence[Metric]:
+        return []  # otherwise registering would read the database once more
+
+
+def _attempts(stats: Sequence[ProviderStats]) -> Iterator[Metric]:
+    # A call that was written off may be answered after all, so failures can become fewer. A counter must not: the
+    # failures are the attempts minus the successes.
+    attempts = CounterMetricFamily("aibot_attempts", "Finished attempts.", labels=LABELS)
+    successes = CounterMetricFamily("aibot_attempt_successes", "Attempts that brought an answer.", labels=LABELS)
+    failures = GaugeMetricFamily("aibot_attempt_failures", "Finished attempts without an answer.", labels=LABELS)
+    costs = CounterMetricFamily("aibot_cost_usd", "Known costs in USD.", labels=LABELS)
+    unknown = GaugeMetricFamily("aibot_unknown_costs", "Attempts that may be billed at an unknown cost.", labels=LABELS)
+    for row in stats:
+        labels = [row.category, row.provider]
+        attempts.add_metric(labels, row.requests)
+        successes.add_metric(labels, row.successes)
+        failures.add_metric(labels, row.failures)
+        costs.add_metric(labels, float(row.total_cost))
+        unknown.add_metric(labels, row.unknown_costs)
+    yield from (attempts, successes, failures, costs, unknown)
+
+
+def _resting(stats: Sequence[ProviderStats]) -> Metric:
+    resting = GaugeMetricFamily("aibot_provider_resting", "1 while the breaker lets it rest.", labels=LABELS)
+    health = {category.value: read_health(category.value) for category in Category}
+    for row in stats:
+        known = health[row.category].get(row.provider)
+        resting.add_metric([row.category, row.provider], bool(known and known.standing is Standing.RESTING))
+    return resting
+
+
+def _requests() -> Iterator[Metric]:
+    open_requests = GaugeMetricFamily("aibot_requests_open", "Requests that have not ended.", labels=["status"])
+    for status, number in unfinished_by_status().items():
+        open_requests.add_metric([status], number)
+    yield open_requests
+    yield GaugeMetricFamily(
+        "aibot_oldest_due_seconds", "How long the oldest request waits for a worker.", value=oldest_due_seconds()
+    )
+    yield GaugeMetricFamily(
+        "aibot_credits_outstanding", "Credits that users may still spend.", value=credits_outstanding()
+    )
+
+
+class AnyClient(DefaultContentNegotiation):
+    """Serves every client alike: a scraper asks for formats that only it knows."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type
+
+
+@extend_schema(exclude=True)
+class MetricsView(APIView):
+    """The metrics in Prometheus's text format. A scraper sends `Authorization: Token …`."""
+
+    content_negotiation_class = AnyClient
+
+    def get(self, request: Request) -> HttpResponse:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(DatabaseCollector())
+        return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

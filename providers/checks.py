@@ -1,0 +1,65 @@
+"""What `manage.py check` says about providers. Checks that read the database run with `--database` and `migrate`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Django's own name
+from django.db import DatabaseError
+
+from providers.registry import VENDORS, label_of, provider_class
+
+
+def check_registry(**_: Any) -> list[CheckMessage]:
+    """E001: every class that the registry names can be imported."""
+    messages: list[CheckMessage] = []
+    for slug, vendor in VENDORS.items():
+        for category, dotted_path in vendor.backends.items():
+            try:
+                provider_class(category, slug)
+            except (ImportError, AttributeError) as error:
+                messages.append(
+                    Error(
+                        f"{vendor.label} for {category} cannot be imported: {error}",
+                        hint=f"Mend {dotted_path} or its line in providers/registry.py.",
+                        obj=slug,
+                        id="providers.E001",
+                    )
+                )
+    return messages
+
+
+def check_keys(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """W001: enabled providers without a key. They are skipped, which is what many operators want."""
+    if not databases:
+        return []
+    rows = apps.get_model("providers", "ProviderConfig").objects.using(databases[0]).filter(enabled=True)
+    try:
+        enabled = list(dict.fromkeys(rows.values_list("provider", flat=True)))
+    except DatabaseError:
+        return []  # before the first migration
+    keyless = [slug for slug in enabled if slug in VENDORS and not settings.PROVIDER_ACCESS[slug].key]
+    if not keyless:
+        return []
+    return [
+        Warning(
+            f"Enabled, but skipped for want of a key: {', '.join(label_of(slug) for slug in keyless)}.",
+            hint=f"Set {', '.join(VENDORS[slug].key_variable for slug in keyless)}, or switch them off in the admin.",
+            id="providers.W001",
+        )
+    ]
+
+
+def check_sandbox(**_: Any) -> list[CheckMessage]:
+    """W002: the sandbox, which invents answers, is configured where real users are served."""
+    if not settings.SANDBOX_URL or settings.DEBUG:
+        return []
+    effect = "Answers are invented." if settings.SANDBOX_ACTIVE else "It is not used, because a key is set."
+    return [
+        Warning(
+            f"SANDBOX_URL is set although DEBUG is off. {effect}",
+            hint="Remove SANDBOX_URL from the environment.",
+            id="providers.W002",
+        )
+    ]
