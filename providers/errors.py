@@ -2,6 +2,8 @@
 
 from django.core.exceptions import ImproperlyConfigured
 
+from providers.types import Usage
+
 
 class ProviderMisconfigured(ImproperlyConfigured):
     """A provider's row or class is wrong. Outside the tree: never treated as a passing fault."""
@@ -30,6 +32,7 @@ class ProviderError(Exception):
         self.status = status  # the HTTP status, where an answer came at all
         self.code = code  # the vendor's machine-readable code
         self.retry_after = retry_after  # seconds
+        self.usage: Usage | None = None  # what the failed call used, where the vendor says it
         super().__init__(excerpt)
 
     def __str__(self) -> str:

@@ -1,0 +1,94 @@
+"""Reading foreign JSON without trusting its shape. Which fields a vendor has is not known here."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from json import JSONDecoder
+from typing import Any, Never
+
+LARGEST_COUNT = 10**9  # tokens: more than any model takes
+LARGEST_COST = Decimal(10**5)  # USD for one call; the column holds a little more
+DEEPEST_LEVEL = 8  # of a usage block; the vendors' have three
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Money is read from the digits themselves, never through a float.
+_decoder = JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+
+
+def decode_object(text: str) -> dict[str, Any]:
+    """Return the JSON object that this text is. Raises ValueError for everything else."""
+    try:
+        value = _decoder.decode(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"a JSON object was expected, not {type(value).__name__}")
+    return value
+
+
+def dig(value: Any, *path: str | int) -> Any:
+    """Return what lies at this path, or None where the path breaks off."""
+    for step in path:
+        if isinstance(step, str) and isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(step, int) and isinstance(value, list) and -len(value) <= step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def text_at(value: Any, *path: str | int) -> str:
+    """Return the string at this path, "" where there is none."""
+    found = dig(value, *path)
+    return found if isinstance(found, str) else ""
+
+
+def count_at(value: Any, *path: str | int) -> int | None:
+    """Return the plausible whole number at this path, else None."""
+    found = dig(value, *path)
+    is_count = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= LARGEST_COUNT
+    return found if is_count else None
+
+
+def money_at(value: Any, *path: str | int) -> Decimal | None:
+    """Return the plausible amount at this path, written as a number or as a string, else None."""
+    found = dig(value, *path)
+    if isinstance(found, bool) or not isinstance(found, int | str | Decimal):
+        return None
+    try:
+        amount = Decimal(found)
+    except ArithmeticError:
+        return None
+    return amount if amount.is_finite() and 0 <= amount <= LARGEST_COST else None
+
+
+def storable(value: Any, *, level: int = 0) -> Any:
+    """Return the value as any JSON column takes it: decimals as strings, no NUL and no half characters."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, str):
+        return whole_characters(value)
+    if isinstance(value, Mapping | list) and level == DEEPEST_LEVEL:
+        return None
+    if isinstance(value, Mapping):
+        return {whole_characters(name): storable(item, level=level + 1) for name, item in value.items()}
+    if isinstance(value, list):
+        return [storable(item, level=level + 1) for item in value]
+    return value
+
+
+def whole_characters(text: str) -> str:
+    """Return the text as UTF-8 and PostgreSQL can hold it.
+
+    JSON may spell an emoji as two escaped halves, and a stream may cut between them: halves that meet are joined, a
+    lonely one becomes a replacement character. NUL is dropped.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\0", "")

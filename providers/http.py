@@ -1,0 +1,249 @@
+"""The one door outward: every call to a vendor leaves through here. What its answer means is not known here.
+
+It is an adapter of requests without a Session around it: no cookies, no proxies or passwords from the environment,
+no redirects, and nothing that reads a body without counting it.
+"""
+
+import http.client
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from providers.errors import NotSent, OutcomeUnknown, ProviderError, ProviderMisconfigured
+from providers.watchdog import Watch, watch_until
+
+CONNECT_SECONDS = 5.0  # at most, for each of the host's addresses
+MAX_BODY_BYTES = 8 * 1024 * 1024  # of an answer, decoded; a text answer has a few thousand
+READ_BYTES = 64 * 1024
+# Load balancers commonly close a connection after 60 idle seconds, and a request sent in that very moment is lost
+# with an unknown outcome. A younger connection that was closed all the same is noticed before it is used.
+MAX_IDLE_SECONDS = 45.0
+MAX_CONNECTIONS = 256  # kept per host: 200 requests may wait at once in one worker
+DRAIN_SECONDS = 0.2  # how long a finished stream may take to close itself, for its connection to be kept
+
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": "aibot"}
+TIME_IS_UP = "the time was up"
+
+# Everything by which requests and what lies below it say that a call has failed.
+BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+# Its warnings quote headers that it cannot parse, and those may hold anything.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+_calls = threading.local()  # .watch: the call that this thread is making
+
+
+class _Guarded:
+    """Connections that show their socket to the watchdog and tell when the first byte leaves."""
+
+    watch: Watch | None = None
+    idle_since = 0.0
+    sock: socket.socket | None
+
+    def connect(self) -> None:
+        try:
+            super().connect()  # type: ignore[misc]
+        finally:
+            handle = self.__dict__.pop("_handle", None)
+            if handle is not None:
+                handle.close()
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        # TLS takes the socket over and shows its own only after the handshake, so a copy is watched meanwhile:
+        # shutting down either ends both.
+        self._handle = sock.dup()
+        _calls.watch.guard(self._handle)
+        return sock
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        watch: Watch = _calls.watch
+        assert self.sock is not None  # noqa: S101 — for the type checker: connect() has set it
+        watch.guard(self.sock, self)
+        watch.is_sent = True
+        super().send(data)  # type: ignore[misc]
+
+    @property
+    def is_connected(self) -> bool:
+        is_young = time.monotonic() - self.idle_since < MAX_IDLE_SECONDS
+        return is_young and super().is_connected  # type: ignore[misc]
+
+
+class _HTTPConnection(_Guarded, HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Guarded, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+@cache
+def _adapter() -> _Adapter:
+    """Return this process's adapter, which keeps the connections."""
+    return _Adapter(pool_connections=32, pool_maxsize=MAX_CONNECTIONS)
+
+
+# A connection shared by parent and child would mix their bytes.
+os.register_at_fork(after_in_child=_adapter.cache_clear)
+
+
+class Answer:
+    """A vendor's answer: its status and headers are here, its body is still on the wire."""
+
+    def __init__(self, response: requests.Response, watch: Watch, *, silence_seconds: float, deadline: float) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._raw = response.raw
+        self._watch = watch
+        self._silence_seconds = silence_seconds
+        self._deadline = deadline
+        self._received = 0
+
+    @property
+    def content_type(self) -> str:
+        """The media type in small letters, without its parameters."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def body(self) -> bytes:
+        """Return the whole body. Raises OutcomeUnknown when it is cut off, late or too long."""
+        return b"".join(iter(self._read, b""))
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body's bytes as they come. Raises OutcomeUnknown as body() does."""
+        yield from iter(self._read_some, b"")
+
+    def progress(self) -> None:
+        """Say that something worth waiting for has come: the silence is measured anew from here."""
+        self._watch.due = min(self._deadline, time.monotonic() + self._silence_seconds)
+
+    def drain(self) -> None:
+        """Read what follows the end marker of a stream, so that the connection can be used again.
+
+        Usually it is the five bytes that end the body, and they are here already. A server that leaves the body open
+        costs a moment and the connection.
+        """
+        self._watch.wait_at_most(DRAIN_SECONDS)
+        with suppress(*BROKEN):
+            self._raw.read1(READ_BYTES, decode_content=True)
+
+    def close(self) -> None:
+        """Give the connection back, or close it when the body was not read to its end."""
+        self._response.close()
+
+    def _read(self) -> bytes:
+        return self._counted(self._raw.read)
+
+    def _read_some(self) -> bytes:
+        return self._counted(self._raw.read1)
+
+    def _counted(self, read: Callable[..., bytes | None]) -> bytes:
+        try:
+            piece = read(READ_BYTES, decode_content=True) or b""
+        except BROKEN as error:
+            failure = _failure(self._watch, error)
+        else:
+            self._received += len(piece)
+            if self._received > MAX_BODY_BYTES:
+                raise OutcomeUnknown(f"the answer is longer than {MAX_BODY_BYTES} bytes")
+            if not self._watch.is_expired:  # to a reader, a cut looks like the end
+                return piece
+            failure = OutcomeUnknown(TIME_IS_UP)
+        raise failure
+
+
+@contextmanager
+def send(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    silence_seconds: float,
+    deadline: float,
+    may_be_plain: bool = False,
+) -> Iterator[Answer]:
+    """Send one request, once, and lend its answer.
+
+    The call is cut at `deadline` (a time.monotonic() value), or earlier when `silence_seconds` pass without
+    Answer.progress(): a reader who reports none has that long for the whole answer. Only name resolution cannot be
+    cut; the system's resolver limits it.
+
+    Raises NotSent when nothing has left this machine, OutcomeUnknown when anything goes wrong after the first byte.
+    `may_be_plain` allows http: only for addresses from the environment.
+    """
+    if not (url.startswith("https://") or may_be_plain):
+        raise ProviderMisconfigured("Only https addresses may be called.")
+    watch = _calls.watch = watch_until(min(deadline, time.monotonic() + silence_seconds))
+    try:
+        response = _respond(watch, method, url, headers, body, silence_seconds)
+        answer = Answer(response, watch, silence_seconds=silence_seconds, deadline=deadline)
+        try:
+            yield answer
+        finally:
+            answer.close()
+    finally:
+        if watch.line is not None:
+            watch.line.idle_since = time.monotonic()
+        watch.end()
+
+
+def _respond(
+    watch: Watch, method: str, url: str, headers: Mapping[str, str], body: bytes | None, silence_seconds: float
+) -> requests.Response:
+    seconds_left = watch.due - time.monotonic()
+    if seconds_left <= 0:
+        raise NotSent(TIME_IS_UP)
+    try:
+        request = requests.Request(method, url, headers={**HEADERS, **headers}, data=body).prepare()
+        return _adapter().send(
+            request, stream=True, timeout=(min(CONNECT_SECONDS, seconds_left), silence_seconds), proxies={}
+        )
+    except BROKEN as error:
+        failure = _failure(watch, error)
+    raise failure
+
+
+def _failure(watch: Watch, error: Exception) -> ProviderError:
+    """Return what a broken call means: certainly not executed, or nobody knows.
+
+    The caller raises it outside of the handler, so that `error`, which may quote what came over the wire or the key,
+    does not travel along as its context.
+    """
+    words = TIME_IS_UP if watch.is_expired else _words_of(error)
+    return OutcomeUnknown(words) if watch.is_sent else NotSent(words)
+
+
+def _words_of(error: BaseException) -> str:
+    """Name the cause at the root of requests' and urllib3's wrappings, in the system's own words where it has some."""
+    while isinstance(deeper := error.__cause__ or error.__context__, BROKEN):
+        error = deeper
+    name = type(error).__name__
+    is_systems_own = isinstance(error, OSError) and not isinstance(error, requests.RequestException)
+    return f"{name}: {error}" if is_systems_own and str(error) else name
