@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from providers.errors import ProviderError
 from providers.models import Attempt, ProviderConfig
 from providers.prices import cost_of
-from providers.types import CostSource, TextResult
+from providers.types import CostSource, TextResult, Usage
 
 WORKER_LOST = "WorkerLost"  # error_class of an attempt whose worker died in the middle of the call
 
@@ -57,7 +57,7 @@ class OpenAttempt:
         it is paid for.
         """
         row, duration_ms = self.row, self.elapsed_ms()
-        cost, source = cost_of(result.usage, prices=row.prices, list_price=row.list_price, price_unit=row.price_unit)
+        cost, source = self._cost_of(result.usage)
         Attempt.objects.filter(id=self.id, state__in=(*Attempt.LIVE, Attempt.State.UNKNOWN), rolled_up=False).update(
             state=Attempt.State.OK,
             error_class="",
@@ -73,17 +73,27 @@ class OpenAttempt:
         return Answer(result, row.provider, result.model or row.model, cost, source, duration_ms)
 
     def fail(self, error: ProviderError) -> None:
-        """Record why there is no answer: FAILED where the vendor certainly did nothing, UNKNOWN otherwise."""
+        """Record why there is no answer: FAILED where the vendor certainly did nothing, UNKNOWN otherwise.
+
+        A failure may be billed too (a refusal, a blank answer), and some vendors say what they used for it.
+        """
+        cost, source = self._cost_of(error.usage) if error.usage else (None, CostSource.UNKNOWN)
         Attempt.objects.filter(id=self.id, state__in=Attempt.LIVE).update(
             state=Attempt.State.UNKNOWN if error.maybe_paid else Attempt.State.FAILED,
             error_class=error.error_class,
             error_text=str(error)[:300],
             http_status=error.status,
-            cost_source=CostSource.UNKNOWN if error.maybe_paid else "",
+            usage=error.usage.raw if error.usage else {},
+            cost=cost,
+            cost_source=source if error.maybe_paid else "",
             duration_ms=self.elapsed_ms(),
             first_token_ms=self.first_token_ms,
             finished_at=Now(),
         )
+
+    def _cost_of(self, usage: Usage) -> tuple[Decimal | None, CostSource]:
+        row = self.row
+        return cost_of(usage, prices=row.prices, list_price=row.list_price, price_unit=row.price_unit)
 
 
 def attempt_open(*, caller_key: str, row: ProviderConfig) -> OpenAttempt:
