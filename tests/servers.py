@@ -49,7 +49,7 @@ def main() -> int:
         print("Usage: python -m tests.servers COMMAND …, such as: python -m tests.servers pytest", file=sys.stderr)
         return 2
     # Whoever ends this process wants the servers gone too, so a signal takes the way of an exception.
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with running_servers() as addresses:
             return _run(command, {**os.environ, **addresses})
@@ -119,10 +119,6 @@ def valkey(folder: Path) -> Iterator[str]:
         yield url
 
 
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
-
-
 def _run(command: list[str], environment: Mapping[str, str]) -> int:
     # `pytest` means the one beside this Python, whether or not its environment is activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
@@ -132,14 +128,14 @@ def _run(command: list[str], environment: Mapping[str, str]) -> int:
         raise ServerFailed(f"{command[0]} cannot be run: {error.strerror}.") from error
     try:
         code = process.wait()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stopped:
         # A terminal sends Ctrl-C to the command as well; a plain kill reaches only this process.
-        process.send_signal(signal.SIGINT)
-        try:
-            code = process.wait(STOP_SECONDS)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            process.kill()
-            code = process.wait()
+        _end(process, signal.SIGTERM if isinstance(stopped, SystemExit) else signal.SIGINT)
+        raise
+    finally:
+        # The servers end within a second. A second Ctrl-C in that second would leave them running.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     return code if code >= 0 else 128 - code
 
 
@@ -197,12 +193,16 @@ def _running(
     try:
         yield server
     finally:
-        server.send_signal(goodbye)
-        try:
-            server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        _end(server, goodbye)
+
+
+def _end(process: subprocess.Popen[bytes], goodbye: signal.Signals) -> None:
+    process.send_signal(goodbye)
+    try:
+        process.wait(STOP_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
 
 
 def _wait_until(server: subprocess.Popen[bytes], is_ready: Any, log: Path) -> None:
@@ -212,7 +212,7 @@ def _wait_until(server: subprocess.Popen[bytes], is_ready: Any, log: Path) -> No
             is_ready()
         except (psycopg.OperationalError, redis.ConnectionError) as error:
             if server.poll() is not None or time.monotonic() > deadline:
-                raise ServerFailed(f"{server.args[0]} did not start:\n{log.read_text()}") from error  # type: ignore[index]
+                raise ServerFailed(f"{log.stem} did not start:\n{log.read_text()}") from error
             time.sleep(0.02)
         else:
             return
