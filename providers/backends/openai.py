@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from providers.base import OpenAIShapedText
 from providers.errors import AccessDenied, ContentRefused, ModelGone, RateLimited, ServerFault
 from providers.faults import Rule
-from providers.types import Prompt
+from providers.openai_shape import OpenAIShapedText
+from providers.types import Feature, Prompt
 
 
 class OpenAIText(OpenAIShapedText):
     """Chat completions. GPT-6 refuses `max_tokens`, `temperature` and `top_p` (400)."""
 
     slug = "openai"
+    features = OpenAIShapedText.features | {Feature.IMAGE_INPUT}
+    picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
     max_tokens_field = "max_completion_tokens"  # reasoning included
     rules = (
         # The code decides before the status: a 429 may be an empty wallet, for which no waiting helps.
