@@ -168,6 +168,10 @@ class TextProvider(Provider):
         """
         raise NotImplementedError
 
+    def is_fault(self, body: Mapping[str, Any]) -> bool:
+        """Tell whether the body of a 200, or one message of a stream, speaks of an error."""
+        return bool(body.get("error"))
+
     def _receive(self, answer: http.Answer, transcript: Transcript, quoting: Quoting) -> dict[str, Any]:
         """Return the body of an answer that has one and speaks of no error."""
         if answer.content_type == "text/event-stream":
@@ -175,7 +179,7 @@ class TextProvider(Provider):
             answer.drain()
             return body
         body = _decoded(answer.body().decode("utf-8-sig", "replace"), answer)
-        if body.get("error") or self.answer_field not in body:
+        if self.is_fault(body) or self.answer_field not in body:
             raise self.refusal(answer, body, quoting)
         return body
 
@@ -187,7 +191,7 @@ class TextProvider(Provider):
             if not event.data or event.name == "ping":
                 continue
             message = _decoded(event.data, answer)
-            if message.get("error"):
+            if self.is_fault(message):
                 raise self.refusal(answer, message, quoting)
             answer.progress()
             yield message

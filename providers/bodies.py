@@ -47,6 +47,12 @@ def text_at(value: Any, *path: str | int) -> str:
     return found if isinstance(found, str) else ""
 
 
+def list_at(value: Any, *path: str | int) -> list[Any]:
+    """Return the list at this path, an empty one where there is none."""
+    found = dig(value, *path)
+    return found if isinstance(found, list) else []
+
+
 def count_at(value: Any, *path: str | int) -> int | None:
     """Return the plausible whole number at this path, else None."""
     found = dig(value, *path)

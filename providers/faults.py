@@ -1,5 +1,6 @@
 """What a vendor says went wrong, in one shape, and the table look-up that turns it into an error."""
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from providers.bodies import dig, text_at
+from providers.bodies import dig, storable, text_at
 from providers.errors import (
     AccessDenied,
     ModelGone,
@@ -46,12 +47,15 @@ class Rule:
         )
 
 
-# Some vendors dress an empty wallet as a bad request or as a rate limit. Waiting does not fill it.
-EMPTY_WALLET = Rule(
-    AccessDenied,
-    statuses=(400, 402, 403, 429),
-    text=r"(insufficient|not enough|exhausted|used up|out of|too low).{0,20}\b(credits?|balance|funds|quota)\b"
-    r"|\b(credits?|balance|funds|quota)\b.{0,30}(insufficient|not enough|exhausted|used up|too low)",
+# Many vendors dress an empty wallet as a bad request or as a rate limit. Waiting does not fill it.
+EMPTY_WALLET = (
+    Rule(AccessDenied, codes=("insufficient_quota",)),
+    Rule(
+        AccessDenied,
+        statuses=(400, 402, 403, 429),
+        text=r"(insufficient|not enough|exhausted|used up|out of|too low).{0,20}\b(credits?|balance|funds)\b"
+        r"|\b(credits?|balance|funds)\b.{0,30}(insufficient|not enough|exhausted|used up|too low)",
+    ),
 )
 
 BY_STATUS: Mapping[int, type[ProviderError]] = {
@@ -69,7 +73,7 @@ BY_STATUS: Mapping[int, type[ProviderError]] = {
 
 def error_for(fault: Fault, rules: Iterable[Rule]) -> type[ProviderError]:
     """Return what the fault means: the first rule that fits, else the status."""
-    for rule in (*rules, EMPTY_WALLET):
+    for rule in (*rules, *EMPTY_WALLET):
         if rule.fits(fault):
             return rule.error
     if fault.status in BY_STATUS:
@@ -117,7 +121,7 @@ def read_fault(status: int, body: Mapping[str, Any], code_paths: Iterable[tuple[
     error = body.get("error")
     holder: Mapping[str, Any] = error if isinstance(error, Mapping) else body
     codes = tuple(str(code) for path in code_paths if isinstance(code := dig(holder, *path), int | str) and code)
-    text = error if isinstance(error, str) else text_at(holder, "message") or text_at(holder, "detail")
+    text = error if isinstance(error, str) else text_at(holder, "message") or json.dumps(storable(holder))
     if status < 300:
         status = next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), status)
     return Fault(status, codes, text)

@@ -31,7 +31,8 @@ PROMPT = Prompt(
     system="You are a helpful assistant in a Telegram chat. Answer in the language of the question.",
     model="gpt-6-luna",
 )
-WORDS = "Sunlight holds all colours, and the air scatters the blue ones most.".split() * 8
+SENTENCE = "Sunlight holds all colours, and the air scatters the blue ones most."
+WORDS = [*SENTENCE.split(), *SENTENCE.split()] * 4
 PLAIN = json.dumps(
     {
         "id": "chatcmpl-1",

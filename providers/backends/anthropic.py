@@ -1,0 +1,106 @@
+"""Anthropic text generation. Source: https://platform.claude.com/docs/en/api/messages (read 2026-11)."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from providers.base import TextProvider, Transcript
+from providers.bodies import count_at, dig, list_at, storable, text_at
+from providers.errors import (
+    AccessDenied,
+    ContentRefused,
+    ModelGone,
+    OutcomeUnknown,
+    RateLimited,
+    RequestRejected,
+    ServerFault,
+)
+from providers.faults import Rule
+from providers.types import Attachment, Call, Feature, Prompt, Usage
+
+
+class AnthropicText(TextProvider):
+    """Messages. The base URL has no version. Overload and other errors may also come inside a stream."""
+
+    slug = "anthropic"
+    features = TextProvider.features | {Feature.IMAGE_INPUT}
+    picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+    auth_header = "x-api-key"
+    auth_scheme = ""
+    answer_field = "content"
+    end_marker = "message_stop"
+    code_paths = (("details", "error_code"), ("type",))
+    rules = (
+        Rule(AccessDenied, statuses=(400,), text=r"spend limit|credit balance"),
+        Rule(AccessDenied, codes=("enforced_spend_limit_reached",)),  # a 429 that lasts until the 1st of the month
+        Rule(AccessDenied, codes=("authentication_error", "billing_error", "permission_error")),
+        Rule(ModelGone, codes=("not_found_error",)),
+        Rule(RateLimited, codes=("rate_limit_error",)),
+        Rule(ServerFault, codes=("overloaded_error", "conflict_error")),
+        Rule(RequestRejected, codes=("invalid_request_error", "request_too_large")),
+    )
+
+    def build(self, prompt: Prompt, *, stream: bool) -> Call:
+        pictures = [_picture_block(attachment) for attachment in prompt.attachments]
+        content = [*pictures, {"type": "text", "text": prompt.text}] if pictures else prompt.text
+        body: dict[str, Any] = {
+            "model": prompt.model,
+            "max_tokens": prompt.max_output_tokens,  # thinking and text
+            "messages": [
+                *({"role": turn.role, "content": turn.text} for turn in prompt.history),
+                {"role": "user", "content": content},
+            ],
+            "output_config": {"effort": "low"},  # thinking is on by default; current models refuse sampling fields
+        }
+        if prompt.system:
+            body["system"] = prompt.system
+        if stream:
+            body["stream"] = True
+        return Call("/v1/messages", json=body, headers={"anthropic-version": "2023-06-01"})
+
+    def read_text(self, body: Mapping[str, Any]) -> str:
+        stop_reason = text_at(body, "stop_reason")
+        if stop_reason == "refusal":
+            raise ContentRefused(text_at(body, "stop_details", "explanation") or "refusal")
+        # The first block may be thinking.
+        blocks = [block for block in list_at(body, "content") if dig(block, "type") == "text"]
+        text = "".join(text_at(block, "text") for block in blocks)
+        if not text.strip():
+            raise OutcomeUnknown(f"no text, stop reason {stop_reason or 'missing'}")
+        return text
+
+    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+        usage = body.get("usage")
+        input_tokens = count_at(usage, "input_tokens")
+        raw = storable(usage)
+        return Usage(
+            # What was read from or written to the cache comes on top of input_tokens.
+            input_tokens=None
+            if input_tokens is None
+            else input_tokens + (count_at(usage, "cache_creation_input_tokens") or 0),
+            cached_input_tokens=count_at(usage, "cache_read_input_tokens") or 0,
+            output_tokens=count_at(usage, "output_tokens"),
+            raw=raw if isinstance(raw, dict) else {},
+        )
+
+    def read_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
+        body: dict[str, Any] = {}
+        usage: dict[str, Any] = {}
+        for message in messages:
+            if message.get("type") == "message_start":
+                body.update(_known(message.get("message")))
+                usage.update(_known(body.get("usage")))
+            elif message.get("type") == "message_delta":
+                body.update(_known(message.get("delta")))
+                usage.update(_known(message.get("usage")))  # totals, which replace the first ones
+            transcript.add(text_at(message, "content_block", "text") + text_at(message, "delta", "text"))
+        return {**body, "content": [{"type": "text", "text": transcript.text}], "usage": usage}
+
+
+def _known(fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None} if isinstance(fields, dict) else {}
+
+
+def _picture_block(picture: Attachment) -> dict[str, Any]:
+    data = base64.b64encode(picture.content).decode()
+    return {"type": "image", "source": {"type": "base64", "media_type": picture.content_type, "data": data}}
