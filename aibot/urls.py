@@ -1,8 +1,25 @@
 """The addresses of the project."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from aibot.health import healthz, readyz
+from aibot.metrics import MetricsView
+
+admin.site.site_header = "AI bot"
+admin.site.site_title = "AI bot"
+admin.site.index_title = "Operation"
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/providers/", include("providers.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("healthz", healthz),
+    path("healthz/", healthz),
+    path("readyz", readyz),
+    path("readyz/", readyz),
+    path("metrics", MetricsView.as_view(), name="metrics"),
+    path("metrics/", MetricsView.as_view()),
 ]

@@ -23,7 +23,9 @@ from providers.types import Category
 
 MOST_DAYS = 3650
 DAYS = OpenApiParameter(
-    "days", int, description=f"Count only the last so many days, 1 to {MOST_DAYS}. Without it everything is counted."
+    "days",
+    {"type": "integer", "minimum": 1, "maximum": MOST_DAYS},
+    description="Count only the last so many days. Without it everything is counted.",
 )
 CATEGORY = OpenApiParameter(
     "category", str, OpenApiParameter.PATH, enum=[category.value for category in Category], description="In any case."
@@ -70,7 +72,7 @@ RECOMMENDATION_EXAMPLE = {
 def _documented(name: str, serializer: Serializer, example: Any, *, of_category: bool = True) -> Any:
     """Describe a view in the schema: what it returns, and how it says no."""
     responses: dict[int, Any] = {
-        200: serializer,
+        200: OpenApiResponse(serializer, "The figures."),
         400: OpenApiResponse(ProblemSerializer, "`days` is not a number from 1 to 3650."),
         401: OpenApiResponse(ProblemSerializer, "Neither a session nor a valid token."),
         403: OpenApiResponse(ProblemSerializer, "The session is not of a staff account."),

@@ -1,0 +1,189 @@
+"""The hourly sums: whatever is folded when, the statistics equal a recount of the raw rows."""
+
+import random
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from providers import rollups
+from providers.models import Attempt, AttemptRollup
+from providers.rollups import fold_attempts, rollups_rebuild
+from providers.selectors import provider_stats
+from tests.factories import make_attempt
+
+State = Attempt.State
+MONDAY = datetime(2026, 11, 2, 10, 0, tzinfo=UTC)
+
+
+def make_random_attempts(dice: random.Random, number: int) -> None:
+    """Attempts of all kinds over a few hours, with costs that floats cannot hold exactly."""
+    for _ in range(number):
+        state = dice.choice([*State])
+        is_finished = state not in Attempt.LIVE
+        has_cost = is_finished and state != State.FAILED and dice.random() < 0.8
+        make_attempt(
+            state=state,
+            category=dice.choice(["TEXT", "IMAGE"]),
+            provider=dice.choice(["aimlapi", "openai", "replicate"]),
+            created_at=MONDAY + timedelta(minutes=dice.randrange(300)),
+            finished_at=MONDAY + timedelta(hours=6) if is_finished else None,
+            cost=Decimal(dice.randrange(1, 10**11)).scaleb(-10) if has_cost else None,
+            duration_ms=dice.randrange(60_000) if is_finished else None,
+        )
+
+
+def recount(since: datetime | None = None) -> dict[tuple[str, str], tuple]:
+    """The statistics, counted in Python from every raw row."""
+    rows = defaultdict(list)
+    for attempt in Attempt.objects.exclude(state__in=Attempt.LIVE):
+        if since is None or attempt.created_at >= since:
+            rows[attempt.category, attempt.provider].append(attempt)
+    figures = {}
+    for key, attempts in rows.items():
+        successes = [attempt for attempt in attempts if attempt.state == State.OK]
+        figures[key] = (
+            len(attempts),
+            len(successes),
+            sum(1 for attempt in successes if attempt.cost is not None),
+            sum(1 for attempt in attempts if attempt.cost is None and attempt.state in (State.OK, State.UNKNOWN)),
+            sum((attempt.cost for attempt in attempts if attempt.cost is not None), Decimal(0)),
+            sum(attempt.duration_ms for attempt in successes),
+        )
+    return figures
+
+
+def statistics(since: datetime | None = None) -> dict[tuple[str, str], tuple]:
+    return {
+        (stats.category, stats.provider): (
+            stats.requests,
+            stats.successes,
+            stats.priced_successes,
+            stats.unknown_costs,
+            stats.total_cost,
+            stats.success_ms,
+        )
+        for stats in provider_stats(since=since)
+        if stats.requests
+    }
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("seed", range(5))
+def test_statistics_equal_the_recount_before_between_and_after_folds(seed, monkeypatch):
+    dice = random.Random(seed)
+    monkeypatch.setattr(rollups, "BATCH_ROWS", 7)  # so that one fold takes several batches, the last one partly full
+    monkeypatch.setattr(rollups, "MOST_BATCHES", 3)  # and leaves something for the next
+    since = MONDAY + timedelta(hours=2)
+    for _ in range(4):
+        make_random_attempts(dice, 20)
+        assert statistics() == recount()
+        fold_attempts()
+        assert statistics() == recount()
+        assert statistics(since) == recount(since)
+
+    while fold_attempts():
+        pass
+    assert not Attempt.objects.filter(finished_at__isnull=False, rolled_up=False).exists()
+    assert statistics() == recount()
+
+    rollups_rebuild()
+    assert statistics() == recount()
+
+
+@pytest.mark.django_db
+def test_a_fold_marks_what_it_counts_and_counts_it_once():
+    make_attempt()
+    make_attempt(state=State.SENDING, finished_at=None, cost=None)
+
+    assert fold_attempts() == 1
+    assert fold_attempts() == 0
+
+    rollup = AttemptRollup.objects.get()
+    assert (rollup.requests, rollup.successes, rollup.total_cost) == (1, 1, Decimal("0.0015"))
+    assert list(Attempt.objects.order_by("number", "state").values_list("state", "rolled_up")) == [
+        ("OK", True),
+        ("SENDING", False),
+    ]
+
+
+@pytest.mark.django_db
+def test_an_unknown_outcome_is_counted_at_once_but_folded_only_when_no_late_answer_can_change_it():
+    make_attempt(state=State.UNKNOWN, cost=None, caller_key="fresh")
+    make_attempt(state=State.UNKNOWN, cost=None, caller_key="old", finished_at=timezone.now() - timedelta(hours=2))
+
+    assert fold_attempts() == 1
+    assert statistics() == recount()
+
+    # The worker that was written off brings its answer after all.
+    Attempt.objects.filter(caller_key="fresh").update(state=State.OK, cost=Decimal("0.25"))
+    assert statistics() == recount()
+    fold_attempts()
+    assert statistics() == recount()
+
+
+@pytest.mark.django_db
+def test_a_crash_between_the_sums_and_the_mark_leaves_neither(monkeypatch):
+    make_attempt()
+
+    def die(self, **fields):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("django.db.models.query.QuerySet.update", die)
+    with pytest.raises(KeyboardInterrupt):
+        fold_attempts()
+    monkeypatch.undo()
+
+    assert not AttemptRollup.objects.exists()
+    assert statistics() == recount()
+    assert fold_attempts() == 1
+    assert statistics() == recount()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sweepers_that_fold_at_once_count_every_row_once(monkeypatch):
+    monkeypatch.setattr(rollups, "BATCH_ROWS", 5)
+    make_random_attempts(random.Random(1), 120)
+    expected = recount()
+
+    def sweep(number: int) -> int:
+        try:
+            folded = sum(fold_attempts() for _ in range(10))
+            if number == 0:
+                rollups_rebuild()
+            return folded
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        sweeps = [pool.submit(sweep, number) for number in range(4)]
+        # Whoever reads meanwhile sees the right figures too.
+        while not all(sweep.done() for sweep in sweeps):
+            assert statistics() == expected
+
+    assert sum(sweep.result() for sweep in sweeps) == sum(figures[0] for figures in expected.values())
+    assert statistics() == expected
+
+
+@pytest.mark.django_db
+def test_the_command_counts_broken_sums_again(capsys):
+    make_attempt()
+    fold_attempts()
+    AttemptRollup.objects.update(requests=99, total_cost=7)
+    make_attempt()
+
+    call_command("rebuild_rollups")
+
+    assert capsys.readouterr().out == "Counted 1 hourly sums again and added 1 new attempts.\n"
+    assert statistics() == recount()
+
+
+@pytest.mark.django_db
+def test_an_idle_sweep_asks_once_and_writes_nothing(django_assert_num_queries):
+    with django_assert_num_queries(1):
+        assert fold_attempts() == 0
