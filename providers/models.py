@@ -160,6 +160,11 @@ class Attempt(models.Model):
     def __str__(self) -> str:
         return f"{self.caller_key} #{self.number} {self.provider} {self.state}"
 
+    @property
+    def is_billed(self) -> bool:
+        """The vendor bills it, or may do so."""
+        return self.state in (self.State.OK, self.State.UNKNOWN)
+
 
 class AttemptRollup(models.Model):
     """The sums of one provider's finished attempts in one hour; the statistics read these instead of every row."""

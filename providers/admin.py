@@ -1,0 +1,149 @@
+"""The operator's view of the chain, the breaker, every outgoing call and the hourly sums."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Now
+from django.http import HttpRequest
+
+from providers.breaker import wake
+from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth
+from providers.readonly_admin import ProviderFilter, ReadOnlyAdmin, shown_cost, shown_ms
+from providers.registry import is_implemented
+from providers.selectors import shown_usd
+from providers.types import Category
+
+
+@admin.register(ProviderConfig)
+class ProviderConfigAdmin(admin.ModelAdmin):
+    """The chain. Keys and addresses come from the environment and are not shown."""
+
+    list_display = [
+        "shown_provider",
+        "category",
+        "enabled",
+        "priority",
+        "weight",
+        "model",
+        "shown_price",
+        "has_key",
+        "standing",
+    ]
+    list_editable = ["enabled", "priority", "weight"]
+    list_filter = ["category", "enabled"]
+    search_fields = ["provider", "model"]
+    ordering = ["category", "priority", "provider"]
+    readonly_fields = ["has_key", "standing", "updated_at"]
+    fieldsets = [
+        (None, {"fields": [("category", "provider"), "model", "has_key", "standing"]}),
+        ("Order", {"fields": ["enabled", "priority", "weight"]}),
+        ("Prices", {"fields": [("list_price", "price_unit"), "prices", "daily_cap_usd"]}),
+        ("Calls", {"fields": ["timeout_seconds", "updated_at"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderConfig]:
+        health = ProviderHealth.objects.filter(category=OuterRef("category"), provider=OuterRef("provider"))
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                now=Now(),
+                resting_until=Subquery(health.values("resting_until")),
+                rest_reason=Subquery(health.values("reason")),
+            )
+        )
+
+    @admin.display(description="provider", ordering="provider")
+    def shown_provider(self, row: ProviderConfig) -> str:
+        return row.get_provider_display()
+
+    @admin.display(description="list price", ordering="list_price", empty_value="unknown")
+    def shown_price(self, row: ProviderConfig) -> str | None:
+        return None if row.list_price is None else f"{shown_usd(row.list_price)} / {row.get_price_unit_display()}"
+
+    @admin.display(description="key", boolean=True)
+    def has_key(self, row: ProviderConfig) -> bool:
+        access = settings.PROVIDER_ACCESS.get(row.provider)
+        return bool(access and access.key)
+
+    @admin.display(description="health")
+    def standing(self, row: Any) -> str:
+        if not is_implemented(Category(row.category), row.provider):
+            return "not supported yet"
+        if row.resting_until is None:
+            return "healthy"
+        if row.resting_until <= row.now:
+            return "waking: the next request probes it"
+        return f"rests until {row.resting_until:%H:%M:%S} UTC: {row.rest_reason}"
+
+
+@admin.register(ProviderHealth)
+class ProviderHealthAdmin(ReadOnlyAdmin):
+    """What the breaker remembers. Written by workers; an operator can end a rest."""
+
+    list_display = ["provider", "category", "failures", "resting_until", "probing_until", "reason", "updated_at"]
+    list_filter = ["category"]
+    ordering = ["category", "provider"]
+    actions = ["wake_now"]
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("providers.change_providerhealth")
+
+    @admin.action(description="Wake now: try it again with the next request", permissions=["operate"])
+    def wake_now(self, request: HttpRequest, queryset: QuerySet[ProviderHealth]) -> None:
+        woken = sum(wake(category=row.category, provider=row.provider) for row in queryset)
+        self.message_user(request, f"{woken} of {len(queryset)} woken.", messages.SUCCESS if woken else messages.INFO)
+
+
+@admin.register(Attempt)
+class AttemptAdmin(ReadOnlyAdmin):
+    """Every outgoing call. No prompt and no key is in here."""
+
+    list_display = [
+        "created_at",
+        "provider",
+        "category",
+        "model",
+        "state",
+        "error_class",
+        "http_status",
+        "shown_cost",
+        "cost_source",
+        "shown_duration",
+        "caller_key",
+        "number",
+    ]
+    list_filter = ["created_at", "state", "category", ProviderFilter]
+    search_fields = ["caller_key__exact", "job_id__exact"]
+    search_help_text = "A request's id or a provider's job id, in full."
+    ordering = ["-created_at"]
+    sortable_by = ["created_at"]
+
+    @admin.display(description="cost")
+    def shown_cost(self, attempt: Attempt) -> str:
+        return shown_cost(attempt.cost, is_billed=attempt.is_billed)
+
+    @admin.display(description="duration")
+    def shown_duration(self, attempt: Attempt) -> str:
+        return shown_ms(attempt.duration_ms)
+
+
+@admin.register(AttemptRollup)
+class AttemptRollupAdmin(ReadOnlyAdmin):
+    """The hourly sums. `manage.py rebuild_rollups` counts them again."""
+
+    list_display = ["hour", "category", "provider", "requests", "successes", "shown_total", "unknown_costs", "avg_time"]
+    list_filter = ["category", ProviderFilter]
+    date_hierarchy = "hour"
+    ordering = ["-hour", "category", "provider"]
+    sortable_by = ["hour"]
+
+    @admin.display(description="known costs")
+    def shown_total(self, rollup: AttemptRollup) -> str:
+        return shown_usd(rollup.total_cost)
+
+    @admin.display(description="time of a success")
+    def avg_time(self, rollup: AttemptRollup) -> str:
+        return shown_ms(rollup.success_ms / rollup.successes if rollup.successes else None)

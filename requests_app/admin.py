@@ -1,0 +1,258 @@
+"""The operator's view of labels, requests, accounts and the ledger."""
+
+from typing import Any
+from uuid import uuid4
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from providers.models import Attempt
+from providers.readonly_admin import (
+    LargeTableAdmin,
+    ProviderFilter,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+    shown_cost,
+    shown_ms,
+)
+from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent
+from requests_app.services.accounts import account_set_blocked, account_top_up
+from requests_app.services.cancelling import request_cancel, request_resume
+
+
+def actor_of(request: HttpRequest) -> str:
+    """Return how events and ledger name the operator who is logged in."""
+    return f"admin:{request.user.get_username()}"[:64]
+
+
+@admin.register(AIModel)
+class AIModelAdmin(admin.ModelAdmin):
+    """The labels that users pick."""
+
+    list_display = ["name", "category", "provider", "token_cost", "enabled", "position"]
+    list_editable = ["token_cost", "enabled", "position"]
+    list_filter = ["category", "enabled"]
+    search_fields = ["name", "slug"]
+    prepopulated_fields = {"slug": ["name"]}
+
+    def has_delete_permission(self, request: HttpRequest, obj: AIModel | None = None) -> bool:
+        # Unused ones only, one at a time: the page before a deletion would list all requests. A switch does the rest.
+        return super().has_delete_permission(request, obj) and obj is not None and not obj.requests.exists()
+
+
+class EventInline(ReadOnlyInline):
+    model = RequestEvent
+    fields = ["created_at", "from_status", "to_status", "actor", "reason"]
+
+
+class LedgerInline(ReadOnlyInline):
+    model = LedgerEntry
+    fields = ["created_at", "kind", "amount", "actor", "reason"]
+    ordering = ["id"]
+
+
+class ActualProviderFilter(ProviderFilter):
+    title = "who served it"
+    field = "actual_provider"
+
+
+@admin.register(Request)
+class RequestAdmin(ReadOnlyAdmin):
+    """What users asked. The texts are on each request's own page only."""
+
+    list_display = [
+        "id",
+        "created_at",
+        "user",
+        "model",
+        "status",
+        "actual_provider",
+        "shown_cost",
+        "cost_source",
+        "shown_time",
+        "credits",
+        "error_code",
+    ]
+    list_select_related = ["user", "model"]
+    list_filter = ["created_at", "status", "category", ActualProviderFilter]
+    search_fields = ["id__exact", "intake_key__exact"]
+    search_help_text = "A request's id or intake key, in full."
+    ordering = ["-created_at"]
+    sortable_by = ["created_at"]
+    actions = ["cancel", "resume"]
+    inlines = [EventInline, LedgerInline]
+    fieldsets = [
+        (None, {"fields": ["id", "status", "error_code", "user", "model", "category", "conversation"]}),
+        ("Question", {"fields": ["input_text", "input_media", "options"]}),
+        ("Answer", {"fields": ["output_text", "output_media", "shown_url"]}),
+        ("Bill", {"fields": ["actual_provider", "shown_cost", "cost_source", "credits", "attempts"]}),
+        (
+            "Course",
+            {
+                "fields": [
+                    ("created_at", "started_at", "completed_at", "shown_time"),
+                    ("deadline_at", "next_at", "lease_until"),
+                    ("tries", "fence", "intake_key"),
+                ]
+            },
+        ),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Request]:
+        # The list shows no texts, so it need not read them; the page of one request loads its own.
+        return super().get_queryset(request).defer("input_text", "output_text")
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("requests_app.change_request")
+
+    @admin.action(description="Cancel: end it and give the credits back", permissions=["operate"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
+        ids = _ids(queryset, *Request.OPEN, Request.Status.QUARANTINED)
+        cancelled = sum(request_cancel(request_id=request_id, actor=actor_of(request)) for request_id in ids)
+        self._say(request, cancelled, "cancelled; requests that have ended stay as they are")
+
+    @admin.action(description="Release from quarantine: try it again", permissions=["operate"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
+        ids = _ids(queryset, Request.Status.QUARANTINED)
+        resumed = sum(request_resume(request_id=request_id, actor=actor_of(request)) for request_id in ids)
+        self._say(request, resumed, "released; only quarantined requests can be")
+
+    def _say(self, request: HttpRequest, number: int, what: str) -> None:
+        self.message_user(request, f"{number} {what}.", messages.SUCCESS if number else messages.WARNING)
+
+    @admin.display(description="cost")
+    def shown_cost(self, row: Request) -> str:
+        return shown_cost(row.cost, is_billed=row.status == Request.Status.COMPLETED)
+
+    @admin.display(description="time")
+    def shown_time(self, row: Request) -> str:
+        return shown_ms(row.processing_ms)
+
+    @admin.display(description="output URL")
+    def shown_url(self, row: Request) -> str:
+        # As text: what a provider answers is data, and a link could be anything.
+        return row.output_url or "–"
+
+    @admin.display(description="attempts")
+    def attempts(self, row: Request) -> SafeString:
+        attempts = [
+            {
+                "row": attempt,
+                "cost": shown_cost(attempt.cost, is_billed=attempt.is_billed),
+                "duration": shown_ms(attempt.duration_ms),
+            }
+            for attempt in Attempt.objects.filter(caller_key=row.id).order_by("number")
+        ]
+        return render_to_string("admin/requests_app/attempts.html", {"attempts": attempts})
+
+
+def _ids(queryset: QuerySet[Request], *statuses: Request.Status) -> list[str]:
+    return list(queryset.filter(status__in=statuses).values_list("id", flat=True))
+
+
+class TopUpForm(forms.ModelForm):
+    """Adds credits. The rest of an account is written by the services."""
+
+    amount = forms.IntegerField(
+        label="Add credits", required=False, min_value=1, max_value=10_000_000, help_text="They are added at once."
+    )
+    reason = forms.CharField(required=False, max_length=200, help_text="The ledger shows it.")
+    # One form books once, however often its button is pressed.
+    form_key = forms.CharField(widget=forms.HiddenInput, initial=lambda: uuid4().hex, max_length=32)
+
+    class Meta:
+        model = Account
+        fields: list[str] = []
+
+
+@admin.register(Account)
+class AccountAdmin(LargeTableAdmin):
+    """Users and their credits. A balance changes only through the ledger."""
+
+    form = TopUpForm
+    list_display = ["key", "name", "balance", "is_blocked", "created_at"]
+    list_filter = ["is_blocked"]
+    search_fields = ["key__exact", "name__istartswith"]
+    search_help_text = "A key in full, or the beginning of a name."
+    ordering = ["-id"]
+    sortable_by = ["key"]
+    readonly_fields = ["key", "name", "balance", "is_blocked", "created_at", "links"]
+    fieldsets = [
+        (None, {"fields": ["key", "name", "balance", "is_blocked", "created_at", "links"]}),
+        ("Add credits", {"fields": ["amount", "reason", "form_key"]}),
+    ]
+    actions = ["block", "unblock"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # accounts are made when their user first appears
+
+    def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
+        given = form.cleaned_data
+        if not given["amount"]:
+            return
+        entry = account_top_up(
+            account_id=obj.pk,
+            amount=given["amount"],
+            actor=actor_of(request),
+            reason=given["reason"],
+            external_ref=f"admin:{given['form_key']}",
+        )
+        if entry is None:
+            self.message_user(request, "This form was booked before; nothing was added.", messages.WARNING)
+
+    @admin.action(description="Block: accept no further requests", permissions=["change"])
+    def block(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        self._set_blocked(request, queryset, is_blocked=True)
+
+    @admin.action(description="Unblock", permissions=["change"])
+    def unblock(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        self._set_blocked(request, queryset, is_blocked=False)
+
+    def _set_blocked(self, request: HttpRequest, queryset: QuerySet[Account], *, is_blocked: bool) -> None:
+        ids = list(queryset.values_list("id", flat=True))
+        for account_id in ids:
+            account_set_blocked(account_id=account_id, is_blocked=is_blocked)
+        self.message_user(request, f"{len(ids)} {'blocked' if is_blocked else 'unblocked'}.", messages.SUCCESS)
+
+    @admin.display(description="see also")
+    def links(self, account: Account) -> SafeString:
+        return format_html(
+            '<a href="{}?user__id__exact={}">Requests</a> · <a href="{}?account__id__exact={}">Ledger</a>',
+            reverse("admin:requests_app_request_changelist"),
+            account.pk,
+            reverse("admin:requests_app_ledgerentry_changelist"),
+            account.pk,
+        )
+
+
+@admin.register(LedgerEntry)
+class LedgerEntryAdmin(ReadOnlyAdmin):
+    """Every movement of credits."""
+
+    list_display = ["id", "created_at", "account", "kind", "amount", "request_id", "actor", "reason"]
+    list_select_related = ["account"]
+    list_filter = ["kind"]
+    search_fields = ["request__id__exact", "external_ref__exact"]
+    search_help_text = "A request's id or a payment's reference, in full."
+    ordering = ["-id"]
+    sortable_by = ["id"]
+
+
+@admin.register(RequestEvent)
+class RequestEventAdmin(ReadOnlyAdmin):
+    """Who moved which request, when and why."""
+
+    list_display = ["id", "created_at", "request_id", "from_status", "to_status", "actor", "reason"]
+    search_fields = ["request__id__exact"]
+    search_help_text = "A request's id, in full."
+    ordering = ["-id"]
+    sortable_by = ["id"]

@@ -1,0 +1,197 @@
+"""The operator's view of the chain, the breaker and the attempts."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from providers.models import Attempt, ProviderConfig, ProviderHealth
+from providers.readonly_admin import CappedPaginator
+from providers.rollups import fold_attempts
+from providers.types import Access
+from tests.factories import make_attempt, make_provider
+
+pytestmark = pytest.mark.django_db
+
+
+def changelist(model: str) -> str:
+    return reverse(f"admin:providers_{model}_changelist")
+
+
+def form_of(row: ProviderConfig, **changes: str) -> dict[str, str]:
+    """What the row's page sends when `changes` were typed into it."""
+    return {
+        "category": row.category,
+        "provider": row.provider,
+        "enabled": "on",
+        "priority": str(row.priority),
+        "weight": "1",
+        "model": row.model,
+        "list_price": "0.001",
+        "price_unit": "1k_tokens",
+        "prices": "{}",
+        "timeout_seconds": "30",
+        "daily_cap_usd": "",
+        **changes,
+    }
+
+
+class TestChain:
+    def test_the_list_shows_whether_a_key_is_there_and_never_the_key(self, admin_client, settings):
+        settings.PROVIDER_ACCESS = {
+            **settings.PROVIDER_ACCESS,
+            "openai": Access("sk-canary-7f3a", "https://api.openai.com"),
+        }
+        row = make_provider("openai")
+
+        pages = [changelist("providerconfig"), reverse("admin:providers_providerconfig_change", args=[row.pk])]
+
+        for page in pages:
+            content = admin_client.get(page).content.decode()
+            assert "icon-yes.svg" in content
+            assert "canary" not in content
+
+    def test_it_says_who_rests_until_when_and_why(self, admin_client):
+        ProviderHealth.objects.create(
+            category="TEXT", provider="openai", resting_until=Now() + timedelta(minutes=5), reason="HTTP 429"
+        )
+        ProviderHealth.objects.create(
+            category="TEXT", provider="xai", resting_until=Now() - timedelta(minutes=5), reason="HTTP 500"
+        )
+
+        content = admin_client.get(changelist("providerconfig")).content.decode()
+
+        assert "UTC: HTTP 429" in content
+        assert "waking: the next request probes it" in content
+        assert content.count(">healthy<") == 4
+        assert content.count(">not supported yet<") == 5
+
+    def test_order_and_switch_are_edited_in_the_list(self, admin_client):
+        ProviderConfig.objects.exclude(provider="xai").delete()
+        row = ProviderConfig.objects.get()
+
+        admin_client.post(
+            changelist("providerconfig"),
+            {
+                "form-TOTAL_FORMS": "1",
+                "form-INITIAL_FORMS": "1",
+                "form-0-id": str(row.pk),
+                "form-0-priority": "2",
+                "form-0-weight": "5",
+                "_save": "Save",
+            },
+        )
+
+        row.refresh_from_db()
+        assert (row.enabled, row.priority, row.weight) == (False, 2, 5)
+
+    @pytest.mark.parametrize(
+        ("prices", "message"),
+        [
+            ('{"input_per_million": 0.5}', "input_per_million must be a decimal number in quotes"),
+            ('{"input": "0.5"}', "Unknown price &#x27;input&#x27;. Use input_per_million"),
+            ("[1]", "Prices must be a JSON object."),
+            ("{", "Enter a valid JSON."),
+        ],
+    )
+    def test_bad_prices_are_refused_in_words_that_say_what_to_type(self, admin_client, prices, message):
+        row = make_provider("openai")
+        page = reverse("admin:providers_providerconfig_change", args=[row.pk])
+
+        response = admin_client.post(page, form_of(row, prices=prices))
+
+        assert message in response.content.decode()
+
+    def test_a_price_is_changed_without_a_deploy(self, admin_client):
+        row = make_provider("openai")
+        page = reverse("admin:providers_providerconfig_change", args=[row.pk])
+
+        response = admin_client.post(page, form_of(row, list_price="0.0042"))
+
+        assert response.status_code == 302
+        row.refresh_from_db()
+        assert row.list_price == Decimal("0.0042")
+
+    def test_a_new_row_can_be_added(self, admin_client):
+        page = reverse("admin:providers_providerconfig_add")
+        ProviderConfig.objects.filter(provider="xai").delete()
+        row = ProviderConfig(category="TEXT", provider="xai", model="grok", priority=6)
+
+        assert admin_client.get(page).status_code == 200
+        assert admin_client.post(page, form_of(row)).status_code == 302
+
+        assert ProviderConfig.objects.filter(provider="xai").exists()
+
+
+class TestBreaker:
+    def wake(self, client, row: ProviderHealth):
+        data = {"action": "wake_now", "_selected_action": [str(row.pk)]}
+        return client.post(changelist("providerhealth"), data, follow=True)
+
+    def test_an_operator_wakes_a_resting_provider(self, admin_client):
+        row = ProviderHealth.objects.create(
+            category="TEXT", provider="openai", failures=3, resting_until=Now() + timedelta(minutes=5)
+        )
+
+        response = self.wake(admin_client, row)
+
+        assert "1 of 1 woken." in response.content.decode()
+        row.refresh_from_db()
+        assert (row.resting_until, row.failures) == (None, 0)
+
+    def test_staff_that_may_only_look_cannot_wake(self, client):
+        viewer = User.objects.create_user("viewer", is_staff=True)
+        viewer.user_permissions.add(Permission.objects.get(codename="view_providerhealth"))
+        client.force_login(viewer)
+        row = ProviderHealth.objects.create(
+            category="TEXT", provider="openai", failures=3, resting_until=Now() + timedelta(minutes=5)
+        )
+
+        self.wake(client, row)
+
+        row.refresh_from_db()
+        assert row.failures == 3
+
+
+class TestRecords:
+    def test_an_unknown_cost_is_shown_as_unknown_and_a_failure_costs_nothing(self, admin_client):
+        make_attempt(cost=Decimal("0.0015"), caller_key="priced")
+        make_attempt(cost=None, caller_key="unpriced")
+        make_attempt(cost=None, state=Attempt.State.FAILED, caller_key="failed")
+
+        def cost(caller_key: str) -> str:
+            content = admin_client.get(changelist("attempt"), {"q": caller_key}).content.decode()
+            return content.partition('class="field-shown_cost">')[2].partition("<")[0]
+
+        assert [cost("priced"), cost("unpriced"), cost("failed")] == ["$0.0015", "unknown", "–"]
+
+    @pytest.mark.parametrize("model", ["attempt", "attemptrollup", "providerhealth"])
+    def test_not_even_a_superuser_edits_them(self, admin_client, model):
+        attempt = make_attempt()
+        fold_attempts()
+        ProviderHealth.objects.create(category="TEXT", provider="openai")
+        pk = {"attempt": attempt.pk}.get(model) or admin_client.get(changelist(model)).context["cl"].queryset.get().pk
+        page = reverse(f"admin:providers_{model}_change", args=[pk])
+
+        assert admin_client.get(page).status_code == 200
+        assert "_save" not in admin_client.get(page).content.decode()
+        assert admin_client.post(page, {"cost": "0"}).status_code == 403
+        assert admin_client.get(reverse(f"admin:providers_{model}_delete", args=[pk])).status_code == 403
+        assert admin_client.get(reverse(f"admin:providers_{model}_add")).status_code == 403
+
+    def test_a_list_never_counts_a_large_table(self, admin_client, django_assert_max_num_queries, monkeypatch):
+        monkeypatch.setattr(CappedPaginator, "MOST_COUNTED", 3)
+        for _ in range(5):
+            make_attempt()
+
+        with django_assert_max_num_queries(6) as captured:
+            content = admin_client.get(changelist("attempt")).content.decode()
+
+        assert "3 or more attempts" in content
+        counts = [query["sql"] for query in captured.captured_queries if "COUNT(" in query["sql"]]
+        assert counts
+        assert all("LIMIT 3" in sql for sql in counts)
+        assert not [sql for sql in counts if "ORDER BY" in sql]

@@ -1,0 +1,253 @@
+"""The operator's view of labels, requests, accounts and the ledger."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+
+from requests_app.models import AIModel, LedgerEntry, Request
+from requests_app.services.credits import credits_hold
+from requests_app.states import transition
+from tests.factories import make_account, make_attempt, make_model, make_request
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+Status = Request.Status
+
+
+def changelist(model: str) -> str:
+    return reverse(f"admin:requests_app_{model}_changelist")
+
+
+def page_of(row) -> str:
+    return reverse(f"admin:requests_app_{row._meta.model_name}_change", args=[row.pk])
+
+
+def act(client, action: str, *rows) -> str:
+    """Choose rows in their list and run an action on them; return the page that follows."""
+    data = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
+    return client.post(changelist(rows[0]._meta.model_name), data, follow=True).content.decode()
+
+
+def make_held_request(**fields) -> Request:
+    request = make_request(**fields)
+    credits_hold(request=request)
+    return request
+
+
+def log_in(client, *permissions: str) -> None:
+    user = User.objects.create_user("helper", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+
+
+class TestRequests:
+    def test_the_page_of_a_request_tells_its_whole_story(self, admin_client):
+        request = make_held_request(input_text="Why is the sky blue?")
+        transition(request_id=request.id, sources=[Status.PENDING], to=Status.PROCESSING, actor="worker", reason="go")
+        make_attempt(
+            caller_key=request.id, number=1, state="FAILED", cost=None, error_class="ServerFault", error_text="HTTP 500"
+        )
+        make_attempt(caller_key=request.id, number=2, provider="piapi", cost=None)
+
+        content = admin_client.get(page_of(request)).content.decode()
+
+        assert "Why is the sky blue?" in content
+        assert "ServerFault: HTTP 500" in content
+        assert re.search(r"<td>PiAPI</td>.*<td>OK</td>\s*<td>unknown", content, re.DOTALL)
+        assert "PROCESSING" in content
+        assert "HOLD" in content
+
+    def test_the_list_holds_no_text_and_asks_for_none(self, admin_client, django_assert_max_num_queries):
+        for _ in range(5):
+            make_request(input_text="a secret wish")
+
+        with django_assert_max_num_queries(6) as captured:
+            content = admin_client.get(changelist("request")).content.decode()
+
+        assert "a secret wish" not in content
+        assert not [query for query in captured.captured_queries if "input_text" in query["sql"]]
+
+    def test_what_a_model_wrote_is_shown_and_never_run(self, admin_client):
+        request = make_request(
+            status=Status.COMPLETED,
+            actual_provider="openai",
+            completed_at="2026-11-23T10:00Z",
+            input_text="<img src=x>",
+            output_text="<script>alert(1)</script>",
+            output_url="javascript:alert(1)",
+        )
+        make_attempt(caller_key=request.id, model="<b>", error_text="<script>alert(2)</script>")
+
+        content = admin_client.get(page_of(request)).content.decode()
+
+        assert "&lt;script&gt;alert(1)" in content
+        assert "<script>alert" not in content
+        assert "<img src=x>" not in content
+        assert 'href="javascript:' not in content
+
+    def test_cancelling_gives_the_credits_back_and_names_the_operator(self, admin_client):
+        account = make_account(credits=10)
+        request, ended = make_held_request(account=account), make_request(account=account, status=Status.FAILED)
+
+        content = act(admin_client, "cancel", request, ended)
+
+        assert "1 cancelled" in content
+        request.refresh_from_db()
+        account.refresh_from_db()
+        assert (request.status, account.balance) == ("CANCELLED", 10)
+        assert request.events.get().actor == "admin:admin"
+
+    def test_a_quarantined_request_is_released(self, admin_client, rung):
+        request = make_request(status=Status.QUARANTINED, tries=8)
+
+        act(admin_client, "resume", request)
+
+        request.refresh_from_db()
+        assert (request.status, request.tries) == ("PROCESSING", 0)
+
+    def test_only_a_quarantined_request_can_be_released(self, admin_client):
+        request = make_request()
+
+        assert "0 released" in act(admin_client, "resume", request)
+
+    def test_staff_that_may_only_look_can_do_neither(self, client):
+        log_in(client, "view_request")
+        request = make_held_request()
+
+        assert client.get(page_of(request)).status_code == 200
+        act(client, "cancel", request)
+
+        request.refresh_from_db()
+        assert request.status == "PENDING"
+
+    def test_a_request_is_found_by_its_id(self, admin_client):
+        wanted, other = make_request(), make_request()
+
+        content = admin_client.get(changelist("request"), {"q": wanted.id}).content.decode()
+
+        assert wanted.id in content
+        assert other.id not in content
+
+
+class TestAccounts:
+    def top_up(self, client, account, *, amount: str, form_key: str | None = None):
+        """Open the account's page, type an amount and a reason, press the button."""
+        key = form_key or client.get(page_of(account)).context["adminform"].form["form_key"].value()
+        data = {"amount": amount, "reason": "A gift", "form_key": key}
+        return client.post(page_of(account), data, follow=True)
+
+    def test_credits_are_added_through_the_ledger(self, admin_client):
+        account = make_account(credits=5)
+
+        self.top_up(admin_client, account, amount="20")
+
+        account.refresh_from_db()
+        assert account.balance == 25
+        entry = account.ledger.first()
+        assert (entry.kind, entry.amount, entry.actor, entry.reason) == ("TOPUP", 20, "admin:admin", "A gift")
+
+    def test_the_same_form_sent_twice_books_once(self, admin_client):
+        account = make_account(credits=5)
+
+        self.top_up(admin_client, account, amount="20", form_key="abc")
+        response = self.top_up(admin_client, account, amount="20", form_key="abc")
+
+        account.refresh_from_db()
+        assert account.balance == 25
+        assert "This form was booked before" in response.content.decode()
+
+    @pytest.mark.parametrize("amount", ["0", "-5", "1.5", "many", "99999999999999999999"])
+    def test_a_bad_amount_adds_nothing(self, admin_client, amount):
+        account = make_account(credits=5)
+
+        response = self.top_up(admin_client, account, amount=amount)
+
+        assert response.status_code == 200
+        assert "Please correct the error below" in response.content.decode()
+        account.refresh_from_db()
+        assert account.balance == 5
+
+    def test_the_balance_itself_cannot_be_typed_in(self, admin_client):
+        account = make_account(credits=5)
+
+        admin_client.post(page_of(account), {"balance": "999", "is_blocked": "on", "form_key": "x", "amount": ""})
+
+        account.refresh_from_db()
+        assert (account.balance, account.is_blocked) == (5, False)
+
+    def test_blocking_and_unblocking_are_actions(self, admin_client):
+        account = make_account()
+
+        act(admin_client, "block", account)
+        account.refresh_from_db()
+        assert account.is_blocked
+
+        act(admin_client, "unblock", account)
+        account.refresh_from_db()
+        assert not account.is_blocked
+
+    def test_nobody_adds_or_deletes_an_account(self, admin_client):
+        account = make_account()
+
+        assert admin_client.get(reverse("admin:requests_app_account_add")).status_code == 403
+        assert admin_client.get(reverse("admin:requests_app_account_delete", args=[account.pk])).status_code == 403
+
+    def test_its_links_lead_to_its_requests_and_its_ledger(self, admin_client):
+        account = make_account()
+        mine, other = make_request(account=account), make_request()
+        content = admin_client.get(page_of(account)).content.decode()
+
+        requests, ledger = re.findall(r'href="([^"]+__id__exact=\d+)"', content)
+
+        listed = admin_client.get(requests).content.decode()
+        assert mine.id in listed
+        assert other.id not in listed
+        assert admin_client.get(ledger).context["cl"].result_count == 1
+
+
+class TestRecords:
+    def test_the_ledger_and_events_are_never_edited(self, admin_client):
+        account = make_account(credits=5)
+        request = make_held_request(account=account)
+        transition(request_id=request.id, sources=[Status.PENDING], to=Status.PROCESSING, actor="worker")
+
+        for row in [account.ledger.first(), request.events.get(), request]:
+            name = row._meta.model_name
+            assert admin_client.get(changelist(name)).status_code == 200
+            assert admin_client.get(page_of(row)).status_code == 200
+            assert admin_client.post(page_of(row), {"amount": "1"}).status_code == 403
+            assert admin_client.get(reverse(f"admin:requests_app_{name}_add")).status_code == 403
+            assert admin_client.get(reverse(f"admin:requests_app_{name}_delete", args=[row.pk])).status_code == 403
+            act(admin_client, "delete_selected", row)
+        assert LedgerEntry.objects.count() == 2
+
+
+class TestLabels:
+    def test_price_and_order_are_edited_in_the_list(self, admin_client):
+        AIModel.objects.all().delete()
+        model = make_model()
+
+        admin_client.post(
+            changelist("aimodel"),
+            {
+                "form-TOTAL_FORMS": "1",
+                "form-INITIAL_FORMS": "1",
+                "form-0-id": str(model.pk),
+                "form-0-token_cost": "7",
+                "form-0-enabled": "on",
+                "form-0-position": "3",
+                "_save": "Save",
+            },
+        )
+
+        model.refresh_from_db()
+        assert (model.token_cost, model.position) == (7, 3)
+
+    def test_a_label_in_use_is_switched_off_rather_than_deleted(self, admin_client):
+        used, unused = make_model(category="TEXT"), make_model(category="TEXT")
+        make_request(model=used)
+
+        delete = "admin:requests_app_aimodel_delete"
+        assert admin_client.get(reverse(delete, args=[used.pk])).status_code == 403
+        assert admin_client.get(reverse(delete, args=[unused.pk])).status_code == 200
