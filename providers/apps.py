@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
-from providers.checks import check_keys, check_sandbox
+from providers.checks import check_keys, check_registry, check_sandbox
 
 
 class ProvidersConfig(AppConfig):
@@ -11,5 +11,6 @@ class ProvidersConfig(AppConfig):
     verbose_name = "Providers"
 
     def ready(self) -> None:
+        register(check_registry, "providers")
         register(check_sandbox, "providers")
         register(check_keys, Tags.database)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from rest_framework.authtoken.models import Token
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -24,9 +25,11 @@ class StaffOrToken(BasePermission):
     message = "Log in to the admin as staff, or send the header `Authorization: Token …`."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        if request.user and request.user.is_staff:
+        if request.user.is_staff or isinstance(request.auth, Token) or _is_developer(request):
             return True
-        return isinstance(request.auth, Token) or _is_developer(request)
+        if not request.user.is_authenticated:
+            raise NotAuthenticated(self.message)  # a plain False would give a 401 that does not say what to do
+        return False
 
 
 def _is_developer(request: Request) -> bool:

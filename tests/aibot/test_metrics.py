@@ -1,0 +1,85 @@
+"""What Prometheus reads."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import User
+from django.db.models.functions import Now
+from prometheus_client.parser import text_string_to_metric_families
+from rest_framework.authtoken.models import Token
+
+from providers.models import ProviderHealth
+from providers.rollups import fold_attempts
+from requests_app.models import Account
+from tests.factories import make_account, make_attempt, make_request
+
+pytestmark = pytest.mark.django_db
+SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5"
+
+
+@pytest.fixture
+def headers() -> dict[str, str]:
+    user = User.objects.create_user("prometheus")
+    return {"authorization": f"Token {Token.objects.create(user=user).key}", "accept": SCRAPER}
+
+
+def scrape(client, headers) -> dict[tuple, float]:
+    """Read the samples as {(name, label, …): value}."""
+    response = client.get("/metrics", headers=headers)
+    assert response.status_code == 200
+    assert response["content-type"].startswith("text/plain")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(response.content.decode())
+        for sample in family.samples
+    }
+
+
+def test_attempts_and_costs_equal_the_statistics(client, headers):
+    make_attempt(cost=Decimal("0.25"))
+    fold_attempts()
+    make_attempt(cost=Decimal("0.5"))
+    make_attempt(cost=None)
+    make_attempt(state="FAILED", cost=None)
+
+    samples = scrape(client, headers)
+
+    assert samples["aibot_attempts_total", "TEXT", "aimlapi"] == 4
+    assert samples["aibot_attempt_successes_total", "TEXT", "aimlapi"] == 3
+    assert samples["aibot_attempt_failures", "TEXT", "aimlapi"] == 1
+    assert samples["aibot_cost_usd_total", "TEXT", "aimlapi"] == 0.75
+    assert samples["aibot_unknown_costs", "TEXT", "aimlapi"] == 1
+    assert samples["aibot_attempts_total", "TEXT", "piapi"] == 0
+
+
+def test_resting_providers_open_requests_and_credits(client, headers):
+    Account.objects.all().delete()
+    account = make_account(credits=30)
+    make_request(account=account)
+    make_request(account=account, status="QUARANTINED")
+    make_request(account=account, status="FAILED")
+    ProviderHealth.objects.create(category="TEXT", provider="openai", resting_until=Now() + timedelta(minutes=1))
+    ProviderHealth.objects.create(category="TEXT", provider="xai", resting_until=Now() - timedelta(minutes=1))
+
+    samples = scrape(client, headers)
+
+    assert samples["aibot_provider_resting", "TEXT", "openai"] == 1
+    assert samples["aibot_provider_resting", "TEXT", "xai"] == 0
+    assert samples["aibot_requests_open", "PENDING"] == 1
+    assert samples["aibot_requests_open", "PROCESSING"] == 0
+    assert samples["aibot_requests_open", "QUARANTINED"] == 1
+    assert samples["aibot_credits_outstanding",] == 30
+    assert 0 <= samples["aibot_oldest_due_seconds",] < 60
+
+
+def test_a_refusal_is_json_whatever_the_scraper_asks_for(client):
+    response = client.get("/metrics", headers={"accept": SCRAPER})
+
+    assert response.status_code == 401
+    assert "Token" in response.json()["detail"]
+
+
+def test_a_scrape_takes_a_handful_of_queries(client, headers, django_assert_max_num_queries):
+    with django_assert_max_num_queries(12):
+        scrape(client, headers)
