@@ -6,7 +6,6 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import IntegrityError
-from django.db.models import Max
 from django.db.models.functions import Now
 
 from providers.errors import ProviderError
@@ -18,7 +17,7 @@ WORKER_LOST = "WorkerLost"  # error_class of an attempt whose worker died in the
 
 
 class AttemptRefused(Exception):
-    """Another attempt of the same caller is under way: this worker has lost the request."""
+    """Another worker makes this caller's calls by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +95,14 @@ class OpenAttempt:
         return cost_of(usage, prices=row.prices, list_price=row.list_price, price_unit=row.price_unit)
 
 
-def attempt_open(*, caller_key: str, row: ProviderConfig) -> OpenAttempt:
-    """Commit the row of a call that is about to be made.
+def attempt_open(*, caller_key: str, number: int, row: ProviderConfig) -> OpenAttempt:
+    """Commit the row of a call that is about to be made, the caller's `number`th.
 
-    Raises AttemptRefused (nothing written) while another attempt of this caller is under way.
+    Raises AttemptRefused (nothing written) where another worker makes this caller's calls.
     """
-    latest = Attempt.objects.filter(caller_key=caller_key).aggregate(latest=Max("number"))["latest"] or 0
     try:
         attempt = Attempt.objects.create(
-            caller_key=caller_key, number=latest + 1, category=row.category, provider=row.provider, model=row.model
+            caller_key=caller_key, number=number, category=row.category, provider=row.provider, model=row.model
         )
     except IntegrityError as error:
         raise AttemptRefused from error

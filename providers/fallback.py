@@ -57,27 +57,28 @@ class FallbackManager:
         deadline: float,
         store: Callable[[Answer], None],
         on_text: OnText | None = None,
-        before_attempt: Callable[[], None] | None = None,
+        before_next: Callable[[], None] | None = None,
     ) -> Answer:
         """Return the first answer, which `store` has kept by then.
 
         `deadline` is a time.monotonic() value for the whole chain. `store` runs in the transaction that marks the
-        attempt as succeeded, so that no paid answer is known but not kept. `before_attempt` runs before each call
-        and stops the chain by raising. With `on_text` answers are streamed.
+        attempt as succeeded, so that no paid answer is known but not kept. `before_next` runs before each further
+        provider is asked and stops the chain by raising. With `on_text` answers are streamed.
 
         Calling it again for the same caller after a crash goes on down the chain: providers that have failed this
         caller are not asked again. Raises a ChainError when nobody answers.
         """
         refusals = 0
-        asked = False
-        for candidate in self._in_turn(prompt, caller_key):
+        earlier = list(Attempt.objects.filter(caller_key=caller_key).order_by("number"))
+        number = earlier[-1].number if earlier else 0
+        for is_further, candidate in enumerate(self._in_turn(prompt, earlier)):
             if deadline - time.monotonic() < SHORTEST_TRY_SECONDS:
                 raise OutOfTime
-            if before_attempt:
-                before_attempt()
-            asked = True
+            if is_further and before_next:
+                before_next()
+            number += 1
             try:
-                return self._try(candidate, prompt, caller_key, deadline, store, on_text)
+                return self._try(candidate, prompt, caller_key, number, deadline, store, on_text)
             except ProviderError as error:
                 if error.maybe_paid and candidate.provider.unknown_policy is not UnknownPolicy.RESPEND:
                     raise PaymentUncertain from error
@@ -86,7 +87,7 @@ class FallbackManager:
                     raise RefusedByProviders from error
         if refusals:
             raise RefusedByProviders
-        if asked or Attempt.objects.filter(caller_key=caller_key).exists():
+        if number:
             raise AllProvidersFailed
         raise NoProviderAvailable
 
@@ -95,13 +96,14 @@ class FallbackManager:
         candidate: Candidate,
         prompt: Prompt,
         caller_key: str,
+        number: int,
         deadline: float,
         store: Callable[[Answer], None],
         on_text: OnText | None,
     ) -> Answer:
         row, category = candidate.row, prompt.category.value
         logger.info("Trying %s for %s", row.provider, category)
-        attempt = attempt_open(caller_key=caller_key, row=row)
+        attempt = attempt_open(caller_key=caller_key, number=number, row=row)
         try:
             result = self._call(candidate, attempt, prompt, deadline, on_text)
         except ProviderError as error:
@@ -133,10 +135,10 @@ class FallbackManager:
             on_text=pass_on if on_text else None,
         )
 
-    def _in_turn(self, prompt: Prompt, caller_key: str) -> Iterator[Candidate]:
+    def _in_turn(self, prompt: Prompt, earlier: list[Attempt]) -> Iterator[Candidate]:
         """Yield the providers to ask: the awake ones in the operator's order, at last the one that wakes first."""
         resting: list[Candidate] = []
-        for candidate in self._candidates(prompt, caller_key):
+        for candidate in self._candidates(prompt, earlier):
             row, health = candidate.row, candidate.health
             may_probe = health.standing is Standing.WAKING and breaker.win_probe(
                 category=row.category, provider=row.provider, seconds=row.timeout_seconds
@@ -155,18 +157,17 @@ class FallbackManager:
         # Never fail while a provider might work: a rest is a guess, the user's request is real.
         yield from sorted(resting, key=_wakes_at)[:1]
 
-    def _candidates(self, prompt: Prompt, caller_key: str) -> list[Candidate]:
+    def _candidates(self, prompt: Prompt, earlier: list[Attempt]) -> list[Candidate]:
         """Return everyone who could answer this prompt, in the operator's order.
 
         A provider whose worker was lost in the middle of this caller's call may still be the only one that works,
         so it is asked again, but last.
         """
-        attempts = Attempt.objects.filter(caller_key=caller_key).order_by("number")
-        earlier = dict(attempts.values_list("provider", "error_class"))
+        outcomes = {attempt.provider: attempt.error_class for attempt in earlier}
         health = breaker.read_health(prompt.category.value)
         candidates = []
         for row in _in_operators_order(prompt.category):
-            if earlier.get(row.provider, WORKER_LOST) != WORKER_LOST:
+            if outcomes.get(row.provider, WORKER_LOST) != WORKER_LOST:
                 continue
             provider = _provider_for(row)
             if provider is None or _is_over_its_cap(row):
@@ -177,7 +178,7 @@ class FallbackManager:
                 logger.info("Skipping %s for %s: %s", row.provider, row.category, error)
                 continue
             candidates.append(Candidate(row, provider, health.get(row.provider, CLEAN)))
-        return sorted(candidates, key=lambda candidate: candidate.row.provider in earlier)
+        return sorted(candidates, key=lambda candidate: candidate.row.provider in outcomes)
 
 
 def can_serve(category: Category) -> bool:

@@ -40,15 +40,15 @@ def transition(
     for source in sources:
         if to not in MOVES[source]:
             raise TransitionRefused(f"{source} → {to}")
-    with transaction.atomic():
-        rows = Request.objects.select_for_update().filter(id=request_id, status__in=sources)
-        if fence is not None:
-            rows = rows.filter(fence=fence)
-        status = rows.values_list("status", flat=True).first()
-        if status is None:
-            return False
-        Request.objects.filter(id=request_id).update(status=to, **fields)
-        RequestEvent.objects.create(
-            request_id=request_id, from_status=status, to_status=to, actor=actor, reason=reason[:300]
-        )
-    return True
+    rows = Request.objects.filter(id=request_id)
+    if fence is not None:
+        rows = rows.filter(fence=fence)
+    with transaction.atomic(savepoint=False):
+        # One conditional UPDATE for each status that it may come from: the one that changes a row tells the status.
+        for source in sources:
+            if rows.filter(status=source).update(status=to, **fields):
+                RequestEvent.objects.create(
+                    request_id=request_id, from_status=source, to_status=to, actor=actor, reason=reason[:300]
+                )
+                return True
+    return False

@@ -75,7 +75,7 @@ def server(port: int, delay_seconds: float) -> Iterator[str]:
 
 @contextmanager
 def workers(count: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "celery", "-A", "aibot", "worker", "--quiet", "--loglevel=ERROR"]
+    command = [sys.executable, "-m", "celery", "-A", "aibot", "--quiet", "worker", "--loglevel=ERROR"]
     started = [subprocess.Popen([*command, "-n", f"bench{n}@%h"], stdout=subprocess.DEVNULL) for n in range(count)]
     try:
         time.sleep(6)

@@ -19,7 +19,7 @@ def request_complete(*, request: Request, answer: Answer, processing_ms: int) ->
     Whoever brings an answer first may complete the request, even a worker that has lost it meanwhile: an answer is
     an answer, and it is paid for. Call inside the transaction that marks the attempt as succeeded.
     """
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         is_first = transition(
             request_id=request.id,
             sources=[Status.PROCESSING],

@@ -2,9 +2,9 @@
 
 import logging
 import time
+from datetime import datetime
 
 from django.conf import settings
-from django.db.models.functions import Now
 
 from providers.attempts import Answer, AttemptRefused, attempts_write_off
 from providers.errors import ChainError
@@ -16,7 +16,6 @@ from requests_app.outlet import get_outlet
 from requests_app.selectors import history_of
 from requests_app.services.ending import request_complete, request_end, request_quarantine
 from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, Lease, keeper, lease_claim
-from requests_app.states import transition
 
 logger = logging.getLogger("requests_app.execution")
 
@@ -30,34 +29,35 @@ def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
     return False. After a crash the next call goes on where the database says the last one was. `on_text` receives
     the growing answer instead of the outlet.
     """
-    lease = lease_claim(request_id=request_id)
-    if lease is None:
+    claim = lease_claim(request_id=request_id)
+    if claim is None:
         return False
+    lease, request = claim
+    if request.tries > CLAIMS_BEFORE_QUARANTINE:
+        request_quarantine(request=request, reason=f"claimed {CLAIMS_BEFORE_QUARANTINE} times without an end")
+        logger.error("%s is in quarantine; an operator must decide.", request_id)
+        return True
     keeper.keep(lease)
     try:
-        request = Request.objects.get(id=request_id)
-        if request.tries > CLAIMS_BEFORE_QUARANTINE:
-            request_quarantine(request=request, reason=f"claimed {CLAIMS_BEFORE_QUARANTINE} times without an end")
-            logger.error("%s is in quarantine; an operator must decide.", request_id)
-            return True
         _answer(request, lease, on_text or get_outlet().progress(request_id))
     except (LeaseLost, AttemptRefused):
         # What this worker streamed may stand over the answer that its successor has shown: show that once more.
         logger.info("%s belongs to another worker by now.", request_id)
+        if Request.objects.filter(id=request_id, status__in=Request.OPEN).exists():
+            return True
     finally:
         keeper.let_go(lease)
-    if not Request.objects.filter(id=request_id, status__in=Request.OPEN).exists():
-        get_outlet().deliver(request_id)
+    get_outlet().deliver(request_id)
     return True
 
 
 def _answer(request: Request, lease: Lease, on_text: OnText | None) -> None:
-    transition(request_id=request.id, sources=[Status.PENDING], to=Status.PROCESSING, actor="worker", fence=lease.fence)
+    """Ask the chain and end the request, one way or the other. Raises LeaseLost and AttemptRefused."""
     if request.tries > 1:
         # Only the owner gets here, so a call that is still open belongs to a worker that was lost.
         attempts_write_off(caller_key=request.id)
     claimed = time.monotonic()
-    earlier_seconds, seconds_left = _seconds_around_now(request)
+    earlier_seconds, seconds_left = _seconds_around(request)
 
     def store(answer: Answer) -> None:
         seconds = earlier_seconds + time.monotonic() - claimed
@@ -70,7 +70,7 @@ def _answer(request: Request, lease: Lease, on_text: OnText | None) -> None:
             deadline=claimed + seconds_left,
             store=store,
             on_text=on_text,
-            before_attempt=lease.check,
+            before_next=lease.check,
         )
     except ChainError as error:
         if request_end(
@@ -84,12 +84,11 @@ def _answer(request: Request, lease: Lease, on_text: OnText | None) -> None:
             logger.warning("%s failed (%s); its credits are given back.", request.id, error.code)
 
 
-def _seconds_around_now(request: Request) -> tuple[float, float]:
-    """Return the seconds since the first claim, and those left before the deadline, by the database's clock."""
-    now, started_at, deadline_at = (
-        Request.objects.annotate(now=Now()).values_list("now", "started_at", "deadline_at").get(id=request.id)
-    )
-    return max(0.0, (now - started_at).total_seconds()), (deadline_at - now).total_seconds()
+def _seconds_around(request: Request) -> tuple[float, float]:
+    """Return the seconds since the first claim, and those before the deadline, by the database's clock."""
+    now: datetime = request.now  # type: ignore[attr-defined]  # annotated by lease_claim()
+    started_at = request.started_at or now
+    return (now - started_at).total_seconds(), (request.deadline_at - now).total_seconds()
 
 
 def _prompt_of(request: Request) -> Prompt:

@@ -37,27 +37,23 @@ def request_accept(
 
     Raises PromptInvalid, UnknownModel, AccountBlocked or TooManyOpenRequests, with nothing written.
     """
-    known = Request.objects.filter(intake_key=intake_key).first()
-    if known:
-        return known
     _check(account, model, text)
     with transaction.atomic():
         # The account's row is the lock: prompts that one user sends at once are accepted one after the other.
         Account.objects.select_for_update().get(id=account.pk)
-        request, is_new = Request.objects.get_or_create(
+        known = Request.objects.filter(intake_key=intake_key).first()
+        if known:
+            return known
+        request = Request.objects.create(
+            user=account,
+            model=model,
+            category=model.category,
+            conversation=conversation,
+            input_text=text,
+            credits=model.token_cost,
             intake_key=intake_key,
-            defaults={
-                "user": account,
-                "model": model,
-                "category": model.category,
-                "conversation": conversation,
-                "input_text": text,
-                "credits": model.token_cost,
-                "deadline_at": timezone.now() + timedelta(seconds=settings.DEADLINE_SECONDS[model.category]),
-            },
+            deadline_at=timezone.now() + timedelta(seconds=settings.DEADLINE_SECONDS[model.category]),
         )
-        if not is_new:
-            return request
         if Request.objects.filter(user=account, status__in=Request.OPEN).count() > settings.MAX_OPEN_REQUESTS:
             raise TooManyOpenRequests(
                 f"You have {settings.MAX_OPEN_REQUESTS} requests open. Wait for one of them to be answered."

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Now
 
 from providers.connections import give_back_connection
 from requests_app.errors import LeaseLost
-from requests_app.models import Request
+from requests_app.models import Request, RequestEvent
 
 logger = logging.getLogger("requests_app.leases")
 
@@ -41,10 +41,11 @@ class Lease:
             raise LeaseLost
 
 
-def lease_claim(*, request_id: str) -> Lease | None:
+def lease_claim(*, request_id: str) -> tuple[Lease, Request] | None:
     """Claim an open request that is due and that nobody holds; None where there is nothing to claim.
 
-    One conditional UPDATE decides, so of all workers that are rung for it, one gets it.
+    One conditional UPDATE decides, so of all workers that are rung for it, one gets it. The request is returned as
+    the claim left it, with the database's time as `now`.
     """
     rows = Request.objects.filter(
         Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
@@ -52,15 +53,21 @@ def lease_claim(*, request_id: str) -> Lease | None:
         id=request_id,
         status__in=Request.OPEN,
     )
-    claimed = rows.update(
-        fence=F("fence") + 1,
-        tries=F("tries") + 1,
-        lease_until=_lease_end(),
-        started_at=Coalesce("started_at", Now()),
-    )
-    if not claimed:
-        return None
-    return Lease(request_id, Request.objects.values_list("fence", flat=True).get(id=request_id))
+    with transaction.atomic():
+        if not rows.update(
+            status=Request.Status.PROCESSING,
+            fence=F("fence") + 1,
+            tries=F("tries") + 1,
+            lease_until=_lease_end(),
+            started_at=Coalesce("started_at", Now()),
+        ):
+            return None
+        request = Request.objects.annotate(now=Now()).get(id=request_id)
+        if request.fence == 1:
+            RequestEvent.objects.create(
+                request=request, from_status=Request.Status.PENDING, to_status=request.status, actor="worker"
+            )
+    return Lease(request_id, request.fence), request
 
 
 def _mine(lease: Lease) -> QuerySet[Request]:

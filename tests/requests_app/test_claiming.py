@@ -28,10 +28,10 @@ def test_a_claimed_request_cannot_be_claimed_again():
 @pytest.mark.django_db
 def test_a_request_whose_lease_ran_out_goes_to_the_next_worker_with_a_higher_fence():
     request = make_request()
-    first = lease_claim(request_id=request.id)
+    first, _ = lease_claim(request_id=request.id)
     expire_lease(request)
 
-    second = lease_claim(request_id=request.id)
+    second, _ = lease_claim(request_id=request.id)
 
     assert second.fence == first.fence + 1
 
@@ -39,7 +39,7 @@ def test_a_request_whose_lease_ran_out_goes_to_the_next_worker_with_a_higher_fen
 @pytest.mark.django_db
 def test_the_frozen_worker_learns_that_it_has_lost_the_request():
     request = make_request()
-    frozen = lease_claim(request_id=request.id)
+    frozen, _ = lease_claim(request_id=request.id)
     expire_lease(request)
     lease_claim(request_id=request.id)
 
@@ -80,7 +80,7 @@ def test_of_eight_workers_at_once_one_claims():
 def test_the_keeper_renews_a_lease_until_it_is_let_go(settings):
     settings.LEASE_SECONDS = 600
     request = make_request()
-    lease = lease_claim(request_id=request.id)
+    lease, _ = lease_claim(request_id=request.id)
     expire_lease(request)
     keeper = LeaseKeeper()
     keeper._leases[request.id] = lease
@@ -99,7 +99,7 @@ def test_the_keeper_renews_a_lease_until_it_is_let_go(settings):
 @pytest.mark.django_db(transaction=True)
 def test_the_keeper_tells_a_worker_that_another_has_taken_over():
     request = make_request()
-    lease = lease_claim(request_id=request.id)
+    lease, _ = lease_claim(request_id=request.id)
     keeper = LeaseKeeper()
     keeper._leases[request.id] = lease
     Request.objects.filter(id=request.id).update(fence=lease.fence + 1)
@@ -112,7 +112,7 @@ def test_the_keeper_tells_a_worker_that_another_has_taken_over():
 @pytest.mark.django_db(transaction=True)
 def test_the_keeper_does_not_hold_a_request_beyond_its_deadline():
     request = make_request(deadline_at=timezone.now() - timedelta(seconds=1))
-    lease = lease_claim(request_id=request.id)
+    lease, _ = lease_claim(request_id=request.id)
     keeper = LeaseKeeper()
     keeper._leases[request.id] = lease
 

@@ -85,7 +85,7 @@ def test_it_leaves_an_overdue_request_to_the_worker_that_still_holds_it(request_
     sweep_requests()
 
     request_row.refresh_from_db()
-    assert request_row.status == "PENDING"
+    assert request_row.status == "PROCESSING"
 
 
 def test_ended_requests_are_never_touched(request_row, rung):
