@@ -90,7 +90,7 @@ class Sandbox(ThreadingHTTPServer):
 def running_sandbox(*, host: str = "127.0.0.1", port: int = 0, pause_seconds: float = 0.0) -> Iterator[Sandbox]:
     """Run a sandbox in a thread and lend it; port 0 takes a free one."""
     sandbox = Sandbox(host, port, pause_seconds=pause_seconds)
-    thread = threading.Thread(target=sandbox.serve_forever, kwargs={"poll_interval": 0.05}, name="sandbox", daemon=True)
+    thread = threading.Thread(target=sandbox.serve_forever, kwargs={"poll_interval": 0.01}, name="sandbox", daemon=True)
     thread.start()
     try:
         yield sandbox

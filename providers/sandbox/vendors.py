@@ -179,7 +179,8 @@ class OpenRouter(ChatVendor):
         return {"X-Generation-Id": new_id("gen-")}
 
     def catalogue(self) -> dict[str, Any]:
-        return {"data": [_openrouter_model(model) for model in self.models]}
+        entries = [_openrouter_model(model) for model in self.models]
+        return {"data": entries, "total_count": len(entries), "links": {"next": None}}
 
     def error_body(self, call: Call, wording: Wording, message: str, param: str | None) -> dict[str, Any]:
         return {"error": {"code": wording.status, "message": message, "metadata": {"error_type": wording.code}}}

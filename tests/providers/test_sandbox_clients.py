@@ -1,0 +1,102 @@
+"""Our own clients against the sandbox: every vendor answers, costs what its bill says, and fails as it is told to."""
+
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from providers.errors import AccessDenied, OutcomeUnknown, ProviderError, RateLimited, ServerFault
+from providers.models import ProviderConfig
+from providers.prices import cost_of
+from providers.registry import VENDORS as DIRECTORY
+from providers.registry import provider_class
+from providers.sandbox import Sandbox, running_sandbox
+from providers.sandbox.vendors import VENDORS
+from providers.types import Access, Category, Prompt, TextResult, Turn
+
+QUESTION = "What is a fallback?"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running_sandbox() as sandbox:
+        yield sandbox
+
+
+def ask(
+    sandbox: Sandbox, slug: str, *, seen: list[str] | None = None, patience: float = 5, **fields: Any
+) -> TextResult:
+    access = Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{DIRECTORY[slug].base_path}")
+    prompt = Prompt(Category.TEXT, QUESTION, model=VENDORS[slug].models[0], **fields)
+    return provider_class(Category.TEXT, slug)(access).run(
+        prompt,
+        timeout_seconds=patience,
+        deadline=time.monotonic() + patience,
+        on_text=seen.append if seen is not None else None,
+    )
+
+
+@pytest.mark.parametrize("slug", VENDORS)
+def test_an_answer_comes_whole_and_in_pieces(sandbox, slug):
+    seen: list[str] = []
+
+    whole, streamed = ask(sandbox, slug), ask(sandbox, slug, seen=seen)
+
+    assert whole.text == streamed.text == seen[-1]
+    assert f"in place of {VENDORS[slug].label}" in whole.text
+    assert len(seen) > 10
+    assert QUESTION in whole.text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("slug", VENDORS)
+def test_our_cost_is_what_the_sandbox_billed(sandbox, slug, is_streamed):
+    history = (Turn("user", "Hello"), Turn("assistant", "Good day"))
+    row = ProviderConfig.objects.get(category="TEXT", provider=slug)
+
+    result = ask(sandbox, slug, seen=[] if is_streamed else None, history=history, system="Be brief.")
+
+    (line,) = sandbox.bill.as_list()
+    usage = result.usage
+    assert (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) == tuple(line["usage"].values())
+    cost, _ = cost_of(usage, prices=row.prices, list_price=row.list_price, price_unit=row.price_unit)
+    assert cost == Decimal(line["cost"])
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize(
+    ("fault", "errors"),
+    [
+        ("down", ServerFault),
+        ("429", RateLimited),
+        ("bad-key", AccessDenied),
+        ("empty", OutcomeUnknown),
+        ("cut", OutcomeUnknown),
+        ("error-200", (ServerFault, OutcomeUnknown)),  # some vendors say inside that nothing was done
+    ],
+)
+@pytest.mark.parametrize("slug", VENDORS)
+def test_a_fault_is_read_for_what_it_is(sandbox, slug, fault, errors, is_streamed):
+    sandbox.break_provider(slug, fault)
+
+    with pytest.raises(errors) as caught:
+        ask(sandbox, slug, seen=[] if is_streamed else None)
+
+    assert f"sandbox-key-{slug}" not in f"{caught.value!r} {caught.value}"
+    if sandbox.bill.as_list()[0]["billed"]:
+        assert caught.value.maybe_paid
+
+
+@pytest.mark.parametrize("slug", VENDORS)
+def test_a_hanging_provider_is_left_after_its_time(sandbox, slug):
+    sandbox.break_provider(slug, "hang")
+    began = time.monotonic()
+
+    with pytest.raises(ProviderError) as caught:
+        ask(sandbox, slug, patience=0.3)
+
+    assert isinstance(caught.value, OutcomeUnknown)
+    assert time.monotonic() - began < 2
