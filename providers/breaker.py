@@ -139,9 +139,10 @@ def _count(category: str, provider: str, error: ProviderError) -> None:
         wakes_at = row.now + timedelta(seconds=rest)
         row.resting_until = max(row.resting_until, wakes_at) if row.resting_until else wakes_at
         row.reason = str(error)[:300]
-        logger.warning("%s rests for %.0f s in %s: %s", provider, rest, category, error)
         if isinstance(error, AccessDenied | ModelGone):
-            logger.error("%s needs the operator (%s): %s", provider, category, error)
+            logger.error("%s needs the operator: it rests for %.0f s in %s", provider, rest, category)
+        else:
+            logger.warning("%s rests for %.0f s in %s", provider, rest, category)
     row.save()
 
 

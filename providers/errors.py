@@ -37,19 +37,20 @@ class ProviderError(Exception):
 
     def __str__(self) -> str:
         summary = (self.__doc__ or "").partition("\n")[0].rstrip(".")
-        facts = [f"HTTP {self.status}" if self.status else "", self.code, self.excerpt]
+        code = "" if self.code == str(self.status) else self.code
+        facts = [f"HTTP {self.status}" if self.status else "", code, self.excerpt]
         details = ", ".join(fact for fact in facts if fact)
         return f"{summary} ({details})" if details else summary
 
 
 class NotSent(ProviderError):
-    """Nothing reached the provider: its address was not found, it refused the connection, or TLS failed."""
+    """Nothing reached the provider."""
 
     error_class = "NotSent"
 
 
 class ServerFault(ProviderError):
-    """The provider said that it could not do the work and did not do it."""
+    """The provider says that it cannot do it now."""
 
     error_class = "ServerFault"
 
@@ -62,7 +63,10 @@ class RateLimited(ProviderError):
 
 
 class AccessDenied(ProviderError):
-    """The provider refuses our key or our account: wrong key, empty wallet, missing permission."""
+    """The provider refuses our key or account.
+
+    A wrong key, an empty wallet, a missing permission.
+    """
 
     error_class = "AccessDenied"
     rests_at_once = True
@@ -76,7 +80,7 @@ class RequestRejected(ProviderError):
 
 
 class ModelGone(RequestRejected):
-    """The provider does not serve this model; the row needs another model id."""
+    """The provider does not serve this model; its row needs another model id."""
 
     # A retired id fails every request alike, so the row rests and the operator is told.
     counts_as_fault = True
@@ -97,7 +101,7 @@ class Unsupported(ProviderError):
 
 
 class OutcomeUnknown(ProviderError):
-    """The call broke off or its answer made no sense; it may have been executed and billed."""
+    """No complete answer came, and the call may be billed."""
 
     error_class = "OutcomeUnknown"
     maybe_paid = True
