@@ -35,6 +35,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = True
+FORMAT_MODULE_PATH = ["aibot.formats"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # The webhook's own limit is the same; a larger body is refused before it is read.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
@@ -53,6 +54,7 @@ INSTALLED_APPS = [
     "rest_framework.authtoken",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "aibot",
     "providers",
     "requests_app",
     "telegram_bot",

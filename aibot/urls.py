@@ -10,6 +10,7 @@ from aibot.metrics import MetricsView
 admin.site.site_header = "AI bot"
 admin.site.site_title = "AI bot"
 admin.site.index_title = "Operation"
+admin.site.site_url = None  # there is no other site to view
 
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -1,19 +1,23 @@
 """The operator's view of the chain, the breaker, every outgoing call and the hourly sums."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Case, OuterRef, PositiveSmallIntegerField, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
+from django.forms import NumberInput
 from django.http import HttpRequest
 
 from providers.breaker import wake
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth
-from providers.readonly_admin import ProviderFilter, ReadOnlyAdmin, shown_cost, shown_ms
+from providers.readonly_admin import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
 from providers.registry import is_implemented
-from providers.selectors import shown_usd
+from providers.selectors import CATEGORY_ORDER, shown_usd
 from providers.types import Category
+
+# TEXT first, as everywhere else; the alphabet would begin with AUDIO.
+AS_USERS_KNOW_THEM = Case(*(When(category=name, then=Value(place)) for name, place in CATEGORY_ORDER.items()))
 
 
 @admin.register(ProviderConfig)
@@ -26,18 +30,18 @@ class ProviderConfigAdmin(admin.ModelAdmin):
         "enabled",
         "priority",
         "weight",
-        "model",
-        "shown_price",
         "has_key",
         "standing",
+        "shown_price",
+        "model",
     ]
     list_editable = ["enabled", "priority", "weight"]
     list_filter = ["category", "enabled"]
-    search_fields = ["provider", "model"]
-    ordering = ["category", "priority", "provider"]
-    readonly_fields = ["has_key", "standing", "updated_at"]
+    ordering: ClassVar[Any] = [AS_USERS_KNOW_THEM.asc(), "priority", "provider"]
+    readonly_fields = ["has_key", "standing", "rest_reason", "updated_at"]
+    formfield_overrides = {PositiveSmallIntegerField: {"widget": NumberInput(attrs={"style": "width: 4em"})}}
     fieldsets = [
-        (None, {"fields": [("category", "provider"), "model", "has_key", "standing"]}),
+        (None, {"fields": [("category", "provider"), "model", "has_key", "standing", "rest_reason"]}),
         ("Order", {"fields": ["enabled", "priority", "weight"]}),
         ("Prices", {"fields": [("list_price", "price_unit"), "prices", "daily_cap_usd"]}),
         ("Calls", {"fields": ["timeout_seconds", "updated_at"]}),
@@ -51,7 +55,7 @@ class ProviderConfigAdmin(admin.ModelAdmin):
             .annotate(
                 now=Now(),
                 resting_until=Subquery(health.values("resting_until")),
-                rest_reason=Subquery(health.values("reason")),
+                reason_of_rest=Subquery(health.values("reason")),
             )
         )
 
@@ -75,15 +79,19 @@ class ProviderConfigAdmin(admin.ModelAdmin):
         if row.resting_until is None:
             return "healthy"
         if row.resting_until <= row.now:
-            return "waking: the next request probes it"
-        return f"rests until {row.resting_until:%H:%M:%S} UTC: {row.rest_reason}"
+            return "waking: probed next"
+        return f"rests until {row.resting_until:%H:%M:%S}"
+
+    @admin.display(description="why it rests")
+    def rest_reason(self, row: Any) -> str:
+        return row.reason_of_rest or "–"
 
 
 @admin.register(ProviderHealth)
 class ProviderHealthAdmin(ReadOnlyAdmin):
     """What the breaker remembers. Written by workers; an operator can end a rest."""
 
-    list_display = ["provider", "category", "failures", "resting_until", "probing_until", "reason", "updated_at"]
+    list_display = ["provider", "category", "failures", "resting_until", "probing_until", "reason"]
     list_filter = ["category"]
     ordering = ["category", "provider"]
     actions = ["wake_now"]
@@ -105,15 +113,13 @@ class AttemptAdmin(ReadOnlyAdmin):
         "created_at",
         "provider",
         "category",
-        "model",
-        "state",
-        "error_class",
-        "http_status",
+        code_of("state"),
         "shown_cost",
-        "cost_source",
         "shown_duration",
+        "http_status",
+        "error_class",
+        "model",
         "caller_key",
-        "number",
     ]
     list_filter = ["created_at", "state", "category", ProviderFilter]
     search_fields = ["caller_key__exact", "job_id__exact"]

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Django's own name
 from django.db import DatabaseError
 
-from providers.registry import VENDORS, label_of, provider_class
+from providers.registry import VENDORS, is_implemented, label_of, provider_class
 
 
 def check_registry(**_: Any) -> list[CheckMessage]:
@@ -36,10 +36,12 @@ def check_keys(*, databases: Sequence[str] | None = None, **_: Any) -> list[Chec
         return []
     rows = apps.get_model("providers", "ProviderConfig").objects.using(databases[0]).filter(enabled=True)
     try:
-        enabled = list(dict.fromkeys(rows.values_list("provider", flat=True)))
+        enabled = {
+            slug for category, slug in rows.values_list("category", "provider") if is_implemented(category, slug)
+        }
     except DatabaseError:
         return []  # before the first migration
-    keyless = [slug for slug in enabled if slug in VENDORS and not settings.PROVIDER_ACCESS[slug].key]
+    keyless = [slug for slug in VENDORS if slug in enabled and not settings.PROVIDER_ACCESS[slug].key]
     if not keyless:
         return []
     return [

@@ -1,10 +1,12 @@
 """What the admin of every app shares: tables that nobody edits, and tables of millions of rows."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -42,6 +44,14 @@ class NobodyEdits:
         return False
 
 
+class LargeTableChangeList(ChangeList):
+    """A list that does not mention a number of results which it has not counted to the end."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.full_result_count = self.result_count
+
+
 class LargeTableAdmin(admin.ModelAdmin):
     """A list that stays quick with millions of rows: it counts little and sorts by indexed columns only."""
 
@@ -50,6 +60,9 @@ class LargeTableAdmin(admin.ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_max_show_all = 50
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return LargeTableChangeList
 
 
 class ReadOnlyAdmin(NobodyEdits, LargeTableAdmin):
@@ -78,6 +91,16 @@ class ProviderFilter(admin.SimpleListFilter):
         return queryset.filter(**{self.field: self.value()}) if self.value() else queryset
 
 
+def code_of(field: str) -> Callable[[Any], str]:
+    """Return a column that shows a choice as logs and SQL call it, such as OK; its page and the filter explain it."""
+
+    @admin.display(description=field)
+    def code(row: Any) -> str:
+        return getattr(row, field)
+
+    return code
+
+
 def shown_cost(cost: Decimal | None, *, is_billed: bool) -> str:
     """Return a cost as operators read it: one that may be billed but that nobody knows is unknown, never 0."""
     return shown_usd(cost) if is_billed or cost is not None else "–"
@@ -85,4 +108,4 @@ def shown_cost(cost: Decimal | None, *, is_billed: bool) -> str:
 
 def shown_ms(milliseconds: float | None) -> str:
     """Return a duration in seconds, as people compare them."""
-    return "–" if milliseconds is None else f"{milliseconds / 1000:.2f} s"
+    return "–" if milliseconds is None else f"{milliseconds / 1000:.2f}\N{NO-BREAK SPACE}s"

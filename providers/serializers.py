@@ -1,50 +1,54 @@
-"""How the statistics look as JSON. The names are fixed: scripts of operators rely on them."""
+"""How the statistics look as JSON: names and order are fixed, since scripts of operators rely on them.
+
+Dollars become plain numbers here, after all sums are done.
+"""
 
 # ruff: noqa: N815 — the fields are called as in the JSON
 
 from rest_framework import serializers
 
-
-class ProviderFigures(serializers.Serializer):
-    """What comparison and statistics have in common. Dollars become plain numbers here, after all sums are done."""
-
-    provider = serializers.CharField()
-    requests = serializers.IntegerField(help_text="Finished attempts.")
-    successRate = serializers.FloatField(
-        source="success_rate", allow_null=True, help_text="Per cent; null: no traffic."
-    )
-    avgCost = serializers.FloatField(
-        source="avg_cost",
-        allow_null=True,
-        help_text="USD an answer; without traffic the list price (see `expected`); null: unknown.",
-    )
-    unknownCosts = serializers.IntegerField(
-        source="unknown_costs", help_text="Attempts that may be billed at an unknown cost."
-    )
-    expected = serializers.BooleanField(help_text="No traffic: avgCost is the list price.")
-    listPrice = serializers.FloatField(source="list_price", allow_null=True, help_text="USD per priceUnit.")
-    priceUnit = serializers.CharField(source="price_unit")
-    since = serializers.DateTimeField(allow_null=True, help_text="The first hour counted; null: everything.")
+NO_TRAFFIC_RATE = "Per cent; null: no traffic."
+WHAT_AVG_COST_IS = "USD an answer; without traffic the list price (see `expected`); null: unknown."
+WHAT_UNKNOWN_COSTS_ARE = "Attempts that may be billed at an unknown cost."
+WHAT_SINCE_IS = "The first hour counted; null: everything."
 
 
-class ProviderStatsSerializer(ProviderFigures):
+class ProviderStatsSerializer(serializers.Serializer):
     """One provider in one category."""
 
     category = serializers.CharField()
-    priority = serializers.IntegerField(allow_null=True, help_text="Null: used once, but its row was removed.")
+    provider = serializers.CharField()
+    priority = serializers.IntegerField(allow_null=True, help_text="Null: it was used, but its row was removed.")
     enabled = serializers.BooleanField()
+    requests = serializers.IntegerField(help_text="Finished attempts.")
     successes = serializers.IntegerField()
     failures = serializers.IntegerField()
+    successRate = serializers.FloatField(source="success_rate", allow_null=True, help_text=NO_TRAFFIC_RATE)
     totalCost = serializers.FloatField(source="total_cost", help_text="USD, all known costs.")
+    avgCost = serializers.FloatField(source="avg_cost", allow_null=True, help_text=WHAT_AVG_COST_IS)
     avgTime = serializers.IntegerField(
         source="avg_time", allow_null=True, help_text="Milliseconds of a success; null: none yet."
     )
+    unknownCosts = serializers.IntegerField(source="unknown_costs", help_text=WHAT_UNKNOWN_COSTS_ARE)
+    expected = serializers.BooleanField(help_text="No traffic: avgCost is the list price.")
+    listPrice = serializers.FloatField(source="list_price", allow_null=True, help_text="USD per priceUnit.")
+    priceUnit = serializers.CharField(source="price_unit")
+    since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
 
 
-class ProviderCostSerializer(ProviderFigures):
+class ProviderCostSerializer(serializers.Serializer):
     """One provider in the comparison of a category."""
 
+    provider = serializers.CharField()
+    avgCost = serializers.FloatField(source="avg_cost", allow_null=True, help_text=WHAT_AVG_COST_IS)
+    successRate = serializers.FloatField(source="success_rate", allow_null=True, help_text=NO_TRAFFIC_RATE)
+    requests = serializers.IntegerField(help_text="Finished attempts.")
+    unknownCosts = serializers.IntegerField(source="unknown_costs", help_text=WHAT_UNKNOWN_COSTS_ARE)
+    expected = serializers.BooleanField(help_text="No traffic: avgCost is the list price.")
+    listPrice = serializers.FloatField(source="list_price", allow_null=True, help_text="USD per priceUnit.")
+    priceUnit = serializers.CharField(source="price_unit")
     enabled = serializers.BooleanField()
+    since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
 
 
 class RecommendationSerializer(serializers.Serializer):
@@ -53,7 +57,7 @@ class RecommendationSerializer(serializers.Serializer):
     category = serializers.CharField()
     recommended = serializers.CharField(allow_null=True, help_text="Null: nobody qualifies.")
     explanation = serializers.CharField()
-    since = serializers.DateTimeField(allow_null=True)
+    since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
 
 
 class ProblemSerializer(serializers.Serializer):

@@ -18,6 +18,7 @@ from providers.readonly_admin import (
     ProviderFilter,
     ReadOnlyAdmin,
     ReadOnlyInline,
+    code_of,
     shown_cost,
     shown_ms,
 )
@@ -48,12 +49,12 @@ class AIModelAdmin(admin.ModelAdmin):
 
 class EventInline(ReadOnlyInline):
     model = RequestEvent
-    fields = ["created_at", "from_status", "to_status", "actor", "reason"]
+    fields = ["created_at", "actor", "reason"]  # the row's heading names the move
 
 
 class LedgerInline(ReadOnlyInline):
     model = LedgerEntry
-    fields = ["created_at", "kind", "amount", "actor", "reason"]
+    fields = ["created_at", "kind", "actor", "reason"]  # the row's heading names the amount
     ordering = ["id"]
 
 
@@ -67,17 +68,16 @@ class RequestAdmin(ReadOnlyAdmin):
     """What users asked. The texts are on each request's own page only."""
 
     list_display = [
-        "id",
         "created_at",
         "user",
         "model",
-        "status",
+        code_of("status"),
         "actual_provider",
         "shown_cost",
-        "cost_source",
         "shown_time",
         "credits",
         "error_code",
+        "id",
     ]
     list_select_related = ["user", "model"]
     list_filter = ["created_at", "status", "category", ActualProviderFilter]
@@ -96,9 +96,10 @@ class RequestAdmin(ReadOnlyAdmin):
             "Course",
             {
                 "fields": [
-                    ("created_at", "started_at", "completed_at", "shown_time"),
+                    ("created_at", "started_at", "completed_at"),
                     ("deadline_at", "next_at", "lease_until"),
-                    ("tries", "fence", "intake_key"),
+                    ("shown_time", "tries", "fence"),
+                    "intake_key",
                 ]
             },
         ),
@@ -238,7 +239,7 @@ class AccountAdmin(LargeTableAdmin):
 class LedgerEntryAdmin(ReadOnlyAdmin):
     """Every movement of credits."""
 
-    list_display = ["id", "created_at", "account", "kind", "amount", "request_id", "actor", "reason"]
+    list_display = ["id", "created_at", "account", code_of("kind"), "amount", "actor", "reason", "request_id"]
     list_select_related = ["account"]
     list_filter = ["kind"]
     search_fields = ["request__id__exact", "external_ref__exact"]
@@ -251,7 +252,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 class RequestEventAdmin(ReadOnlyAdmin):
     """Who moved which request, when and why."""
 
-    list_display = ["id", "created_at", "request_id", "from_status", "to_status", "actor", "reason"]
+    list_display = ["id", "created_at", "from_status", "to_status", "actor", "reason", "request_id"]
     search_fields = ["request__id__exact"]
     search_help_text = "A request's id, in full."
     ordering = ["-id"]

@@ -55,6 +55,7 @@ class TestChain:
             assert "canary" not in content
 
     def test_it_says_who_rests_until_when_and_why(self, admin_client):
+        row = ProviderConfig.objects.get(category="TEXT", provider="openai")
         ProviderHealth.objects.create(
             category="TEXT", provider="openai", resting_until=Now() + timedelta(minutes=5), reason="HTTP 429"
         )
@@ -64,10 +65,22 @@ class TestChain:
 
         content = admin_client.get(changelist("providerconfig")).content.decode()
 
-        assert "UTC: HTTP 429" in content
-        assert "waking: the next request probes it" in content
+        assert ">rests until " in content
+        assert ">waking: probed next<" in content
         assert content.count(">healthy<") == 4
         assert content.count(">not supported yet<") == 5
+        page = admin_client.get(reverse("admin:providers_providerconfig_change", args=[row.pk]))
+        assert "HTTP 429" in page.content.decode()
+
+    def test_the_list_begins_with_text_in_the_order_of_the_chain(self, admin_client):
+        rows = admin_client.get(changelist("providerconfig")).context["cl"].result_list
+
+        assert [(row.category, row.provider) for row in rows][:3] == [
+            ("TEXT", "aimlapi"),
+            ("TEXT", "piapi"),
+            ("TEXT", "openrouter"),
+        ]
+        assert rows[len(rows) - 1].category == "AUDIO"
 
     def test_order_and_switch_are_edited_in_the_list(self, admin_client):
         ProviderConfig.objects.exclude(provider="xai").delete()
@@ -191,6 +204,7 @@ class TestRecords:
             content = admin_client.get(changelist("attempt")).content.decode()
 
         assert "3 or more attempts" in content
+        assert "3 results" not in content
         counts = [query["sql"] for query in captured.captured_queries if "COUNT(" in query["sql"]]
         assert counts
         assert all("LIMIT 3" in sql for sql in counts)

@@ -1,0 +1,1 @@
+"""How dates look, by language (settings.FORMAT_MODULE_PATH)."""
