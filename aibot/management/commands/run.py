@@ -1,0 +1,171 @@
+"""Start everything in one terminal: web, worker, sweeper, and what else the settings ask for."""
+
+import os
+import secrets
+import shlex
+import signal
+import socket
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+from honcho.manager import Manager
+from honcho.printer import Message, Printer
+
+from aibot.env import env_int
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 8000
+RETRY_SECONDS = 0.1
+ADMIN_NAME = "admin"
+
+
+class Command(BaseCommand):
+    help = "Start everything in this terminal: web, worker, sweeper, the sandbox without keys, polling with a bot."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        port = env_int("PORT", DEFAULT_PORT, minimum=1)
+        _refuse_a_taken_port(HOST, port, f"PORT={port + 1} make run")
+        if settings.SANDBOX_ACTIVE:
+            sandbox = urlsplit(settings.SANDBOX_URL)
+            other_url = f"http://{HOST}:{(sandbox.port or 80) + 1}"
+            _refuse_a_taken_port(sandbox.hostname or "", sandbox.port or 80, f"SANDBOX_URL={other_url} in .env")
+        call_command("migrate", verbosity=0)
+        password = _create_admin_once()
+        # The processes that follow are forks of this one, and a connection shared by two is of use to neither.
+        connections.close_all()
+        self.stdout.write(_banner(port, password))
+        self._run_until_stopped(_processes(port))
+
+    def _run_until_stopped(self, processes: dict[str, str]) -> None:
+        manager = _Manager(_Printer(sys.stdout, time_format=""))
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        for name, command in processes.items():
+            manager.add_process(name, command, env=environment, cwd=str(settings.BASE_DIR))
+        # Whoever closes the terminal wants everything gone as well.
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        manager.loop()
+        if manager.ended_by_itself:
+            name, code = manager.ended_by_itself
+            raise CommandError(f"{name} has ended by itself (exit code {code}), so everything was stopped.")
+        self.stdout.write("Everything has ended.")
+
+
+class _Manager(Manager):
+    """Honcho's manager, which also knows who has ended first."""
+
+    ended_by_itself: tuple[str, int] | None = None
+
+    def terminate(self) -> None:
+        """Ask all processes to end. Called once for a signal, or when the first of them has ended by itself."""
+        if not self._all_started():
+            # Ctrl-C within the first moment: honcho does not know yet whom to end.
+            signal.signal(signal.SIGALRM, lambda *_: self.terminate())
+            signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
+            return
+        ended = [(name, state["returncode"]) for name, state in self._processes.items() if "returncode" in state]
+        if ended and not self._terminating:
+            self.ended_by_itself = ended[0]
+        super().terminate()
+
+
+class _Printer(Printer):
+    """Honcho's printer, which outlives its terminal: the processes must be ended even when nobody reads of it."""
+
+    def write(self, message: Message) -> None:
+        try:
+            super().write(message)
+        except OSError:
+            self.output = open(os.devnull, "w")  # noqa: PTH123, SIM115 — kept until this process ends
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _processes(port: int) -> dict[str, str]:
+    """Return the command line of each process by its name."""
+    web = ["gunicorn", "aibot.wsgi", "--bind", f"{HOST}:{port}", "--threads", "8", "--log-level", "warning"]
+    commands = {
+        "web": ["-m", *web, "--no-control-socket"],
+        # The warning is for servers; trying things out in a container as root is fine.
+        "worker": ["-W", "ignore:You're running the worker", "-m", "celery", "-A", "aibot", "--quiet", "worker"],
+        "sweeper": ["manage.py", "sweep"],
+    }
+    if settings.SANDBOX_ACTIVE:
+        commands["sandbox"] = ["manage.py", "sandbox"]
+    if settings.TELEGRAM_BOT_TOKEN and not settings.TELEGRAM_WEBHOOK_URL:
+        commands["bot"] = ["manage.py", "bot"]
+    # exec: the shell makes way, so that a signal reaches the process itself.
+    return {name: f"exec {shlex.join([sys.executable, *words])}" for name, words in commands.items()}
+
+
+def _refuse_a_taken_port(host: str, port: int, remedy: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # A port whose last connections are only lingering is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} of {host} is not free ({error.strerror}). Stop what uses it, or choose another: {remedy}"
+            ) from error
+
+
+def _create_admin_once() -> str:
+    """Create the first administrator and return the password; return nothing when there is one already."""
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return ""
+    password = secrets.token_urlsafe(12)
+    users.create_superuser(username=ADMIN_NAME, password=password)
+    return password
+
+
+def _banner(port: int, password: str) -> str:
+    url = f"http://localhost:{port}"
+    login = f"   user {ADMIN_NAME}, password {password} (shown only this once)" if password else ""
+    lines = [
+        "",
+        f"  The AI bot runs at {url}",
+        "",
+        f"  admin        {url}/admin/{login}",
+        f"  statistics   {url}/api/providers/stats",
+        f"  interface    {url}/api/docs/",
+        f"  state        {url}/readyz",
+        "",
+        *_where_answers_come_from(),
+        *_what_to_try(),
+        "  Ctrl-C ends everything.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _where_answers_come_from() -> list[str]:
+    if settings.SANDBOX_ACTIVE:
+        return [
+            f"  No provider's key is set, so the SANDBOX answers ({settings.SANDBOX_URL}): invented words, no bill.",
+            "  For real answers put a key into .env, such as OPENAI_API_KEY=…, and start again.",
+            "",
+        ]
+    keyed = [slug for slug, access in settings.PROVIDER_ACCESS.items() if access.key]
+    if not keyed:
+        return ["  No provider's key is set and SANDBOX_URL is empty, so nobody answers. Set one of them in .env.", ""]
+    return [f"  Real providers answer, and send their bills: {', '.join(keyed)}.", ""]
+
+
+def _what_to_try() -> list[str]:
+    manage = "python manage.py"
+    if sys.prefix != sys.base_prefix:
+        manage = f"{os.path.relpath(sys.prefix)}/bin/{manage}"
+    lines = ["  To try, in a second terminal:", f'    {manage} ask TEXT "Say hello"']
+    if settings.SANDBOX_ACTIVE:
+        lines += [
+            f"    {manage} sandbox break aimlapi down    (ask again: the next provider answers)",
+            f"    {manage} sandbox heal",
+        ]
+    return [*lines, ""]
