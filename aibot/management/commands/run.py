@@ -88,10 +88,12 @@ class _Printer(Printer):
 def _processes(port: int) -> dict[str, str]:
     """Return the command line of each process by its name."""
     web = ["gunicorn", "aibot.wsgi", "--bind", f"{HOST}:{port}", "--threads", "8", "--log-level", "warning"]
+    # One worker has no others to talk to, and ends sooner without trying.
+    worker = ["celery", "-A", "aibot", "--quiet", "worker", "--without-gossip", "--without-mingle"]
     commands = {
         "web": ["-m", *web, "--no-control-socket"],
         # The warning is for servers; trying things out in a container as root is fine.
-        "worker": ["-W", "ignore:You're running the worker", "-m", "celery", "-A", "aibot", "--quiet", "worker"],
+        "worker": ["-W", "ignore:You're running the worker", "-m", *worker, "--without-heartbeat"],
         "sweeper": ["manage.py", "sweep"],
     }
     if settings.SANDBOX_ACTIVE:
