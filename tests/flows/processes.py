@@ -1,0 +1,71 @@
+"""Real processes on the test's database and broker: workers and sweepers that can be killed."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATIENCE_SECONDS = 60  # a bound for a loaded machine, not a measurement
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return what a process needs to work on this test's rows; the base URLs are the test's own."""
+    return {
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "aibot.settings",
+        "ENV_FILE": os.devnull,
+        "DATA_DIR": str(settings.DATA_DIR),
+        "SECRET_KEY": settings.SECRET_KEY,
+        "DEBUG": "True",
+        "PYTHONWARNINGS": "ignore",
+        "DATABASE_URL": _database_url(),
+        "REDIS_URL": settings.REDIS_URL,
+        "LEASE_SECONDS": "2",
+        "SWEEP_SECONDS": "1",
+        "WORKER_CONCURRENCY": "8",
+        **variables,
+    }
+
+
+def _database_url() -> str:
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{database['NAME']}"
+    host = f"{database['HOST']}:{database['PORT']}"
+    return f"postgres://{database['USER']}:{database['PASSWORD']}@{host}/{database['NAME']}"
+
+
+@contextmanager
+def running(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `python …` beside the test; it ends with the block, however that ends."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=environment(**variables), stdout=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def worker(**variables: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return running("-m", "celery", "-A", "aibot", "--quiet", "worker", "--loglevel=WARNING", **variables)
+
+
+def sweeper(**variables: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return running("manage.py", "sweep", **variables)
+
+
+def wait_until(is_so: Callable[[], object], what: str) -> None:
+    """Wait for a fact of the database or a server; fails with its name when it does not come true."""
+    patience = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < patience, f"waited in vain: {what}"
+        time.sleep(0.05)

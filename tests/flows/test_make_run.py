@@ -1,0 +1,190 @@
+"""`make run`: everything starts from an empty environment, a question is answered, and nothing stays behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from aibot.firstrun import write_env_file
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_SECONDS = 60  # a bound for a loaded machine; usually it takes three
+END_SECONDS = 20  # usually it takes four
+
+# Its processes bring their own database and queue, so a second run on other servers would tell nothing new.
+embedded_only = pytest.mark.skipif(
+    bool(os.environ.get("TEST_DATABASE_URL")), reason="make run brings its own database; the run on SQLite covers it"
+)
+
+
+@dataclass
+class Running:
+    """A started `manage.py run`."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+    environment: dict[str, str]
+    web_url: str
+    sandbox_url: str
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text(encoding="utf-8")
+
+    def wait_until(self, is_so: Callable[[], object], what: str, seconds: float = START_SECONDS) -> None:
+        patience = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < patience, f"waited in vain: {what}\n{self.text}"
+            time.sleep(0.05)
+
+    def answers(self, url: str) -> bool:
+        assert self.process.poll() is None, self.text
+        try:
+            return requests.get(url, timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def wait_until_up(self) -> list[psutil.Process]:
+        """Return all its processes."""
+        self.wait_until(lambda: self.answers(f"{self.web_url}/healthz"), "the web process answers")
+        self.wait_until(lambda: self.answers(f"{self.sandbox_url}/_sandbox/faults"), "the sandbox answers")
+        self.wait_until(lambda: "Sweeping every" in self.text, "the sweeper sweeps")
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@contextmanager
+def started(folder: Path, **variables: str) -> Iterator[Running]:
+    """Run `manage.py run` in the environment that a newcomer has, on free ports."""
+    web_port, sandbox_port = free_port(), free_port()
+    env_file = folder / "env"
+    write_env_file(env_file, ROOT / ".env.example")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "ENV_FILE": str(env_file),
+        "DATA_DIR": str(folder / "data"),
+        "PORT": str(web_port),
+        "SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
+        **variables,
+    }
+    output = folder / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "run"], cwd=ROOT, env=environment, stdout=file, stderr=file
+        )
+    try:
+        yield Running(process, output, environment, f"http://127.0.0.1:{web_port}", environment["SANDBOX_URL"])
+    finally:
+        for child in (*psutil.Process(process.pid).children(recursive=True), process) if process.poll() is None else ():
+            child.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@embedded_only
+@pytest.mark.parametrize("goodbye", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_everything_starts_answers_and_ends(tmp_path, goodbye):
+    with started(tmp_path) as run:
+        processes = run.wait_until_up()
+        assert "so the SANDBOX answers" in run.text
+        assert "user admin, password" in run.text
+        if goodbye == signal.SIGINT:
+            ask = [sys.executable, "manage.py", "ask", "TEXT", "Say hello"]
+            asked = subprocess.run(ask, cwd=ROOT, env=run.environment, capture_output=True, text=True, timeout=60)
+            assert asked.returncode == 0, asked.stderr
+            assert "in place of AIMLAPI" in asked.stdout
+
+        run.process.send_signal(goodbye)
+
+        run.wait_until(lambda: run.process.poll() is not None, "it ends", END_SECONDS)
+        assert run.process.returncode == 0, run.text
+        assert "Everything has ended." in run.text
+        _, left = psutil.wait_procs(processes, timeout=1)
+        assert left == []
+
+
+@embedded_only
+def test_when_one_process_dies_all_end_and_a_line_says_which(tmp_path):
+    with started(tmp_path) as run:
+        processes = run.wait_until_up()
+        (sandbox,) = [process for process in processes if process.cmdline()[1:] == ["manage.py", "sandbox"]]
+
+        sandbox.kill()
+
+        run.wait_until(lambda: run.process.poll() is not None, "it ends", END_SECONDS)
+        assert run.process.returncode == 1
+        assert "sandbox has ended by itself (exit code -9), so everything was stopped." in run.text
+        _, left = psutil.wait_procs(processes, timeout=1)
+        assert left == []
+
+
+@embedded_only
+@pytest.mark.parametrize("variable", ["PORT", "SANDBOX_URL"])
+def test_a_taken_port_is_one_line_that_says_what_to_do(tmp_path, variable):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        value = {"PORT": str(port), "SANDBOX_URL": f"http://127.0.0.1:{port}"}[variable]
+        with started(tmp_path, **{variable: value}) as run:
+            code = run.process.wait(START_SECONDS)
+
+    assert code == 1
+    assert run.text.count("\n") == 1
+    assert f"Port {port} of 127.0.0.1 is not free" in run.text
+    assert f"choose another: {variable}=" in run.text
+
+
+def test_the_first_run_writes_an_env_file_for_this_machine_only_once(tmp_path):
+    path = tmp_path / ".env"
+
+    assert write_env_file(path, ROOT / ".env.example") is True
+    content = path.read_text()
+    assert write_env_file(path, ROOT / ".env.example") is False
+
+    assert path.read_text() == content
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "\nDEBUG=True\n" in content
+    assert "\nSANDBOX_URL=http://127.0.0.1:8090\n" in content
+    (key,) = [line.removeprefix("SECRET_KEY=") for line in content.splitlines() if line.startswith("SECRET_KEY=")]
+    assert len(key) >= 50
+
+
+def test_the_example_names_every_variable_that_the_settings_read(tmp_path):
+    example = (ROOT / ".env.example").read_text()
+    named = {line.partition("=")[0] for line in example.splitlines() if line and not line.startswith("#")}
+
+    assert read_by_the_settings(tmp_path) - {"ENV_FILE"} == named - {"PORT"}
+
+
+def read_by_the_settings(folder: Path) -> set[str]:
+    """Return the variables that a start asks for, caught as it asks."""
+    script = (
+        "import aibot.env as env\n"
+        "names, real = set(), env.env_text\n"
+        "env.env_text = lambda name, default='': (names.add(name), real(name, default))[1]\n"
+        "import aibot.settings\n"
+        "print(*names)\n"
+    )
+    environment = {"PATH": os.environ["PATH"], "SECRET_KEY": "x", "ENV_FILE": os.devnull, "DATA_DIR": str(folder)}
+    # An address that is PostgreSQL's asks for its variables as well.
+    environment["DATABASE_URL"] = "postgres://a:b@localhost/c"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return {name for name in done.stdout.split() if not name.endswith("_FILE")} | {"ENV_FILE"}
