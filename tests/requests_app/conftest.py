@@ -21,7 +21,7 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
                 make_provider(slug)
             ProviderConfig.objects.filter(category="TEXT", provider=slug).update(priority=priority)
         settings.PROVIDER_ACCESS = {slug: Access(f"key-{slug}", "http://127.0.0.1:9") for slug in outcomes}
-        monkeypatch.setattr("providers.fallback.provider_class", script.provider_class)
+        monkeypatch.setattr("providers.candidates.provider_class", script.provider_class)
         return script
 
     return make

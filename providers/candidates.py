@@ -1,0 +1,123 @@
+"""Who could answer a prompt, and in which order they are asked."""
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from django.conf import settings
+from django.db.models import Sum
+
+from providers import breaker
+from providers.attempts import WORKER_LOST
+from providers.base import TextProvider
+from providers.breaker import CLEAN, Health, Standing
+from providers.errors import Unsupported
+from providers.models import Attempt, ProviderConfig
+from providers.registry import is_implemented, provider_class
+from providers.types import Category, Prompt
+
+logger = logging.getLogger("providers")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A provider that could answer this prompt."""
+
+    row: ProviderConfig
+    provider: TextProvider
+    health: Health
+
+
+def candidates_in_turn(prompt: Prompt, earlier: Sequence[Attempt]) -> Iterator[Candidate]:
+    """Yield the providers to ask: the awake ones in the operator's order, at last the one that wakes first.
+
+    `earlier` are the attempts that were made for this prompt before a crash. The breaker is asked only when a
+    candidate's turn comes, so a probe is won by whoever makes it.
+    """
+    resting: list[Candidate] = []
+    for candidate in _candidates(prompt, earlier):
+        row, health = candidate.row, candidate.health
+        may_probe = health.standing is Standing.WAKING and breaker.win_probe(
+            category=row.category, provider=row.provider, seconds=row.timeout_seconds
+        )
+        if health.standing is Standing.HEALTHY or may_probe:
+            yield candidate
+        else:
+            logger.info(
+                "Skipping %s for %s: it rests for another %d s (%s)",
+                row.provider,
+                row.category,
+                health.seconds_left,
+                health.reason,
+            )
+            resting.append(candidate)
+    # Never fail while a provider might work: a rest is a guess, the user's request is real.
+    yield from sorted(resting, key=_wakes_at)[:1]
+
+
+def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
+    """Return everyone who could answer this prompt, in the operator's order.
+
+    A provider whose worker was lost in the middle of this caller's call may still be the only one that works,
+    so it is asked again, but last.
+    """
+    outcomes = {attempt.provider: attempt.error_class for attempt in earlier}
+    health = breaker.read_health(prompt.category.value)
+    candidates = []
+    for row in _in_operators_order(prompt.category):
+        if outcomes.get(row.provider, WORKER_LOST) != WORKER_LOST:
+            continue
+        provider = _provider_for(row)
+        if provider is None or _is_over_its_cap(row):
+            continue
+        try:
+            provider.check(replace(prompt, model=row.model))
+        except Unsupported as error:
+            logger.info("Skipping %s for %s: %s", row.provider, row.category, error)
+            continue
+        candidates.append(Candidate(row, provider, health.get(row.provider, CLEAN)))
+    return sorted(candidates, key=lambda candidate: candidate.row.provider in outcomes)
+
+
+def can_serve(category: Category) -> bool:
+    """Tell whether any enabled provider with a key speaks this category."""
+    return any(_provider_for(row) for row in ProviderConfig.objects.filter(category=category.value, enabled=True))
+
+
+def _provider_for(row: ProviderConfig) -> TextProvider | None:
+    """Return the row's provider, ready to call; None where nobody implements it or its key is missing."""
+    category = Category(row.category)
+    access = settings.PROVIDER_ACCESS.get(row.provider)
+    if not access or not access.key or not is_implemented(category, row.provider):
+        return None
+    return provider_class(category, row.provider)(access)
+
+
+def _in_operators_order(category: Category) -> list[ProviderConfig]:
+    """Return the enabled rows by priority; equals are shuffled so that each comes first as often as its weight says."""
+    rows = ProviderConfig.objects.filter(category=category.value, enabled=True)
+    return sorted(rows, key=lambda row: (row.priority, -_weighted_chance(row.weight)))
+
+
+def _weighted_chance(weight: int) -> float:
+    # The largest of random**(1/weight) falls to each row in proportion to its weight (Efraimidis and Spirakis, 2006).
+    return random.random() ** (1 / weight) if weight else 0.0  # noqa: S311 — load sharing, not a secret
+
+
+def _is_over_its_cap(row: ProviderConfig) -> bool:
+    if row.daily_cap_usd is None:
+        return False
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    attempts = Attempt.objects.filter(provider=row.provider, category=row.category, created_at__gte=midnight)
+    spent = attempts.aggregate(spent=Sum("cost"))["spent"] or Decimal(0)
+    if spent >= row.daily_cap_usd:
+        logger.info("Skipping %s for %s: it has reached its daily cap", row.provider, row.category)
+        return True
+    return False
+
+
+def _wakes_at(candidate: Candidate) -> datetime:
+    return candidate.health.wakes_at or datetime.max.replace(tzinfo=UTC)
