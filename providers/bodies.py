@@ -22,9 +22,10 @@ def decode_object(text: str) -> dict[str, Any]:
     """Return the JSON object that this text is. Raises ValueError for everything else."""
     try:
         value = _decoder.decode(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    except (ValueError, RecursionError) as error:
+        value = error
     if not isinstance(value, dict):
+        # Outside of the handler, since a JSONDecodeError carries the whole text along.
         raise ValueError(f"a JSON object was expected, not {type(value).__name__}")
     return value
 
@@ -60,13 +61,13 @@ def count_at(value: Any, *path: str | int) -> int | None:
     return found if is_count else None
 
 
-def money_at(value: Any, *path: str | int) -> Decimal | None:
-    """Return the plausible amount at this path, written as a number or as a string, else None."""
+def money_at(value: Any, *path: str | int, unit: Decimal = Decimal(1)) -> Decimal | None:
+    """Return the plausible amount at this path in USD, written as a number or as a string, else None."""
     found = dig(value, *path)
     if isinstance(found, bool) or not isinstance(found, int | str | Decimal):
         return None
     try:
-        amount = Decimal(found)
+        amount = Decimal(found) * unit
     except ArithmeticError:
         return None
     return amount if amount.is_finite() and 0 <= amount <= LARGEST_COST else None

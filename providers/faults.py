@@ -121,7 +121,9 @@ def read_fault(status: int, body: Mapping[str, Any], code_paths: Iterable[tuple[
     error = body.get("error")
     holder: Mapping[str, Any] = error if isinstance(error, Mapping) else body
     codes = tuple(str(code) for path in code_paths if isinstance(code := dig(holder, *path), int | str) and code)
-    text = error if isinstance(error, str) else text_at(holder, "message") or json.dumps(storable(holder))
+    text = error if isinstance(error, str) else text_at(holder, "message")
+    if not text and holder:
+        text = json.dumps(storable(holder))
     if status < 300:
         status = next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), status)
     return Fault(status, codes, text)

@@ -70,12 +70,11 @@ class OpenAIShapedText(TextProvider):
         output_tokens = count_at(usage, "completion_tokens")
         if output_tokens is not None and not self.output_includes_reasoning:
             output_tokens += count_at(usage, "completion_tokens_details", "reasoning_tokens") or 0
-        cost = money_at(body, *self.cost_path) if self.cost_path else None
         return Usage(
             input_tokens=None if prompt_tokens is None else max(0, prompt_tokens - cached),
             cached_input_tokens=cached,
             output_tokens=output_tokens,
-            reported_cost=None if cost is None else cost * self.cost_unit,
+            reported_cost=money_at(body, *self.cost_path, unit=self.cost_unit),
             raw=self.read_raw_usage(body),
         )
 

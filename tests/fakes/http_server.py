@@ -1,0 +1,235 @@
+"""A loopback HTTP server that does what a script says, byte by byte, down to the faults of real networks."""
+
+import gzip
+import json
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from email.parser import BytesParser
+from typing import Any
+
+HEAD_END = b"\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]  # names in small letters
+    body: bytes
+    connection: int  # the how-manyeth connection it came on, from 1
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Line:
+    """The server's end of one connection, as a step of the script sees it."""
+
+    def __init__(self, sock: socket.socket, number: int, stopped: threading.Event) -> None:
+        self.sock = sock
+        self.number = number
+        self.is_open = True
+        self._stopped = stopped
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Stay silent for so long, or until the test is over."""
+        if self._stopped.wait(seconds):
+            raise ConnectionAbortedError
+
+    def close(self) -> None:
+        """End the connection as a polite server does."""
+        self.is_open = False
+
+    def reset(self) -> None:
+        """End it as a crashing server does: with a RST instead of a FIN."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.is_open = False
+
+
+Step = Callable[[Line], None]
+
+
+class FakeServer:
+    """Answers each request with the next step of its script; with the last one for ever."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self.connections = 0
+        self._script: deque[Step] = deque()
+        self._stopped = threading.Event()
+        self._lines: list[Line] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def will(self, *steps: Step) -> None:
+        """Do these from now on, one for each request."""
+        self._script = deque(steps)
+
+    def close(self) -> None:
+        """Wake everything that waits and close all connections."""
+        self._stopped.set()
+        self._listener.close()
+        for line in self._lines:
+            line.sock.close()
+
+    def _accept(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            line = Line(sock, self.connections, self._stopped)
+            self._lines.append(line)
+            threading.Thread(target=self._serve, args=(line,), daemon=True).start()
+
+    def _serve(self, line: Line) -> None:
+        try:
+            with line.sock, line.sock.makefile("rb") as reader:
+                while line.is_open and (request := _read_request(reader, line.number)):
+                    self.received.append(request)
+                    step = self._script.popleft() if len(self._script) > 1 else self._script[0]
+                    step(line)
+        except (OSError, ValueError):
+            pass  # the client has gone, or the test is over
+
+
+def _read_request(reader: Any, number: int) -> Received | None:
+    start = reader.readline().split()
+    if not start:
+        return None
+    lines = []
+    while (line := reader.readline()) not in (b"\r\n", b""):
+        lines.append(line)
+    headers = {name.lower(): value for name, value in BytesParser().parsebytes(b"".join(lines)).items()}
+    body = reader.read(int(headers.get("content-length", 0)))
+    return Received(start[0].decode(), start[1].decode(), headers, body, number)
+
+
+def head(status: int = 200, **headers: str | int) -> bytes:
+    """Return a status line and headers; underscores in names stand for dashes."""
+    lines = [f"HTTP/1.1 {status} Scripted", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+    return "\r\n".join(lines).encode() + HEAD_END
+
+
+def answer(body: Any, status: int = 200, content_type: str = "application/json", **headers: str | int) -> Step:
+    """Answer with bytes, text, or anything as JSON."""
+    if isinstance(body, str):
+        body = body.encode()
+    if not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    return raw(head(status, Content_Type=content_type, Content_Length=len(body), **headers) + body)
+
+
+def raw(data: bytes) -> Step:
+    """Send exactly these bytes and keep the connection."""
+    return lambda line: line.send(data)
+
+
+def stream(pieces: Iterable[bytes], *, ends: bool = True) -> Step:
+    """Answer with server-sent events, each piece in a chunk of its own; `ends` tells whether the body is closed."""
+
+    def step(line: Line) -> None:
+        line.send(head(Content_Type="text/event-stream", Transfer_Encoding="chunked"))
+        for piece in pieces:
+            line.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if ends:
+            line.send(b"0\r\n\r\n")
+        else:
+            line.close()
+
+    return step
+
+
+def hang(line: Line) -> None:
+    """Take the request and say nothing."""
+    line.wait()
+
+
+def hang_after(data: bytes) -> Step:
+    """Say this, then nothing."""
+
+    def step(line: Line) -> None:
+        line.send(data)
+        line.wait()
+
+    return step
+
+
+def drip(data: bytes, seconds: float = 1.0) -> Step:
+    """Send one byte, wait, send the next: no single read ever waits for long."""
+
+    def step(line: Line) -> None:
+        for position in range(len(data)):
+            line.send(data[position : position + 1])
+            line.wait(seconds)
+
+    return step
+
+
+def drip_for_ever(start: bytes, piece: bytes, seconds: float) -> Step:
+    """Send `start`, then the same piece again and again."""
+
+    def step(line: Line) -> None:
+        line.send(start)
+        while True:
+            line.send(piece)
+            line.wait(seconds)
+
+    return step
+
+
+def reset(line: Line) -> None:
+    """Reset the connection without an answer."""
+    line.reset()
+
+
+def reset_after(data: bytes) -> Step:
+    """Reset the connection in the middle of the answer."""
+
+    def step(line: Line) -> None:
+        line.send(data)
+        line.reset()
+
+    return step
+
+
+def close_after(data: bytes) -> Step:
+    """Close the connection politely after these bytes."""
+
+    def step(line: Line) -> None:
+        line.send(data)
+        line.close()
+
+    return step
+
+
+def half_body(line: Line) -> None:
+    """Promise more than is sent."""
+    line.send(head(Content_Type="application/json", Content_Length=1000) + b'{"choices": [{"mess')
+    line.close()
+
+
+def gzip_bomb(megabytes: int) -> Step:
+    """Answer with a small body that unpacks to a huge one."""
+    body = gzip.compress(bytes(megabytes * 1024 * 1024))
+    return answer(body, Content_Encoding="gzip")
+
+
+def endless(line: Line) -> None:
+    """Send a body without an end, as fast as it is read."""
+    line.send(head(Content_Type="application/json", Transfer_Encoding="chunked"))
+    piece = b"%x\r\n%s\r\n" % (65536, b" " * 65536)
+    while True:
+        line.send(piece)

@@ -1,0 +1,141 @@
+"""OpenRouter: the request, the bill and the error table."""
+
+import time
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from providers.errors import (
+    AccessDenied,
+    ContentRefused,
+    ModelGone,
+    OutcomeUnknown,
+    ProviderError,
+    RateLimited,
+    RequestRejected,
+    ServerFault,
+)
+from providers.types import Usage
+from tests.contract import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, event_bytes, make_prompt, sample
+from tests.fakes.http_server import FakeServer, answer, drip_for_ever, head, stream
+
+
+class TestOpenRouter(TextProviderContract):
+    vendor = "openrouter"
+    model = "~anthropic/claude-haiku-latest"
+    path = "/api/v1/chat/completions"
+    auth = ("Authorization", f"Bearer {KEY}")
+    body = {
+        "model": "~anthropic/claude-haiku-latest",
+        "messages": [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": HISTORY[0].text},
+            {"role": "assistant", "content": HISTORY[1].text},
+            {"role": "user", "content": QUESTION},
+        ],
+        "max_completion_tokens": 900,
+        "reasoning": {"effort": "low"},
+    }
+    stream_fields = {"stream": True}
+    usage = Usage(
+        input_tokens=60, cached_input_tokens=4, output_tokens=21, reported_cost=Decimal("0.0000169")
+    )  # 64 prompt tokens, 4 of them cached
+
+    # Rows of the vendor's table: code, metadata.error_type, other parts of the error.
+    table = [
+        (400, "invalid_request", {}, RequestRejected),
+        (400, "invalid_prompt", {}, RequestRejected),
+        (400, "context_length_exceeded", {}, RequestRejected),
+        (400, "invalid_image", {}, RequestRejected),
+        (400, "content_policy_violation", {}, ContentRefused),
+        (400, "refusal", {}, ContentRefused),
+        (401, "authentication", {}, AccessDenied),
+        (402, "payment_required", {"limit_source": "openrouter_key_limit"}, AccessDenied),
+        (403, "permission_denied", {"reasons": ["violence"], "flagged_input": "…"}, ContentRefused),
+        (403, "permission_denied", {"patterns": ["secret"]}, ContentRefused),
+        (403, "permission_denied", {}, AccessDenied),
+        (404, "not_found", {}, ModelGone),
+        (408, "timeout", {}, OutcomeUnknown),
+        (504, "timeout", {}, OutcomeUnknown),
+        (524, "timeout", {}, OutcomeUnknown),
+        (413, "payload_too_large", {}, RequestRejected),
+        (422, "unprocessable", {}, RequestRejected),
+        (429, "rate_limit_exceeded", {}, RateLimited),
+        (500, "server", {}, OutcomeUnknown),
+        (502, "provider_unavailable", {}, OutcomeUnknown),
+        (503, "provider_unavailable", {}, ServerFault),
+        (529, "provider_overloaded", {}, ServerFault),
+    ]
+
+    @staticmethod
+    def error(code: int, error_type: str, metadata: dict[str, Any]) -> dict[str, Any]:
+        details = {"code": code, "message": "Details.", "metadata": {"error_type": error_type, **metadata}}
+        return {"error": details, "user_id": "user_1"}
+
+    @pytest.mark.parametrize(("status", "error_type", "metadata", "expected"), table)
+    def test_error_table(
+        self,
+        server: FakeServer,
+        status: int,
+        error_type: str,
+        metadata: dict[str, Any],
+        expected: type[ProviderError],
+    ) -> None:
+        error = self.assert_means(server, status, self.error(status, error_type, metadata), expected)
+        assert error.excerpt == "Details."
+
+    @pytest.mark.parametrize(("status", "error_type", "metadata", "expected"), table)
+    def test_error_table_inside_a_200(
+        self,
+        server: FakeServer,
+        status: int,
+        error_type: str,
+        metadata: dict[str, Any],
+        expected: type[ProviderError],
+    ) -> None:
+        body = self.error(status, error_type, metadata)
+        assert type(self.failure(server, answer(body))) is expected
+        in_choice = {"id": "gen-1", "choices": [{**body, "message": {"content": ""}, "finish_reason": "error"}]}
+        assert type(self.failure(server, answer(in_choice))) is expected
+        error = self.failure(server, stream([b": OPENROUTER PROCESSING\n\n", event_bytes(body)]), on_text=len)
+        assert type(error) is expected
+        assert error.status == 200
+
+    @pytest.mark.parametrize(
+        ("status", "availability", "expected"),
+        [
+            (404, "model_deprecated", ModelGone),
+            (404, "no_endpoints", ModelGone),
+            (404, "privacy_restricted", ModelGone),
+            (404, "free_variant_ended", ModelGone),
+            (429, "capacity_exhausted", RateLimited),
+            (502, "temporarily_unavailable", ServerFault),
+        ],
+    )
+    def test_availability_tells_what_a_status_cannot(
+        self, server: FakeServer, status: int, availability: str, expected: type[ProviderError]
+    ) -> None:
+        body = {"error": {"code": status, "message": "Details.", "availability": {"code": availability}}}
+        assert self.assert_means(server, status, body, expected).code == availability
+
+    def test_the_upstreams_words_are_quoted(self, server: FakeServer) -> None:
+        metadata = {"raw": '{"error":{"message":"Input is too long."}}', "provider_name": "Anthropic"}
+        body = {"error": {"code": 400, "message": "Provider returned error", "metadata": metadata}}
+        error = self.assert_means(server, 400, body, RequestRejected)
+        assert "Provider returned error" in error.excerpt
+        assert "Input is too long." in error.excerpt
+
+    def test_half_an_answer_with_the_finish_reason_error_is_no_answer(self, server: FakeServer) -> None:
+        body = sample("openrouter", "answer")
+        body["choices"][0]["finish_reason"] = "error"
+        assert type(self.failure(server, answer(body))) is OutcomeUnknown
+
+    def test_keep_alives_do_not_count_as_words(self, server: FakeServer) -> None:
+        # The read time-out never fires here, and the deadline is five minutes away.
+        start = head(Content_Type="text/event-stream", Connection="close")
+        server.will(drip_for_ever(start, b": OPENROUTER PROCESSING\n\n", 0.05))
+        started = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            self.provider(server).run(make_prompt(type(self)), timeout_seconds=0.4, deadline=started + 300, on_text=len)
+        assert time.monotonic() - started < 30
