@@ -15,7 +15,7 @@ class Connection:
     """The part of a connection that the watchdog needs."""
 
     watch: Watch | None = None
-    idle_since = 0.0
+    used_at = 0.0
 
 
 @pytest.fixture
