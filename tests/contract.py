@@ -382,6 +382,7 @@ class TextProviderContract:
             *(answer(page, status, content_type="text/html") for page in (*pages, said)),
             close_after(f"{said}\r\n\r\n".encode()),
             close_after(head(status, Content_Length=f"{len(said)},7 {KEY}", X_Odd=f"{KEY}") + said.encode()[:50]),
+            close_after(f"HTTP/1.1 {status} Scripted\r\n{said}\r\nContent-Length: 0\r\n\r\n".encode()),
             stream([event_bytes(self.error_body(said))]),
             stream([f"data: {said}\n\n".encode()]),
         ]
