@@ -14,6 +14,7 @@ def shown_models() -> list[AIModel]:
 
 
 def model_for(chat: TelegramChat) -> AIModel | None:
-    """Return the label that answers in this chat: the chosen one while it is offered, else the first."""
-    models = shown_models()
-    return chat.model if chat.model in models else next(iter(models), None)
+    """Return the label that answers in this chat: the chosen one while it is switched on, else the first."""
+    if chat.model and chat.model.enabled and chat.model.category in SHOWN_CATEGORIES:
+        return chat.model
+    return AIModel.objects.filter(enabled=True, category__in=SHOWN_CATEGORIES).first()
