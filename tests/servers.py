@@ -83,7 +83,7 @@ def postgres(folder: Path) -> Iterator[str]:
     password_file.write_text(password)
     password_file.chmod(0o600)
     if os.geteuid() == 0:
-        account = pwd.getpwnam(ACCOUNT_INSTEAD_OF_ROOT)
+        account = _account_instead_of_root()
         owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         for path in (data, password_file):
             os.chown(path, account.pw_uid, account.pw_gid)
@@ -149,6 +149,15 @@ def _folder() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _account_instead_of_root() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(ACCOUNT_INSTEAD_OF_ROOT)
+    except KeyError as error:
+        raise ServerFailed(
+            f"PostgreSQL refuses to run as root, and there is no {ACCOUNT_INSTEAD_OF_ROOT!r}."
+        ) from error
+
+
 def _package_folder(name: str) -> Path:
     # Found, not imported: importing the one starts helpers of its own, with a lock shared by all users of a machine.
     spec = find_spec(name)
@@ -176,7 +185,10 @@ def _free_port() -> int:
 
 
 def _finish(command: list[Any], how: Mapping[str, Any]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False, **how)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False, **how)
+    except OSError as error:  # such as root in a container that may not become anybody else
+        raise ServerFailed(f"{Path(command[0]).name} cannot be run: {error.strerror}.") from error
     if done.returncode:
         raise ServerFailed(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
 
