@@ -15,6 +15,7 @@ from providers.attempts import WORKER_LOST
 from providers.base import TextProvider
 from providers.breaker import CLEAN, Health, Standing
 from providers.errors import Unsupported
+from providers.making import MediaProvider
 from providers.models import Attempt, ProviderConfig
 from providers.registry import is_implemented, provider_class
 from providers.types import Category, Prompt
@@ -27,7 +28,7 @@ class Candidate:
     """A provider that could answer this prompt."""
 
     row: ProviderConfig
-    provider: TextProvider
+    provider: TextProvider | MediaProvider
     health: Health
 
 
@@ -82,12 +83,24 @@ def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
     return sorted(candidates, key=lambda candidate: candidate.row.provider in outcomes)
 
 
+def candidate_of(attempt: Attempt) -> Candidate | None:
+    """Return the provider of an attempt that is under way, whatever the operator has switched since.
+
+    None where its row or its key is gone.
+    """
+    row = ProviderConfig.objects.filter(category=attempt.category, provider=attempt.provider).first()
+    provider = _provider_for(row) if row else None
+    if row is None or provider is None:
+        return None
+    return Candidate(row, provider, breaker.read_health(attempt.category).get(attempt.provider, CLEAN))
+
+
 def can_serve(category: Category) -> bool:
     """Tell whether any enabled provider with a key speaks this category."""
     return any(_provider_for(row) for row in ProviderConfig.objects.filter(category=category.value, enabled=True))
 
 
-def _provider_for(row: ProviderConfig) -> TextProvider | None:
+def _provider_for(row: ProviderConfig) -> TextProvider | MediaProvider | None:
     """Return the row's provider, ready to call; None where nobody implements it or its key is missing."""
     category = Category(row.category)
     access = settings.PROVIDER_ACCESS.get(row.provider)

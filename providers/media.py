@@ -58,7 +58,9 @@ def file_type_of(category: Category, content: bytes) -> FileType:
     else:
         found = _audio_type(content)
     if found is None:
-        raise OutcomeUnknown(f"the output is no {category.lower()}")
+        error = OutcomeUnknown(f"the output is no {category.lower()}")
+        error.ends_job = True
+        raise error
     return found
 
 

@@ -6,6 +6,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from providers import registry
 from providers.identifiers import time_ordered_uuid
@@ -159,6 +160,10 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.caller_key} #{self.number} {self.provider} {self.state}"
+
+    def age_seconds(self) -> float:
+        """Return how long ago it began, by this machine's clock."""
+        return (timezone.now() - self.created_at).total_seconds()
 
     @property
     def is_billed(self) -> bool:

@@ -14,6 +14,7 @@ from providers.types import Category
 
 if TYPE_CHECKING:
     from providers.base import TextProvider
+    from providers.making import MediaProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def is_implemented(category: Category, slug: str) -> bool:
 
 
 @cache
-def provider_class(category: Category, slug: str) -> type["TextProvider"]:
+def provider_class(category: Category, slug: str) -> type["TextProvider | MediaProvider"]:
     """Import and return the vendor's class; the first call per class imports its file.
 
     Raises KeyError when nobody implements it; ask is_implemented() first.

@@ -142,5 +142,9 @@ class Job:
     poll_after_seconds: float
 
 
+# What one call to a vendor brings: an answer, or a job that will bring one.
+Result = TextResult | MediaResult
+Outcome = TextResult | MediaResult | Job
+
 # Called with the whole text so far. A shorter text than before means that the next provider has started afresh.
 OnText = Callable[[str], None]
