@@ -53,7 +53,10 @@ VENDORS: Mapping[str, Vendor] = {
         "OpenAI",
         "OPENAI_API_KEY",
         "https://api.openai.com/v1",
-        {Category.TEXT: "providers.backends.openai.OpenAIText"},
+        {
+            Category.TEXT: "providers.backends.openai.OpenAIText",
+            Category.IMAGE: "providers.backends.openai.OpenAIImage",
+        },
     ),
     "anthropic": Vendor(
         "Anthropic",
@@ -62,8 +65,22 @@ VENDORS: Mapping[str, Vendor] = {
         {Category.TEXT: "providers.backends.anthropic.AnthropicText"},
     ),
     "xai": Vendor("xAI", "XAI_API_KEY", "https://api.x.ai/v1", {Category.TEXT: "providers.backends.xai.XaiText"}),
-    "replicate": Vendor("Replicate", "REPLICATE_API_TOKEN", "https://api.replicate.com/v1", {}),
-    "elevenlabs": Vendor("ElevenLabs", "ELEVENLABS_API_KEY", "https://api.elevenlabs.io", {}),
+    "replicate": Vendor(
+        "Replicate",
+        "REPLICATE_API_TOKEN",
+        "https://api.replicate.com/v1",
+        {
+            Category.IMAGE: "providers.backends.replicate.ReplicateImage",
+            Category.VIDEO: "providers.backends.replicate.ReplicateVideo",
+            Category.AUDIO: "providers.backends.replicate.ReplicateAudio",
+        },
+    ),
+    "elevenlabs": Vendor(
+        "ElevenLabs",
+        "ELEVENLABS_API_KEY",
+        "https://api.elevenlabs.io",
+        {Category.AUDIO: "providers.backends.elevenlabs.ElevenLabsSpeech"},
+    ),
 }
 
 

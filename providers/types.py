@@ -139,7 +139,6 @@ class Job:
     """Work that goes on at the vendor, to be asked for by its id."""
 
     id: str
-    poll_after_seconds: float
 
 
 # What one call to a vendor brings: an answer, or a job that will bring one.
