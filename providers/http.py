@@ -49,7 +49,7 @@ class _Guarded:
     """Connections that show their socket to the watchdog and tell when the first byte leaves."""
 
     watch: Watch | None = None
-    idle_since = 0.0
+    used_at = 0.0
     sock: socket.socket | None
 
     def connect(self) -> None:
@@ -75,11 +75,12 @@ class _Guarded:
         assert self.sock is not None  # noqa: S101 — for the type checker: connect() has set it
         watch.guard(self.sock, self)
         watch.is_sent = True
+        self.used_at = time.monotonic()
         super().send(data)  # type: ignore[misc]
 
     @property
     def is_connected(self) -> bool:
-        is_young = time.monotonic() - self.idle_since < MAX_IDLE_SECONDS
+        is_young = time.monotonic() - self.used_at < MAX_IDLE_SECONDS
         return is_young and super().is_connected  # type: ignore[misc]
 
 
@@ -200,8 +201,8 @@ class Answer:
         Usually it is the five bytes that end the body, and they are here already. A server that leaves the body open
         costs a moment and the connection.
         """
-        self._watch.wait_at_most(DRAIN_SECONDS)
         with suppress(*BROKEN):
+            self._watch.wait_at_most(DRAIN_SECONDS)
             self._raw.read1(READ_BYTES, decode_content=True)
 
     def close(self) -> None:
@@ -265,7 +266,7 @@ def send(
             answer.close()
     finally:
         if watch.line is not None:
-            watch.line.idle_since = time.monotonic()
+            watch.line.used_at = time.monotonic()
         watch.end()
 
 

@@ -55,7 +55,7 @@ class OpenAIShapedText(TextProvider):
         choice = dig(body, "choices", 0)
         finish_reason = text_at(choice, "finish_reason")
         refusal = text_at(choice, "message", "refusal")
-        text = text_at(choice, "message", "content")
+        text = _text_of(dig(choice, "message", "content"))
         if refusal or finish_reason == "content_filter":
             raise ContentRefused(refusal or "content_filter")
         # Blank with "length": reasoning has eaten the budget. Text with "length" is an answer, only a short one.
@@ -89,11 +89,18 @@ class OpenAIShapedText(TextProvider):
         for chunk in messages:
             # The last of each counts. The chunk with the usage may have `choices: []`.
             body.update({name: chunk[name] for name in ("model", "usage", "meta") if chunk.get(name)})
-            transcript.add(text_at(chunk, "choices", 0, "delta", "content"))
+            transcript.add(_text_of(dig(chunk, "choices", 0, "delta", "content")))
             refusal += text_at(chunk, "choices", 0, "delta", "refusal")
             finish_reason = dig(chunk, "choices", 0, "finish_reason") or finish_reason
         message = {"content": transcript.text, "refusal": refusal}
         return {**body, "choices": [{"message": message, "finish_reason": finish_reason}]}
+
+
+def _text_of(content: Any) -> str:
+    """Return the text of a message's content, which some models send as a list of thoughts and text."""
+    if isinstance(content, list):
+        return "".join(text_at(part, "text") for part in content if dig(part, "type") == "text")
+    return content if isinstance(content, str) else ""
 
 
 def _data_url(picture: Attachment) -> str:

@@ -17,7 +17,7 @@ class Line(Protocol):
     """A connection that serves one call after the other."""
 
     watch: "Watch | None"  # the call that it serves now, or served last
-    idle_since: float  # a time.monotonic() value
+    used_at: float  # a time.monotonic() value
 
 
 class Watch:

@@ -214,6 +214,13 @@ class TextProviderContract:
         self.run(server)
         assert [request.connection for request in server.received] == [1, 1]
 
+    def test_a_stream_may_end_with_its_connection(self, server: FakeServer) -> None:
+        body = b"".join(self.events())
+        lengths: tuple[dict[str, int], ...] = ({}, {"Content_Length": len(body)})
+        for length in lengths:
+            server.will(close_after(head(Content_Type="text/event-stream", Connection="close", **length) + body))
+            assert self.run(server, on_text=len).text == self.text
+
     def test_it_joins_the_halves_of_an_emoji_and_drops_nul(self, server: FakeServer) -> None:
         text = json.dumps(sample(self.vendor, "answer")).replace("Lima.", r"\ud83d\udc24 Lima\u0000. \ud83d")
         server.will(answer(text))

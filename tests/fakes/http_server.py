@@ -69,7 +69,8 @@ class FakeServer:
         self._stopped = threading.Event()
         self._lines: list[Line] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def will(self, *steps: Step) -> None:

@@ -82,6 +82,17 @@ class TestOpenAI(TextProviderContract):
         server.will(answer(body))
         assert self.run(server).text == "Lima."
 
+    def test_a_content_in_parts_is_joined(self, server: FakeServer) -> None:
+        body = sample("openai", "answer")
+        thought = {"type": "thinking", "thinking": [{"type": "text", "text": "no"}]}
+        body["choices"][0]["message"]["content"] = [
+            thought,
+            {"type": "text", "text": "Li"},
+            {"type": "text", "text": "ma."},
+        ]
+        server.will(answer(body))
+        assert self.run(server).text == "Lima."
+
     def test_a_picture_goes_along_as_a_data_url(self, server: FakeServer) -> None:
         server.will(answer(sample("openai", "answer")))
         self.run(server, attachments=(PICTURE,))
