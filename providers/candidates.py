@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -14,6 +14,7 @@ from providers import breaker
 from providers.attempts import WORKER_LOST
 from providers.base import TextProvider
 from providers.breaker import CLEAN, Health, Standing
+from providers.capabilities import fitted, shortfall
 from providers.errors import Unsupported
 from providers.making import MediaProvider
 from providers.models import Attempt, ProviderConfig
@@ -30,6 +31,10 @@ class Candidate:
     row: ProviderConfig
     provider: TextProvider | MediaProvider
     health: Health
+
+    def fit(self, prompt: Prompt) -> Prompt:
+        """Return the prompt as this row is asked."""
+        return fitted(prompt, model=self.row.model, capabilities=self.row.capabilities)
 
 
 def candidates_in_turn(prompt: Prompt, earlier: Sequence[Attempt]) -> Iterator[Candidate]:
@@ -74,8 +79,12 @@ def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
         provider = _provider_for(row)
         if provider is None or _is_over_its_cap(row):
             continue
+        lacking = shortfall(row.capabilities, prompt)
+        if lacking:
+            logger.info("Skipping %s for %s: %s", row.provider, row.category, lacking)
+            continue
         try:
-            provider.check(replace(prompt, model=row.model))
+            provider.check(fitted(prompt, model=row.model, capabilities=row.capabilities))
         except Unsupported as error:
             logger.info("Skipping %s for %s: %s", row.provider, row.category, error)
             continue

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.db import transaction
 
@@ -21,7 +21,7 @@ from providers.errors import (
     ProviderError,
     RefusedByProviders,
 )
-from providers.jobs import look_after, pause_before_next
+from providers.jobs import job_cancel, look_after, pause_before_next
 from providers.making import JobProvider, MediaProvider
 from providers.media import StoredMedia, keep_output
 from providers.models import Attempt
@@ -125,7 +125,7 @@ class FallbackManager:
 
         give_back_connection()
         return candidate.provider.run(
-            replace(errand.prompt, model=candidate.row.model),
+            candidate.fit(errand.prompt),
             timeout_seconds=float(candidate.row.timeout_seconds),
             deadline=errand.deadline,
             on_text=pass_on if errand.on_text else None,
@@ -170,10 +170,11 @@ class FallbackManager:
         if row.finished_at or candidate is None or not isinstance(candidate.provider, JobProvider):
             return None
         attempt = OpenAttempt(row.id, candidate.row, age_seconds=row.age_seconds())
+        is_late = row.age_seconds() > candidate.row.timeout_seconds
         try:
             give_back_connection()
-            outcome = look_after(row, candidate.provider, errand.prompt, deadline=errand.deadline)
-            if outcome is not None:
+            outcome = look_after(row, candidate.provider, candidate.fit(errand.prompt), deadline=errand.deadline)
+            if outcome is not None and not (is_late and isinstance(outcome, Job)):
                 return self._settle(errand, candidate, attempt, outcome)
         except ProviderError as error:
             if error.ends_job:
@@ -181,12 +182,13 @@ class FallbackManager:
                 self._note_failure(candidate, error)
                 return None
             logger.info("%s was asked in vain about the job of %s: %s", row.provider, errand.caller_key, error)
-        if row.age_seconds() > candidate.row.timeout_seconds:
-            late = OutcomeUnknown(f"not done within {candidate.row.timeout_seconds} s", provider=row.provider)
-            attempt.expire(late)
-            self._note_failure(candidate, late)
-            return None
-        return self._pending(candidate, attempt)
+        if not is_late:
+            return self._pending(candidate, attempt)
+        late = OutcomeUnknown(f"not done within {candidate.row.timeout_seconds} s", provider=row.provider)
+        attempt.expire(late)
+        self._note_failure(candidate, late)
+        job_cancel(attempt_id=row.id)
+        return None
 
     def _pending(self, candidate: Candidate, attempt: OpenAttempt) -> Pending:
         provider = candidate.provider

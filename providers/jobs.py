@@ -47,7 +47,8 @@ def look_after(attempt: Attempt, provider: JobProvider, prompt: Prompt, *, deadl
 
 def job_cancel(*, attempt_id: UUID | str) -> None:
     """Stop the job of an attempt that was given up, where the vendor can. Does nothing twice, and raises nothing."""
-    attempt = Attempt.objects.filter(id=attempt_id, state=Attempt.State.ABANDONED).exclude(job_id="").first()
+    given_up = (Attempt.State.ABANDONED, Attempt.State.EXPIRED)
+    attempt = Attempt.objects.filter(id=attempt_id, state__in=given_up).exclude(job_id="").first()
     candidate = candidate_of(attempt) if attempt else None
     if attempt is None or candidate is None or not isinstance(candidate.provider, JobProvider):
         return

@@ -12,6 +12,7 @@ from providers.fallback import FallbackManager, Pending
 from providers.types import Category, OnText, Prompt
 from requests_app.errors import LeaseLost
 from requests_app.models import Request
+from requests_app.options import wishes_of
 from requests_app.outlet import get_outlet
 from requests_app.selectors import history_of
 from requests_app.services.ending import request_complete, request_end, request_quarantine
@@ -102,5 +103,6 @@ def _prompt_of(request: Request) -> Prompt:
         category=Category(request.category),
         text=request.input_text,
         history=history_of(request),
-        system=settings.SYSTEM_PROMPT,
+        system=settings.SYSTEM_PROMPT if request.category == Category.TEXT else "",
+        wishes=wishes_of(request.options),
     )

@@ -50,6 +50,7 @@ def request_accept(
             category=model.category,
             conversation=conversation,
             input_text=text,
+            options=model.options,
             credits=model.token_cost,
             intake_key=intake_key,
             deadline_at=timezone.now() + timedelta(seconds=settings.DEADLINE_SECONDS[model.category]),

@@ -67,7 +67,7 @@ class TestChain:
 
         assert ">rests until " in content
         assert ">waking: probed next<" in content
-        assert content.count(">healthy<") == 4
+        assert content.count(">healthy<") == 9
         assert content.count(">not supported yet<") == 5
         page = admin_client.get(reverse("admin:providers_providerconfig_change", args=[row.pk]))
         assert "HTTP 429" in page.content.decode()
