@@ -15,6 +15,7 @@ admin.site.site_url = None  # there is no other site to view
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/providers/", include("providers.urls")),
+    path("telegram/", include("telegram_bot.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("healthz", healthz),

@@ -1,8 +1,16 @@
 """The app's entry."""
 
 from django.apps import AppConfig
+from django.core.checks import register
+
+from telegram_bot.checks import check_deployed_secret, check_secret, check_token
 
 
 class TelegramBotConfig(AppConfig):
     name = "telegram_bot"
     verbose_name = "Telegram"
+
+    def ready(self) -> None:
+        register(check_token, "telegram")
+        register(check_secret, "telegram")
+        register(check_deployed_secret, "telegram", deploy=True)

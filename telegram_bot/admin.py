@@ -1,0 +1,81 @@
+"""The operator's view of updates, deliveries and the people behind them. Nothing here is edited."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from providers.readonly_admin import ReadOnlyAdmin, ReadOnlyInline, code_of
+from telegram_bot.models import Delivery, TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
+
+
+class HandledFilter(admin.SimpleListFilter):
+    """Shows what still waits."""
+
+    title = "handled"
+    parameter_name = "handled"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Handled"), ("no", "Still waiting")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(handled_at__isnull=self.value() == "no") if self.value() else queryset
+
+
+@admin.register(TelegramUpdate)
+class TelegramUpdateAdmin(ReadOnlyAdmin):
+    """What Telegram sent in the last week. What people wrote is on each update's own page only."""
+
+    list_display = ["received_at", "update_id", "kind", "chat_id", "outcome", "handled_at", "tries"]
+    list_filter = [HandledFilter]
+    search_fields = ["update_id__exact"]
+    search_help_text = "An update's id."
+    ordering = ["-received_at"]
+    sortable_by = ["received_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TelegramUpdate]:
+        return super().get_queryset(request).defer("raw")
+
+
+@admin.register(TelegramUser)
+class TelegramUserAdmin(ReadOnlyAdmin):
+    """People who have written to the bot."""
+
+    list_display = ["user_id", "name", "username", "language", "account", "first_seen_at"]
+    list_select_related = ["account"]
+    search_fields = ["user_id__exact", "username__iexact"]
+    search_help_text = "A user's id or name in Telegram."
+    ordering = ["-user_id"]
+    sortable_by = ["user_id"]
+
+
+class ThreadInline(ReadOnlyInline):
+    model = TelegramThread
+    fields = ["thread_id", "conversation"]
+
+
+@admin.register(TelegramChat)
+class TelegramChatAdmin(ReadOnlyAdmin):
+    """Chats with the bot."""
+
+    list_display = ["chat_id", "type", "model", "is_reachable", "first_seen_at"]
+    list_select_related = ["model"]
+    list_filter = ["is_reachable", "type"]
+    search_fields = ["chat_id__exact"]
+    search_help_text = "A chat's id."
+    ordering = ["-chat_id"]
+    sortable_by = ["chat_id"]
+    inlines = [ThreadInline]
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    """What was shown where, and what could not be."""
+
+    list_display = ["id", "request_id", "part", code_of("kind"), code_of("state"), "chat_id", "tries", "error"]
+    list_filter = ["state", "kind"]
+    search_fields = ["request__id__exact"]
+    search_help_text = "A request's id, in full."
+    ordering = ["-id"]
+    sortable_by = ["id"]

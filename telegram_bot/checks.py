@@ -1,0 +1,60 @@
+"""What `manage.py check` says about Telegram."""
+
+import re
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Django's own name
+
+SECRET_SHAPE = re.compile(r"[A-Za-z0-9_-]{1,256}")
+TOKEN_SHAPE = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
+MAKE_SECRET = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"  # noqa: S105 — how to make one
+
+
+def check_token(**_: Any) -> list[CheckMessage]:
+    """E003: the token is one."""
+    token = settings.TELEGRAM_BOT_TOKEN
+    if not token or TOKEN_SHAPE.fullmatch(token):
+        return []
+    return [
+        Error(
+            "TELEGRAM_BOT_TOKEN is not a bot's token.",
+            hint="It looks like 123456789:letters-and-digits; @BotFather shows it.",
+            id="telegram_bot.E003",
+        )
+    ]
+
+
+def check_secret(**_: Any) -> list[CheckMessage]:
+    """E001: a webhook without a secret serves nobody. E002: Telegram takes letters, digits, _ and - only."""
+    secret = settings.TELEGRAM_WEBHOOK_SECRET
+    if settings.TELEGRAM_WEBHOOK_URL and not secret:
+        return [
+            Error(
+                "TELEGRAM_WEBHOOK_URL is set, but TELEGRAM_WEBHOOK_SECRET is not, so the webhook refuses every update.",
+                hint=f"Set TELEGRAM_WEBHOOK_SECRET to what this prints: {MAKE_SECRET}",
+                id="telegram_bot.E001",
+            )
+        ]
+    if secret and not SECRET_SHAPE.fullmatch(secret):
+        return [
+            Error(
+                "TELEGRAM_WEBHOOK_SECRET holds characters that Telegram does not take, or is too long.",
+                hint=f"Use 1 to 256 letters, digits, _ and -, such as what this prints: {MAKE_SECRET}",
+                id="telegram_bot.E002",
+            )
+        ]
+    return []
+
+
+def check_deployed_secret(**_: Any) -> list[CheckMessage]:
+    """W001: in production a bot without a webhook secret can only poll."""
+    if not settings.TELEGRAM_BOT_TOKEN or settings.TELEGRAM_WEBHOOK_SECRET:
+        return []
+    return [
+        Warning(
+            "TELEGRAM_WEBHOOK_SECRET is not set, so the webhook refuses every update; only `manage.py bot` gets any.",
+            hint=f"Set it to what this prints: {MAKE_SECRET}",
+            id="telegram_bot.W001",
+        )
+    ]

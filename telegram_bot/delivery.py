@@ -1,0 +1,173 @@
+"""The outlet: shows in the chat how a request grows and how it ended."""
+
+import logging
+from datetime import timedelta
+
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce, Now
+
+from providers.types import OnText
+from requests_app.models import Request
+from requests_app.outlet import Outlet
+from telegram_bot import texts
+from telegram_bot.client import get_client
+from telegram_bot.errors import EntitiesRefused, MessageGone, OutcomeUnsure, TelegramFault, ThreadGone
+from telegram_bot.formatting import Piece, pieces_of
+from telegram_bot.models import Delivery
+from telegram_bot.setbacks import setback
+from telegram_bot.streaming import frames_close, frames_open
+
+logger = logging.getLogger("telegram_bot.delivery")
+
+Status = Request.Status
+State = Delivery.State
+
+SENDING_SECONDS = 30  # after this a sender counts as lost; a call ends after client.CALL_SECONDS
+SETTLING_SECONDS = 15  # after this a frame that got no confirmation cannot arrive any more
+NOTICE_AFTER = timedelta(seconds=20)  # an edit rings no bell; whoever waited this long looks elsewhere
+UNENDED = (*Request.OPEN, Status.QUARANTINED)
+
+
+class TelegramOutlet(Outlet):
+    """Shows results in the chat that a request came from. Requests from elsewhere are not its business."""
+
+    def progress(self, request_id: str) -> OnText | None:
+        return frames_open(request_id)
+
+    def deliver(self, request_id: str) -> None:
+        request_deliver(request_id=request_id)
+
+
+def request_deliver(*, request_id: str) -> None:
+    """Show how a request ended: edit its placeholder, then send the further parts, each a row of its own.
+
+    Repeating it shows nothing twice. The edit is repeated each time, even where it was done: a frame of a worker
+    that had lost the request may stand over the answer by now. Where the placeholder is still on its way, nothing
+    happens; whoever places it comes here afterwards.
+    """
+    first = Delivery.objects.select_related("request").annotate(now=Now()).filter(request_id=request_id, part=0).first()
+    if first is None or first.request.status in UNENDED:
+        return
+    if first.message_id is None or first.state in {State.SENDING, State.UNDELIVERABLE}:
+        return
+    if first.next_at and first.next_at > first.now:
+        return
+    is_unsure = frames_close(request_id)
+    pieces = _pieces_for(first.request)
+    if not _show_first(first, pieces[0], is_unsure=is_unsure):
+        return
+    for delivery in _further(first, pieces):
+        piece = _notice_for(first.request) if delivery.part == Delivery.NOTICE_PART else pieces[delivery.part]
+        if not _send(delivery, piece, reply_to=first.message_id):
+            return
+
+
+def _pieces_for(request: Request) -> list[Piece]:
+    if request.status != Status.COMPLETED:
+        return [Piece(texts.failure(request))]
+    return pieces_of(request.output_text) or [Piece(texts.BLANK_ANSWER)]
+
+
+def _notice_for(request: Request) -> Piece:
+    return Piece(texts.READY if request.status == Status.COMPLETED else texts.NOT_READY)
+
+
+def _show_first(first: Delivery, piece: Piece, *, is_unsure: bool) -> bool:
+    """Edit the placeholder. Returns whether the further parts may follow."""
+    if first.state == State.UNCERTAIN:
+        return True
+    try:
+        _edit(first, piece)
+    except MessageGone:
+        # Its user has deleted the placeholder, which gets them one new message; or the answer, which they have seen.
+        return first.state == State.DELIVERED or _send(first, piece, reply_to=first.reply_to)
+    except TelegramFault as fault:
+        setback(delivery=first, fault=fault)
+        return False
+    rows = Delivery.objects.filter(pk=first.pk)
+    if is_unsure:
+        # A frame got no confirmation and may still arrive: show the answer once more when it no longer can.
+        rows.update(state=State.PENDING, next_at=Now() + timedelta(seconds=SETTLING_SECONDS), error="unsettled frame")
+    else:
+        rows.update(state=State.DELIVERED, delivered_at=Coalesce("delivered_at", Now()), next_at=None, error="")
+    return True
+
+
+def _edit(delivery: Delivery, piece: Piece) -> None:
+    assert delivery.message_id is not None  # noqa: S101 — for the type checker; the caller has looked
+    client = get_client()
+    try:
+        client.edit(delivery.chat_id, delivery.message_id, piece)
+    except EntitiesRefused:
+        client.edit(delivery.chat_id, delivery.message_id, piece.plain)
+
+
+def _further(first: Delivery, pieces: list[Piece]) -> list[Delivery]:
+    """Return the rows of the messages that follow the first, in order; they are written before any is sent."""
+    parts = list(range(1, len(pieces)))
+    if not parts and _is_late(first.request):
+        parts = [Delivery.NOTICE_PART]
+    if not parts:
+        return []
+    rows = Delivery.objects.filter(request_id=first.request_id, part__in=parts).order_by("part")
+    if len(rows) < len(parts):
+        Delivery.objects.bulk_create(
+            [
+                Delivery(
+                    request_id=first.request_id,
+                    part=part,
+                    kind=Delivery.Kind.NOTICE if part == Delivery.NOTICE_PART else Delivery.Kind.RESULT,
+                    state=State.PENDING,
+                    chat_id=first.chat_id,
+                    thread_id=first.thread_id,
+                    reply_to=first.message_id,
+                )
+                for part in parts
+            ],
+            ignore_conflicts=True,
+        )
+    return list(rows.all())
+
+
+def _is_late(request: Request) -> bool:
+    """Tell whether the user needs a bell. One who cancelled is looking at the chat."""
+    if request.status == Status.CANCELLED or request.completed_at is None:
+        return False
+    return request.completed_at - request.created_at > NOTICE_AFTER
+
+
+def _send(delivery: Delivery, piece: Piece, *, reply_to: int | None) -> bool:
+    """Send one message that is due and nobody else's. Returns whether the next part may follow.
+
+    A send that got no confirmation may be in the chat, so it is not repeated: the row says so.
+    """
+    if delivery.state in {State.DELIVERED, State.UNCERTAIN, State.UNDELIVERABLE}:
+        return True
+    rows = Delivery.objects.filter(pk=delivery.pk)
+    due = rows.filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()), state=State.PENDING)
+    if not due.update(state=State.SENDING, next_at=Now() + timedelta(seconds=SENDING_SECONDS), tries=F("tries") + 1):
+        return False
+    delivery.refresh_from_db()
+    try:
+        message_id = _send_as_it_goes(delivery, piece, reply_to)
+    except OutcomeUnsure as fault:
+        logger.warning("%s may not have arrived and is not sent again: %s", delivery, fault)
+        rows.update(state=State.UNCERTAIN, error=str(fault)[:200], next_at=None)
+        return True
+    except TelegramFault as fault:
+        setback(delivery=delivery, fault=fault)
+        return False
+    rows.update(state=State.DELIVERED, message_id=message_id, delivered_at=Now(), next_at=None, error="")
+    delivery.message_id = message_id
+    return True
+
+
+def _send_as_it_goes(delivery: Delivery, piece: Piece, reply_to: int | None) -> int:
+    """Send with formatting and into the topic, or without what Telegram does not accept."""
+    client = get_client()
+    try:
+        return client.send(delivery.chat_id, piece, thread_id=delivery.thread_id, reply_to=reply_to)
+    except EntitiesRefused:
+        return client.send(delivery.chat_id, piece.plain, thread_id=delivery.thread_id, reply_to=reply_to)
+    except ThreadGone:
+        return client.send(delivery.chat_id, piece)

@@ -1,0 +1,64 @@
+"""What can go wrong with a call to Telegram. Callers read classes and attributes, never Telegram's sentences."""
+
+
+class TelegramFault(Exception):
+    """The call to Telegram failed."""
+
+    def __str__(self) -> str:
+        return super().__str__() or (self.__doc__ or "").partition("\n")[0]
+
+
+class NotReached(TelegramFault):
+    """Nothing left this machine, so trying again shows nothing twice."""
+
+
+class OutcomeUnsure(TelegramFault):
+    """The call may have been carried out: it timed out, broke off or met a server's fault."""
+
+
+class SlowDown(TelegramFault):
+    """Telegram wants a pause."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"Telegram wants a pause of {retry_after:g} s")
+        self.retry_after = retry_after  # seconds
+
+
+class ChatUnreachable(TelegramFault):
+    """The bot may not write to this chat: it was blocked, removed or restricted."""
+
+
+class ChatMoved(TelegramFault):
+    """The group has become a supergroup, under another id."""
+
+    def __init__(self, new_chat_id: int) -> None:
+        super().__init__()
+        self.new_chat_id = new_chat_id
+
+
+class MessageGone(TelegramFault):
+    """The message to edit does not exist any more."""
+
+
+class ThreadGone(TelegramFault):
+    """The topic to write to is closed or deleted."""
+
+
+class EntitiesRefused(TelegramFault):
+    """Telegram does not accept the formatting of this text."""
+
+
+class CallRefused(TelegramFault):
+    """Telegram refuses this call, and would again."""
+
+
+class TokenRefused(TelegramFault):
+    """Telegram does not know this bot token. Set TELEGRAM_BOT_TOKEN to the one that @BotFather gives."""
+
+
+class PollingConflict(TelegramFault):
+    """Somebody else takes this bot's updates: another process polls, or a webhook was set."""
+
+
+class UpdateMalformed(Exception):
+    """This is not an update that can be kept."""

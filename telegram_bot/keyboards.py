@@ -1,0 +1,50 @@
+"""Buttons, and what they say when they are pressed.
+
+What a button carries comes back from the user's app, which may send anything: it holds ids, and whoever reads them
+checks that they exist and belong to the person who pressed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+
+from requests_app.models import AIModel
+from telegram_bot import texts
+
+CHOOSE_MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """What a pressed button says."""
+
+    action: str  # CHOOSE_MODEL
+    user_id: int  # whose menu it is
+    target_id: int  # the model's id
+
+
+def model_keyboard(models: Sequence[AIModel], *, user_id: int, chosen: AIModel | None = None) -> InlineKeyboardMarkup:
+    """Return a button for each model; only this user may press them."""
+    return InlineKeyboardMarkup.from_column(
+        [
+            InlineKeyboardButton(
+                texts.model_line(model, is_chosen=model == chosen),
+                callback_data=f"{CHOOSE_MODEL}:{user_id}:{model.pk}",  # at most 64 bytes
+            )
+            for model in models
+        ]
+    )
+
+
+def press_of(data: str | None) -> Press | None:
+    """Return what a button said, or None for what none of our buttons says."""
+    action, _, rest = (data or "").partition(":")
+    user_id, _, target_id = rest.partition(":")
+    if not (_is_id(user_id) and _is_id(target_id)):
+        return None
+    return Press(action, int(user_id), int(target_id))
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 18

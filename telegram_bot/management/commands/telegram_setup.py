@@ -1,0 +1,49 @@
+"""Tell Telegram where the webhook is, which commands there are, and what the bot is for."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.urls import reverse
+
+from telegram_bot import texts
+from telegram_bot.checks import SECRET_SHAPE
+from telegram_bot.client import TelegramClient, get_client
+from telegram_bot.errors import TelegramFault
+from telegram_bot.intake import ALLOWED_UPDATES
+
+
+class Command(BaseCommand):
+    help = "Register the webhook (where TELEGRAM_WEBHOOK_URL is set), the commands and the descriptions with Telegram."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            client = get_client()
+            name = client.me().username
+            self._set_webhook(client)
+            for language, commands in texts.COMMANDS.items():
+                client.set_commands(commands, language)
+            for language, description in texts.DESCRIPTIONS.items():
+                client.set_descriptions(description, texts.SHORT_DESCRIPTIONS[language], language)
+        except TelegramFault as error:
+            raise CommandError(f"Telegram was not set up: {error}") from error
+        self.stdout.write(f"Commands and descriptions of @{name} are set.")
+
+    def _set_webhook(self, client: TelegramClient) -> None:
+        if not settings.TELEGRAM_WEBHOOK_URL:
+            self.stdout.write("TELEGRAM_WEBHOOK_URL is not set, so there is no webhook; run `manage.py bot` to poll.")
+            return
+        url = webhook_url(settings.TELEGRAM_WEBHOOK_URL)
+        secret = settings.TELEGRAM_WEBHOOK_SECRET
+        if not SECRET_SHAPE.fullmatch(secret):
+            raise CommandError("Set TELEGRAM_WEBHOOK_SECRET to 1 to 256 letters, digits, _ and - first.")
+        if urlsplit(url).scheme != "https":
+            raise CommandError(f"Telegram calls https addresses only, and TELEGRAM_WEBHOOK_URL is {url}.")
+        client.set_webhook(url, secret, ALLOWED_UPDATES)
+        self.stdout.write(f"Telegram sends updates to {url}.")
+
+
+def webhook_url(setting: str) -> str:
+    """Return where Telegram shall send updates: the address as it is set, or the webhook's path on that host."""
+    return setting if urlsplit(setting).path.strip("/") else setting.rstrip("/") + reverse("telegram_webhook")

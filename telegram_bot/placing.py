@@ -1,0 +1,82 @@
+"""The placeholder: the message that stands in a chat while its answer is made, and then becomes the answer.
+
+A message can be sent twice by accident, but an edit cannot show twice. So whatever goes wrong before Telegram has
+confirmed the placeholder, another one is placed: a stray ⏳ may remain, a second answer never.
+"""
+
+import logging
+from datetime import timedelta
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from requests_app.models import Request
+from requests_app.outlet import get_outlet
+from telegram_bot import texts
+from telegram_bot.client import TelegramClient, get_client
+from telegram_bot.errors import TelegramFault, ThreadGone
+from telegram_bot.formatting import Piece
+from telegram_bot.models import Delivery
+from telegram_bot.setbacks import setback
+
+logger = logging.getLogger("telegram_bot.delivery")
+
+State = Delivery.State
+
+# After this a sender counts as lost. A call ends after client.CALL_SECONDS.
+PLACING_SECONDS = 12
+
+
+def placeholder_prepare(*, request: Request, chat_id: int, thread_id: int | None, reply_to: int | None) -> None:
+    """Note that a request wants a placeholder in this chat. Call in the transaction that accepts the request."""
+    Delivery.objects.get_or_create(
+        request=request,
+        part=0,
+        defaults={
+            "kind": Delivery.Kind.RESULT,
+            "state": State.PLACING,
+            "chat_id": chat_id,
+            "thread_id": thread_id,
+            "reply_to": reply_to,
+        },
+    )
+
+
+def placeholder_place(*, request_id: str) -> bool:
+    """Send the placeholder, unless somebody else does or has. Returns whether this call has placed it.
+
+    The answer may be ready before the placeholder is: whoever comes second shows it.
+    """
+    rows = Delivery.objects.filter(request_id=request_id, part=0, state=State.PLACING)
+    due = rows.filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()))
+    if not due.update(next_at=Now() + timedelta(seconds=PLACING_SECONDS), tries=F("tries") + 1):
+        return False
+    delivery = Delivery.objects.get(request_id=request_id, part=0)
+    try:
+        client = get_client()
+        message_id = _send(client, delivery)
+    except TelegramFault as fault:
+        setback(delivery=delivery, fault=fault)
+        return False
+    if not rows.update(message_id=message_id, state=State.PENDING, next_at=None, tries=0, error=""):
+        _remove(client, delivery, message_id)
+        return False
+    if Request.objects.filter(id=request_id).exclude(status__in=Request.OPEN).exists():
+        get_outlet().deliver(request_id)
+    return True
+
+
+def _send(client: TelegramClient, delivery: Delivery) -> int:
+    piece = Piece(texts.PLACEHOLDER)
+    try:
+        return client.send(delivery.chat_id, piece, thread_id=delivery.thread_id, reply_to=delivery.reply_to)
+    except ThreadGone:
+        return client.send(delivery.chat_id, piece)
+
+
+def _remove(client: TelegramClient, delivery: Delivery, message_id: int) -> None:
+    """Take back a placeholder that came too late: another one stands already."""
+    try:
+        client.delete(delivery.chat_id, message_id)
+    except TelegramFault as fault:
+        logger.info("A stray placeholder remains in a chat: %s", fault)

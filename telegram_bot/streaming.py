@@ -1,0 +1,162 @@
+"""Showing an answer while it grows: the placeholder is edited again and again, and never more often than is polite.
+
+A frame is a courtesy. One that comes while another is under way, or while Telegram wants a pause, is dropped; the
+next one shows the whole text anyway. Only the answer itself is delivered with care; see delivery.py.
+"""
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from weakref import WeakValueDictionary
+
+from django.db import DatabaseError
+from telegram.error import TelegramError
+
+from providers.connections import give_back_connection
+from providers.types import OnText
+from telegram_bot.client import CALL_SECONDS, TelegramClient, get_client, meaning_of
+from telegram_bot.errors import OutcomeUnsure, SlowDown, TelegramFault
+from telegram_bot.formatting import frame_of
+from telegram_bot.models import Delivery
+
+logger = logging.getLogger("telegram_bot.streaming")
+
+FRAME_SECONDS = 1.0  # from one frame's arrival to the next frame
+GROUP_FRAME_SECONDS = 4.0  # a group takes twenty messages a minute, edits included
+LOOK_UP_SECONDS = 0.1  # between two looks whether the placeholder stands already
+MOST_FAULTS = 3  # in a row; then the answer is shown when it is finished
+
+
+class Frames:
+    """The growing answer of one request. Everything but show() and its constructor runs on the Bot's loop."""
+
+    def __init__(self, client: TelegramClient, request_id: str, chat_id: int, message_id: int | None) -> None:
+        self.client = client
+        self._request_id = request_id
+        self._chat_id = chat_id
+        self._message_id = message_id
+        self._pause_seconds = FRAME_SECONDS if chat_id > 0 else GROUP_FRAME_SECONDS
+        self._latest = ""
+        self._shown = ""
+        self._is_woken = False  # the loop was asked to look, and has not looked yet
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._not_before = 0.0  # on time.monotonic()
+        self._faults = 0
+        self._is_unsure = False  # the last frame got no confirmation
+
+    def show(self, text: str) -> None:
+        """Take the text so far. Called from the worker's thread, as often as it likes; returns at once."""
+        self._latest = text
+        if self._is_woken or self._closing.is_set():
+            return
+        self._is_woken = True
+        with suppress(RuntimeError):  # the loop has ended, and the process is about to
+            self.client.loop.call_soon_threadsafe(self._wake)
+
+    async def close(self) -> bool:
+        """Show no more, wait for the frame under way, and return, once, whether it may still arrive."""
+        self._closing.set()
+        if self._task:
+            await asyncio.wait([self._task])
+        is_unsure, self._is_unsure = self._is_unsure, False
+        return is_unsure
+
+    def _wake(self) -> None:
+        self._is_woken = False
+        if self._task is None and not self._closing.is_set():
+            self._task = asyncio.create_task(self._show_latest())
+
+    async def _show_latest(self) -> None:
+        try:
+            while self._latest != self._shown and not self._closing.is_set() and self._faults < MOST_FAULTS:
+                wait_seconds = self._not_before - time.monotonic()
+                if wait_seconds > 0:
+                    await self._rest(wait_seconds)
+                elif self._message_id is None:
+                    await self._look_up()
+                else:
+                    await self._edit(self._message_id, self._latest)
+        except Exception as error:  # noqa: BLE001 — a frame must never cost anybody the answer
+            logger.warning("Frames of %s end early: %s", self._request_id, type(error).__name__)
+            self._closing.set()
+        finally:
+            self._task = None
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+
+    async def _look_up(self) -> None:
+        """Ask whether the placeholder stands by now, in a thread: the loop must not wait for the database."""
+        self._message_id = await asyncio.to_thread(_message_of, self._request_id)
+        if self._message_id is None:
+            self._not_before = time.monotonic() + LOOK_UP_SECONDS
+
+    async def _edit(self, message_id: int, text: str) -> None:
+        self._shown = text
+        piece = frame_of(text)
+        if piece is None:
+            return
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await self.client.edit_later(self._chat_id, message_id, piece)
+        except TimeoutError:
+            self._note(OutcomeUnsure("Time-out"))
+        except TelegramError as error:
+            self._note(meaning_of(error))
+        else:
+            self._faults, self._is_unsure = 0, False
+            self._not_before = time.monotonic() + self._pause_seconds
+
+    def _note(self, fault: TelegramFault) -> None:
+        logger.info("A frame of %s was dropped: %s", self._request_id, fault)
+        pause_seconds = fault.retry_after if isinstance(fault, SlowDown) else self._pause_seconds
+        self._not_before = time.monotonic() + pause_seconds
+        self._is_unsure = self._is_unsure or isinstance(fault, OutcomeUnsure)
+        if not isinstance(fault, SlowDown):
+            self._faults += 1
+
+
+# One for each request that is being streamed here, for as long as its worker or a frame under way holds it.
+_frames: WeakValueDictionary[str, Frames] = WeakValueDictionary()
+
+
+def frames_open(request_id: str) -> OnText | None:
+    """Return a function that shows the growing answer of this request, or None where no chat waits for it."""
+    facts = Delivery.objects.filter(request_id=request_id, part=0).values_list("chat_id", "message_id").first()
+    if facts is None:
+        return None
+    frames = _frames.get(request_id)
+    if frames is None:
+        try:
+            frames = Frames(get_client(), request_id, *facts)
+        except TelegramFault:
+            return None
+        _frames[request_id] = frames
+    return frames.show
+
+
+def frames_close(request_id: str) -> bool:
+    """Stop the frames of this request and wait for the one under way. Returns whether one may still arrive.
+
+    Frames that another process still sends are that process' to overwrite: it delivers when it is done.
+    """
+    frames = _frames.get(request_id)
+    if frames is None:
+        return False
+    try:
+        return frames.client.run(frames.close(), CALL_SECONDS + 1)
+    except TelegramFault:
+        return True
+
+
+def _message_of(request_id: str) -> int | None:
+    try:
+        return Delivery.objects.filter(request_id=request_id, part=0).values_list("message_id", flat=True).first()
+    except DatabaseError as error:
+        logger.info("The placeholder of %s could not be looked up: %s", request_id, type(error).__name__)
+        return None
+    finally:
+        give_back_connection()

@@ -1,0 +1,25 @@
+"""Celery's doors to the chat. A task carries an id and nothing else."""
+
+from celery import shared_task
+
+from providers.connections import give_back_connection
+from telegram_bot.inbox import inbox_drain
+from telegram_bot.placing import placeholder_place
+
+
+@shared_task(name="telegram_bot.tasks.handle_chat")
+def handle_chat(chat_id: int) -> None:
+    """Handle a chat's updates. Running it twice is harmless: the second run finds the chat taken or nothing to do."""
+    try:
+        inbox_drain(chat_id=chat_id)
+    finally:
+        give_back_connection()
+
+
+@shared_task(name="telegram_bot.tasks.place")
+def place(request_id: str) -> None:
+    """Place a placeholder whose sender was lost. Running it twice is harmless: the second run finds it taken."""
+    try:
+        placeholder_place(request_id=request_id)
+    finally:
+        give_back_connection()

@@ -1,0 +1,7 @@
+"""Telegram's address."""
+
+from django.urls import path
+
+from telegram_bot.views import webhook
+
+urlpatterns = [path("webhook/", webhook, name="telegram_webhook")]
