@@ -5,6 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from aibot.health import healthz, readyz
+from aibot.media import MediaView
 from aibot.metrics import MetricsView
 
 admin.site.site_header = "AI bot"
@@ -22,6 +23,7 @@ urlpatterns = [
     path("healthz/", healthz),
     path("readyz", readyz),
     path("readyz/", readyz),
+    path("media/<path:name>", MediaView.as_view(), name="media"),
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("metrics/", MetricsView.as_view()),
 ]

@@ -9,8 +9,9 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
@@ -35,6 +36,7 @@ from telegram_bot.errors import (
     TokenRefused,
 )
 from telegram_bot.formatting import Piece
+from telegram_bot.media import StoredFile
 
 logger = logging.getLogger("telegram_bot.client")
 
@@ -45,6 +47,7 @@ CONNECT_SECONDS = 4
 READ_SECONDS = 8
 WRITE_SECONDS = 5
 CALL_SECONDS = 10  # whatever a call is stuck in, it ends after this
+UPLOAD_SECONDS = 120  # for fifty megabytes on a slow line
 POLL_SECONDS = 30  # how long Telegram holds a poll open while nothing happens
 
 # Telegram has no codes for these, only sentences. They were read in tdlib/telegram-bot-api (Client.cpp, 2026-05) and
@@ -157,10 +160,7 @@ class TelegramClient:
                 piece.text,
                 entities=piece.entities or None,
                 message_thread_id=thread_id,
-                # A prompt that was deleted meanwhile is answered all the same.
-                reply_parameters=telegram.ReplyParameters(reply_to, allow_sending_without_reply=True)
-                if reply_to
-                else None,
+                reply_parameters=_reply_to(reply_to),
                 reply_markup=keyboard,
                 link_preview_options=NO_PREVIEW,
             )
@@ -184,6 +184,40 @@ class TelegramClient:
         except ptb.BadRequest as error:
             if NOT_MODIFIED not in error.message.lower():
                 raise
+
+    def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> None:
+        """Turn a message into this file. Doing it again shows the same again."""
+        kinds: dict[str, Callable[..., telegram.InputMedia]] = {
+            "photo": telegram.InputMediaPhoto,
+            "video": partial(telegram.InputMediaVideo, supports_streaming=True),
+            "audio": telegram.InputMediaAudio,
+            "document": telegram.InputMediaDocument,
+        }
+        media = kinds[file.kind](media=file.read())
+        edit = self.bot.edit_message_media(media, chat_id=chat_id, message_id=message_id, write_timeout=UPLOAD_SECONDS)
+        self.run(edit, UPLOAD_SECONDS)
+
+    def send_media(
+        self, chat_id: int, file: StoredFile, *, thread_id: int | None = None, reply_to: int | None = None
+    ) -> int:
+        """Send a file and return the message's id. After OutcomeUnsure it may be in the chat all the same."""
+        send: dict[str, Callable[..., Coroutine[Any, Any, telegram.Message]]] = {
+            "photo": self.bot.send_photo,
+            "video": self.bot.send_video,
+            "audio": self.bot.send_audio,
+            "document": self.bot.send_document,
+        }
+        message = self.run(
+            send[file.kind](
+                chat_id,
+                file.read(),
+                message_thread_id=thread_id,
+                reply_parameters=_reply_to(reply_to),
+                write_timeout=UPLOAD_SECONDS,
+            ),
+            UPLOAD_SECONDS,
+        )
+        return message.message_id
 
     def delete(self, chat_id: int, message_id: int) -> None:
         """Delete a message."""
@@ -240,6 +274,11 @@ def get_client() -> TelegramClient:
                 raise TokenRefused("TELEGRAM_BOT_TOKEN is not set, or is not a token. @BotFather gives you one.")
             _client = key, TelegramClient(*key[1:])
         return _client[1]
+
+
+def _reply_to(message_id: int | None) -> telegram.ReplyParameters | None:
+    # A prompt that was deleted meanwhile is answered all the same.
+    return telegram.ReplyParameters(message_id, allow_sending_without_reply=True) if message_id else None
 
 
 def _http(connections: int) -> QuietRequest:

@@ -8,6 +8,7 @@ from requests_app.models import AIModel, Request
 PLACEHOLDER = "⏳"
 READY = "✅ Ready."
 NOT_READY = "⚠️ That did not work; please see above."
+TOO_LARGE = "✅ Your file is ready, but it is too large for Telegram. The operator of this service can give it to you."
 BLANK_ANSWER = "The answer came back without any text. Please ask again in other words."
 
 HELP = """Just write to me, and I answer.
