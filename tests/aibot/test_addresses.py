@@ -23,6 +23,7 @@ EXPECTED = {
     "readyz/": OPEN,
     "metrics": (401, 403, 200),
     "metrics/": (401, 403, 200),
+    "media/<path:name>": (401, 403, 404),
     "api/schema/": (401, 403, 200),
     "api/docs/": (401, 403, 200),
     **{
