@@ -44,12 +44,12 @@ clean: ## Remove the virtual environment; .env and the data in var/ stay
 
 $(RUNTIME):
 	@$(MAKE) -s --no-print-directory .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(DEVELOPMENT):
 	@$(MAKE) -s --no-print-directory .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(RUNTIME)
 
 .venv/bin/python:

@@ -202,12 +202,14 @@ class TextProvider(Provider):
     def _result_of(self, body: Mapping[str, Any]) -> TextResult:
         usage = self.read_usage(body)
         try:
-            text = self.read_text(body)
+            text = whole_characters(self.read_text(body))
+            if not text.strip():
+                raise OutcomeUnknown("no text")
         except ProviderError as error:
             # A model has worked on this, be it for a refusal or for nothing.
             error.usage, error.maybe_paid = usage, True
             raise
-        return TextResult(whole_characters(text), usage, whole_characters(text_at(body, "model")))
+        return TextResult(text, usage, whole_characters(text_at(body, "model")))
 
 
 def _decoded(text: str, answer: http.Answer) -> dict[str, Any]:

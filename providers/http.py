@@ -50,29 +50,19 @@ class _Guarded:
 
     watch: Watch | None = None
     used_at = 0.0
-    sock: socket.socket | None
-
-    def connect(self) -> None:
-        try:
-            super().connect()  # type: ignore[misc]
-        finally:
-            handle = self.__dict__.pop("_handle", None)
-            if handle is not None:
-                handle.close()
+    sock: Any  # a socket or None
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        # TLS takes the socket over and shows its own only after the handshake, so a copy is watched meanwhile:
-        # shutting down either ends both.
-        self._handle = sock.dup()
-        _calls.watch.guard(self._handle)
+        # A TLS handshake follows, which ends in this time as a whole, however slowly its bytes come.
+        seconds_left = _calls.watch.due - time.monotonic()
+        sock.settimeout(max(0.001, min(CONNECT_SECONDS, seconds_left)))
         return sock
 
     def send(self, data: Any) -> None:
         if self.sock is None:
-            self.connect()
+            self.connect()  # type: ignore[attr-defined]
         watch: Watch = _calls.watch
-        assert self.sock is not None  # noqa: S101 — for the type checker: connect() has set it
         watch.guard(self.sock, self)
         watch.is_sent = True
         self.used_at = time.monotonic()

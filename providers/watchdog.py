@@ -33,14 +33,13 @@ class Watch:
         self._socket: socket.socket | None = None
         self.line: Line | None = None
 
-    def guard(self, sock: socket.socket, line: Line | None = None) -> None:
+    def guard(self, sock: socket.socket, line: Line) -> None:
         """Have this socket cut when the time is up. Raises TimeoutError when it is up already."""
         with _watchdog.lock:
             if self.is_expired:
                 raise TimeoutError
             self._socket, self.line = sock, line
-            if line is not None:
-                line.watch = self
+            line.watch = self
 
     def wait_at_most(self, seconds: float) -> None:
         """Let no single read of what is left of this call wait longer than this."""
@@ -57,7 +56,7 @@ class Watch:
         """Shut the socket down, so that whoever reads from it or writes to it wakes. Only under the lock."""
         self.is_expired = True
         # A finished answer returns its connection before its watch has ended; the next call's bytes are not ours.
-        if self._socket is None or (self.line is not None and self.line.watch is not self):
+        if self._socket is None or self.line is None or self.line.watch is not self:
             return
         with suppress(OSError):
             # Past SSLSocket.shutdown(), which would touch the TLS state that another thread is using.

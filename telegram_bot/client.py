@@ -40,6 +40,9 @@ from telegram_bot.media import StoredFile
 
 logger = logging.getLogger("telegram_bot.client")
 
+# PTB's opt-in to spans of time as timedelta; without it each 429 warns of a deprecation.
+os.environ.setdefault("PTB_TIMEDELTA", "1")
+
 Result = TypeVar("Result")
 
 CONNECTIONS = 64  # frames of that many streams may be under way at once

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import Error as DatabaseFault
 from django.db import close_old_connections
 
+from providers.connections import give_back_connection
 from telegram_bot.client import TelegramClient
 from telegram_bot.errors import PollingConflict, SlowDown, TelegramFault, TokenRefused
 from telegram_bot.intake import ALLOWED_UPDATES, update_ingest
@@ -55,6 +56,7 @@ def _take_in(updates: Sequence[Any], offset: int | None) -> int | None:
     for raw in updates:
         update_ingest(raw)
         offset = raw["update_id"] + 1
+    give_back_connection()
     return offset
 
 

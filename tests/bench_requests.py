@@ -153,7 +153,7 @@ def bench(*, cores: int) -> None:
         return [row.total_seconds() * 1000 for row in rows.values_list("span", flat=True)]
 
     def report(name: str, value: str) -> None:
-        print(f"{name:<58} {value}", flush=True)  # noqa: T201 — the script's purpose
+        print(f"{name:<58} {value}", flush=True)
 
     with server(18101, 0.0), workers(1):
         session, direct = requests.Session(), []

@@ -130,6 +130,10 @@ class TextProviderContract:
         """Return an error body in the vendor's shape with a message that no table knows."""
         return {"error": {"message": message, "type": "unheard_of", "param": None, "code": None}}
 
+    def refusal_saying(self, words: str) -> Any:
+        """Return the body of a 200 in which the model refuses in these words."""
+        return {"choices": [{"message": {"role": "assistant", "content": None, "refusal": words}}]}
+
     def events(self, name: str = "stream") -> list[bytes]:
         return [event_bytes(event) for event in sample(self.vendor, name)]
 
@@ -196,6 +200,29 @@ class TextProviderContract:
         assert result.text == self.text
         assert result.model == sample(self.vendor, "answer")["model"]
         self.assert_usage(result.usage)
+
+    def test_blanks_are_not_worth_showing(self, server: FakeServer) -> None:
+        server.will(stream([event.replace(b'"Li"', b'"\\n\\n"') for event in self.events()]))
+        seen: list[str] = []
+        assert self.run(server, on_text=seen.append).text == "\n\nma."
+        assert seen == ["\n\nma."]
+
+    def test_a_stream_may_cut_an_emoji_in_two(self, server: FakeServer) -> None:
+        first, second = rb'"\ud83d"', rb'"\udc24"'
+        server.will(stream([event.replace(b'"Li"', first).replace(b'"ma."', second) for event in self.events()]))
+        seen: list[str] = []
+        assert self.run(server, on_text=seen.append).text == "🐤"
+        assert seen == ["\N{REPLACEMENT CHARACTER}", "🐤"]  # any UTF-8 can hold what is shown
+
+    def test_every_message_of_a_stream_renews_patience(
+        self, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        renewals: list[object] = []
+        monkeypatch.setattr("providers.http.Answer.progress", lambda received: renewals.append(received))
+        server.will(stream([b": keep-alive\n\n", b"\n\n", *self.events()]))
+        self.run(server, on_text=len)
+        messages = [event for event in sample(self.vendor, "stream") if not isinstance(event, str)]
+        assert len(renewals) == len([message for message in messages if message.get("type") != "ping"])
 
     def test_it_shows_a_plain_answer_to_a_listener_when_the_vendor_does_not_stream(self, server: FakeServer) -> None:
         server.will(answer(sample(self.vendor, "answer")))
@@ -270,6 +297,7 @@ class TextProviderContract:
             answer({"choices": [], "content": []}),
             answer({"choices": [None], "content": [None]}),
             answer({"choices": "x", "content": "x"}),
+            answer({"choices": [{"message": {"content": "\0"}}], "content": [{"type": "text", "text": "\0"}]}),
             answer({"choices": [{"message": {"content": 7}}], "content": 7}),
             answer('{"choices": NaN, "content": Infinity}'),
             answer("", 204),
@@ -382,6 +410,8 @@ class TextProviderContract:
             *(answer(page, status, content_type="text/html") for page in (*pages, said)),
             close_after(f"{said}\r\n\r\n".encode()),
             close_after(head(status, Content_Length=f"{len(said)},7 {KEY}", X_Odd=f"{KEY}") + said.encode()[:50]),
+            close_after(f"HTTP/1.1 {status} Scripted\r\n{said}\r\nContent-Length: 0\r\n\r\n".encode()),
+            answer(self.refusal_saying(said)),
             stream([event_bytes(self.error_body(said))]),
             stream([f"data: {said}\n\n".encode()]),
         ]

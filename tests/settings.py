@@ -26,6 +26,9 @@ if ENGINE == "django.db.backends.sqlite3":  # noqa: F405
 # Workers that live only in a test must not renew leases behind its back; those tests that want it say so.
 LEASE_SECONDS = 600
 
+STATIC_ROOT = DATA_DIR / "static"  # noqa: F405
+STATIC_ROOT.mkdir(exist_ok=True)
+
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},

@@ -7,7 +7,7 @@ from providers.bodies import storable
 from providers.errors import ContentRefused, ModelGone, RequestRejected, ServerFault
 from providers.faults import Rule
 from providers.openai_shape import OpenAIShapedText
-from providers.types import Feature, Prompt
+from providers.types import Prompt
 
 
 class AimlapiText(OpenAIShapedText):
@@ -15,8 +15,6 @@ class AimlapiText(OpenAIShapedText):
 
     slug = "aimlapi"
     path = "/v1/chat/completions"
-    features = OpenAIShapedText.features | {Feature.IMAGE_INPUT}
-    picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
     cost_path = ("meta", "usage", "usd_spent")  # about 30 % above the makers' list prices (2026-11)
     code_paths = (("code",), ("type",), ("statusCode",))
     rules = (

@@ -43,6 +43,9 @@ class TestAnthropic(TextProviderContract):
     def error_body(self, message: str) -> Any:
         return {"type": "error", "error": {"type": "unheard_of", "message": message}, "request_id": "req_1"}
 
+    def refusal_saying(self, words: str) -> Any:
+        return {"content": [], "stop_reason": "refusal", "stop_details": {"type": "refusal", "explanation": words}}
+
     @staticmethod
     def error(error_type: str, message: str = "Details.", **more: Any) -> dict[str, Any]:
         return {"type": "error", "error": {"type": error_type, "message": message, **more}, "request_id": "req_1"}

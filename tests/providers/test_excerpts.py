@@ -3,6 +3,7 @@
 import html
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -95,6 +96,17 @@ def test_no_piece_of_the_key_survives(around: str, place: int) -> None:
     said = f"{around[:place]}{KEY}{around[place:]}"
     quoted = quoting("some prompt").excerpt(said)
     assert not any(KEY[start : start + 8] in quoted for start in range(len(KEY) - 7))
+
+
+@pytest.mark.parametrize("escape", ESCAPINGS)
+@pytest.mark.parametrize(
+    "prompt", ['Мой пароль: "пять\nмаленьких утят"', "C:\\new\\table & <b>more</b>, she's", "🐤🐤 canary birds 🐤🐤"]
+)
+def test_an_escaped_prompt_is_hidden_too(prompt: str, escape: Callable[[str], str]) -> None:
+    quoted = quoting(prompt).excerpt(f"Bad input: {escape(prompt)}")
+    assert quoted.startswith("Bad input: ")
+    assert HIDDEN in quoted
+    assert len(quoted) < len("Bad input: ''") + len(HIDDEN) + 4
 
 
 def test_a_hostile_message_costs_little() -> None:

@@ -13,6 +13,7 @@ import responses
 
 from providers import http
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, ProviderMisconfigured
+from providers.watchdog import Watch
 from tests.fakes.http_server import (
     FakeServer,
     Step,
@@ -242,6 +243,13 @@ def test_a_tls_handshake_that_hangs_is_cut_and_means_not_sent() -> None:
         with pytest.raises(NotSent):
             fetch(f"https://127.0.0.1:{listener.getsockname()[1]}", seconds=0.3)
         assert time.monotonic() - started < http.CONNECT_SECONDS
+
+
+def test_a_tls_handshake_has_the_time_that_the_connection_has_left(server: FakeServer) -> None:
+    connection = http._HTTPSConnection("127.0.0.1", server.port, timeout=http.CONNECT_SECONDS)
+    http._calls.watch = Watch(time.monotonic() + 0.5)
+    with connection._new_conn() as sock:
+        assert 0 < (sock.gettimeout() or 0) <= 0.5
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[", "http://127.0.0.1:99999/", "http://exa mple.com"])

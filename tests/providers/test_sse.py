@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from providers.sse import Event, events
 
 STREAM = (
-    "\ufeff: OPENROUTER PROCESSING\r\n\r\n"
-    "event: first\r\nid: 1\r\nretry: 10\r\ndata: приве\r\ndata:т 🐤\r\n\r\n"
+    "\ufeffevent: first\r\n: OPENROUTER PROCESSING\r\nid: 1\r\nretry: 10\r\ndata: приве\r\ndata:т 🐤\r\n\r\n"
     "data: second\n\n"
     "data\ndata:  third\n\n"
     "event: no data\n\n"

@@ -33,7 +33,7 @@ def is_cut(sock: socket.socket) -> bool:
 
 def test_it_wakes_a_reader_when_the_time_is_up(pair: tuple[socket.socket, socket.socket]) -> None:
     watch = watch_until(time.monotonic() + 0.1)
-    watch.guard(pair[0])
+    watch.guard(pair[0], Connection())
     assert is_cut(pair[0])
     assert watch.is_expired
 
@@ -41,7 +41,7 @@ def test_it_wakes_a_reader_when_the_time_is_up(pair: tuple[socket.socket, socket
 def test_what_is_due_first_is_cut_first_whatever_came_first(pair: tuple[socket.socket, socket.socket]) -> None:
     late = watch_until(time.monotonic() + 300)
     soon = watch_until(time.monotonic() + 0.1)
-    soon.guard(pair[0])
+    soon.guard(pair[0], Connection())
     assert is_cut(pair[0])
     assert soon.is_expired
     assert not late.is_expired
@@ -52,7 +52,7 @@ def test_a_call_whose_limit_was_moved_is_not_cut_at_the_old_one(pair: tuple[sock
     moved = watch_until(time.monotonic() + 0.05)
     moved.due = time.monotonic() + 300
     witness = watch_until(time.monotonic() + 0.2)
-    witness.guard(pair[0])
+    witness.guard(pair[0], Connection())
     assert is_cut(pair[0])
     assert not moved.is_expired
     moved.end()
@@ -60,12 +60,12 @@ def test_a_call_whose_limit_was_moved_is_not_cut_at_the_old_one(pair: tuple[sock
 
 def test_a_call_that_has_ended_is_not_cut(pair: tuple[socket.socket, socket.socket]) -> None:
     ended = watch_until(time.monotonic() + 0.05)
-    ended.guard(pair[0])
+    ended.guard(pair[0], Connection())
     ended.end()
     with socket.socketpair()[0] as other:
         other.settimeout(GENEROUS)
         witness = watch_until(time.monotonic() + 0.2)
-        witness.guard(other)
+        witness.guard(other, Connection())
         assert is_cut(other)
     pair[1].send(b"x")
     assert pair[0].recv(1) == b"x"
@@ -87,14 +87,14 @@ def test_a_call_that_is_late_before_it_has_a_socket_gets_none(pair: tuple[socket
     watch = Watch(0.0)
     watch.cut()
     with pytest.raises(TimeoutError):
-        watch.guard(pair[0])
+        watch.guard(pair[0], Connection())
 
 
 def test_a_socket_that_is_closed_already_disturbs_nobody(pair: tuple[socket.socket, socket.socket]) -> None:
     gone, _ = socket.socketpair()
     watch = watch_until(time.monotonic() + 0.05)
-    watch.guard(gone)
+    watch.guard(gone, Connection())
     gone.close()
     witness = watch_until(time.monotonic() + 0.2)
-    witness.guard(pair[0])
+    witness.guard(pair[0], Connection())
     assert is_cut(pair[0])

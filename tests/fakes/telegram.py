@@ -1,0 +1,403 @@
+"""A Bot API server on the loopback that refuses what the real one refuses, and remembers what its chats show."""
+
+import json
+import re
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+TOKEN = "4242:a-token-for-tests"
+BOT = {"id": 4242, "is_bot": True, "first_name": "Test", "username": "test_bot"}
+MOST_UNITS = 4096
+JSON_FIELDS = {
+    "entities",
+    "reply_markup",
+    "reply_parameters",
+    "link_preview_options",
+    "allowed_updates",
+    "commands",
+    "drop_pending_updates",
+    "chat_id",
+    "message_id",
+    "message_thread_id",
+    "offset",
+    "timeout",
+}
+
+
+class ApiError(Exception):
+    """What the server refuses a call with."""
+
+    def __init__(self, code: int, description: str, **parameters: int) -> None:
+        super().__init__(description)
+        self.code, self.description, self.parameters = code, description, parameters
+
+
+@dataclass
+class Message:
+    """A message of the bot as its chat shows it now."""
+
+    id: int
+    text: str
+    entities: list[dict[str, Any]]
+    buttons: list[dict[str, Any]] = field(default_factory=list)
+    reply_to: int | None = None
+    thread_id: int | None = None
+    versions: list[str] = field(default_factory=list)  # everything it has shown, oldest first
+
+
+@dataclass
+class Chat:
+    """What one chat shows."""
+
+    id: int
+    messages: list[Message] = field(default_factory=list)
+    is_blocked: bool = False
+
+    @property
+    def texts(self) -> list[str]:
+        return [message.text for message in self.messages]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call as it arrived."""
+
+    method: str
+    parameters: dict[str, Any]
+    at: float  # time.monotonic()
+
+
+# What may be done to a call in place of, or before, carrying it out.
+Fault = Callable[["FakeTelegram", "Line"], bool]
+
+
+class FakeTelegram:
+    """The server. `chat(42)` makes a chat known; `will()` scripts faults, one for each call of a method."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.webhook: dict[str, Any] = {}
+        self.commands: dict[str, list[dict[str, str]]] = {}
+        self.descriptions: dict[str, str] = {}
+        self.answered_buttons: dict[str, str] = {}
+        self.confirmed = 0  # updates below this id were confirmed by a poll
+        self._chats: dict[int, Chat] = {}
+        self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._updates: list[dict[str, Any]] = []
+        self._lock = threading.Condition()
+        self._numbers = iter(range(1000, 10**9))
+        self.is_over = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), _handler_for(self))
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def close(self) -> None:
+        self.is_over.set()
+        with self._lock:
+            self._lock.notify_all()
+        self._server.shutdown()
+        self._server.server_close()
+
+    # --- for the tests ---
+
+    def chat(self, chat_id: int) -> Chat:
+        """Return a chat; asked for once, it is known to the server."""
+        return self._chats.setdefault(chat_id, Chat(chat_id))
+
+    def will(self, method: str, *faults: Fault) -> None:
+        """Meet the next calls of this method with these, in order."""
+        self._faults[method].extend(faults)
+
+    def called(self, method: str) -> list[Call]:
+        return [call for call in self.calls if call.method == method]
+
+    def push(self, *updates: dict[str, Any]) -> None:
+        """Let updates wait for a poll."""
+        with self._lock:
+            self._updates.extend(updates)
+            self._lock.notify_all()
+
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 10) -> Any:
+        """Wait until this is true; each call that was carried out is looked at."""
+        with self._lock:
+            assert self._lock.wait_for(condition, seconds), "waited in vain"
+        return condition()
+
+    # --- for the handler ---
+
+    def receive(self, method: str, parameters: dict[str, Any], line: "Line") -> Any:
+        with self._lock:
+            self.calls.append(Call(method, parameters, time.monotonic()))
+            fault = self._faults[method].popleft() if self._faults[method] else None
+            self._lock.notify_all()
+        if fault and fault(self, line):
+            return None
+        return self.carry_out(method, parameters)
+
+    def carry_out(self, method: str, parameters: dict[str, Any]) -> Any:
+        work = getattr(self, "_" + re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", method), None)
+        if work is None:
+            raise ApiError(404, "Not Found")
+        with self._lock:
+            try:
+                return work(parameters)
+            finally:
+                self._lock.notify_all()
+
+    def _get_me(self, _: dict[str, Any]) -> Any:
+        return BOT
+
+    def _send_message(self, parameters: dict[str, Any]) -> Any:
+        chat = self._known(parameters)
+        reply = parameters.get("reply_parameters", {})
+        message = Message(
+            id=next(self._numbers),
+            text=_sound_text(parameters),
+            entities=parameters.get("entities", []),
+            buttons=_sound_buttons(parameters),
+            reply_to=reply.get("message_id"),
+            thread_id=parameters.get("message_thread_id"),
+        )
+        message.versions.append(message.text)
+        chat.messages.append(message)
+        return _as_json(chat, message)
+
+    def _edit_message_text(self, parameters: dict[str, Any]) -> Any:
+        chat = self._known(parameters)
+        message = next((message for message in chat.messages if message.id == parameters.get("message_id")), None)
+        if message is None:
+            raise ApiError(400, "Bad Request: message to edit not found")
+        text, entities, buttons = _sound_text(parameters), parameters.get("entities", []), _sound_buttons(parameters)
+        if (text, entities, buttons) == (message.text, message.entities, message.buttons):
+            raise ApiError(
+                400,
+                "Bad Request: message is not modified: specified new message content and reply markup are exactly the "
+                "same as a current content and reply markup of the message",
+            )
+        message.text, message.entities, message.buttons = text, entities, buttons
+        message.versions.append(text)
+        return _as_json(chat, message)
+
+    def _delete_message(self, parameters: dict[str, Any]) -> Any:
+        chat = self._known(parameters)
+        chat.messages[:] = [message for message in chat.messages if message.id != parameters.get("message_id")]
+        return True
+
+    def _answer_callback_query(self, parameters: dict[str, Any]) -> Any:
+        self.answered_buttons[parameters["callback_query_id"]] = parameters.get("text", "")
+        return True
+
+    def _send_chat_action(self, parameters: dict[str, Any]) -> Any:
+        self._known(parameters)
+        return True
+
+    def _get_updates(self, parameters: dict[str, Any]) -> Any:
+        if self.webhook:
+            raise ApiError(409, "Conflict: can't use getUpdates method while webhook is active")
+        self.confirmed = max(self.confirmed, parameters.get("offset", 0))
+        self._updates = [update for update in self._updates if update["update_id"] >= self.confirmed]
+        deadline = time.monotonic() + float(parameters.get("timeout", 0))
+        while not self._updates and not self.is_over.is_set() and time.monotonic() < deadline:
+            self._lock.wait(deadline - time.monotonic())
+        return list(self._updates)
+
+    def _set_webhook(self, parameters: dict[str, Any]) -> Any:
+        if urlsplit(parameters["url"]).scheme != "https":
+            raise ApiError(400, "Bad Request: bad webhook: An HTTPS URL must be provided for webhook")
+        self.webhook = parameters
+        return True
+
+    def _delete_webhook(self, parameters: dict[str, Any]) -> Any:
+        assert not parameters.get("drop_pending_updates"), "a payment may wait among the updates"
+        self.webhook = {}
+        return True
+
+    def _set_my_commands(self, parameters: dict[str, Any]) -> Any:
+        for command in parameters["commands"]:
+            if not (1 <= len(command["command"]) <= 32 and 1 <= len(command["description"]) <= 256):
+                raise ApiError(400, "Bad Request: BOT_COMMAND_INVALID")
+        self.commands[parameters.get("language_code", "")] = parameters["commands"]
+        return True
+
+    def _set_my_description(self, parameters: dict[str, Any]) -> Any:
+        assert len(parameters["description"]) <= 512
+        self.descriptions["long"] = parameters["description"]
+        return True
+
+    def _set_my_short_description(self, parameters: dict[str, Any]) -> Any:
+        assert len(parameters["short_description"]) <= 120
+        self.descriptions["short"] = parameters["short_description"]
+        return True
+
+    def _known(self, parameters: dict[str, Any]) -> Chat:
+        chat = self._chats.get(parameters.get("chat_id", 0))
+        if chat is None:
+            raise ApiError(400, "Bad Request: chat not found")
+        if chat.is_blocked:
+            raise ApiError(403, "Forbidden: bot was blocked by the user")
+        return chat
+
+
+# --- faults ---
+
+
+def flood(retry_after: int) -> Fault:
+    """Ask for a pause."""
+    return refuse(429, f"Too Many Requests: retry after {retry_after}", retry_after=retry_after)
+
+
+def refuse(code: int, description: str, **parameters: int) -> Fault:
+    """Refuse the call."""
+
+    def fault(server: FakeTelegram, line: "Line") -> bool:
+        raise ApiError(code, description, **parameters)
+
+    return fault
+
+
+def no_answer(server: FakeTelegram, line: "Line") -> bool:
+    """Carry the call out and never say so."""
+    server.carry_out(line.method, line.parameters)
+    server.is_over.wait()
+    return True
+
+
+def not_reached(server: FakeTelegram, line: "Line") -> bool:
+    """Neither carry the call out nor answer."""
+    server.is_over.wait()
+    return True
+
+
+class Hold:
+    """Keeps one call waiting until `go()`; `arrived` tells that it is here."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Event()
+        self._may_go = threading.Event()
+
+    def go(self) -> None:
+        self._may_go.set()
+
+    def __call__(self, server: FakeTelegram, line: "Line") -> bool:
+        self.arrived.set()
+        self._may_go.wait(20)
+        return False
+
+
+def passes(server: FakeTelegram, line: "Line") -> bool:
+    """Let this call through."""
+    return False
+
+
+# --- what the real server checks ---
+
+
+def units_of(text: str) -> int:
+    """Return a text's length in UTF-16 units."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def _sound_text(parameters: dict[str, Any]) -> str:
+    text = parameters.get("text", "")
+    if not text.strip():
+        raise ApiError(400, "Bad Request: message text is empty")
+    if units_of(text) > MOST_UNITS:
+        raise ApiError(400, "Bad Request: message is too long")
+    encoded = text.encode("utf-16-le")
+    for entity in parameters.get("entities", []):
+        start, end = entity["offset"], entity["offset"] + entity["length"]
+        if entity["offset"] < 0 or entity["length"] <= 0 or 2 * end > len(encoded):
+            raise ApiError(400, "Bad Request: can't parse entities: an entity lies outside of the text")
+        try:
+            encoded[2 * start : 2 * end].decode("utf-16-le")
+        except UnicodeDecodeError as error:
+            raise ApiError(400, "Bad Request: entity beginning in the middle of a UTF-16 symbol") from error
+    return text
+
+
+def _sound_buttons(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = parameters.get("reply_markup", {}).get("inline_keyboard", [])
+    buttons = [button for row in rows for button in row]
+    for button in buttons:
+        if not 1 <= len(button["callback_data"].encode()) <= 64:
+            raise ApiError(400, "Bad Request: BUTTON_DATA_INVALID")
+    return buttons
+
+
+def _as_json(chat: Chat, message: Message) -> dict[str, Any]:
+    kind = "private" if chat.id > 0 else "supergroup"
+    return {
+        "message_id": message.id,
+        "date": int(time.time()),
+        "chat": {"id": chat.id, "type": kind},
+        "from": BOT,
+        "text": message.text,
+    }
+
+
+# --- HTTP ---
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are part of the play."""
+
+
+class Line:
+    """One call, as a fault sees it."""
+
+    def __init__(self, method: str, parameters: dict[str, Any]) -> None:
+        self.method, self.parameters = method, parameters
+
+
+def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            _, token, method = urlsplit(self.path).path.split("/", 2)
+            try:
+                if token != f"bot{TOKEN}":
+                    raise ApiError(401, "Unauthorized")
+                line = Line(method, _parameters(body))
+                result = fake.receive(method, line.parameters, line)
+            except ApiError as error:
+                answer: dict[str, Any] = {"ok": False, "error_code": error.code, "description": error.description}
+                if error.parameters:
+                    answer["parameters"] = error.parameters
+                self._answer(error.code, answer)
+            else:
+                if result is not None:
+                    self._answer(200, {"ok": True, "result": result})
+                else:
+                    self.close_connection = True
+
+        def _answer(self, code: int, answer: dict[str, Any]) -> None:
+            content = json.dumps(answer).encode()
+            self.send_response(code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            """The tests read the calls instead."""
+
+    return Handler
+
+
+def _parameters(body: bytes) -> dict[str, Any]:
+    fields = {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
+    return {name: json.loads(value) if name in JSON_FIELDS else value for name, value in fields.items()}

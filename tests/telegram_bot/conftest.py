@@ -1,0 +1,64 @@
+"""Fixtures for the tests of the chat: a Bot API server on the loopback and our real client."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from providers.models import ProviderConfig
+from providers.types import Access
+from requests_app.outlet import get_outlet
+from telegram_bot import client as client_module
+from telegram_bot.client import get_client
+from telegram_bot.inbox import inbox_drain
+from telegram_bot.intake import update_ingest
+from telegram_bot.models import TelegramUpdate
+from tests.factories import make_model, make_provider
+from tests.fakes.chain import ChainScript, Outcome
+from tests.fakes.telegram import TOKEN, FakeTelegram
+
+
+@pytest.fixture
+def fake(settings) -> Iterator[FakeTelegram]:
+    """A Bot API server that knows chat 42, and the settings that lead there."""
+    server = FakeTelegram()
+    server.chat(42)
+    settings.TELEGRAM_BOT_TOKEN = TOKEN
+    settings.TELEGRAM_API_BASE_URL = server.url
+    get_outlet.cache_clear()
+    yield server
+    if client_module._client is not None:
+        get_client().close()
+        client_module._client = None
+    server.close()
+
+
+@pytest.fixture
+def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
+    """Make the chain: `chain(aimlapi=["Hello"], piapi=[ServerFault()])` in this order; nobody else has a key."""
+
+    def make(**outcomes: list[Outcome]) -> ChainScript:
+        script = ChainScript(outcomes)
+        make_model()
+        for priority, slug in enumerate(outcomes, start=1):
+            make_provider(slug, priority=priority)
+        ProviderConfig.objects.exclude(provider__in=outcomes).delete()
+        settings.PROVIDER_ACCESS = {slug: Access(f"key-{slug}", "http://127.0.0.1:9") for slug in outcomes}
+        monkeypatch.setattr("providers.candidates.provider_class", script.provider_class)
+        return script
+
+    return make
+
+
+@pytest.fixture
+def say(fake, rung) -> Callable[[dict], str]:
+    """Let an update arrive and be handled; returns what was done about it."""
+
+    def arrive(raw: dict) -> str:
+        update_ingest(raw)
+        row = TelegramUpdate.objects.get(update_id=raw["update_id"])
+        if row.chat_id is not None:
+            inbox_drain(chat_id=row.chat_id)
+        row.refresh_from_db()
+        return row.outcome
+
+    return arrive

@@ -1,0 +1,172 @@
+"""What Telegram's errors mean, and what never leaves the client."""
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from telegram_bot import client as client_module
+from telegram_bot.client import get_client
+from telegram_bot.errors import (
+    CallRefused,
+    ChatMoved,
+    ChatUnreachable,
+    EntitiesRefused,
+    MessageGone,
+    NotReached,
+    OutcomeUnsure,
+    PollingConflict,
+    SlowDown,
+    TelegramFault,
+    ThreadGone,
+    TokenRefused,
+)
+from telegram_bot.formatting import Piece
+from tests.fakes.telegram import TOKEN, Hold, Line, flood, no_answer, refuse
+
+HELLO = Piece("Hello")
+
+
+@pytest.mark.parametrize(
+    ("code", "description", "fault"),
+    [
+        (400, "Bad Request: message to edit not found", MessageGone),
+        (400, "Bad Request: message can't be edited", MessageGone),
+        (400, "Bad Request: MESSAGE_ID_INVALID", MessageGone),
+        (400, "Bad Request: message thread not found", ThreadGone),
+        (400, "Bad Request: TOPIC_CLOSED", ThreadGone),
+        (400, "Bad Request: can't parse entities: Can't find end", EntitiesRefused),
+        (400, "Bad Request: chat not found", ChatUnreachable),
+        (400, "Bad Request: not enough rights to send text messages to the chat", ChatUnreachable),
+        (400, "Bad Request: have no rights to send a message", ChatUnreachable),
+        (400, "Bad Request: SOMETHING_NEW", CallRefused),
+        (401, "Unauthorized", TokenRefused),
+        (404, "Not Found", TokenRefused),
+        (403, "Forbidden: bot was blocked by the user", ChatUnreachable),
+        (409, "Conflict: terminated by other getUpdates request", PollingConflict),
+        (500, "Internal Server Error", OutcomeUnsure),
+        (502, "Bad Gateway", OutcomeUnsure),
+    ],
+)
+def test_each_refusal_has_a_meaning(fake, code, description, fault):
+    fake.will("sendMessage", refuse(code, description))
+
+    with pytest.raises(fault):
+        get_client().send(42, HELLO)
+
+
+def test_a_flood_says_for_how_long(fake):
+    fake.will("sendMessage", flood(13_938))
+
+    with pytest.raises(SlowDown) as caught:
+        get_client().send(42, HELLO)
+
+    assert caught.value.retry_after == 13_938
+
+
+def test_a_group_that_moved_says_where(fake):
+    fake.will("sendMessage", refuse(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1007))
+
+    with pytest.raises(ChatMoved) as caught:
+        get_client().send(42, HELLO)
+
+    assert caught.value.new_chat_id == -1007
+
+
+def test_a_message_that_shows_this_already_is_no_error(fake):
+    message_id = get_client().send(42, HELLO)
+
+    get_client().edit(42, message_id, HELLO)
+
+    assert fake.chat(42).texts == ["Hello"]
+
+
+def test_what_never_left_this_machine_is_told_from_what_may_have_arrived(fake, settings, monkeypatch):
+    monkeypatch.setattr(client_module, "READ_SECONDS", 0.2)
+    fake.will("sendMessage", no_answer)
+    with pytest.raises(OutcomeUnsure):
+        get_client().send(42, HELLO)
+
+    settings.TELEGRAM_API_BASE_URL = "http://127.0.0.1:9"
+    with pytest.raises(NotReached):
+        get_client().send(42, HELLO)
+
+
+def test_a_call_ends_whatever_it_is_stuck_in(fake):
+    with pytest.raises(OutcomeUnsure):
+        get_client().run(asyncio.sleep(60), 0.05)
+
+
+def test_many_threads_share_one_bot(fake):
+    sent: list[int] = []
+    threads = [threading.Thread(target=lambda: sent.append(get_client().send(42, HELLO))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert len(set(sent)) == 20
+    assert sum(thread.name == "telegram" and thread.is_alive() for thread in threading.enumerate()) >= 1
+
+
+@pytest.mark.parametrize("token", ["", "not a token", ":x"])
+def test_without_a_token_it_says_where_to_get_one(settings, token):
+    settings.TELEGRAM_BOT_TOKEN = token
+
+    with pytest.raises(TokenRefused, match="BotFather"):
+        get_client()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refuse(400, "Bad Request: canary-free"),
+        refuse(401, "Unauthorized"),
+        refuse(502, "Bad Gateway"),
+        no_answer,
+        lambda server, line: True,  # closes the connection without a word
+    ],
+)
+def test_neither_token_nor_text_is_ever_in_an_error_a_log_or_a_repr(fake, caplog, monkeypatch, fault):
+    monkeypatch.setattr(client_module, "READ_SECONDS", 0.2)
+    caplog.set_level(logging.INFO)
+    fake.will("sendMessage", fault)
+
+    with pytest.raises(TelegramFault) as caught:
+        get_client().send(42, Piece("canary"))
+
+    chain = [caught.value, caught.value.__cause__]
+    seen = caplog.text + "".join(f"{error!r} {error}" for error in chain) + repr(get_client()) + repr(get_client().bot)
+    assert TOKEN not in seen
+    assert "canary" not in seen
+
+
+def test_a_body_that_is_not_json_is_not_quoted(fake, caplog, monkeypatch):
+    hold = Hold()
+    hold.go()
+
+    def garbage(server, line: Line) -> bool:
+        raise ValueError
+
+    fake.will("sendMessage", garbage)
+    with pytest.raises(TelegramFault):
+        get_client().send(42, Piece("canary"))
+
+    assert "canary" not in caplog.text
+
+
+def test_a_forked_process_gets_a_client_of_its_own(fake, monkeypatch):
+    ours = get_client()
+    monkeypatch.setattr("telegram_bot.client.os.getpid", lambda: -1)
+
+    theirs = get_client()
+
+    assert theirs is not ours
+    ours.close()
+
+
+def test_it_answers_from_the_address_in_the_settings(fake):
+    assert get_client().bot_id == 4242
+    assert get_client().me().username == "test_bot"
+    assert get_client().bot.base_file_url.startswith(f"{fake.url}/file/bot")

@@ -1,0 +1,374 @@
+"""An answer is shown once, whatever Telegram does meanwhile."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from requests_app import tasks
+from requests_app.models import Request
+from telegram_bot import client, texts
+from telegram_bot.delivery import TelegramOutlet
+from telegram_bot.models import Delivery, TelegramChat
+from telegram_bot.people import chat_set_reachable
+from tests.factories import make_request
+from tests.fakes.telegram import Hold, flood, no_answer, not_reached, refuse
+
+pytestmark = pytest.mark.django_db
+
+PARAGRAPH = "A line of a long answer.\n" * 100  # 2,500 characters; pieces hold one and a half of it
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch, rung):
+    """What the server never answers is given up quickly."""
+    monkeypatch.setattr(client, "READ_SECONDS", 0.4)
+
+
+@pytest.fixture
+def placed(fake) -> Delivery:
+    """A request whose placeholder stands in chat 42."""
+    TelegramChat.objects.create(chat_id=42, type="private")
+    message_id = fake.carry_out("sendMessage", {"chat_id": 42, "text": texts.PLACEHOLDER})["message_id"]
+    return Delivery.objects.create(
+        request=make_request(), part=0, kind="RESULT", state="PENDING", chat_id=42, message_id=message_id
+    )
+
+
+def end(delivery: Delivery, text: str = "", **fields) -> None:
+    """End the delivery's request, with this answer or as the fields say."""
+    answered = {"status": "COMPLETED", "output_text": text, "actual_provider": "aimlapi"} if text else {}
+    Request.objects.filter(id=delivery.request_id).update(
+        **{"completed_at": timezone.now(), "lease_until": None, **answered, **fields}
+    )
+
+
+def deliver(delivery: Delivery) -> None:
+    TelegramOutlet().deliver(delivery.request_id)
+    delivery.refresh_from_db()
+
+
+def rows(delivery: Delivery) -> list[tuple[int, str]]:
+    found = Delivery.objects.filter(request_id=delivery.request_id).order_by("part")
+    return list(found.values_list("part", "state"))
+
+
+def due_now(delivery: Delivery) -> None:
+    Delivery.objects.filter(request_id=delivery.request_id).update(next_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_the_placeholder_becomes_the_answer(fake, placed):
+    end(placed, "It is **four**.")
+
+    deliver(placed)
+
+    assert fake.chat(42).texts == ["It is four."]
+    assert placed.state == "DELIVERED"
+    assert placed.delivered_at
+
+
+def test_delivering_again_shows_nothing_twice(fake, placed):
+    end(placed, "Four." + PARAGRAPH * 2)
+    deliver(placed)
+    shown = fake.chat(42).texts
+
+    deliver(placed)
+
+    assert fake.chat(42).texts == shown
+    assert placed.state == "DELIVERED"
+
+
+def test_delivering_again_mends_what_a_late_frame_has_written_over_the_answer(fake, placed):
+    end(placed, "Four.")
+    deliver(placed)
+    fake.carry_out("editMessageText", {"chat_id": 42, "message_id": placed.message_id, "text": "Fo …"})
+
+    deliver(placed)
+
+    assert fake.chat(42).texts == ["Four."]
+
+
+def test_a_request_that_goes_on_is_not_shown(fake, placed):
+    for status in ("PENDING", "PROCESSING", "QUARANTINED"):
+        end(placed, status=status, completed_at=None)
+        deliver(placed)
+
+    assert fake.chat(42).texts == [texts.PLACEHOLDER]
+
+
+def test_a_request_from_the_command_line_is_nobodys(fake):
+    request = make_request(status="FAILED", error_code="DEADLINE")
+
+    TelegramOutlet().deliver(request.id)
+
+    assert TelegramOutlet().progress(request.id) is None
+    assert fake.calls == []
+
+
+def test_an_answer_that_is_ready_before_the_placeholder_is_left_to_whoever_places_it(fake, placed):
+    Delivery.objects.update(state="PLACING", message_id=None)
+    end(placed, "Four.")
+
+    deliver(placed)
+
+    assert placed.state == "PLACING"
+    assert not fake.called("editMessageText")
+
+
+def test_a_long_answer_goes_on_in_replies_of_their_own(fake, placed):
+    end(placed, PARAGRAPH * 4)
+
+    deliver(placed)
+
+    first, *others = fake.chat(42).messages
+    assert len(others) == 2
+    assert "".join(message.text + "\n" for message in fake.chat(42).messages) == PARAGRAPH * 4
+    assert {message.reply_to for message in others} == {first.id}
+    assert rows(placed) == [(0, "DELIVERED"), (1, "DELIVERED"), (2, "DELIVERED")]
+
+
+def test_a_pause_that_telegram_wants_is_kept_and_then_the_rest_is_shown(fake, placed):
+    end(placed, PARAGRAPH * 4)
+    fake.will("sendMessage", flood(30))
+
+    deliver(placed)
+
+    assert rows(placed) == [(0, "DELIVERED"), (1, "PENDING"), (2, "PENDING")]
+    waiting = Delivery.objects.get(part=1)
+    assert waiting.next_at
+    assert waiting.next_at > timezone.now() + timedelta(seconds=25)
+
+    deliver(placed)
+    assert len(fake.chat(42).messages) == 1
+
+    due_now(placed)
+    deliver(placed)
+    assert len(fake.chat(42).messages) == 3
+
+
+def test_a_pause_before_the_edit_is_kept_as_well(fake, placed):
+    end(placed, "Four.")
+    fake.will("editMessageText", flood(30))
+
+    deliver(placed)
+    deliver(placed)
+
+    assert placed.state == "PENDING"
+    assert len(fake.called("editMessageText")) == 1
+
+    due_now(placed)
+    deliver(placed)
+    assert fake.chat(42).texts == ["Four."]
+
+
+@pytest.mark.parametrize("fault", [no_answer, not_reached, refuse(502, "Bad Gateway"), refuse(500, "Internal")])
+def test_an_edit_without_a_confirmation_is_simply_repeated(fake, placed, fault):
+    end(placed, "Four.")
+    fake.will("editMessageText", fault)
+
+    deliver(placed)
+    assert (placed.state, placed.tries) == ("PENDING", 1)
+
+    due_now(placed)
+    deliver(placed)
+    assert placed.state == "DELIVERED"
+    assert fake.chat(42).texts == ["Four."]
+
+
+@pytest.mark.parametrize("fault", [no_answer, refuse(502, "Bad Gateway")])
+def test_a_part_without_a_confirmation_is_not_sent_again_and_the_next_one_follows(fake, placed, fault):
+    end(placed, PARAGRAPH * 4)
+    fake.will("sendMessage", fault)
+
+    deliver(placed)
+    due_now(placed)
+    deliver(placed)
+
+    assert rows(placed) == [(0, "DELIVERED"), (1, "UNCERTAIN"), (2, "DELIVERED")]
+    assert len(fake.called("sendMessage")) == 2
+
+
+def test_a_part_that_never_left_this_machine_is_sent_when_telegram_is_back(fake, placed, settings):
+    end(placed, PARAGRAPH * 4)
+    fake.will("sendMessage", flood(1))
+    deliver(placed)
+    due_now(placed)
+
+    settings.TELEGRAM_API_BASE_URL = "http://127.0.0.1:9"
+    deliver(placed)
+    Delivery.objects.filter(part=0).update(state="DELIVERED", next_at=None)
+    settings.TELEGRAM_API_BASE_URL = fake.url
+    due_now(placed)
+    deliver(placed)
+
+    assert [state for _, state in rows(placed)] == ["DELIVERED"] * 3
+    assert len(fake.chat(42).messages) == 3
+
+
+def test_a_deleted_placeholder_gets_its_user_one_new_message(fake, placed):
+    end(placed, "Four.")
+    fake.chat(42).messages.clear()
+
+    deliver(placed)
+    deliver(placed)
+
+    assert fake.chat(42).texts == ["Four."]
+    assert placed.state == "DELIVERED"
+    assert placed.message_id == fake.chat(42).messages[0].id
+
+
+def test_an_answer_that_its_user_has_deleted_does_not_come_back(fake, placed):
+    end(placed, "Four.")
+    deliver(placed)
+    fake.chat(42).messages.clear()
+
+    deliver(placed)
+
+    assert fake.chat(42).messages == []
+    assert placed.state == "DELIVERED"
+
+
+def test_a_new_message_without_a_confirmation_is_not_repeated(fake, placed):
+    end(placed, "Four.")
+    fake.chat(42).messages.clear()
+    fake.will("sendMessage", no_answer)
+
+    deliver(placed)
+    deliver(placed)
+
+    assert fake.chat(42).texts == ["Four."]
+    assert placed.state == "UNCERTAIN"
+
+
+@pytest.mark.parametrize("words", ["can't parse entities: byte offset 3", "entity beginning at UTF-16 offset 1 ends"])
+def test_formatting_that_telegram_refuses_is_left_out(fake, placed, words):
+    end(placed, "It is **four**.\n" + PARAGRAPH * 2)
+    fake.will("editMessageText", refuse(400, f"Bad Request: {words}"))
+    fake.will("sendMessage", refuse(400, f"Bad Request: {words}"))
+
+    deliver(placed)
+
+    assert fake.chat(42).texts[0].startswith("It is four.")
+    assert fake.chat(42).messages[0].entities == []
+    assert [state for _, state in rows(placed)] == ["DELIVERED", "DELIVERED"]
+
+
+def test_a_user_who_has_blocked_the_bot_gets_the_answer_when_they_come_back(fake, placed):
+    end(placed, "Four.")
+    fake.chat(42).is_blocked = True
+
+    deliver(placed)
+    assert (placed.state, placed.error) == ("UNDELIVERABLE", "the chat cannot be reached")
+    assert not TelegramChat.objects.get().is_reachable
+    deliver(placed)
+    assert len(fake.called("editMessageText")) == 1
+
+    fake.chat(42).is_blocked = False
+    chat_set_reachable(chat_id=42, is_reachable=True)
+    deliver(placed)
+    assert fake.chat(42).texts == ["Four."]
+
+
+def test_a_call_that_telegram_will_never_take_is_recorded_and_left(fake, placed):
+    end(placed, "Four.")
+    fake.will("editMessageText", refuse(400, "Bad Request: SOMETHING_NEW"))
+
+    deliver(placed)
+    deliver(placed)
+
+    assert (placed.state, placed.error) == ("UNDELIVERABLE", "Something_new")
+    assert len(fake.called("editMessageText")) == 1
+
+
+def test_a_group_that_became_a_supergroup_gets_the_answer_under_its_new_id(fake, placed):
+    end(placed, "Four.")
+    fake.chat(-1007)
+    fake.will("editMessageText", refuse(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1007))
+
+    deliver(placed)
+    deliver(placed)
+
+    assert fake.chat(-1007).texts == ["Four."]
+
+
+def test_an_answer_without_a_visible_sign_says_so(fake, placed):
+    end(placed, "\u200b")
+
+    deliver(placed)
+
+    assert fake.chat(42).texts == [texts.BLANK_ANSWER]
+
+
+def test_a_long_job_ends_with_a_bell_rung_once(fake, placed):
+    end(placed, "Four.", created_at=timezone.now() - timedelta(seconds=21))
+
+    deliver(placed)
+    deliver(placed)
+
+    first, bell = fake.chat(42).messages
+    assert (bell.text, bell.reply_to) == (texts.READY, first.id)
+    assert rows(placed) == [(-1, "DELIVERED"), (0, "DELIVERED")]
+
+
+def test_a_bell_without_a_confirmation_is_not_rung_again(fake, placed):
+    end(placed, "Four.", created_at=timezone.now() - timedelta(seconds=21))
+    fake.will("sendMessage", no_answer)
+
+    deliver(placed)
+    deliver(placed)
+
+    assert fake.chat(42).texts == ["Four.", texts.READY]
+
+
+def test_a_long_failure_rings_with_other_words(fake, placed):
+    end(placed, status="FAILED", error_code="DEADLINE", created_at=timezone.now() - timedelta(seconds=91))
+
+    deliver(placed)
+
+    assert fake.chat(42).texts[1] == texts.NOT_READY
+
+
+@pytest.mark.parametrize("seconds", [0, 19])
+def test_a_short_job_needs_no_bell(fake, placed, seconds):
+    end(placed, "Four.", created_at=timezone.now() - timedelta(seconds=seconds))
+
+    deliver(placed)
+
+    assert fake.chat(42).texts == ["Four."]
+
+
+def test_further_parts_ring_by_themselves(fake, placed):
+    end(placed, PARAGRAPH * 2, created_at=timezone.now() - timedelta(minutes=1))
+
+    deliver(placed)
+
+    assert texts.READY not in fake.chat(42).texts
+
+
+def test_the_token_is_unknown_until_the_operator_corrects_it(fake, placed, settings):
+    end(placed, "Four.")
+    settings.TELEGRAM_BOT_TOKEN = "4242:wrong"
+
+    deliver(placed)
+
+    assert placed.state == "PENDING"
+    assert "TELEGRAM_BOT_TOKEN" in placed.error
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_that_deliver_at_once_send_each_part_once(fake, placed):
+    end(placed, PARAGRAPH * 6)
+    hold = Hold()
+    fake.will("sendMessage", hold)
+    first = threading.Thread(target=tasks.deliver, args=(placed.request_id,))
+    first.start()
+    assert hold.arrived.wait(5)
+
+    deliver(placed)
+    assert len(fake.called("sendMessage")) == 1
+    hold.go()
+    first.join(10)
+
+    assert "".join(message.text + "\n" for message in fake.chat(42).messages) == PARAGRAPH * 6
+    assert {state for _, state in rows(placed)} == {"DELIVERED"}
