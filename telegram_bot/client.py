@@ -188,6 +188,15 @@ class TelegramClient:
             if NOT_MODIFIED not in error.message.lower():
                 raise
 
+    def download(self, file_id: str) -> bytes:
+        """Return a file that somebody sent to the bot; Telegram hands out up to 20 MB."""
+        return self.run(self._downloaded(file_id), UPLOAD_SECONDS)
+
+    async def _downloaded(self, file_id: str) -> bytes:
+        # The file's address holds the token, so it stays in here.
+        file = await self.bot.get_file(file_id)
+        return bytes(await file.download_as_bytearray())
+
     def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> None:
         """Turn a message into this file. Doing it again shows the same again."""
         kinds: dict[str, Callable[..., telegram.InputMedia]] = {
@@ -196,7 +205,7 @@ class TelegramClient:
             "audio": telegram.InputMediaAudio,
             "document": telegram.InputMediaDocument,
         }
-        media = kinds[file.kind](media=file.read())
+        media = kinds[file.kind](media=file.read(), filename=file.filename)
         edit = self.bot.edit_message_media(media, chat_id=chat_id, message_id=message_id, write_timeout=UPLOAD_SECONDS)
         self.run(edit, UPLOAD_SECONDS)
 
@@ -214,6 +223,7 @@ class TelegramClient:
             send[file.kind](
                 chat_id,
                 file.read(),
+                filename=file.filename,
                 message_thread_id=thread_id,
                 reply_parameters=_reply_to(reply_to),
                 write_timeout=UPLOAD_SECONDS,

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import telegram
 from django.core.files.storage import default_storage
 
 from requests_app.models import Request
@@ -33,10 +32,15 @@ class StoredFile:
             return "document"
         return {"image": "photo", "video": "video", "audio": "audio"}.get(main, "document")
 
-    def read(self) -> telegram.InputFile:
-        """Return the file, read from the storage, under a name that people can make something of."""
+    @property
+    def filename(self) -> str:
+        """A name that people can make something of."""
+        return f"answer.{self.name.rpartition('.')[2]}"
+
+    def read(self) -> bytes:
+        """Return the file's bytes from the storage."""
         with default_storage.open(self.name) as file:
-            return telegram.InputFile(file.read(), filename=f"answer.{self.name.rpartition('.')[2]}")
+            return file.read()
 
 
 def file_of(request: Request) -> StoredFile | None:

@@ -3,13 +3,15 @@
 import logging
 import time
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 
 from providers.attempts import Answer, AttemptRefused
 from providers.errors import ChainError
 from providers.fallback import FallbackManager, Pending
-from providers.types import Category, OnText, Prompt
+from providers.types import Attachment, Category, OnText, Prompt
 from requests_app.errors import LeaseLost
 from requests_app.models import Request
 from requests_app.options import wishes_of
@@ -105,4 +107,10 @@ def _prompt_of(request: Request) -> Prompt:
         history=history_of(request),
         system=settings.SYSTEM_PROMPT if request.category == Category.TEXT else "",
         wishes=wishes_of(request.options),
+        attachments=tuple(_attachment_of(stored) for stored in request.input_media),
     )
+
+
+def _attachment_of(stored: dict[str, Any]) -> Attachment:
+    with default_storage.open(stored["name"]) as file:
+        return Attachment(stored["content_type"], file.read())
