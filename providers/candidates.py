@@ -76,7 +76,7 @@ def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
     for row in _in_operators_order(prompt.category):
         if outcomes.get(row.provider, WORKER_LOST) != WORKER_LOST:
             continue
-        provider = _provider_for(row)
+        provider = provider_for(row)
         if provider is None or _is_over_its_cap(row):
             continue
         lacking = shortfall(row.capabilities, prompt)
@@ -98,7 +98,7 @@ def candidate_of(attempt: Attempt) -> Candidate | None:
     None where its row or its key is gone.
     """
     row = ProviderConfig.objects.filter(category=attempt.category, provider=attempt.provider).first()
-    provider = _provider_for(row) if row else None
+    provider = provider_for(row) if row else None
     if row is None or provider is None:
         return None
     return Candidate(row, provider, breaker.read_health(attempt.category).get(attempt.provider, CLEAN))
@@ -106,10 +106,10 @@ def candidate_of(attempt: Attempt) -> Candidate | None:
 
 def can_serve(category: Category) -> bool:
     """Tell whether any enabled provider with a key speaks this category."""
-    return any(_provider_for(row) for row in ProviderConfig.objects.filter(category=category.value, enabled=True))
+    return any(provider_for(row) for row in ProviderConfig.objects.filter(category=category.value, enabled=True))
 
 
-def _provider_for(row: ProviderConfig) -> TextProvider | MediaProvider | None:
+def provider_for(row: ProviderConfig) -> TextProvider | MediaProvider | None:
     """Return the row's provider, ready to call; None where nobody implements it or its key is missing."""
     category = Category(row.category)
     access = settings.PROVIDER_ACCESS.get(row.provider)

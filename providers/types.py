@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any
@@ -99,6 +100,14 @@ class Call:
     json: Mapping[str, Any] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One model in a vendor's list."""
+
+    id: str
+    ends_on: date | None = None  # when the vendor will take it away, where it says so
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class AimlapiText(OpenAIShapedText):
     path = "/v1/chat/completions"
     cost_path = ("meta", "usage", "usd_spent")  # about 30 % above the makers' list prices (2026-11)
     code_paths = (("code",), ("type",), ("statusCode",))
+    models_path = "/v1/models"  # a model answers to its aliases too
     rules = (
         # A 500 may wrap what an upstream has refused, so there the text decides (github.com/aimlapi/api-docs, issue 3).
         Rule(

@@ -25,6 +25,9 @@ class ElevenLabsSpeech(MediaProvider):
     auth_scheme = ""
     answers_with_file = True
     code_paths = (("code",), ("status",), ("type",))
+    models_path = "/v1/models"
+    models_field = ""
+    model_id_field = "model_id"
     rules = (
         # Out of credit comes as a 401 on old accounts; the key is right all the same.
         Rule(AccessDenied, codes=("quota_exceeded", "insufficient_credits", "detected_unusual_activity")),

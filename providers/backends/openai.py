@@ -49,6 +49,8 @@ class OpenAIText(OpenAIShapedText):
     picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
     max_tokens_field = "max_completion_tokens"  # reasoning included
     rules = RULES
+    models_path = "/models"
+    model_end_field = "shutdown_date"
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         return {"reasoning_effort": "low"}
@@ -62,6 +64,8 @@ class OpenAIImage(MediaProvider):
 
     slug = "openai"
     rules = RULES
+    models_path = "/models"
+    model_end_field = "shutdown_date"
     sizes: ClassVar[Mapping[str, str]] = {"": "1024x1024", "1:1": "1024x1024", "3:2": "1536x1024", "2:3": "1024x1536"}
 
     def check(self, prompt: Prompt) -> None:

@@ -30,6 +30,8 @@ class OpenRouterText(OpenAIShapedText):
     max_tokens_field = "max_completion_tokens"
     stream_options = None  # usage is always included
     cost_path = ("usage", "cost")  # what was really charged
+    models_path = "/models"
+    model_end_field = "expiration_date"
     code_paths = (("metadata", "error_type"), ("availability", "code"), ("code",), ("metadata", "provider_code"))
     rules = (
         Rule(ContentRefused, codes=("content_policy_violation", "refusal", MODERATED)),

@@ -13,7 +13,7 @@ from providers.errors import ContentRefused, OutcomeUnknown, ProviderError, Serv
 from providers.excerpts import Quoting
 from providers.faults import Fault, Rule
 from providers.making import POLL_SECONDS, JobProvider
-from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
+from providers.types import Call, Job, Listed, MediaResult, Prompt, UnknownPolicy, Usage
 
 REFUSALS = Rule(ContentRefused, text=r"E005|flagged as sensitive|NSFW|safety system")
 
@@ -26,6 +26,7 @@ class Replicate(JobProvider):
     output_hosts = ("replicate.delivery", ".replicate.delivery")  # files are deleted after an hour
     polls_per_second = 40.0  # 3,000 a minute are allowed
     code_paths = (("type",), ("title",))
+    models_path = "/models/{model}"
 
     hold: ClassVar[str] = ""  # how long the order may be held for a quick result, as the header Prefer says it
     give_up_after: ClassVar[str]  # the vendor stops the job itself after this; a little above our own limit
@@ -56,6 +57,13 @@ class Replicate(JobProvider):
 
     def cancel_call(self, job_id: str) -> Call:
         return Call(f"/predictions/{job_id}/cancel")
+
+    def models_call(self, model: str) -> Call | None:
+        return super().models_call(model.partition(":")[0])
+
+    def read_models(self, body: Any) -> list[Listed]:
+        owner, name = text_at(body, "owner"), text_at(body, "name")
+        return [Listed(f"{owner}/{name}")] if owner and name else []
 
     def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         status = text_at(body, "status")

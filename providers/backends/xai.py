@@ -20,6 +20,7 @@ class XaiText(OpenAIShapedText):
     output_includes_reasoning = False  # a recorded answer: 32 prompt + 9 completion + 94 reasoning = 135
     cost_path = ("usage", "cost_in_usd_ticks")
     cost_unit = Decimal("1e-10")
+    models_path = "/models"
     rules = (
         Rule(AccessDenied, statuses=(400,), text="incorrect api key"),  # not a 401
         # A refusal has the status of a blocked key (github.com/continuedev/continue, issue 10778).
