@@ -69,6 +69,17 @@ def date_at(value: Any, *path: str | int) -> date | None:
         return None
 
 
+def urls_in(value: Any, *, level: int = 0) -> list[str]:
+    """Return the web addresses in a string, a list or an object, however they are nested."""
+    if isinstance(value, str):
+        return [value] if value.startswith(("https://", "http://")) else []
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, list) or level == DEEPEST_LEVEL:
+        return []
+    return [url for item in value for url in urls_in(item, level=level + 1)]
+
+
 def count_at(value: Any, *path: str | int) -> int | None:
     """Return the plausible whole number at this path, else None."""
     found = dig(value, *path)

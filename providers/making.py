@@ -1,5 +1,6 @@
 """The templates of providers that make pictures, films and sounds: at once, or as jobs. No vendor is named here."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,7 +16,16 @@ from providers.types import Call, Category, Job, MediaResult, OnText, Prompt
 MOST_OUTPUT_BYTES = 100 * 1024 * 1024  # Telegram takes 50 MB; anything near this is no chat message
 FETCH_SECONDS = 60.0  # of silence while an output is fetched
 FETCH_TRIES = 3  # vendors' file servers lag behind their APIs by a moment
+JOB_ID = re.compile(r"[\w.:@/+=-]{1,200}", re.ASCII)  # it becomes part of an address, and a column holds it
+FILE_TYPES = ("image/", "video/", "audio/", "application/octet-stream")
 POLL_SECONDS = 30.0  # for one question about a job
+
+
+def job_of(job_id: Any) -> Job:
+    """Return the job with this id. Raises OutcomeUnknown where it is none that can be kept and asked for."""
+    if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
+        raise OutcomeUnknown("an order without a usable id")
+    return Job(job_id)
 
 
 class MediaProvider(Provider):
@@ -35,7 +45,7 @@ class MediaProvider(Provider):
         quoting = Quoting(self.access.key, prompt)
         call = self.build(prompt)
         with self.exchange(call, quoting, timeout_seconds=timeout_seconds, deadline=deadline) as answer:
-            if self.answers_with_file and answer.content_type != "application/json":
+            if self.answers_with_file and answer.content_type.startswith(FILE_TYPES):
                 return self.read_bytes(prompt, answer.body(), answer.headers)
             return self.read_result(prompt, self._object_in(answer, quoting))
 

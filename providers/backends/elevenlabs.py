@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from providers.bodies import dig, text_at
 from providers.errors import AccessDenied, ModelGone, OutcomeUnknown, RateLimited, RequestRejected, ServerFault
@@ -32,8 +33,9 @@ class ElevenLabsSpeech(MediaProvider):
         # Out of credit comes as a 401 on old accounts; the key is right all the same.
         Rule(AccessDenied, codes=("quota_exceeded", "insufficient_credits", "detected_unusual_activity")),
         Rule(RequestRejected, codes=("text_too_long", "max_character_limit_exceeded")),
-        Rule(ModelGone, codes=("model_not_found", "unsupported_model", "model_access_denied", "voice_not_found")),
-        Rule(ModelGone, codes=("paid_plan_required", "subscription_required", "voice_access_denied")),
+        Rule(ModelGone, codes=("model_not_found", "unsupported_model", "model_access_denied")),
+        Rule(ModelGone, codes=("voice_not_found", "voice_access_denied")),
+        Rule(ModelGone, codes=("paid_plan_required", "subscription_required", "feature_not_available")),
         Rule(RateLimited, codes=("concurrent_limit_exceeded", "too_many_concurrent_requests")),
         Rule(RateLimited, codes=("rate_limit_exceeded", "system_busy")),
         Rule(ServerFault, codes=("service_unavailable", "maintenance")),
@@ -45,7 +47,7 @@ class ElevenLabsSpeech(MediaProvider):
         # eleven_multilingual_v2 finds the language out by itself and refuses to be told.
         if prompt.wishes.language and prompt.model != "eleven_multilingual_v2":
             body["language_code"] = prompt.wishes.language
-        return Call(f"/v1/text-to-speech/{voice}?output_format=mp3_44100_128", json=body)
+        return Call(f"/v1/text-to-speech/{quote(voice, safe='')}?output_format=mp3_44100_128", json=body)
 
     def read_bytes(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
         if not content:

@@ -91,7 +91,9 @@ class OpenAIImage(MediaProvider):
         except ValueError:
             content = b""
         if not content:
-            raise OutcomeUnknown("no picture in the answer")
+            error = OutcomeUnknown("no picture in the answer")
+            error.usage = usage
+            raise error
         return MediaResult(content=content, usage=usage, model=prompt.model)
 
 

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.utils.dateparse import parse_datetime
 
-from providers.bodies import dig, storable, text_at
+from providers.bodies import dig, storable, text_at, urls_in, whole_characters
 from providers.errors import ContentRefused, OutcomeUnknown, ProviderError, ServerFault
 from providers.excerpts import Quoting
 from providers.faults import Fault, Rule
-from providers.making import POLL_SECONDS, JobProvider
+from providers.making import POLL_SECONDS, JobProvider, job_of
 from providers.types import Call, Job, Listed, MediaResult, Prompt, UnknownPolicy, Usage
 
 REFUSALS = Rule(ContentRefused, text=r"E005|flagged as sensitive|NSFW|safety system")
@@ -25,6 +25,7 @@ class Replicate(JobProvider):
     unknown_policy = UnknownPolicy.ADOPT
     output_hosts = ("replicate.delivery", ".replicate.delivery")  # files are deleted after an hour
     polls_per_second = 40.0  # 3,000 a minute are allowed
+    calls_back = True
     code_paths = (("type",), ("title",))
     models_path = "/models/{model}"
 
@@ -33,10 +34,13 @@ class Replicate(JobProvider):
 
     def build(self, prompt: Prompt) -> Call:
         headers = {"Cancel-After": self.give_up_after, **({"Prefer": self.hold} if self.hold else {})}
+        body: dict[str, Any] = {"input": self.inputs(prompt)}
+        if prompt.callback_url:
+            body |= {"webhook": prompt.callback_url, "webhook_events_filter": ["completed"]}
         # "owner/name" is an official model; community models are named with their version, "owner/name:hash".
         if ":" in prompt.model:
-            return Call("/predictions", json={"version": prompt.model, "input": self.inputs(prompt)}, headers=headers)
-        return Call(f"/models/{prompt.model}/predictions", json={"input": self.inputs(prompt)}, headers=headers)
+            return Call("/predictions", json={"version": prompt.model, **body}, headers=headers)
+        return Call(f"/models/{prompt.model}/predictions", json=body, headers=headers)
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         """Return the fields of the model's own input schema. A wrong type is a 422."""
@@ -50,7 +54,12 @@ class Replicate(JobProvider):
         return self.read_job(prompt, body)
 
     def fault_in(self, body: Mapping[str, Any]) -> bool:
-        return "status" not in body  # a failed prediction is a 200 with a status, and read_job() knows it
+        # A failed prediction is a 200 with a status, and read_job() knows it; the list has results.
+        return "status" not in body and "results" not in body
+
+    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
+        detail = body.get("detail")
+        return super().read_fault(status, {**body, "message": detail} if isinstance(detail, str) else body)
 
     def poll_call(self, job_id: str) -> Call:
         return Call(f"/predictions/{job_id}", method="GET")
@@ -68,50 +77,45 @@ class Replicate(JobProvider):
     def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         status = text_at(body, "status")
         if status in ("failed", "canceled", "aborted"):
-            raise _ended(body, status)
+            words = Quoting(self.access.key, prompt).clean(text_at(body, "error") or status)
+            raise _ended(words)
         if status != "succeeded":  # "starting", "processing", and whatever may come: it goes on until our time is up
-            job_id = text_at(body, "id")
-            if not job_id:
-                raise OutcomeUnknown("a prediction without an id")
-            return Job(job_id)
-        urls = _urls_in(body.get("output"))
+            return job_of(body.get("id"))
+        urls = urls_in(body.get("output"))  # a string, a list or an object, as each model likes
         if not urls:
             error = OutcomeUnknown("succeeded without an output")
             error.ends_job = True
             raise error
         metrics = storable(body.get("metrics"))
         usage = replace(self.used(prompt, len(urls)), raw=metrics if isinstance(metrics, dict) else {})
-        return MediaResult(url=urls[0], usage=usage, model=text_at(body, "model"))
+        return MediaResult(url=urls[0], usage=usage, model=whole_characters(text_at(body, "model")))
 
     def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> Job | None:
         quoting = Quoting(self.access.key, prompt)
-        wanted = self.inputs(prompt)
+        wanted = self.inputs(replace(prompt, text=prompt.text.encode("utf-8", "replace").decode()))  # as it was sent
         call = Call("/predictions", method="GET")
         with self.exchange(call, quoting, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
             listed = dig(self._object_in(answer, quoting), "results")
         for prediction in listed if isinstance(listed, list) else []:
-            created_at = parse_datetime(text_at(prediction, "created_at"))
-            is_ours = dig(prediction, "input") == wanted and created_at is not None and created_at >= since
-            if is_ours and text_at(prediction, "id"):
-                return Job(text_at(prediction, "id"))
+            created_at = _moment(text_at(prediction, "created_at"))
+            if dig(prediction, "input") == wanted and created_at is not None and created_at >= since:
+                return job_of(dig(prediction, "id"))
         return None
 
 
-def _ended(body: Mapping[str, Any], status: str) -> ProviderError:
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def _ended(words: str) -> ProviderError:
     """Return why a job has ended without an output. A failed prediction of an official model is not billed."""
-    words = text_at(body, "error") or status
     error = ContentRefused(words) if REFUSALS.fits(Fault(200, text=words)) else ServerFault(words)
     error.ends_job = True
     return error
-
-
-def _urls_in(output: Any) -> list[str]:
-    """Return the addresses in an output, which is a string, a list or an object, as each model likes."""
-    if isinstance(output, str):
-        return [output] if output.startswith(("https://", "http://")) else []
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    return [url for item in output for url in _urls_in(item)] if isinstance(output, list) else []
 
 
 class ReplicateImage(Replicate):
