@@ -8,6 +8,7 @@ import http.client
 import ipaddress
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -276,7 +277,10 @@ def fetch(
 
     Raises NotSent for any other address, OutcomeUnknown for anything but a complete file within the limits.
     """
-    parts, own = urlsplit(url), urlsplit(own_address)
+    try:
+        parts, own = urlsplit(url), urlsplit(own_address)
+    except ValueError:
+        raise NotSent("the output's address makes no sense") from None
     is_own = (parts.scheme, parts.netloc) == (own.scheme, own.netloc)
     if not is_own and not (parts.scheme == "https" and _is_among(parts.netloc.lower(), hosts)):
         raise NotSent("the output's address is not one of the vendor's")
@@ -300,7 +304,9 @@ def fetch(
 
 
 def _is_among(netloc: str, hosts: Iterable[str]) -> bool:
-    # A port or a user name in the address makes it another one.
+    # A port or a user name in the address makes it another one; so does a backslash, at which some end the host.
+    if not HOST.fullmatch(netloc):
+        return False
     return any(netloc.endswith(host) if host.startswith(".") else netloc == host for host in hosts)
 
 
@@ -313,8 +319,12 @@ def public_address_of(name: str, port: int) -> str:
     return str(found[0])
 
 
-# They hold an IPv4 address of somebody's choice: NAT64 (two prefixes), 6to4 and Teredo.
-TRANSLATED = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
+HOST = re.compile(r"[a-z0-9.-]+")
+UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given out; NAT64 and old ways to write IPv4 lie outside of it
+# 6to4 and Teredo hold an IPv4 address of somebody's choice; the others are reserved, which older Pythons do not know.
+RESERVED = [
+    ipaddress.ip_network(text) for text in ("2002::/16", "2001::/32", "3fff::/20", "192.0.0.0/24", "192.88.99.0/24")
+]
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -322,9 +332,10 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped:
             return is_public(address.ipv4_mapped)
-        if any(address in network for network in TRANSLATED):
+        if address not in UNICAST:
             return False
-    return address.is_global and not address.is_multicast
+    is_reserved = any(address in network for network in RESERVED)
+    return address.is_global and not address.is_multicast and not is_reserved
 
 
 def _respond(
