@@ -239,6 +239,10 @@ if SANDBOX_ACTIVE:
         for slug, vendor in VENDORS.items()
     }
 
+# Where vendors call us when a job is over; without the address or the secret the jobs are only asked for.
+PUBLIC_URL = env_url("PUBLIC_URL")
+REPLICATE_WEBHOOK_SECRET = env_secret("REPLICATE_WEBHOOK_SECRET")
+
 # --- Requests and credits ---------------------------------------------------------------------
 
 # From the moment a request is accepted to the moment its user gets an answer or the credits back, in seconds.
@@ -277,6 +281,7 @@ SECRETS = sorted(
             DATABASES["default"]["PASSWORD"],
             TELEGRAM_BOT_TOKEN,
             TELEGRAM_WEBHOOK_SECRET,
+            REPLICATE_WEBHOOK_SECRET,
             *(access.key for access in PROVIDER_ACCESS.values()),
         )
         if len(str(secret)) >= 6

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import transaction
 
@@ -26,6 +26,7 @@ from providers.making import JobProvider, MediaProvider
 from providers.media import StoredMedia, keep_output
 from providers.models import Attempt
 from providers.types import Job, MediaResult, OnText, Outcome, Prompt, UnknownPolicy
+from providers.webhooks import callback_url
 
 logger = logging.getLogger("providers")
 
@@ -124,8 +125,9 @@ class FallbackManager:
                 errand.on_text(text)
 
         give_back_connection()
+        prompt = candidate.fit(errand.prompt)
         return candidate.provider.run(
-            candidate.fit(errand.prompt),
+            replace(prompt, callback_url=callback_url(candidate.provider, attempt.id)),
             timeout_seconds=float(candidate.row.timeout_seconds),
             deadline=errand.deadline,
             on_text=pass_on if errand.on_text else None,

@@ -36,6 +36,9 @@ def look_after(attempt: Attempt, provider: JobProvider, prompt: Prompt, *, deadl
     if attempt.state == Attempt.State.RUNNING:
         return provider.poll(prompt, attempt.job_id, deadline=deadline)
     job = provider.find(prompt, since=attempt.created_at - CLOCKS_APART, deadline=deadline)
+    attempt.refresh_from_db()
+    if attempt.job_id:
+        return Job(attempt.job_id)  # meanwhile the vendor has called and said it
     if job is None and attempt.age_seconds() > SEARCH_SECONDS:
         error = OutcomeUnknown(f"no such order at the vendor within {SEARCH_SECONDS} s", provider=attempt.provider)
         error.ends_job = True

@@ -108,6 +108,7 @@ class JobProvider(MediaProvider):
     first_poll_seconds: ClassVar[float] = 5.0  # after the order
     longest_poll_seconds: ClassVar[float] = 15.0  # between two questions
     polls_per_second: ClassVar[float] = 10.0  # for all jobs together; the vendor limits them
+    calls_back: ClassVar[bool] = False  # calls Prompt.callback_url when a job is over, and signs the call
 
     def poll(self, prompt: Prompt, job_id: str, *, deadline: float) -> MediaResult | Job:
         """Ask what became of a job. Asking is free and changes nothing.

@@ -90,6 +90,7 @@ class Prompt:
     model: str = ""  # the vendor's id; the chain fills it in from the provider's row
     attachments: tuple[Attachment, ...] = ()
     wishes: Wishes = Wishes()
+    callback_url: str = ""  # which the vendor may call when a job is over; the chain fills it in
 
 
 @dataclass(frozen=True, slots=True)
