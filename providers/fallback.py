@@ -30,7 +30,7 @@ from providers.webhooks import callback_url
 
 logger = logging.getLogger("providers")
 
-SHORTEST_TRY_SECONDS = 1.0  # with less than this left before the deadline, no further provider is asked
+SHORTEST_TRY_SECONDS = 3.0  # with less than this left before the deadline, no further provider is asked
 REFUSALS_TO_BELIEVE = 2  # one provider's refusal may be a false alarm
 
 

@@ -1,5 +1,6 @@
 """Whether a message is meant for the bot, and what it says to it."""
 
+import re
 from dataclasses import dataclass, field
 
 from telegram import Message, MessageEntity
@@ -37,12 +38,12 @@ def address_of(message: Message) -> Address | None:
     """
     is_private = message.chat.type == ChatType.PRIVATE
     text = message.text or message.caption or ""
-    command = _command_of(message)
-    if command:
-        name, _, bot = command.partition("@")
+    found = COMMAND.match(text) if message.text else None
+    if found:
+        name, _, bot = found[0].partition("@")
         if bot and bot.lower() != _username():
             return None
-        rest = text[len(command) :].strip()
+        rest = text[found.end() :].strip()
         return Address(name[1:].lower(), rest, is_certain=is_private or bool(bot))
     mention = _mention_in(message)
     if is_private or mention or _is_reply_to_bot(message):
@@ -50,14 +51,8 @@ def address_of(message: Message) -> Address | None:
     return None
 
 
-def _command_of(message: Message) -> str:
-    """Return the command that the message begins with, such as "/start@our_bot", or ""."""
-    for entity in message.entities:
-        if entity.type == MessageEntity.BOT_COMMAND and entity.offset == 0:
-            return message.parse_entity(entity)
-    return ""
-
-
+# As Telegram recognises them; "/etc/hosts" is none.
+COMMAND = re.compile(r"/[A-Za-z0-9_]{1,32}(@[A-Za-z0-9_]+)?(?=\s|$)")
 MENTIONS: list[str | None] = [MessageEntity.MENTION, MessageEntity.TEXT_MENTION]
 
 
@@ -69,7 +64,7 @@ def _mention_in(message: Message) -> str:
     for entity, words in mentions.items():
         if entity.type == MessageEntity.MENTION and words.lower() == f"@{_username()}":
             return words
-        if entity.user and entity.user.id == get_client().bot_id:
+        if entity.user and entity.user.id == get_client().me().id:
             return words
     return ""
 
@@ -79,8 +74,8 @@ def _is_reply_to_bot(message: Message) -> bool:
     # In a topic every message replies to the one that opened the topic, which may be the bot's.
     if replied is None or replied.from_user is None or replied.forum_topic_created:
         return False
-    return replied.from_user.id == get_client().bot_id
+    return replied.from_user.id == get_client().me().id
 
 
 def _username() -> str:
-    return (get_client().me().username or "").lower()
+    return get_client().me().username.lower()

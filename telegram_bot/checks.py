@@ -12,15 +12,15 @@ MAKE_SECRET = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"  # 
 
 
 def check_token(**_: Any) -> list[CheckMessage]:
-    """E003: the token is one."""
+    """W002: the token looks like one."""
     token = settings.TELEGRAM_BOT_TOKEN
     if not token or TOKEN_SHAPE.fullmatch(token):
         return []
     return [
-        Error(
-            "TELEGRAM_BOT_TOKEN is not a bot's token.",
-            hint="It looks like 123456789:letters-and-digits; @BotFather shows it.",
-            id="telegram_bot.E003",
+        Warning(
+            "TELEGRAM_BOT_TOKEN does not look like a bot's token.",
+            hint="One looks like 123456789:letters-and-digits; @BotFather shows it.",
+            id="telegram_bot.W002",
         )
     ]
 

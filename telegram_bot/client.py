@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -87,25 +88,36 @@ class QuietRequest(HTTPXRequest):
 
 
 class QuietBot(telegram.Bot):
-    """PTB's Bot, with updates as they came and a repr without the token."""
+    """PTB's Bot, with answers as they came and a repr without the token.
+
+    PTB's own methods parse the whole message that an answer quotes. Where one cannot be parsed, because the server is
+    newer or is not Telegram's, a message that was sent would look like one that was not.
+    """
 
     def __repr__(self) -> str:
         return "<Bot>"
 
-    async def raw_updates(
-        self, *, offset: int | None, timeout: int, read_timeout: float, allowed_updates: Sequence[str]
-    ) -> list[dict[str, Any]]:
-        """Wait for updates. PTB's get_updates() parses them, and fails as a whole where it cannot parse one."""
-        parameters = {"offset": offset, "timeout": timeout, "allowed_updates": allowed_updates}
-        return await self._post("getUpdates", parameters, read_timeout=read_timeout)
+    async def call(self, method: str, *, read_timeout: float | None = None, **parameters: Any) -> Any:
+        """Call a method of the Bot API and return its result; parameters that are None are left out."""
+        try:
+            return await self._post(method, parameters, read_timeout=read_timeout or READ_SECONDS)
+        except (KeyError, TypeError) as error:
+            raise ptb.NetworkError("The server's answer has no result") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the bot is."""
+
+    id: int
+    username: str
 
 
 class TelegramClient:
     """One Bot and the thread that it lives in. Every call raises one of errors.py and nothing else."""
 
     def __init__(self, token: str, base_url: str) -> None:
-        self._token = token
-        self._me: telegram.User | None = None
+        self._me: Identity | None = None
         self.bot = QuietBot(
             token,
             base_url=f"{base_url}/bot",
@@ -115,11 +127,6 @@ class TelegramClient:
         )
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, name="telegram", daemon=True).start()
-
-    @property
-    def bot_id(self) -> int:
-        """The bot's user id, which is the beginning of its token."""
-        return int(self._token.partition(":")[0])
 
     def run(self, work: Coroutine[Any, Any, Result], seconds: float = CALL_SECONDS) -> Result:
         """Run a coroutine on the Bot's loop and wait for it; no database connection is held meanwhile."""
@@ -141,10 +148,11 @@ class TelegramClient:
         for request in self.bot._request:
             await request.shutdown()
 
-    def me(self) -> telegram.User:
+    def me(self) -> Identity:
         """Return who the bot is; Telegram is asked once."""
         if self._me is None:
-            self._me = self.run(self.bot.get_me())
+            facts = self.run(self.bot.call("getMe"))
+            self._me = Identity(facts.get("id", 0), facts.get("username", ""))
         return self._me
 
     def send(
@@ -158,9 +166,10 @@ class TelegramClient:
     ) -> int:
         """Send a message and return its id. After OutcomeUnsure it may be in the chat all the same."""
         message = self.run(
-            self.bot.send_message(
-                chat_id,
-                piece.text,
+            self.bot.call(
+                "sendMessage",
+                chat_id=chat_id,
+                text=piece.text,
                 entities=piece.entities or None,
                 message_thread_id=thread_id,
                 reply_parameters=_reply_to(reply_to),
@@ -168,7 +177,7 @@ class TelegramClient:
                 link_preview_options=NO_PREVIEW,
             )
         )
-        return message.message_id
+        return _message_id(message)
 
     def edit(self, chat_id: int, message_id: int, piece: Piece) -> None:
         """Make a message show this and nothing else, buttons included. Doing it again is harmless."""
@@ -177,10 +186,11 @@ class TelegramClient:
     async def edit_later(self, chat_id: int, message_id: int, piece: Piece) -> None:
         """Edit, as a coroutine for the Bot's loop. Raises PTB's errors, which run() translates."""
         try:
-            await self.bot.edit_message_text(
-                piece.text,
+            await self.bot.call(
+                "editMessageText",
                 chat_id=chat_id,
                 message_id=message_id,
+                text=piece.text,
                 entities=piece.entities or None,
                 link_preview_options=NO_PREVIEW,
             )
@@ -206,66 +216,60 @@ class TelegramClient:
             "document": telegram.InputMediaDocument,
         }
         media = kinds[file.kind](media=file.read(), filename=file.filename)
-        edit = self.bot.edit_message_media(media, chat_id=chat_id, message_id=message_id, write_timeout=UPLOAD_SECONDS)
-        self.run(edit, UPLOAD_SECONDS)
+        self.run(self.bot.call("editMessageMedia", chat_id=chat_id, message_id=message_id, media=media), UPLOAD_SECONDS)
 
     def send_media(
         self, chat_id: int, file: StoredFile, *, thread_id: int | None = None, reply_to: int | None = None
     ) -> int:
         """Send a file and return the message's id. After OutcomeUnsure it may be in the chat all the same."""
-        send: dict[str, Callable[..., Coroutine[Any, Any, telegram.Message]]] = {
-            "photo": self.bot.send_photo,
-            "video": self.bot.send_video,
-            "audio": self.bot.send_audio,
-            "document": self.bot.send_document,
+        parameters: dict[str, Any] = {
+            "chat_id": chat_id,
+            file.kind: telegram.InputFile(file.read(), filename=file.filename),
+            "message_thread_id": thread_id,
+            "reply_parameters": _reply_to(reply_to),
         }
-        message = self.run(
-            send[file.kind](
-                chat_id,
-                file.read(),
-                filename=file.filename,
-                message_thread_id=thread_id,
-                reply_parameters=_reply_to(reply_to),
-                write_timeout=UPLOAD_SECONDS,
-            ),
-            UPLOAD_SECONDS,
-        )
-        return message.message_id
+        message = self.run(self.bot.call(f"send{file.kind.capitalize()}", **parameters), UPLOAD_SECONDS)
+        return _message_id(message)
 
     def delete(self, chat_id: int, message_id: int) -> None:
         """Delete a message."""
-        self.run(self.bot.delete_message(chat_id, message_id))
+        self.run(self.bot.call("deleteMessage", chat_id=chat_id, message_id=message_id))
 
     def answer_button(self, callback_id: str, text: str = "") -> None:
         """Tell Telegram that a button's press was noticed, with a short text over the chat or without."""
-        self.run(self.bot.answer_callback_query(callback_id, text=text or None))
+        self.run(self.bot.call("answerCallbackQuery", callback_query_id=callback_id, text=text or None))
 
     def updates(self, offset: int | None, allowed_updates: Sequence[str]) -> list[dict[str, Any]]:
-        """Wait up to POLL_SECONDS for updates from `offset` on, and confirm those before it."""
-        poll = self.bot.raw_updates(
+        """Wait up to POLL_SECONDS for updates from `offset` on, and confirm those before it.
+
+        They are as they came: PTB's get_updates() fails as a whole where it cannot parse one of them.
+        """
+        poll = self.bot.call(
+            "getUpdates",
             offset=offset,
             timeout=POLL_SECONDS,
-            read_timeout=POLL_SECONDS + READ_SECONDS,
             allowed_updates=allowed_updates,
+            read_timeout=POLL_SECONDS + READ_SECONDS,
         )
         return self.run(poll, POLL_SECONDS + CALL_SECONDS)
 
     def set_webhook(self, url: str, secret: str, allowed_updates: Sequence[str]) -> None:
         """Have updates sent to this address. Those that wait already are kept."""
-        self.run(self.bot.set_webhook(url, secret_token=secret, allowed_updates=allowed_updates))
+        self.run(self.bot.call("setWebhook", url=url, secret_token=secret, allowed_updates=allowed_updates))
 
     def remove_webhook(self) -> None:
         """Have updates wait to be asked for. Those that wait already are kept."""
-        self.run(self.bot.delete_webhook(drop_pending_updates=False))
+        self.run(self.bot.call("deleteWebhook", drop_pending_updates=False))
 
     def set_commands(self, commands: Mapping[str, str], language: str) -> None:
         """Set the list of commands that people with this language see; "" is for everyone else."""
-        self.run(self.bot.set_my_commands(list(commands.items()), language_code=language or None))
+        listed = [{"command": command, "description": description} for command, description in commands.items()]
+        self.run(self.bot.call("setMyCommands", commands=listed, language_code=language))
 
     def set_descriptions(self, description: str, short_description: str, language: str) -> None:
         """Set what the bot's page says to people with this language; "" is for everyone else."""
-        self.run(self.bot.set_my_description(description, language_code=language or None))
-        self.run(self.bot.set_my_short_description(short_description, language_code=language or None))
+        self.run(self.bot.call("setMyDescription", description=description, language_code=language))
+        self.run(self.bot.call("setMyShortDescription", short_description=short_description, language_code=language))
 
 
 NO_PREVIEW = telegram.LinkPreviewOptions(is_disabled=True)
@@ -277,14 +281,14 @@ _client_lock = threading.Lock()
 def get_client() -> TelegramClient:
     """Return the process's one client. A forked process makes its own: threads and connections do not survive a fork.
 
-    Raises TokenRefused where no token is set, or one that cannot be right.
+    Raises TokenRefused where no token is set.
     """
     global _client
     key = (os.getpid(), settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL)
     with _client_lock:
         if _client is None or _client[0] != key:
-            if not settings.TELEGRAM_BOT_TOKEN.partition(":")[0].isdecimal():
-                raise TokenRefused("TELEGRAM_BOT_TOKEN is not set, or is not a token. @BotFather gives you one.")
+            if not settings.TELEGRAM_BOT_TOKEN:
+                raise TokenRefused("TELEGRAM_BOT_TOKEN is not set. @BotFather gives you a token.")
             _client = key, TelegramClient(*key[1:])
         return _client[1]
 
@@ -294,6 +298,12 @@ def _reply_to(message_id: int | None) -> telegram.ReplyParameters | None:
     return telegram.ReplyParameters(message_id, allow_sending_without_reply=True) if message_id else None
 
 
+def _message_id(message: Any) -> int:
+    if not isinstance(message, dict) or "message_id" not in message:
+        raise OutcomeUnsure("The server's answer names no message")
+    return int(message["message_id"])
+
+
 def _http(connections: int) -> QuietRequest:
     return QuietRequest(
         connection_pool_size=connections,
@@ -301,6 +311,7 @@ def _http(connections: int) -> QuietRequest:
         read_timeout=READ_SECONDS,
         write_timeout=WRITE_SECONDS,
         pool_timeout=CONNECT_SECONDS,
+        media_write_timeout=UPLOAD_SECONDS,
     )
 
 

@@ -3,8 +3,10 @@
 import logging
 import traceback
 from datetime import timedelta
+from uuid import uuid4
 
-from django.db.models import F, Q
+from django.db.models import Q, QuerySet
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
 from telegram_bot.application import update_handle
@@ -27,40 +29,45 @@ def inbox_drain(*, chat_id: int) -> int:
     the lease is being given back is looked for afterwards, so it never waits for another ring.
     """
     handled = 0
-    while _next_due(chat_id) is not None:
-        fence = _claim(chat_id)
-        if fence is None:
+    while (row := _next_due(chat_id)) is not None:
+        mine = _claim(chat_id)
+        if mine is None:
             break
         try:
-            handled += _drain(chat_id, fence)
+            handled += _drain(row, mine)
         finally:
-            TelegramChat.objects.filter(chat_id=chat_id, fence=fence).update(lease_until=None)
+            mine.update(lease_until=None)
     return handled
 
 
-def _claim(chat_id: int) -> int | None:
-    """Take the chat's lease and return its fence; None where another worker holds it."""
+def _claim(chat_id: int) -> QuerySet[TelegramChat] | None:
+    """Take the chat's lease and return its row, for as long as it is ours; None where another worker holds it."""
+    holder = uuid4()
     free = TelegramChat.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=Now()), chat_id=chat_id)
-    lease = {"fence": F("fence") + 1, "lease_until": Now() + timedelta(seconds=LEASE_SECONDS)}
-    if not free.update(**lease):
+    if not free.update(holder=holder, lease_until=_lease_end()):
         TelegramChat.objects.bulk_create([TelegramChat(chat_id=chat_id)], ignore_conflicts=True)
-        if not free.update(**lease):
+        if not free.update(holder=holder, lease_until=_lease_end()):
             return None
-    return TelegramChat.objects.values_list("fence", flat=True).get(chat_id=chat_id)
+    return TelegramChat.objects.filter(chat_id=chat_id, holder=holder)
 
 
-def _drain(chat_id: int, fence: int) -> int:
+def _drain(first: TelegramUpdate, mine: QuerySet[TelegramChat]) -> int:
+    """Handle the chat's updates from this one on, until nothing is due or the lease is lost."""
     handled = 0
-    while (row := _next_due(chat_id)) is not None:
-        mine = TelegramChat.objects.filter(chat_id=chat_id, fence=fence)
-        if not mine.update(lease_until=Now() + timedelta(seconds=LEASE_SECONDS)):
+    row: TelegramUpdate | None = first
+    while row is not None:
+        handled += _handle(row)
+        row = _next_due(first.chat_id)
+        if row is not None and not mine.update(lease_until=_lease_end()):
             break
-        _handle(row)
-        handled += 1
     return handled
 
 
-def _next_due(chat_id: int) -> TelegramUpdate | None:
+def _lease_end() -> CombinedExpression:
+    return Now() + timedelta(seconds=LEASE_SECONDS)
+
+
+def _next_due(chat_id: int | None) -> TelegramUpdate | None:
     """Return the chat's oldest unhandled update, unless it has to wait: those after it wait with it."""
     unhandled = TelegramUpdate.objects.filter(chat_id=chat_id, handled_at__isnull=True)
     row = unhandled.annotate(now=Now()).order_by("received_at", "update_id").first()
@@ -69,13 +76,16 @@ def _next_due(chat_id: int) -> TelegramUpdate | None:
     return row
 
 
-def _handle(row: TelegramUpdate) -> None:
+def _handle(row: TelegramUpdate) -> bool:
+    """Handle one update. Returns False where another worker has handled it since it was read."""
     # Counted first, so that an update that workers die of is given up one day.
-    TelegramUpdate.objects.filter(pk=row.pk).update(tries=F("tries") + 1)
+    unchanged = TelegramUpdate.objects.filter(pk=row.pk, handled_at__isnull=True, tries=row.tries)
+    if not unchanged.update(tries=row.tries + 1):
+        return False
     row.tries += 1
     if row.tries > MOST_TRIES:
         _end(row, "given up: nobody survived it")
-        return
+        return True
     try:
         _end(row, update_handle(row=row))
     except TelegramFault as fault:
@@ -85,6 +95,7 @@ def _handle(row: TelegramUpdate) -> None:
         stack = "".join(traceback.format_tb(error.__traceback__))
         logger.error("Update %s failed with %s:\n%s", row.update_id, type(error).__name__, stack)
         _try_again(row, error)
+    return True
 
 
 def _fault(row: TelegramUpdate, fault: TelegramFault) -> None:

@@ -67,7 +67,7 @@ class TelegramChat(models.Model):
     )  # the label chosen here; without one, the first that is offered
     is_reachable = models.BooleanField(default=True)  # False: blocked, removed or not allowed to write
     lease_until = models.DateTimeField(null=True, blank=True)  # until then one worker handles this chat's updates
-    fence = models.PositiveIntegerField(default=0)  # grows with each claim
+    holder = models.UUIDField(null=True, blank=True)  # which claim that is; an older one's writes are refused
     first_seen_at = models.DateTimeField(db_default=Now())
 
     class Meta:

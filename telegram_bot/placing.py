@@ -7,7 +7,8 @@ confirmed the placeholder, another one is placed: a stray ⏳ may remain, a seco
 import logging
 from datetime import timedelta
 
-from django.db.models import F, Q
+from django.db.models import F
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
 from requests_app.models import Request
@@ -27,43 +28,59 @@ State = Delivery.State
 PLACING_SECONDS = 12
 
 
-def placeholder_prepare(*, request: Request, chat_id: int, thread_id: int | None, reply_to: int | None) -> None:
-    """Note that a request wants a placeholder in this chat. Call in the transaction that accepts the request."""
-    Delivery.objects.get_or_create(
+def placeholder_prepare(
+    *, request: Request, chat_id: int, thread_id: int | None, reply_to: int | None
+) -> Delivery | None:
+    """Note that a request wants a placeholder in this chat, and that the caller will send it at once.
+
+    Returns None where that was noted before. Call in the transaction that accepts the request: it holds the lock
+    under which nobody else can accept the same one.
+    """
+    if Delivery.objects.filter(request=request, part=0).exists():
+        return None
+    return Delivery.objects.create(
         request=request,
         part=0,
-        defaults={
-            "kind": Delivery.Kind.RESULT,
-            "state": State.PLACING,
-            "chat_id": chat_id,
-            "thread_id": thread_id,
-            "reply_to": reply_to,
-        },
+        kind=Delivery.Kind.RESULT,
+        state=State.PLACING,
+        chat_id=chat_id,
+        thread_id=thread_id,
+        reply_to=reply_to,
+        next_at=_sender_lost_at(),
+        tries=1,
     )
 
 
 def placeholder_place(*, request_id: str) -> bool:
-    """Send the placeholder, unless somebody else does or has. Returns whether this call has placed it.
+    """Send a placeholder whose sender was lost, unless somebody else does. Returns whether this call has placed it."""
+    due = Delivery.objects.filter(request_id=request_id, part=0, state=State.PLACING, next_at__lte=Now())
+    if not due.update(next_at=_sender_lost_at(), tries=F("tries") + 1):
+        return False
+    return placeholder_send(delivery=Delivery.objects.get(request_id=request_id, part=0))
+
+
+def placeholder_send(*, delivery: Delivery) -> bool:
+    """Send the placeholder that the caller has noted or claimed. Returns whether it stands.
 
     The answer may be ready before the placeholder is: whoever comes second shows it.
     """
-    rows = Delivery.objects.filter(request_id=request_id, part=0, state=State.PLACING)
-    due = rows.filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()))
-    if not due.update(next_at=Now() + timedelta(seconds=PLACING_SECONDS), tries=F("tries") + 1):
-        return False
-    delivery = Delivery.objects.get(request_id=request_id, part=0)
     try:
         client = get_client()
         message_id = _send(client, delivery)
     except TelegramFault as fault:
         setback(delivery=delivery, fault=fault)
         return False
+    rows = Delivery.objects.filter(pk=delivery.pk, state=State.PLACING)
     if not rows.update(message_id=message_id, state=State.PENDING, next_at=None, tries=0, error=""):
         _remove(client, delivery, message_id)
         return False
-    if Request.objects.filter(id=request_id).exclude(status__in=Request.OPEN).exists():
-        get_outlet().deliver(request_id)
+    if Request.objects.filter(id=delivery.request_id).exclude(status__in=Request.OPEN).exists():
+        get_outlet().deliver(delivery.request_id)
     return True
+
+
+def _sender_lost_at() -> CombinedExpression:
+    return Now() + timedelta(seconds=PLACING_SECONDS)
 
 
 def _send(client: TelegramClient, delivery: Delivery) -> int:

@@ -1,6 +1,7 @@
 """Taking updates by asking for them, for machines that Telegram cannot reach."""
 
 import logging
+import time
 from collections.abc import Sequence
 from threading import Event
 from typing import Any
@@ -17,6 +18,7 @@ logger = logging.getLogger("telegram_bot.polling")
 
 SHORTEST_PAUSE_SECONDS = 1
 LONGEST_PAUSE_SECONDS = 30
+UNHELD_SECONDS = 0.3  # a server that answers an empty poll sooner does not hold it open, so we pause ourselves
 CONFLICT = (
     "Somebody else takes this bot's updates: another `manage.py bot` runs with the same token, or a webhook was set "
     "meanwhile. Stop the other one; this one keeps trying."
@@ -34,7 +36,9 @@ def poll(*, client: TelegramClient, stop: Event) -> None:
     last_trouble = ""
     while not stop.is_set():
         try:
-            offset = _take_in(client.updates(offset, ALLOWED_UPDATES), offset)
+            asked_at = time.monotonic()
+            updates = client.updates(offset, ALLOWED_UPDATES)
+            offset = _take_in(updates, offset)
         except TokenRefused:
             raise
         except (TelegramFault, DatabaseFault) as error:
@@ -48,6 +52,8 @@ def poll(*, client: TelegramClient, stop: Event) -> None:
             if last_trouble:
                 logger.info("Updates arrive again.")
             last_trouble, pause_seconds = "", SHORTEST_PAUSE_SECONDS
+            if not updates and time.monotonic() - asked_at < UNHELD_SECONDS:
+                stop.wait(UNHELD_SECONDS)
 
 
 def _take_in(updates: Sequence[Any], offset: int | None) -> int | None:

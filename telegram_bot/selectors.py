@@ -2,14 +2,14 @@
 
 from providers.types import Category
 from requests_app.models import Account, AIModel, Request
-from requests_app.selectors import offered_models
 from telegram_bot.models import TelegramChat
 
 
 def model_for(chat: TelegramChat) -> AIModel | None:
-    """Return the label that answers in this chat: the chosen one while it is offered, else the first."""
-    models = offered_models()
-    return chat.model if chat.model in models else next(iter(models), None)
+    """Return the label that answers in this chat: the chosen one while it is switched on, else the first."""
+    if chat.model and chat.model.enabled:
+        return chat.model
+    return AIModel.objects.filter(enabled=True).first()
 
 
 def text_model_for(chat: TelegramChat) -> AIModel | None:
@@ -17,7 +17,7 @@ def text_model_for(chat: TelegramChat) -> AIModel | None:
     chosen = model_for(chat)
     if chosen and chosen.category == Category.TEXT:
         return chosen
-    return next((model for model in offered_models() if model.category == Category.TEXT), None)
+    return AIModel.objects.filter(enabled=True, category=Category.TEXT).first()
 
 
 def newest_open_request(*, account: Account, chat_id: int) -> Request | None:

@@ -43,9 +43,7 @@ def _ring_for_updates() -> int:
 
 
 def _ring_for_placeholders() -> int:
-    due = Delivery.objects.filter(
-        Q(next_at__lte=Now()) | Q(next_at__isnull=True, created_at__lt=Now() - GRACE), state=State.PLACING
-    )
+    due = Delivery.objects.filter(state=State.PLACING, next_at__lte=Now())
     ids = list(due.order_by("id").values_list("request_id", flat=True)[:MOST_PER_SWEEP])
     for request_id in ids:
         ring(PLACE_TASK, request_id)

@@ -11,8 +11,9 @@ from requests_app.services.intake import request_accept
 from telegram_bot import texts
 from telegram_bot.client import get_client
 from telegram_bot.handlers.incoming import Incoming
+from telegram_bot.models import Delivery
 from telegram_bot.people import thread_ensure
-from telegram_bot.placing import placeholder_place, placeholder_prepare
+from telegram_bot.placing import placeholder_prepare, placeholder_send
 from telegram_bot.selectors import model_for, text_model_for
 
 
@@ -38,9 +39,9 @@ def picture(incoming: Incoming) -> str:
 def _hand_over(incoming: Incoming, model: AIModel | None, words: str, media: Sequence[StoredMedia] = ()) -> str:
     if model is None:
         incoming.answer(texts.NOTHING_OFFERED)
-        return "refused: no model is offered"
+        return "refused: there is no model"
     try:
-        request = _accept(incoming, model, words, media)
+        request, placeholder = _accept(incoming, model, words, media)
     except RequestRefused as error:
         incoming.answer(texts.refusal(error))
         return f"refused: {error.code}"
@@ -48,11 +49,15 @@ def _hand_over(incoming: Incoming, model: AIModel | None, words: str, media: Seq
         incoming.answer(texts.NO_CREDITS)
         return f"refused: {request.error_code}"
     # The executor was rung at the commit; it and the placeholder are on their way at the same time.
-    placeholder_place(request_id=request.id)
+    if placeholder:
+        placeholder_send(delivery=placeholder)
     return f"accepted as {request.id}"
 
 
-def _accept(incoming: Incoming, model: AIModel, words: str, media: Sequence[StoredMedia]) -> Request:
+def _accept(
+    incoming: Incoming, model: AIModel, words: str, media: Sequence[StoredMedia]
+) -> tuple[Request, Delivery | None]:
+    """Accept the request and note its placeholder, together; None where one was noted before or none is needed."""
     chat_id, thread_id = incoming.chat.chat_id, incoming.thread_id
     thread = thread_ensure(chat_id=chat_id, thread_id=thread_id)
     with transaction.atomic():
@@ -64,6 +69,9 @@ def _accept(incoming: Incoming, model: AIModel, words: str, media: Sequence[Stor
             conversation=thread.conversation_key,
             input_media=media,
         )
-        if request.status != Request.Status.REJECTED:
-            placeholder_prepare(request=request, chat_id=chat_id, thread_id=thread_id, reply_to=incoming.reply_to)
-    return request
+        if request.status == Request.Status.REJECTED:
+            return request, None
+        placeholder = placeholder_prepare(
+            request=request, chat_id=chat_id, thread_id=thread_id, reply_to=incoming.reply_to
+        )
+    return request, placeholder

@@ -334,9 +334,18 @@ class Hold:
         return False
 
 
-def passes(server: FakeTelegram, line: "Line") -> bool:
-    """Let this call through."""
-    return False
+def answers(result: Any) -> Fault:
+    """Carry the call out and answer with this instead of what the real server says."""
+
+    def fault(server: FakeTelegram, line: "Line") -> bool:
+        server.carry_out(line.method, line.parameters)
+        raise _OtherAnswer(result)
+
+    return fault
+
+
+class _OtherAnswer(Exception):
+    pass
 
 
 # --- what the real server checks ---
@@ -430,6 +439,8 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
                 if error.parameters:
                     answer["parameters"] = error.parameters
                 self._answer(error.code, answer)
+            except _OtherAnswer as other:
+                self._answer(200, other.args[0])
             else:
                 if result is not None:
                     self._answer(200, {"ok": True, "result": result})

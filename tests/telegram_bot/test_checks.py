@@ -15,7 +15,7 @@ GOOD = {"TOKEN": "4242:abc_DEF-1", "SECRET": "a-secret", "URL": "https://bot.exa
         (GOOD["TOKEN"], "", GOOD["URL"], ["telegram_bot.E001", "telegram_bot.W001"]),
         (GOOD["TOKEN"], "with spaces", GOOD["URL"], ["telegram_bot.E002"]),
         (GOOD["TOKEN"], "x" * 257, GOOD["URL"], ["telegram_bot.E002"]),
-        ("a token", GOOD["SECRET"], GOOD["URL"], ["telegram_bot.E003"]),
+        ("a token", GOOD["SECRET"], GOOD["URL"], ["telegram_bot.W002"]),
     ],
 )
 def test_it_names_what_is_wrong(settings, token, secret, url, ids):

@@ -5,9 +5,10 @@ import logging
 import threading
 
 import pytest
+from telegram.error import TelegramError
 
 from telegram_bot import client as client_module
-from telegram_bot.client import get_client
+from telegram_bot.client import QuietRequest, get_client
 from telegram_bot.errors import (
     CallRefused,
     ChatMoved,
@@ -23,7 +24,7 @@ from telegram_bot.errors import (
     TokenRefused,
 )
 from telegram_bot.formatting import Piece
-from tests.fakes.telegram import TOKEN, Hold, Line, flood, no_answer, refuse
+from tests.fakes.telegram import TOKEN, answers, flood, no_answer, refuse
 
 HELLO = Piece("Hello")
 
@@ -110,9 +111,8 @@ def test_many_threads_share_one_bot(fake):
     assert sum(thread.name == "telegram" and thread.is_alive() for thread in threading.enumerate()) >= 1
 
 
-@pytest.mark.parametrize("token", ["", "not a token", ":x"])
-def test_without_a_token_it_says_where_to_get_one(settings, token):
-    settings.TELEGRAM_BOT_TOKEN = token
+def test_without_a_token_it_says_where_to_get_one(settings):
+    settings.TELEGRAM_BOT_TOKEN = ""
 
     with pytest.raises(TokenRefused, match="BotFather"):
         get_client()
@@ -142,18 +142,30 @@ def test_neither_token_nor_text_is_ever_in_an_error_a_log_or_a_repr(fake, caplog
     assert "canary" not in seen
 
 
-def test_a_body_that_is_not_json_is_not_quoted(fake, caplog, monkeypatch):
-    hold = Hold()
-    hold.go()
+@pytest.mark.parametrize("result", ["canary", [], {}, {"ok": True}, {"ok": True, "result": None}, {"result": {"a": 1}}])
+def test_an_answer_that_names_no_message_is_told_from_one_that_was_refused(fake, caplog, result):
+    fake.will("sendMessage", answers(result))
 
-    def garbage(server, line: Line) -> bool:
-        raise ValueError
-
-    fake.will("sendMessage", garbage)
-    with pytest.raises(TelegramFault):
+    with pytest.raises(OutcomeUnsure):
         get_client().send(42, Piece("canary"))
 
     assert "canary" not in caplog.text
+
+
+def test_an_answer_that_only_newer_software_could_read_still_names_its_message(fake):
+    newer = {"message_id": 7, "date": 10**15, "chat": None, "entities": "of another kind"}
+    fake.will("sendMessage", answers({"ok": True, "result": newer}))
+
+    assert get_client().send(42, HELLO) == 7
+
+
+def test_an_edit_that_was_carried_out_needs_no_particular_answer(fake):
+    message_id = get_client().send(42, HELLO)
+    fake.will("editMessageText", answers({"ok": True, "result": None}))
+
+    get_client().edit(42, message_id, Piece("Bye"))
+
+    assert fake.chat(42).texts == ["Bye"]
 
 
 def test_a_forked_process_gets_a_client_of_its_own(fake, monkeypatch):
@@ -167,6 +179,12 @@ def test_a_forked_process_gets_a_client_of_its_own(fake, monkeypatch):
 
 
 def test_it_answers_from_the_address_in_the_settings(fake):
-    assert get_client().bot_id == 4242
-    assert get_client().me().username == "test_bot"
+    assert (get_client().me().id, get_client().me().username) == (4242, "test_bot")
     assert get_client().bot.base_file_url.startswith(f"{fake.url}/file/bot")
+
+
+def test_a_body_that_is_no_json_is_not_quoted(caplog):
+    with pytest.raises(TelegramError) as caught:
+        QuietRequest.parse_json_payload(b"canary, half a bo")
+
+    assert "canary" not in caplog.text + str(caught.value)

@@ -46,6 +46,13 @@ def test_new_begins_another_conversation_in_this_topic_only(fake, say):
     assert TelegramThread.objects.get().conversation_key == "telegram:42:7:2"
 
 
+def test_a_command_is_known_by_its_look(fake, say):
+    raw = message("/help me please")
+    del raw["message"]["entities"]
+
+    assert say(raw) == "helped"
+
+
 def test_balance_and_help_answer(fake, say):
     say(message("/balance"))
     say(message("/help"))

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,8 @@ from tests.fakes.telegram import Hold, flood, no_answer
 from tests.telegram_bot.updates import message
 
 pytestmark = pytest.mark.django_db
+
+OTHER = uuid.uuid4()  # another worker's claim
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +74,7 @@ def test_a_worker_that_has_lost_the_chat_handles_nothing_more(fake, monkeypatch)
 
     def lose(*, row: TelegramUpdate) -> str:
         handled.append(row.update_id)
-        TelegramChat.objects.update(fence=99, lease_until=timezone.now() + timedelta(seconds=30))
+        TelegramChat.objects.update(holder=OTHER, lease_until=timezone.now() + timedelta(seconds=30))
         return "done"
 
     monkeypatch.setattr(inbox, "update_handle", lose)
@@ -81,25 +84,40 @@ def test_a_worker_that_has_lost_the_chat_handles_nothing_more(fake, monkeypatch)
     inbox_drain(chat_id=42)
 
     assert len(handled) == 1
-    assert TelegramChat.objects.get().fence == 99
+    assert TelegramChat.objects.get().holder == OTHER
+    assert TelegramChat.objects.get().lease_until
 
 
-@pytest.mark.django_db(transaction=True)
 def test_what_arrives_while_the_chat_is_given_back_is_handled_without_another_ring(fake, monkeypatch):
+    look = inbox._next_due
+    late = [message("/new")]
+
+    def arrive_after_the_last_look(chat_id):
+        row = look(chat_id)
+        if row is None and late:
+            update_ingest(late.pop())
+        return row
+
+    monkeypatch.setattr(inbox, "_next_due", arrive_after_the_last_look)
     update_ingest(message("/help"))
-    release = inbox.TelegramChat.objects.filter
-    late = message("/new")
-
-    def arrive_just_before(*args, **kwargs):
-        if "lease_until" not in str(args) and kwargs.keys() == {"chat_id", "fence"} and fake.chat(42).texts:
-            update_ingest(late)  # after the last look, before the lease is free
-        return release(*args, **kwargs)
-
-    monkeypatch.setattr(inbox.TelegramChat.objects, "filter", arrive_just_before)
 
     inbox_drain(chat_id=42)
 
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
+
+
+def test_an_update_that_another_worker_has_handled_meanwhile_is_let_be(fake, monkeypatch):
+    update_ingest(message("/help"))
+    claim = inbox._claim
+
+    def come_second(chat_id):
+        TelegramUpdate.objects.update(handled_at=timezone.now(), outcome="done by another")
+        return claim(chat_id)
+
+    monkeypatch.setattr(inbox, "_claim", come_second)
+
+    assert inbox_drain(chat_id=42) == 0
+    assert outcomes() == ["done by another"]
 
 
 @pytest.mark.django_db(transaction=True)

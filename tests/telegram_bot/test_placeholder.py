@@ -23,6 +23,7 @@ def request_row(fake, monkeypatch, rung) -> Request:
     TelegramChat.objects.create(chat_id=42, type="private")
     request = make_request()
     placeholder_prepare(request=request, chat_id=42, thread_id=None, reply_to=None)
+    due_now()
     return request
 
 
@@ -75,7 +76,7 @@ def test_an_answer_that_is_ready_second_is_shown_by_its_worker(fake, request_row
 
 
 def test_one_whose_sender_died_is_placed_again_after_a_while_and_not_before(fake, request_row):
-    Delivery.objects.update(tries=1, next_at=timezone.now() + timedelta(seconds=10))
+    Delivery.objects.update(next_at=timezone.now() + timedelta(seconds=10))
     assert not place(request_row)
 
     due_now()

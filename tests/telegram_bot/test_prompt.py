@@ -4,12 +4,13 @@ import pytest
 
 from providers.errors import ContentRefused, NotSent, OutcomeUnknown
 from providers.types import UnknownPolicy
-from requests_app.models import LedgerEntry, Request
+from requests_app.models import AIModel, LedgerEntry, Request
 from requests_app.services.cancelling import request_cancel
 from requests_app.services.execution import request_advance
 from telegram_bot import texts
 from telegram_bot.delivery import request_deliver
-from telegram_bot.models import Delivery, TelegramUpdate
+from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
+from tests.factories import make_model
 from tests.fakes.telegram import refuse
 from tests.telegram_bot.updates import GROUP_ID, mention, message
 
@@ -48,6 +49,13 @@ def test_the_executor_is_rung_before_the_placeholder_is_sent(fake, say, chain, r
     say(message("Say hello"))
 
     assert ADVANCE in rung_by_then
+
+
+def test_a_path_or_a_date_is_no_command(fake, say, chain):
+    chain(aimlapi=["a", "b"])
+
+    assert say(message("/etc/hosts – what is it?")).startswith("accepted")
+    assert say(message("/ what is this sign called?")).startswith("accepted")
 
 
 def test_the_same_update_handled_twice_is_one_request_one_hold_and_one_placeholder(fake, say, chain):
@@ -101,11 +109,31 @@ def test_a_fourth_open_prompt_has_to_wait(fake, say, chain):
     assert fake.chat(42).texts[-1] == texts.REFUSALS["TOO_MANY_OPEN"]
 
 
-def test_where_nobody_can_answer_nothing_is_accepted(fake, say, chain):
+def test_where_nobody_can_answer_the_user_is_told_and_keeps_the_credits(fake, say, chain):
     chain()
 
-    assert say(message("Say hello")) == "refused: no model is offered"
+    say(message("Say hello"))
+    request = advance()
+
+    assert request.error_code == "NO_PROVIDER"
+    assert fake.chat(42).texts == [f"⚠️ {texts.FAILURES['NO_PROVIDER']}\n\nYour 1 credit is back."]
+
+
+def test_without_any_label_nothing_is_accepted(fake, say):
+    AIModel.objects.update(enabled=False)
+
+    assert say(message("Say hello")) == "refused: there is no model"
     assert fake.chat(42).texts == [texts.NOTHING_OFFERED]
+
+
+def test_a_chosen_label_that_was_switched_off_is_replaced_by_the_first(fake, say, chain):
+    chain(aimlapi=["Hello"])
+    gone = make_model(name="Gone AI", slug="gone-ai", category="TEXT", enabled=False)
+    TelegramChat.objects.create(chat_id=42, type="private", model=gone)
+
+    say(message("Say hello"))
+
+    assert Request.objects.get().model == make_model()
 
 
 def test_a_mention_without_a_question_asks_for_one(fake, say, chain):

@@ -38,7 +38,6 @@ def press(data: str, *, message_id: int, chat_id: int = 42, user: dict[str, Any]
         "callback_query": {
             "id": f"press-{update_id}",
             "from": user,
-            "chat_instance": "1",
             "data": data,
             "message": shown,
         },
