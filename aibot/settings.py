@@ -112,7 +112,8 @@ if ENGINE == "django.db.backends.sqlite3":
 elif ENGINE == "django.db.backends.postgresql":
     # Two hundred threads may wait on providers at once; they give their connection back meanwhile and share these.
     DATABASES["default"]["OPTIONS"] = {
-        "pool": {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 20, minimum=1), "timeout": 20}
+        # A webhook that gets no connection within the time-out answers 503, and Telegram comes again.
+        "pool": {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 20, minimum=1), "timeout": 5}
     }
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 else:

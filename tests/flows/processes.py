@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 from django.db import connection
@@ -43,10 +44,14 @@ def _database_url() -> str:
 
 
 @contextmanager
-def running(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(*arguments: str, stderr: IO[bytes] | None = None, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run `python …` beside the test; it ends with the block, however that ends."""
     process = subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, env=environment(**variables), stdout=subprocess.DEVNULL
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment(**variables),
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
     )
     try:
         yield process
@@ -55,8 +60,8 @@ def running(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[byte
         process.wait()
 
 
-def worker(**variables: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    return running("-m", "celery", "-A", "aibot", "--quiet", "worker", "--loglevel=WARNING", **variables)
+def worker(stderr: IO[bytes] | None = None, **variables: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return running("-m", "celery", "-A", "aibot", "--quiet", "worker", "--loglevel=WARNING", stderr=stderr, **variables)
 
 
 def sweeper(**variables: str) -> AbstractContextManager[subprocess.Popen[bytes]]:

@@ -199,7 +199,7 @@ def test_a_reply_without_a_confirmation_is_not_sent_again(fake, monkeypatch):
     inbox_drain(chat_id=42)
     inbox_drain(chat_id=42)
 
-    assert outcomes() == ["answered, perhaps: ReadTimeout"]
+    assert outcomes() == ["answered, perhaps: Telegram gave no sound answer (ReadTimeout)."]
     assert fake.chat(42).texts == [texts.HELP]
 
 
