@@ -85,7 +85,7 @@ def remarks_on(rows: Sequence[tuple[ProviderConfig, Provider]], *, today: date) 
             yield from _on_model(row, provider, catalogue)
         except ProviderError as error:
             if row.provider not in silent:
-                yield Remark(label_of(row.provider), f"could not be asked for its models: {error}")
+                yield Remark(label_of(row.provider), f"could not be asked for its models: {_reason(error)}")
             silent.add(row.provider)
         yield from _on_price(row, today)
 
@@ -110,6 +110,12 @@ def _on_price(row: ProviderConfig, today: date) -> Iterator[Remark]:
         yield Remark(_name_of(row), 'the price has no date; put "as_of" into its prices')
     elif today - as_of > PRICE_AGE:
         yield Remark(_name_of(row), f"the price is of {as_of}, more than {PRICE_AGE.days} days ago")
+
+
+def _reason(error: ProviderError) -> str:
+    """Return the facts alone: an error's own summary speaks of orders and bills."""
+    facts = [f"HTTP {error.status}" if error.status else "", error.excerpt]
+    return ", ".join(fact for fact in facts if fact) or error.error_class
 
 
 def _name_of(row: ProviderConfig) -> str:

@@ -17,6 +17,7 @@ from providers.checks import check_webhooks
 from providers.errors import OutcomeUnknown
 from providers.models import Attempt, ProviderConfig
 from providers.types import Access, Category, Job, MediaResult, Prompt, Usage
+from providers.webhooks import callback_url
 from requests_app.models import Request
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
@@ -274,6 +275,12 @@ class TestOrders:
         body = ReplicateVideo(Access("key", "https://api.replicate.com/v1")).build(prompt).json
 
         assert set(body) == {"input"}
+
+    def test_the_address_is_ours_and_names_the_attempt(self):
+        attempt = make_attempt(category="VIDEO", provider="replicate")
+        provider = ReplicateVideo(Access("key", "https://api.replicate.com/v1"))
+
+        assert callback_url(provider, attempt.id) == f"https://bot.example.com/hooks/replicate/?attempt={attempt.id}"
 
     @pytest.fixture
     def orders(self, settings, monkeypatch, rung) -> list[Prompt]:

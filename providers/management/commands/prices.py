@@ -21,6 +21,6 @@ class Command(BaseCommand):
         for remark in remarks_on(rows, today=timezone.now().date()):
             self.stdout.write(str(remark))
             urgent += remark.is_urgent
-        self.stdout.write(f"Providers with a key: {len(rows)}. Things to look at: {urgent or 'none'}.")
+        self.stdout.write(f"Rows with a key: {len(rows)}. Things to look at: {urgent or 'none'}.")
         if urgent:
             sys.exit(1)
