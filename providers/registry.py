@@ -38,16 +38,35 @@ class Vendor:
 
 VENDORS: Mapping[str, Vendor] = {
     "aimlapi": Vendor(
-        "AIMLAPI", "AIMLAPI_KEY", "https://api.aimlapi.com", {Category.TEXT: "providers.backends.aimlapi.AimlapiText"}
+        "AIMLAPI",
+        "AIMLAPI_KEY",
+        "https://api.aimlapi.com",
+        {
+            Category.TEXT: "providers.backends.aimlapi.AimlapiText",
+            Category.IMAGE: "providers.backends.aimlapi.AimlapiImage",
+            Category.VIDEO: "providers.backends.aimlapi.AimlapiVideo",
+            Category.AUDIO: "providers.backends.aimlapi.AimlapiSpeech",
+        },
     ),
     "piapi": Vendor(
-        "PiAPI", "PIAPI_KEY", "https://api.piapi.ai", {Category.TEXT: "providers.backends.piapi.PiapiText"}
+        "PiAPI",
+        "PIAPI_KEY",
+        "https://api.piapi.ai",
+        {
+            Category.TEXT: "providers.backends.piapi.PiapiText",
+            Category.IMAGE: "providers.backends.piapi.PiapiImage",
+            Category.VIDEO: "providers.backends.piapi.PiapiVideo",
+        },
     ),
     "openrouter": Vendor(
         "OpenRouter",
         "OPENROUTER_KEY",
         "https://openrouter.ai/api/v1",
-        {Category.TEXT: "providers.backends.openrouter.OpenRouterText"},
+        {
+            Category.TEXT: "providers.backends.openrouter.OpenRouterText",
+            Category.IMAGE: "providers.backends.openrouter.OpenRouterImage",
+            Category.AUDIO: "providers.backends.openrouter.OpenRouterSpeech",
+        },
     ),
     "openai": Vendor(
         "OpenAI",
@@ -64,7 +83,15 @@ VENDORS: Mapping[str, Vendor] = {
         "https://api.anthropic.com",
         {Category.TEXT: "providers.backends.anthropic.AnthropicText"},
     ),
-    "xai": Vendor("xAI", "XAI_API_KEY", "https://api.x.ai/v1", {Category.TEXT: "providers.backends.xai.XaiText"}),
+    "xai": Vendor(
+        "xAI",
+        "XAI_API_KEY",
+        "https://api.x.ai/v1",
+        {
+            Category.TEXT: "providers.backends.xai.XaiText",
+            Category.IMAGE: "providers.backends.xai.XaiImage",
+        },
+    ),
     "replicate": Vendor(
         "Replicate",
         "REPLICATE_API_TOKEN",
@@ -80,6 +107,12 @@ VENDORS: Mapping[str, Vendor] = {
         "ELEVENLABS_API_KEY",
         "https://api.elevenlabs.io",
         {Category.AUDIO: "providers.backends.elevenlabs.ElevenLabsSpeech"},
+    ),
+    "groq": Vendor(
+        "Groq",
+        "GROQ_API_KEY",
+        "https://api.groq.com/openai/v1",
+        {Category.TEXT: "providers.backends.groq.GroqText"},
     ),
 }
 

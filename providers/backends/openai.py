@@ -1,23 +1,20 @@
 """OpenAI text and pictures. Source: https://platform.openai.com/docs/api-reference (read 2026-11)."""
 
-from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from providers.bodies import count_at, storable, text_at
+from providers.bodies import count_at
 from providers.errors import (
     AccessDenied,
     ContentRefused,
     ModelGone,
-    OutcomeUnknown,
     RateLimited,
     ServerFault,
     Unsupported,
 )
 from providers.faults import Rule
-from providers.making import MediaProvider
-from providers.openai_shape import OpenAIShapedText
-from providers.types import Call, Feature, MediaResult, Prompt, Usage
+from providers.openai_shape import OpenAIShapedImage, OpenAIShapedText
+from providers.types import Call, Feature, Prompt, Usage
 
 RULES = (
     # The code decides before the status: a 429 may be an empty wallet, for which no waiting helps.
@@ -56,7 +53,7 @@ class OpenAIText(OpenAIShapedText):
         return {"reasoning_effort": "low"}
 
 
-class OpenAIImage(MediaProvider):
+class OpenAIImage(OpenAIShapedImage):
     """GPT images: always base64, never an address; `response_format` and `style` are refused.
 
     Source: https://platform.openai.com/docs/api-reference/images/create (read 2026-11).
@@ -84,23 +81,10 @@ class OpenAIImage(MediaProvider):
         }
         return Call("/images/generations", json=body)
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
-        usage = _image_usage(body)
-        try:
-            content = b64decode(text_at(body, "data", 0, "b64_json"), validate=True)
-        except ValueError:
-            content = b""
-        if not content:
-            error = OutcomeUnknown("no picture in the answer")
-            error.usage = usage
-            raise error
-        return MediaResult(content=content, usage=usage, model=prompt.model)
-
-
-def _image_usage(body: Mapping[str, Any]) -> Usage:
-    """Return the tokens, by which pictures are billed; without them one picture, for the list price."""
-    raw = storable(body.get("usage"))
-    tokens_in, tokens_out = count_at(raw, "input_tokens"), count_at(raw, "output_tokens")
-    if tokens_in is None or tokens_out is None or not isinstance(raw, dict):
-        return Usage(images=1)
-    return Usage(input_tokens=tokens_in, output_tokens=tokens_out, raw=raw)
+    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+        # Pictures are billed by tokens; without them it is one picture, for the list price.
+        usage = super().read_usage(body)
+        tokens_in, tokens_out = count_at(usage.raw, "input_tokens"), count_at(usage.raw, "output_tokens")
+        if tokens_in is None or tokens_out is None:
+            return usage
+        return Usage(input_tokens=tokens_in, output_tokens=tokens_out, raw=usage.raw)
