@@ -51,7 +51,7 @@ class PiapiTask(JobProvider):
     auth_header = "X-API-Key"
     auth_scheme = ""
     rules = RULES
-    output_hosts = ("img.theapi.app", "storage.theapi.app")  # in the documents' samples; kept for a day or a few
+    output_hosts = ("img.theapi.app", "storage.theapi.app")  # seen in public code only (2026-11); kept for days
 
     task_type: ClassVar[str]
     output_keys: ClassVar[tuple[str, ...]]  # where a family of models names its outputs, best first

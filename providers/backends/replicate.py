@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from django.utils.dateparse import parse_datetime
 
@@ -62,10 +63,10 @@ class Replicate(JobProvider):
         return super().read_fault(status, {**body, "message": detail} if isinstance(detail, str) else body)
 
     def poll_call(self, job_id: str) -> Call:
-        return Call(f"/predictions/{job_id}", method="GET")
+        return Call(f"/predictions/{quote(job_id, safe='')}", method="GET")
 
     def cancel_call(self, job_id: str) -> Call:
-        return Call(f"/predictions/{job_id}/cancel")
+        return Call(f"/predictions/{quote(job_id, safe='')}/cancel")
 
     def models_call(self, model: str) -> Call | None:
         return super().models_call(model.partition(":")[0])
