@@ -110,10 +110,12 @@ def can_serve(category: Category) -> bool:
 
 
 def provider_for(row: ProviderConfig) -> TextProvider | MediaProvider | None:
-    """Return the row's provider, ready to call; None where nobody implements it or its key is missing."""
+    """Return the row's provider, ready to call; None where nobody implements it, or it has neither key nor sandbox."""
     category = Category(row.category)
     access = settings.PROVIDER_ACCESS.get(row.provider)
     if not access or not access.key or not is_implemented(category, row.provider):
+        return None
+    if settings.SANDBOX_ACTIVE and row.category not in settings.SANDBOX_CATEGORIES:
         return None
     return provider_class(category, row.provider)(access)
 
