@@ -95,6 +95,7 @@ STORAGES = {
     },
 }
 MEDIA_ROOT = DATA_DIR / "media"
+MEDIA_URL = "media/"
 
 # --- Database ---------------------------------------------------------------------------------
 
@@ -230,6 +231,7 @@ PROVIDER_ACCESS = {
 }
 # The sandbox answers only where no key at all is set: invented answers must never mix with paid ones.
 SANDBOX_ACTIVE = bool(SANDBOX_URL) and not any(access.key for access in PROVIDER_ACCESS.values())
+SANDBOX_CATEGORIES = ["TEXT"]  # what it can invent; the rest is not offered while it answers
 if SANDBOX_ACTIVE:
     PROVIDER_ACCESS = {
         slug: Access(
@@ -238,6 +240,10 @@ if SANDBOX_ACTIVE:
         )
         for slug, vendor in VENDORS.items()
     }
+
+# Where vendors call us when a job is over; without the address or the secret the jobs are only asked for.
+PUBLIC_URL = env_url("PUBLIC_URL")
+REPLICATE_WEBHOOK_SECRET = env_secret("REPLICATE_WEBHOOK_SECRET")
 
 # --- Requests and credits ---------------------------------------------------------------------
 
@@ -277,6 +283,7 @@ SECRETS = sorted(
             DATABASES["default"]["PASSWORD"],
             TELEGRAM_BOT_TOKEN,
             TELEGRAM_WEBHOOK_SECRET,
+            REPLICATE_WEBHOOK_SECRET,
             *(access.key for access in PROVIDER_ACCESS.values()),
         )
         if len(str(secret)) >= 6

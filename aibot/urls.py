@@ -5,6 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from aibot.health import healthz, readyz
+from aibot.media import MediaView
 from aibot.metrics import MetricsView
 
 admin.site.site_header = "AI bot"
@@ -16,12 +17,14 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/providers/", include("providers.urls")),
     path("telegram/", include("telegram_bot.urls")),
+    path("hooks/", include("requests_app.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("healthz", healthz),
     path("healthz/", healthz),
     path("readyz", readyz),
     path("readyz/", readyz),
+    path("media/<path:name>", MediaView.as_view(), name="media"),
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("metrics/", MetricsView.as_view()),
 ]

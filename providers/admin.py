@@ -44,7 +44,7 @@ class ProviderConfigAdmin(admin.ModelAdmin):
         (None, {"fields": [("category", "provider"), "model", "has_key", "standing", "rest_reason"]}),
         ("Order", {"fields": ["enabled", "priority", "weight"]}),
         ("Prices", {"fields": [("list_price", "price_unit"), "prices", "daily_cap_usd"]}),
-        ("Calls", {"fields": ["timeout_seconds", "updated_at"]}),
+        ("Calls", {"fields": ["capabilities", "timeout_seconds", "updated_at"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderConfig]:

@@ -9,9 +9,10 @@ from django.db import IntegrityError
 from django.db.models.functions import Now
 
 from providers.errors import ProviderError
+from providers.media import StoredMedia
 from providers.models import Attempt, ProviderConfig
 from providers.prices import cost_of
-from providers.types import CostSource, TextResult, Usage
+from providers.types import CostSource, Job, Result, Usage
 
 WORKER_LOST = "WorkerLost"  # error_class of an attempt whose worker died in the middle of the call
 
@@ -24,22 +25,23 @@ class AttemptRefused(Exception):
 class Answer:
     """A result, who gave it and what it cost."""
 
-    result: TextResult
+    result: Result
     provider: str
     model: str
     cost: Decimal | None  # USD; None is unknown
     cost_source: CostSource
     duration_ms: int
+    media: StoredMedia | None = None  # a picture, film or sound, stored already
 
 
 class OpenAttempt:
     """An attempt between its first commit and its outcome. Measures the time on this machine's clock."""
 
-    def __init__(self, attempt_id: UUID, row: ProviderConfig) -> None:
+    def __init__(self, attempt_id: UUID, row: ProviderConfig, *, age_seconds: float = 0.0) -> None:
         self.id = attempt_id
         self.row = row
         self.first_token_ms: int | None = None
-        self._started = time.monotonic()
+        self._started = time.monotonic() - age_seconds
 
     def elapsed_ms(self) -> int:
         return round((time.monotonic() - self._started) * 1000)
@@ -49,7 +51,13 @@ class OpenAttempt:
         if self.first_token_ms is None:
             self.first_token_ms = self.elapsed_ms()
 
-    def succeed(self, result: TextResult) -> Answer:
+    def start_job(self, job: Job) -> None:
+        """Commit the id under which the vendor goes on; from now on any worker can ask for it."""
+        Attempt.objects.filter(id=self.id, finished_at=None).update(
+            state=Attempt.State.RUNNING, job_id=job.id, error_class="", error_text=""
+        )
+
+    def succeed(self, result: Result, media: StoredMedia | None = None) -> Answer:
         """Record the answer and its cost. Call inside the transaction that stores the result.
 
         An answer that comes after a new owner has written this attempt off as UNKNOWN is recorded all the same:
@@ -69,22 +77,39 @@ class OpenAttempt:
             first_token_ms=self.first_token_ms,
             finished_at=Now(),
         )
-        return Answer(result, row.provider, result.model or row.model, cost, source, duration_ms)
+        return Answer(result, row.provider, result.model or row.model, cost, source, duration_ms, media)
 
     def fail(self, error: ProviderError) -> None:
         """Record why there is no answer: FAILED where the vendor certainly did nothing, UNKNOWN otherwise.
 
         A failure may be billed too (a refusal, a blank answer), and some vendors say what they used for it.
         """
+        self._end(error, Attempt.State.UNKNOWN if error.maybe_paid else Attempt.State.FAILED)
+
+    def search(self, error: ProviderError) -> None:
+        """Record that the outcome is unknown and the vendor will be asked what became of it."""
+        Attempt.objects.filter(id=self.id, finished_at=None).update(
+            state=Attempt.State.UNKNOWN, error_class=error.error_class, error_text=str(error)[:300]
+        )
+
+    def expire(self, error: ProviderError) -> None:
+        """Record that a job did not end in its time."""
+        self._end(error, Attempt.State.EXPIRED)
+
+    def abandon(self, error: ProviderError) -> None:
+        """Record that an order whose outcome is unknown was not found at the vendor."""
+        self._end(error, Attempt.State.ABANDONED)
+
+    def _end(self, error: ProviderError, state: Attempt.State) -> None:
         cost, source = self._cost_of(error.usage) if error.usage else (None, CostSource.UNKNOWN)
-        Attempt.objects.filter(id=self.id, state__in=Attempt.LIVE).update(
-            state=Attempt.State.UNKNOWN if error.maybe_paid else Attempt.State.FAILED,
+        Attempt.objects.filter(id=self.id, finished_at=None).update(
+            state=state,
             error_class=error.error_class,
             error_text=str(error)[:300],
             http_status=error.status,
             usage=error.usage.raw if error.usage else {},
             cost=cost,
-            cost_source=source if error.maybe_paid else "",
+            cost_source="" if state == Attempt.State.FAILED else source,
             duration_ms=self.elapsed_ms(),
             first_token_ms=self.first_token_ms,
             finished_at=Now(),
@@ -109,15 +134,27 @@ def attempt_open(*, caller_key: str, number: int, row: ProviderConfig) -> OpenAt
     return OpenAttempt(attempt.id, row)
 
 
-def attempts_write_off(*, caller_key: str) -> int:
-    """Mark calls of this caller that a lost worker left in the middle as UNKNOWN; return how many.
+def attempt_write_off(attempt: Attempt, *, is_searched: bool) -> None:
+    """Mark a call that a lost worker left in the middle as UNKNOWN. Only its caller's new owner may.
 
-    Call it only as the caller's new owner. The vendor may bill them, so they stay on the record.
+    The vendor may bill it, so it stays on the record; `is_searched` keeps it open until the vendor has been asked.
     """
-    return Attempt.objects.filter(caller_key=caller_key, state=Attempt.State.SENDING).update(
+    Attempt.objects.filter(id=attempt.id, state=Attempt.State.SENDING).update(
         state=Attempt.State.UNKNOWN,
         error_class=WORKER_LOST,
         error_text="The worker was lost in the middle of the call.",
         cost_source=CostSource.UNKNOWN,
-        finished_at=Now(),
+        finished_at=None if is_searched else Now(),
     )
+    attempt.refresh_from_db()
+
+
+def attempts_let_go(*, caller_key: str) -> list[UUID]:
+    """Close what is still open of a caller that has ended; return the attempts whose jobs go on at the vendor."""
+    attempts = Attempt.objects.filter(caller_key=caller_key, finished_at=None)
+    jobs = list(attempts.filter(state=Attempt.State.RUNNING).values_list("id", flat=True))
+    attempts.exclude(id__in=jobs).update(state=Attempt.State.UNKNOWN, cost_source=CostSource.UNKNOWN, finished_at=Now())
+    attempts.filter(id__in=jobs).update(
+        state=Attempt.State.ABANDONED, cost_source=CostSource.UNKNOWN, finished_at=Now()
+    )
+    return jobs

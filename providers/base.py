@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from providers import http, sse
-from providers.bodies import decode_object, text_at, whole_characters
+from providers.bodies import date_at, decode_object, list_at, text_at, whole_characters
 from providers.errors import OutcomeUnknown, ProviderError, Unsupported
 from providers.excerpts import Quoting
 from providers.faults import Fault, Rule, error_for, read_fault, retry_after
-from providers.types import Access, Call, Feature, OnText, Prompt, TextResult, UnknownPolicy, Usage
+from providers.types import Access, Call, Feature, Listed, OnText, Prompt, TextResult, UnknownPolicy, Usage
 
 
 class Transcript:
@@ -49,6 +49,11 @@ class Provider:
     code_paths: ClassVar[tuple[tuple[str, ...], ...]] = (("code",), ("type",))  # of machine codes in an error object
     rules: ClassVar[tuple[Rule, ...]] = ()  # the vendor's error table, before the statuses that all share
 
+    models_path: ClassVar[str] = ""  # of the list of its models, or of one with "{model}"; empty: it documents none
+    models_field: ClassVar[str] = "data"  # where the list is; empty: the body is the list
+    model_id_field: ClassVar[str] = "id"
+    model_end_field: ClassVar[str] = ""  # the date on which a model ends
+
     def __init__(self, access: Access) -> None:
         self.access = access
 
@@ -71,6 +76,20 @@ class Provider:
     def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
         """Return what an error body says."""
         return read_fault(status, body, self.code_paths)
+
+    def models_call(self, model: str) -> Call | None:
+        """Return the question which models there are, or whether there is this one; None where it cannot be asked."""
+        return Call(self.models_path.format(model=model), method="GET") if self.models_path else None
+
+    def read_models(self, body: Any) -> list[Listed]:
+        """Return the models that the answer lists, each under every name that a call may use."""
+        entries = list_at(body, self.models_field) if self.models_field else body
+        listed = []
+        for entry in entries if isinstance(entries, list) else []:
+            names = (text_at(entry, self.model_id_field), *list_at(entry, "aliases"))
+            ends_on = date_at(entry, self.model_end_field)
+            listed += [Listed(name, ends_on) for name in names if isinstance(name, str) and name]
+        return listed
 
     @contextmanager
     def exchange(

@@ -1,6 +1,7 @@
 """Reading foreign JSON without trusting its shape. Which fields a vendor has is not known here."""
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from json import JSONDecoder
 from typing import Any, Never
@@ -20,14 +21,20 @@ _decoder = JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
 
 def decode_object(text: str) -> dict[str, Any]:
     """Return the JSON object that this text is. Raises ValueError for everything else."""
-    try:
-        value = _decoder.decode(text)
-    except (ValueError, RecursionError) as error:
-        value = error
+    value = decode_any(text)
     if not isinstance(value, dict):
-        # Outside of the handler, since a JSONDecodeError carries the whole text along.
         raise ValueError(f"a JSON object was expected, not {type(value).__name__}")
     return value
+
+
+def decode_any(text: str) -> Any:
+    """Return the JSON value that this text is. Raises ValueError."""
+    try:
+        return _decoder.decode(text)
+    except (ValueError, RecursionError) as error:
+        words = type(error).__name__
+    # Outside of the handler, since a JSONDecodeError carries the whole text along.
+    raise ValueError(f"JSON was expected, not {words}")
 
 
 def dig(value: Any, *path: str | int) -> Any:
@@ -52,6 +59,25 @@ def list_at(value: Any, *path: str | int) -> list[Any]:
     """Return the list at this path, an empty one where there is none."""
     found = dig(value, *path)
     return found if isinstance(found, list) else []
+
+
+def date_at(value: Any, *path: str | int) -> date | None:
+    """Return the day at this path, else None."""
+    try:
+        return date.fromisoformat(text_at(value, *path)[:10])
+    except ValueError:
+        return None
+
+
+def urls_in(value: Any, *, level: int = 0) -> list[str]:
+    """Return the web addresses in a string, a list or an object, however they are nested."""
+    if isinstance(value, str):
+        return [value] if value.startswith(("https://", "http://")) else []
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, list) or level == DEEPEST_LEVEL:
+        return []
+    return [url for item in value for url in urls_in(item, level=level + 1)]
 
 
 def count_at(value: Any, *path: str | int) -> int | None:

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -14,7 +14,9 @@ from providers import breaker
 from providers.attempts import WORKER_LOST
 from providers.base import TextProvider
 from providers.breaker import CLEAN, Health, Standing
+from providers.capabilities import fitted, shortfall
 from providers.errors import Unsupported
+from providers.making import MediaProvider
 from providers.models import Attempt, ProviderConfig
 from providers.registry import is_implemented, provider_class
 from providers.types import Category, Prompt
@@ -27,8 +29,12 @@ class Candidate:
     """A provider that could answer this prompt."""
 
     row: ProviderConfig
-    provider: TextProvider
+    provider: TextProvider | MediaProvider
     health: Health
+
+    def fit(self, prompt: Prompt) -> Prompt:
+        """Return the prompt as this row is asked."""
+        return fitted(prompt, model=self.row.model, capabilities=self.row.capabilities)
 
 
 def candidates_in_turn(prompt: Prompt, earlier: Sequence[Attempt]) -> Iterator[Candidate]:
@@ -70,11 +76,15 @@ def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
     for row in _in_operators_order(prompt.category):
         if outcomes.get(row.provider, WORKER_LOST) != WORKER_LOST:
             continue
-        provider = _provider_for(row)
+        provider = provider_for(row)
         if provider is None or _is_over_its_cap(row):
             continue
+        lacking = shortfall(row.capabilities, prompt)
+        if lacking:
+            logger.info("Skipping %s for %s: %s", row.provider, row.category, lacking)
+            continue
         try:
-            provider.check(replace(prompt, model=row.model))
+            provider.check(fitted(prompt, model=row.model, capabilities=row.capabilities))
         except Unsupported as error:
             logger.info("Skipping %s for %s: %s", row.provider, row.category, error)
             continue
@@ -82,16 +92,30 @@ def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
     return sorted(candidates, key=lambda candidate: candidate.row.provider in outcomes)
 
 
+def candidate_of(attempt: Attempt) -> Candidate | None:
+    """Return the provider of an attempt that is under way, whatever the operator has switched since.
+
+    None where its row or its key is gone.
+    """
+    row = ProviderConfig.objects.filter(category=attempt.category, provider=attempt.provider).first()
+    provider = provider_for(row) if row else None
+    if row is None or provider is None:
+        return None
+    return Candidate(row, provider, breaker.read_health(attempt.category).get(attempt.provider, CLEAN))
+
+
 def can_serve(category: Category) -> bool:
     """Tell whether any enabled provider with a key speaks this category."""
-    return any(_provider_for(row) for row in ProviderConfig.objects.filter(category=category.value, enabled=True))
+    return any(provider_for(row) for row in ProviderConfig.objects.filter(category=category.value, enabled=True))
 
 
-def _provider_for(row: ProviderConfig) -> TextProvider | None:
-    """Return the row's provider, ready to call; None where nobody implements it or its key is missing."""
+def provider_for(row: ProviderConfig) -> TextProvider | MediaProvider | None:
+    """Return the row's provider, ready to call; None where nobody implements it, or it has neither key nor sandbox."""
     category = Category(row.category)
     access = settings.PROVIDER_ACCESS.get(row.provider)
     if not access or not access.key or not is_implemented(category, row.provider):
+        return None
+    if settings.SANDBOX_ACTIVE and row.category not in settings.SANDBOX_CATEGORIES:
         return None
     return provider_class(category, row.provider)(access)
 

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Dj
 from django.db import DatabaseError
 
 from providers.registry import VENDORS, is_implemented, label_of, provider_class
+from providers.signatures import signing_key
 
 
 def check_registry(**_: Any) -> list[CheckMessage]:
@@ -65,3 +66,34 @@ def check_sandbox(**_: Any) -> list[CheckMessage]:
             id="providers.W002",
         )
     ]
+
+
+def check_webhooks(**_: Any) -> list[CheckMessage]:
+    """E002: the secret is none. W003: half of what Replicate's calls need. W004: an address that it does not call."""
+    secret, url = settings.REPLICATE_WEBHOOK_SECRET, settings.PUBLIC_URL
+    if secret and not signing_key(secret):
+        return [
+            Error(
+                "REPLICATE_WEBHOOK_SECRET is not a webhook's secret.",
+                hint="It is whsec_ and base64; GET https://api.replicate.com/v1/webhooks/default/secret shows it.",
+                id="providers.E002",
+            )
+        ]
+    if bool(secret) != bool(url):
+        missing = "PUBLIC_URL" if secret else "REPLICATE_WEBHOOK_SECRET"
+        return [
+            Warning(
+                f"{missing} is not set, so Replicate does not call when a job is over; jobs are only asked for.",
+                hint=f"Set {missing}, or remove the other one of PUBLIC_URL and REPLICATE_WEBHOOK_SECRET.",
+                id="providers.W003",
+            )
+        ]
+    if url and not url.startswith("https://") and not settings.SANDBOX_ACTIVE:
+        return [
+            Warning(
+                "PUBLIC_URL is no https address, so Replicate does not call when a job is over; it is only asked.",
+                hint="Set PUBLIC_URL to https://… or remove it.",
+                id="providers.W004",
+            )
+        ]
+    return []

@@ -17,6 +17,7 @@ class ProviderError(Exception):
     counts_as_fault = True  # does it speak against the provider's health?
     rests_at_once = False  # does a single one send the provider to rest?
     maybe_paid = False  # may the vendor have executed and billed the call?
+    ends_job = False  # is a job over that was asked for? Otherwise only the question failed, and can be asked again
 
     def __init__(
         self,

@@ -5,15 +5,18 @@ no redirects, and nothing that reads a body without counting it.
 """
 
 import http.client
+import ipaddress
 import logging
 import os
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -80,6 +83,25 @@ class _HTTPSConnection(_Guarded, HTTPSConnection):
     pass
 
 
+class _Public:
+    """Connections to public addresses only; the address that was checked is the one that is connected to."""
+
+    _dns_host: str
+    port: int
+
+    def _new_conn(self) -> socket.socket:
+        name = self._dns_host
+        self._dns_host = public_address_of(name, self.port)
+        try:
+            return super()._new_conn()  # type: ignore[misc]
+        finally:
+            self._dns_host = name  # TLS asks for the certificate of the name
+
+
+class _PublicHTTPSConnection(_Public, _HTTPSConnection):
+    pass
+
+
 class _HTTPPool(urllib3.HTTPConnectionPool):
     ConnectionCls = _HTTPConnection
 
@@ -88,26 +110,55 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
+class _PublicHTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _PublicHTTPSConnection
+
+
 class _Adapter(HTTPAdapter):
+    pools: Mapping[str, type[urllib3.HTTPConnectionPool]] = {"http": _HTTPPool, "https": _HTTPSPool}
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        self.poolmanager.pool_classes_by_scheme = dict(self.pools)
+
+
+class _PublicAdapter(_Adapter):
+    pools = {"https": _PublicHTTPSPool}
 
 
 @cache
 def _adapter() -> _Adapter:
-    """Return this process's adapter, which keeps the connections."""
+    """Return this process's adapter for the vendors' APIs, which keeps the connections."""
     return _Adapter(pool_connections=32, pool_maxsize=MAX_CONNECTIONS)
 
 
-# A connection shared by parent and child would mix their bytes.
-os.register_at_fork(after_in_child=_adapter.cache_clear)
+@cache
+def _public_adapter() -> _PublicAdapter:
+    """Return this process's adapter for addresses that somebody else has named."""
+    return _PublicAdapter(pool_connections=32, pool_maxsize=16)
+
+
+def _forget_connections() -> None:
+    # A connection shared by parent and child would mix their bytes.
+    _adapter.cache_clear()
+    _public_adapter.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget_connections)
 
 
 class Answer:
     """A vendor's answer: its status and headers are here, its body is still on the wire."""
 
-    def __init__(self, response: requests.Response, watch: Watch, *, silence_seconds: float, deadline: float) -> None:
+    def __init__(
+        self,
+        response: requests.Response,
+        watch: Watch,
+        *,
+        silence_seconds: float,
+        deadline: float,
+        most_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self._response = response
@@ -116,6 +167,7 @@ class Answer:
         self._silence_seconds = silence_seconds
         self._deadline = deadline
         self._received = 0
+        self._most_bytes = most_bytes
 
     @property
     def content_type(self) -> str:
@@ -161,8 +213,8 @@ class Answer:
             failure = _failure(self._watch, error)
         else:
             self._received += len(piece)
-            if self._received > MAX_BODY_BYTES:
-                raise OutcomeUnknown(f"the answer is longer than {MAX_BODY_BYTES} bytes")
+            if self._received > self._most_bytes:
+                raise OutcomeUnknown(f"the answer is longer than {self._most_bytes} bytes")
             if not self._watch.is_expired:  # to a reader, a cut looks like the end
                 return piece
             failure = OutcomeUnknown(TIME_IS_UP)
@@ -179,6 +231,8 @@ def send(
     silence_seconds: float,
     deadline: float,
     may_be_plain: bool = False,
+    is_public_only: bool = False,
+    most_bytes: int = MAX_BODY_BYTES,
 ) -> Iterator[Answer]:
     """Send one request, once, and lend its answer.
 
@@ -187,14 +241,16 @@ def send(
     cut; the system's resolver limits it.
 
     Raises NotSent when nothing has left this machine, OutcomeUnknown when anything goes wrong after the first byte.
-    `may_be_plain` allows http: only for addresses from the environment.
+    `may_be_plain` allows http: only for addresses from the environment. `is_public_only` refuses to connect to any
+    address that is not public: for those that a vendor has named.
     """
     if not (url.startswith("https://") or may_be_plain):
         raise ProviderMisconfigured("Only https addresses may be called.")
     watch = _calls.watch = watch_until(min(deadline, time.monotonic() + silence_seconds))
     try:
-        response = _respond(watch, method, url, headers, body, silence_seconds)
-        answer = Answer(response, watch, silence_seconds=silence_seconds, deadline=deadline)
+        adapter = _public_adapter() if is_public_only else _adapter()
+        response = _respond(adapter, watch, method, url, headers, body, silence_seconds)
+        answer = Answer(response, watch, silence_seconds=silence_seconds, deadline=deadline, most_bytes=most_bytes)
         try:
             yield answer
         finally:
@@ -205,15 +261,98 @@ def send(
         watch.end()
 
 
+def fetch(
+    url: str,
+    *,
+    hosts: Iterable[str],
+    own_address: str,
+    most_bytes: int,
+    silence_seconds: float,
+    deadline: float,
+) -> bytes:
+    """Return the bytes behind an address that a vendor has named.
+
+    It must be https on one of the vendor's `hosts` (".example.com" means all below it) and lead to a public address;
+    what lies under `own_address`, which comes from the environment, is trusted as it is. No key goes along.
+
+    Raises NotSent for any other address, OutcomeUnknown for anything but a complete file within the limits.
+    """
+    try:
+        parts, own = urlsplit(url), urlsplit(own_address)
+    except ValueError:
+        raise NotSent("the output's address makes no sense") from None
+    is_own = (parts.scheme, parts.netloc) == (own.scheme, own.netloc)
+    if not is_own and not (parts.scheme == "https" and _is_among(parts.netloc.lower(), hosts)):
+        raise NotSent("the output's address is not one of the vendor's")
+    with send(
+        "GET",
+        url,
+        headers={},
+        silence_seconds=silence_seconds,
+        deadline=deadline,
+        may_be_plain=is_own,
+        is_public_only=not is_own,
+        most_bytes=most_bytes,
+    ) as answer:
+        if answer.status != 200:
+            raise OutcomeUnknown("the output could not be fetched", status=answer.status)
+        pieces = []
+        for piece in answer.chunks():
+            answer.progress()
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _is_among(netloc: str, hosts: Iterable[str]) -> bool:
+    # A port or a user name in the address makes it another one; so does a backslash, at which some end the host.
+    if not HOST.fullmatch(netloc):
+        return False
+    return any(netloc.endswith(host) if host.startswith(".") else netloc == host for host in hosts)
+
+
+def public_address_of(name: str, port: int) -> str:
+    """Resolve a host name and return one of its addresses. Raises PermissionError unless all of them are public."""
+    found = [info[4][0] for info in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+    for address in found:
+        if not is_public(ipaddress.ip_address(address)):
+            raise PermissionError("its address is not a public one")
+    return str(found[0])
+
+
+HOST = re.compile(r"[a-z0-9.-]+")
+UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given out; NAT64 and old ways to write IPv4 lie outside of it
+# 6to4 and Teredo hold an IPv4 address of somebody's choice; the others are reserved, which older Pythons do not know.
+RESERVED = [
+    ipaddress.ip_network(text) for text in ("2002::/16", "2001::/32", "3fff::/20", "192.0.0.0/24", "192.88.99.0/24")
+]
+
+
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Tell whether an address is out on the internet, and not one that leads back inside by another name."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return is_public(address.ipv4_mapped)
+        if address not in UNICAST:
+            return False
+    is_reserved = any(address in network for network in RESERVED)
+    return address.is_global and not address.is_multicast and not is_reserved
+
+
 def _respond(
-    watch: Watch, method: str, url: str, headers: Mapping[str, str], body: bytes | None, silence_seconds: float
+    adapter: _Adapter,
+    watch: Watch,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    silence_seconds: float,
 ) -> requests.Response:
     seconds_left = watch.due - time.monotonic()
     if seconds_left <= 0:
         raise NotSent(TIME_IS_UP)
     try:
         request = requests.Request(method, url, headers={**HEADERS, **headers}, data=body).prepare()
-        return _adapter().send(
+        return adapter.send(
             request, stream=True, timeout=(min(CONNECT_SECONDS, seconds_left), silence_seconds), proxies={}
         )
     except BROKEN as error:

@@ -58,7 +58,9 @@ def file_type_of(category: Category, content: bytes) -> FileType:
     else:
         found = _audio_type(content)
     if found is None:
-        raise OutcomeUnknown(f"the output is no {category.lower()}")
+        error = OutcomeUnknown(f"the output is no {category.lower()}")
+        error.ends_job = True
+        raise error
     return found
 
 
@@ -100,8 +102,17 @@ def keep_output(*, category: Category, content: bytes, key: str) -> StoredMedia:
 
     Raises OutcomeUnknown where the bytes are no output of this category, and the storage's own errors.
     """
-    file_type = file_type_of(category, content)
-    name = f"results/{key[-2:]}/{key}.{file_type.extension}"
+    return _keep(content, file_type_of(category, content), f"results/{key[-2:]}/{key}")
+
+
+def keep_picture(*, content: bytes, key: str) -> StoredMedia | None:
+    """Check a picture that a user sent and store it under a name made of `key`. None where it is no picture."""
+    file_type = _picture_type(content)
+    return _keep(content, file_type, f"prompts/{key[-2:]}/{key}") if file_type else None
+
+
+def _keep(content: bytes, file_type: FileType, stem: str) -> StoredMedia:
+    name = f"{stem}.{file_type.extension}"
     if default_storage.exists(name):
         default_storage.delete(name)
     stored = default_storage.save(name, ContentFile(content))

@@ -6,8 +6,10 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from providers import registry
+from providers.capabilities import validate_capabilities
 from providers.identifiers import time_ordered_uuid
 from providers.prices import validate_prices
 from providers.types import Category, CostSource
@@ -51,10 +53,17 @@ class ProviderConfig(models.Model):
         help_text='Detailed rates in USD, as strings, such as {"input_per_million": "0.10", "output_per_million": '
         '"0.50", "as_of": "2026-11-23"}. Costs are computed from them.',
     )
+    capabilities = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validate_capabilities],
+        help_text='What the model can do, such as {"aspect_ratios": ["1:1", "16:9"], "seconds": [5, 10]}. A request '
+        "that needs something else passes this provider by. What is left out is no limit.",
+    )
     timeout_seconds = models.PositiveSmallIntegerField(
         default=30,
         validators=[MinValueValidator(1)],
-        help_text="The longest silence of a stream, or the longest wait for a whole answer.",
+        help_text="The longest silence of a stream, the longest wait for a whole answer, or the longest age of a job.",
     )
     daily_cap_usd = models.DecimalField(
         max_digits=10,
@@ -159,6 +168,10 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.caller_key} #{self.number} {self.provider} {self.state}"
+
+    def age_seconds(self) -> float:
+        """Return how long ago it began, by this machine's clock."""
+        return (timezone.now() - self.created_at).total_seconds()
 
     @property
     def is_billed(self) -> bool:

@@ -1,4 +1,4 @@
-"""The shape of OpenAI's chat completions, which many vendors copy.
+"""The shape of OpenAI's chat completions and pictures, which many vendors copy.
 
 Source: https://platform.openai.com/docs/api-reference/chat (read 2026-11).
 """
@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from providers.base import TextProvider, Transcript
 from providers.bodies import count_at, dig, money_at, storable, text_at
 from providers.errors import ContentRefused, OutcomeUnknown
-from providers.types import Attachment, Call, Prompt, Usage
+from providers.making import MediaProvider
+from providers.types import Attachment, Call, MediaResult, Prompt, Usage
 
 
 class OpenAIShapedText(TextProvider):
@@ -94,6 +95,36 @@ class OpenAIShapedText(TextProvider):
             finish_reason = dig(chunk, "choices", 0, "finish_reason") or finish_reason
         message = {"content": transcript.text, "refusal": refusal}
         return {**body, "choices": [{"message": message, "finish_reason": finish_reason}]}
+
+
+class OpenAIShapedImage(MediaProvider):
+    """Pictures that come at once and in the answer itself, as base64: data[0].b64_json."""
+
+    cost_path: ClassVar[tuple[str, ...]] = ()  # where the body names the cost
+    cost_unit: ClassVar[Decimal] = Decimal(1)  # USD
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
+        usage = self.read_usage(body)
+        content = picture_in(body)
+        if not content:
+            error = OutcomeUnknown("no picture in the answer")
+            error.usage = usage
+            raise error
+        return MediaResult(content=content, usage=usage, model=prompt.model)
+
+    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+        """Return what the vendor says was used. Must not raise: a bill is never lost for its form."""
+        raw = storable(body.get("usage"))
+        cost = money_at(body, *self.cost_path, unit=self.cost_unit)
+        return Usage(images=1, reported_cost=cost, raw=raw if isinstance(raw, dict) else {})
+
+
+def picture_in(body: Mapping[str, Any]) -> bytes:
+    """Return the picture in an answer's data[0].b64_json, b"" where there is none."""
+    try:
+        return base64.b64decode(text_at(body, "data", 0, "b64_json"), validate=True)
+    except ValueError:
+        return b""
 
 
 def _text_of(content: Any) -> str:

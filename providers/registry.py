@@ -14,6 +14,7 @@ from providers.types import Category
 
 if TYPE_CHECKING:
     from providers.base import TextProvider
+    from providers.making import MediaProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +38,44 @@ class Vendor:
 
 VENDORS: Mapping[str, Vendor] = {
     "aimlapi": Vendor(
-        "AIMLAPI", "AIMLAPI_KEY", "https://api.aimlapi.com", {Category.TEXT: "providers.backends.aimlapi.AimlapiText"}
+        "AIMLAPI",
+        "AIMLAPI_KEY",
+        "https://api.aimlapi.com",
+        {
+            Category.TEXT: "providers.backends.aimlapi.AimlapiText",
+            Category.IMAGE: "providers.backends.aimlapi.AimlapiImage",
+            Category.VIDEO: "providers.backends.aimlapi.AimlapiVideo",
+            Category.AUDIO: "providers.backends.aimlapi.AimlapiSpeech",
+        },
     ),
     "piapi": Vendor(
-        "PiAPI", "PIAPI_KEY", "https://api.piapi.ai", {Category.TEXT: "providers.backends.piapi.PiapiText"}
+        "PiAPI",
+        "PIAPI_KEY",
+        "https://api.piapi.ai",
+        {
+            Category.TEXT: "providers.backends.piapi.PiapiText",
+            Category.IMAGE: "providers.backends.piapi.PiapiImage",
+            Category.VIDEO: "providers.backends.piapi.PiapiVideo",
+        },
     ),
     "openrouter": Vendor(
         "OpenRouter",
         "OPENROUTER_KEY",
         "https://openrouter.ai/api/v1",
-        {Category.TEXT: "providers.backends.openrouter.OpenRouterText"},
+        {
+            Category.TEXT: "providers.backends.openrouter.OpenRouterText",
+            Category.IMAGE: "providers.backends.openrouter.OpenRouterImage",
+            Category.AUDIO: "providers.backends.openrouter.OpenRouterSpeech",
+        },
     ),
     "openai": Vendor(
         "OpenAI",
         "OPENAI_API_KEY",
         "https://api.openai.com/v1",
-        {Category.TEXT: "providers.backends.openai.OpenAIText"},
+        {
+            Category.TEXT: "providers.backends.openai.OpenAIText",
+            Category.IMAGE: "providers.backends.openai.OpenAIImage",
+        },
     ),
     "anthropic": Vendor(
         "Anthropic",
@@ -60,9 +83,37 @@ VENDORS: Mapping[str, Vendor] = {
         "https://api.anthropic.com",
         {Category.TEXT: "providers.backends.anthropic.AnthropicText"},
     ),
-    "xai": Vendor("xAI", "XAI_API_KEY", "https://api.x.ai/v1", {Category.TEXT: "providers.backends.xai.XaiText"}),
-    "replicate": Vendor("Replicate", "REPLICATE_API_TOKEN", "https://api.replicate.com/v1", {}),
-    "elevenlabs": Vendor("ElevenLabs", "ELEVENLABS_API_KEY", "https://api.elevenlabs.io", {}),
+    "xai": Vendor(
+        "xAI",
+        "XAI_API_KEY",
+        "https://api.x.ai/v1",
+        {
+            Category.TEXT: "providers.backends.xai.XaiText",
+            Category.IMAGE: "providers.backends.xai.XaiImage",
+        },
+    ),
+    "replicate": Vendor(
+        "Replicate",
+        "REPLICATE_API_TOKEN",
+        "https://api.replicate.com/v1",
+        {
+            Category.IMAGE: "providers.backends.replicate.ReplicateImage",
+            Category.VIDEO: "providers.backends.replicate.ReplicateVideo",
+            Category.AUDIO: "providers.backends.replicate.ReplicateAudio",
+        },
+    ),
+    "elevenlabs": Vendor(
+        "ElevenLabs",
+        "ELEVENLABS_API_KEY",
+        "https://api.elevenlabs.io",
+        {Category.AUDIO: "providers.backends.elevenlabs.ElevenLabsSpeech"},
+    ),
+    "groq": Vendor(
+        "Groq",
+        "GROQ_API_KEY",
+        "https://api.groq.com/openai/v1",
+        {Category.TEXT: "providers.backends.groq.GroqText"},
+    ),
 }
 
 
@@ -84,7 +135,7 @@ def is_implemented(category: Category, slug: str) -> bool:
 
 
 @cache
-def provider_class(category: Category, slug: str) -> type["TextProvider"]:
+def provider_class(category: Category, slug: str) -> type["TextProvider | MediaProvider"]:
     """Import and return the vendor's class; the first call per class imports its file.
 
     Raises KeyError when nobody implements it; ask is_implemented() first.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any
@@ -89,6 +90,7 @@ class Prompt:
     model: str = ""  # the vendor's id; the chain fills it in from the provider's row
     attachments: tuple[Attachment, ...] = ()
     wishes: Wishes = Wishes()
+    callback_url: str = ""  # which the vendor may call when a job is over; the chain fills it in
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,14 @@ class Call:
     json: Mapping[str, Any] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One model in a vendor's list."""
+
+    id: str
+    ends_on: date | None = None  # when the vendor will take it away, where it says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +149,11 @@ class Job:
     """Work that goes on at the vendor, to be asked for by its id."""
 
     id: str
-    poll_after_seconds: float
 
+
+# What one call to a vendor brings: an answer, or a job that will bring one.
+Result = TextResult | MediaResult
+Outcome = TextResult | MediaResult | Job
 
 # Called with the whole text so far. A shorter text than before means that the next provider has started afresh.
 OnText = Callable[[str], None]

@@ -8,6 +8,7 @@ from providers import registry
 from providers.identifiers import time_ordered_uuid
 from providers.models import CATEGORY_CHOICES
 from providers.types import CostSource
+from requests_app.options import validate_options
 
 
 class AIModel(models.Model):
@@ -21,6 +22,12 @@ class AIModel(models.Model):
     )
     token_cost = models.PositiveIntegerField(default=1, help_text="Credits that a request costs its user.")
     description = models.CharField(max_length=200, blank=True)
+    options = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validate_options],
+        help_text='How the output should be, such as {"seconds": 5, "aspect_ratio": "9:16"}.',
+    )
     enabled = models.BooleanField(default=True)
     position = models.PositiveSmallIntegerField(default=100, help_text="The order in which users see the labels.")
 

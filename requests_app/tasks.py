@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from providers.connections import give_back_connection
+from providers.jobs import job_cancel
 from requests_app.outlet import get_outlet
 from requests_app.services.execution import request_advance
 
@@ -21,5 +22,14 @@ def deliver(request_id: str) -> None:
     """Show how a request ended. Running it twice shows nothing twice; see Outlet.deliver()."""
     try:
         get_outlet().deliver(request_id)
+    finally:
+        give_back_connection()
+
+
+@shared_task(name="requests_app.tasks.cancel_job")
+def cancel_job(attempt_id: str) -> None:
+    """Stop a job at its vendor that nobody waits for any more. Running it twice is harmless."""
+    try:
+        job_cancel(attempt_id=attempt_id)
     finally:
         give_back_connection()

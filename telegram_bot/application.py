@@ -8,11 +8,12 @@ from telegram.constants import ChatMemberStatus, ChatType
 
 from telegram_bot.addressing import address_of, reason_to_ignore
 from telegram_bot.handlers.balance import balance
+from telegram_bot.handlers.cancel import cancel
 from telegram_bot.handlers.conversation import new
 from telegram_bot.handlers.incoming import Incoming, topic_of
 from telegram_bot.handlers.models import model_choose, model_menu
 from telegram_bot.handlers.others import unknown_button, unknown_command, unsupported
-from telegram_bot.handlers.prompt import prompt
+from telegram_bot.handlers.prompt import picture, prompt
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
 from telegram_bot.keyboards import CHOOSE_MODEL, press_of
 from telegram_bot.models import TelegramUpdate
@@ -25,6 +26,7 @@ Handler = Callable[[Incoming], str]
 COMMANDS: dict[str, Handler] = {
     "start": start,
     "new": new,
+    "cancel": cancel,
     "model": model_menu,
     "balance": balance,
     "help": help,
@@ -68,7 +70,7 @@ def _message(update_id: int, message: telegram.Message) -> str:
     handler = _handler_for(message, address.command)
     if handler is unknown_command and not address.is_certain:
         return "ignored: a command that may be another bot's"
-    if handler is unsupported and _is_later_in_album(update_id, message):
+    if handler in (picture, unsupported) and _is_later_in_album(update_id, message):
         return "ignored: belongs to an album that was answered"
     assert message.from_user is not None  # noqa: S101 — reason_to_ignore() has seen to it
     incoming = Incoming(
@@ -78,6 +80,7 @@ def _message(update_id: int, message: telegram.Message) -> str:
         thread_id=topic_of(message),
         message_id=message.message_id,
         text=address.text,
+        picture_id=message.photo[-1].file_id if message.photo else "",
     )
     return handler(incoming)
 
@@ -85,6 +88,8 @@ def _message(update_id: int, message: telegram.Message) -> str:
 def _handler_for(message: telegram.Message, command: str) -> Handler:
     if command:
         return COMMANDS.get(command, unknown_command)
+    if message.photo:
+        return picture
     return prompt if message.text is not None else unsupported
 
 

@@ -10,10 +10,10 @@ import logging
 import os
 import ssl
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import httpx
@@ -38,6 +38,7 @@ from telegram_bot.errors import (
     TokenRefused,
 )
 from telegram_bot.formatting import Piece
+from telegram_bot.media import StoredFile
 
 logger = logging.getLogger("telegram_bot.client")
 
@@ -51,6 +52,7 @@ CONNECT_SECONDS = 4
 READ_SECONDS = 8
 WRITE_SECONDS = 5
 CALL_SECONDS = 10  # whatever a call is stuck in, it ends after this
+UPLOAD_SECONDS = 120  # for fifty megabytes on a slow line
 POLL_SECONDS = 30  # how long Telegram holds a poll open while nothing happens
 
 # Telegram has no codes for these, only sentences. They were read in tdlib/telegram-bot-api (Client.cpp, 2026-05) and
@@ -164,8 +166,6 @@ class TelegramClient:
         keyboard: telegram.InlineKeyboardMarkup | None = None,
     ) -> int:
         """Send a message and return its id. After OutcomeUnsure it may be in the chat all the same."""
-        # A prompt that was deleted meanwhile is answered all the same.
-        reply = telegram.ReplyParameters(reply_to, allow_sending_without_reply=True) if reply_to else None
         message = self.run(
             self.bot.call(
                 "sendMessage",
@@ -173,14 +173,12 @@ class TelegramClient:
                 text=piece.text,
                 entities=piece.entities or None,
                 message_thread_id=thread_id,
-                reply_parameters=reply,
+                reply_parameters=_reply_to(reply_to),
                 reply_markup=keyboard,
                 link_preview_options=NO_PREVIEW,
             )
         )
-        if not isinstance(message, dict) or "message_id" not in message:
-            raise OutcomeUnsure("The server's answer names no message")
-        return int(message["message_id"])
+        return _message_id(message)
 
     def edit(self, chat_id: int, message_id: int, piece: Piece) -> None:
         """Make a message show this and nothing else, buttons included. Doing it again is harmless."""
@@ -200,6 +198,39 @@ class TelegramClient:
         except ptb.BadRequest as error:
             if NOT_MODIFIED not in error.message.lower():
                 raise
+
+    def download(self, file_id: str) -> bytes:
+        """Return a file that somebody sent to the bot; Telegram hands out up to 20 MB."""
+        return self.run(self._downloaded(file_id), UPLOAD_SECONDS)
+
+    async def _downloaded(self, file_id: str) -> bytes:
+        # The file's address holds the token, so it stays in here.
+        file = await self.bot.get_file(file_id)
+        return bytes(await file.download_as_bytearray())
+
+    def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> None:
+        """Turn a message into this file. Doing it again shows the same again."""
+        kinds: dict[str, Callable[..., telegram.InputMedia]] = {
+            "photo": telegram.InputMediaPhoto,
+            "video": partial(telegram.InputMediaVideo, supports_streaming=True),
+            "audio": telegram.InputMediaAudio,
+            "document": telegram.InputMediaDocument,
+        }
+        media = kinds[file.kind](media=file.read(), filename=file.filename)
+        self.run(self.bot.call("editMessageMedia", chat_id=chat_id, message_id=message_id, media=media), UPLOAD_SECONDS)
+
+    def send_media(
+        self, chat_id: int, file: StoredFile, *, thread_id: int | None = None, reply_to: int | None = None
+    ) -> int:
+        """Send a file and return the message's id. After OutcomeUnsure it may be in the chat all the same."""
+        parameters: dict[str, Any] = {
+            "chat_id": chat_id,
+            file.kind: telegram.InputFile(file.read(), filename=file.filename),
+            "message_thread_id": thread_id,
+            "reply_parameters": _reply_to(reply_to),
+        }
+        message = self.run(self.bot.call(f"send{file.kind.capitalize()}", **parameters), UPLOAD_SECONDS)
+        return _message_id(message)
 
     def delete(self, chat_id: int, message_id: int) -> None:
         """Delete a message."""
@@ -263,6 +294,17 @@ def get_client() -> TelegramClient:
         return _client[1]
 
 
+def _reply_to(message_id: int | None) -> telegram.ReplyParameters | None:
+    # A prompt that was deleted meanwhile is answered all the same.
+    return telegram.ReplyParameters(message_id, allow_sending_without_reply=True) if message_id else None
+
+
+def _message_id(message: Any) -> int:
+    if not isinstance(message, dict) or "message_id" not in message:
+        raise OutcomeUnsure("The server's answer names no message")
+    return int(message["message_id"])
+
+
 def _http(connections: int) -> QuietRequest:
     return QuietRequest(
         connection_pool_size=connections,
@@ -270,6 +312,7 @@ def _http(connections: int) -> QuietRequest:
         read_timeout=READ_SECONDS,
         write_timeout=WRITE_SECONDS,
         pool_timeout=CONNECT_SECONDS,
+        media_write_timeout=UPLOAD_SECONDS,
         httpx_kwargs={"verify": _certificates()},
     )
 

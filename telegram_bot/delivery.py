@@ -1,6 +1,7 @@
 """The outlet: shows in the chat how a request grows and how it ended."""
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db.models import F, Q
@@ -11,8 +12,9 @@ from requests_app.models import Request
 from requests_app.outlet import Outlet
 from telegram_bot import texts
 from telegram_bot.client import get_client
-from telegram_bot.errors import EntitiesRefused, MessageGone, OutcomeUnsure, TelegramFault, ThreadGone
+from telegram_bot.errors import CallRefused, EntitiesRefused, MessageGone, OutcomeUnsure, TelegramFault, ThreadGone
 from telegram_bot.formatting import Piece, pieces_of
+from telegram_bot.media import MOST_BYTES, StoredFile, file_of
 from telegram_bot.models import Delivery
 from telegram_bot.setbacks import setback
 from telegram_bot.streaming import frames_close, frames_open
@@ -54,7 +56,9 @@ def request_deliver(*, request_id: str) -> None:
         return
     is_unsure = frames_close(request_id)
     pieces = _pieces_for(first.request)
-    if not _show_first(first, pieces[0], is_unsure=is_unsure):
+    # A file never grows in the chat, so nothing can stand over it: once is enough.
+    is_shown = first.state == State.DELIVERED and isinstance(pieces[0], StoredFile)
+    if not is_shown and not _show_first(first, pieces[0], is_unsure=is_unsure):
         return
     for delivery in _further(first, pieces):
         piece = _notice_for(first.request) if delivery.part == Delivery.NOTICE_PART else pieces[delivery.part]
@@ -62,9 +66,12 @@ def request_deliver(*, request_id: str) -> None:
             return
 
 
-def _pieces_for(request: Request) -> list[Piece]:
+def _pieces_for(request: Request) -> Sequence[Piece | StoredFile]:
     if request.status != Status.COMPLETED:
         return [Piece(texts.failure(request))]
+    file = file_of(request)
+    if file:
+        return [file if file.size <= MOST_BYTES else Piece(texts.TOO_LARGE)]
     return pieces_of(request.output_text) or [Piece(texts.BLANK_ANSWER)]
 
 
@@ -72,7 +79,7 @@ def _notice_for(request: Request) -> Piece:
     return Piece(texts.READY if request.status == Status.COMPLETED else texts.NOT_READY)
 
 
-def _show_first(first: Delivery, piece: Piece, *, is_unsure: bool) -> bool:
+def _show_first(first: Delivery, piece: Piece | StoredFile, *, is_unsure: bool) -> bool:
     """Edit the placeholder. Returns whether the further parts may follow."""
     if first.state == State.UNCERTAIN:
         return True
@@ -93,16 +100,22 @@ def _show_first(first: Delivery, piece: Piece, *, is_unsure: bool) -> bool:
     return True
 
 
-def _edit(delivery: Delivery, piece: Piece) -> None:
+def _edit(delivery: Delivery, piece: Piece | StoredFile) -> None:
     assert delivery.message_id is not None  # noqa: S101 — for the type checker; the caller has looked
     client = get_client()
+    if isinstance(piece, StoredFile):
+        try:
+            client.edit_media(delivery.chat_id, delivery.message_id, piece)
+        except CallRefused:
+            client.edit_media(delivery.chat_id, delivery.message_id, piece.as_document)
+        return
     try:
         client.edit(delivery.chat_id, delivery.message_id, piece)
     except EntitiesRefused:
         client.edit(delivery.chat_id, delivery.message_id, piece.plain)
 
 
-def _further(first: Delivery, pieces: list[Piece]) -> list[Delivery]:
+def _further(first: Delivery, pieces: Sequence[Piece | StoredFile]) -> list[Delivery]:
     """Return the rows of the messages that follow the first, in order; they are written before any is sent."""
     parts = list(range(1, len(pieces)))
     if not parts and _is_late(first.request):
@@ -136,7 +149,7 @@ def _is_late(request: Request) -> bool:
     return request.completed_at - request.created_at > NOTICE_AFTER
 
 
-def _send(delivery: Delivery, piece: Piece, *, reply_to: int | None) -> bool:
+def _send(delivery: Delivery, piece: Piece | StoredFile, *, reply_to: int | None) -> bool:
     """Send one message that is due and nobody else's. Returns whether the next part may follow.
 
     A send that got no confirmation may be in the chat, so it is not repeated: the row says so.
@@ -162,12 +175,18 @@ def _send(delivery: Delivery, piece: Piece, *, reply_to: int | None) -> bool:
     return True
 
 
-def _send_as_it_goes(delivery: Delivery, piece: Piece, reply_to: int | None) -> int:
+def _send_as_it_goes(delivery: Delivery, piece: Piece | StoredFile, reply_to: int | None) -> int:
     """Send with formatting and into the topic, or without what Telegram does not accept."""
     client = get_client()
+    chat_id, thread_id = delivery.chat_id, delivery.thread_id
+    if isinstance(piece, StoredFile):
+        try:
+            return client.send_media(chat_id, piece, thread_id=thread_id, reply_to=reply_to)
+        except CallRefused:
+            return client.send_media(chat_id, piece.as_document, thread_id=thread_id, reply_to=reply_to)
     try:
-        return client.send(delivery.chat_id, piece, thread_id=delivery.thread_id, reply_to=reply_to)
+        return client.send(chat_id, piece, thread_id=thread_id, reply_to=reply_to)
     except EntitiesRefused:
-        return client.send(delivery.chat_id, piece.plain, thread_id=delivery.thread_id, reply_to=reply_to)
+        return client.send(chat_id, piece.plain, thread_id=thread_id, reply_to=reply_to)
     except ThreadGone:
-        return client.send(delivery.chat_id, piece)
+        return client.send(chat_id, piece)

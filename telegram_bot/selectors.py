@@ -1,20 +1,26 @@
 """Questions about labels and chats that change nothing."""
 
 from providers.types import Category
-from requests_app.models import AIModel
-from requests_app.selectors import offered_models
+from requests_app.models import Account, AIModel, Request
 from telegram_bot.models import TelegramChat
-
-SHOWN_CATEGORIES = frozenset({Category.TEXT})  # what the chat can show so far
-
-
-def shown_models() -> list[AIModel]:
-    """Return the labels that users may pick now."""
-    return [model for model in offered_models() if model.category in SHOWN_CATEGORIES]
 
 
 def model_for(chat: TelegramChat) -> AIModel | None:
     """Return the label that answers in this chat: the chosen one while it is switched on, else the first."""
-    if chat.model and chat.model.enabled and chat.model.category in SHOWN_CATEGORIES:
+    if chat.model and chat.model.enabled:
         return chat.model
-    return AIModel.objects.filter(enabled=True, category__in=SHOWN_CATEGORIES).first()
+    return AIModel.objects.filter(enabled=True).first()
+
+
+def text_model_for(chat: TelegramChat) -> AIModel | None:
+    """Return the label that answers questions about pictures here: the chosen one, or the first that writes text."""
+    chosen = model_for(chat)
+    if chosen and chosen.category == Category.TEXT:
+        return chosen
+    return AIModel.objects.filter(enabled=True, category=Category.TEXT).first()
+
+
+def newest_open_request(*, account: Account, chat_id: int) -> Request | None:
+    """Return what this user asked for last in this chat and still waits for."""
+    open_here = Request.objects.filter(user=account, status__in=Request.OPEN, deliveries__chat_id=chat_id)
+    return open_here.order_by("-created_at").first()

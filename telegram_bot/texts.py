@@ -8,11 +8,13 @@ from requests_app.models import AIModel, Request
 PLACEHOLDER = "⏳"
 READY = "✅ Ready."
 NOT_READY = "⚠️ That did not work; please see above."
+TOO_LARGE = "✅ Your file is ready, but it is too large for Telegram. The operator of this service can give it to you."
 BLANK_ANSWER = "The answer came back without any text. Please ask again in other words."
 
 HELP = """Just write to me, and I answer.
 
 /new – start afresh; I forget what we talked about
+/cancel – stop what you asked for last
 /model – choose who answers
 /balance – see your credits
 /help – this text
@@ -26,7 +28,11 @@ MODEL_GONE = "That one is not available any more. /model shows what is."
 NOT_YOUR_BUTTON = "Somebody else opened this menu. Send /model for one of your own."
 OLD_BUTTON = "This button is no longer in use."
 UNKNOWN_COMMAND = "I don't know that command. /help lists what I can do."
-UNSUPPORTED = "I can only read text so far. Please describe it in words."
+UNSUPPORTED = "I can read text and look at pictures, nothing else so far. Please describe it in words."
+NO_PICTURE = "I cannot open this picture. Please send it as a photo."
+ABOUT_A_PICTURE = "What is in this picture?"
+NOTHING_TO_CANCEL = "Nothing of yours is being worked on."
+CANCELLING = "Cancelled; your credits are back."
 EMPTY_PROMPT = "What would you like to know? Write it in the same message."
 NO_CREDITS = (
     "You have no credits left for this. Please ask the operator of this bot for more. /balance shows your credits."
@@ -54,6 +60,7 @@ FAILURE = "That did not work. Please try again."
 COMMANDS = {
     "": {
         "new": "Start a new conversation",
+        "cancel": "Stop what you asked for last",
         "model": "Choose who answers",
         "balance": "See your credits",
         "help": "What I can do",

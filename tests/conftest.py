@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.conf import LazySettings
 
+from providers import http
 from requests_app.outlet import MemoryOutlet, Outlet, get_outlet
 
 
@@ -25,3 +26,12 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | int]]:
     rings: list[tuple[str, str | int]] = []
     monkeypatch.setattr("requests_app.doorbell._rings.put_nowait", rings.append)
     return rings
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_connections() -> Iterator[None]:
+    """Close the connections that a test has kept to its own server: there are more tests than file descriptors."""
+    yield
+    if http._adapter.cache_info().currsize:
+        http._adapter().close()
+        http._adapter.cache_clear()

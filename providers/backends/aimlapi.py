@@ -1,13 +1,20 @@
-"""AIMLAPI text generation. Source: https://docs.aimlapi.com/api-references/text-models-llm (read 2026-11)."""
+"""AIMLAPI text, pictures, films and speech. Source: https://docs.aimlapi.com/api-references (read 2026-11)."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, ClassVar
+from urllib.parse import quote
 
-from providers.bodies import storable
-from providers.errors import ContentRefused, ModelGone, RequestRejected, ServerFault
-from providers.faults import Rule
-from providers.openai_shape import OpenAIShapedText
-from providers.types import Prompt
+from providers.bodies import dig, money_at, storable, text_at, urls_in
+from providers.errors import ContentRefused, ModelGone, OutcomeUnknown, RequestRejected, ServerFault, Unsupported
+from providers.excerpts import Quoting
+from providers.faults import Fault, Rule
+from providers.making import JobProvider, MediaProvider, job_of
+from providers.openai_shape import OpenAIShapedText, picture_in
+from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
+
+CREDIT = Decimal(1) / 2_000_000  # of a dollar
 
 
 class AimlapiText(OpenAIShapedText):
@@ -17,6 +24,7 @@ class AimlapiText(OpenAIShapedText):
     path = "/v1/chat/completions"
     cost_path = ("meta", "usage", "usd_spent")  # about 30 % above the makers' list prices (2026-11)
     code_paths = (("code",), ("type",), ("statusCode",))
+    models_path = "/v1/models"  # a model answers to its aliases too
     rules = (
         # A 500 may wrap what an upstream has refused, so there the text decides (github.com/aimlapi/api-docs, issue 3).
         Rule(
@@ -42,3 +50,140 @@ class AimlapiText(OpenAIShapedText):
     def read_raw_usage(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         raw = super().read_raw_usage(body)
         return {**raw, "meta": storable(body["meta"])} if body.get("meta") else raw
+
+
+class AimlapiMedia(MediaProvider):
+    """What pictures, films and speech share. Success is a 201, outputs are signed addresses for about a day."""
+
+    slug = "aimlapi"
+    code_paths = AimlapiText.code_paths
+    rules = AimlapiText.rules
+    models_path = AimlapiText.models_path
+    output_hosts = ("cdn.aimlapi.com",)  # in all of the documents' samples
+
+    def bill(self, body: Mapping[str, Any], usage: Usage) -> Usage:
+        """Return the usage with what the vendor says it cost: in dollars, else in its credits."""
+        raw = storable(dig(body, "meta", "usage"))
+        cost = money_at(raw, "usd_spent")
+        if cost is None:
+            cost = money_at(raw, "credits_used", unit=CREDIT)
+        return replace(usage, reported_cost=cost, raw=raw if isinstance(raw, dict) else {})
+
+
+class AimlapiImage(AimlapiMedia):
+    """Flux. Source: https://docs.aimlapi.com/api-references/image-models/flux (read 2026-11)."""
+
+    sizes: ClassVar[Mapping[str, str]] = {
+        "": "square_hd",
+        "1:1": "square_hd",
+        "4:3": "landscape_4_3",
+        "16:9": "landscape_16_9",
+        "3:4": "portrait_4_3",
+        "9:16": "portrait_16_9",
+    }
+
+    def check(self, prompt: Prompt) -> None:
+        super().check(prompt)
+        if prompt.wishes.aspect_ratio not in self.sizes:
+            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+
+    def build(self, prompt: Prompt) -> Call:
+        size = self.sizes[prompt.wishes.aspect_ratio]
+        return Call("/v1/images/generations", json={"model": prompt.model, "prompt": prompt.text, "image_size": size})
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
+        usage = self.bill(body, Usage(images=1))
+        content, urls = picture_in(body), urls_in(dig(body, "data", 0, "url"))
+        if not content and not urls:
+            error = OutcomeUnknown("no picture in the answer")
+            error.usage = usage
+            raise error
+        return MediaResult(content=content, url="" if content else urls[0], usage=usage, model=prompt.model)
+
+
+class AimlapiVideo(AimlapiMedia, JobProvider):
+    """Kling and Luma. The order cannot be looked for, stopped, or told by a call.
+
+    Source: https://docs.aimlapi.com/api-references/video-models (read 2026-11).
+    """
+
+    unknown_policy = UnknownPolicy.STOP
+    first_poll_seconds = 10.0
+    path: ClassVar[str] = "/v2/video/generations"
+
+    def build(self, prompt: Prompt) -> Call:
+        body = {
+            "model": prompt.model,
+            "prompt": prompt.text,
+            "duration": prompt.wishes.seconds or 5,
+            "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
+            **({"resolution": "540p"} if prompt.model.startswith("luma/") else {}),
+        }
+        return Call(self.path, json=body)
+
+    def fault_in(self, body: Mapping[str, Any]) -> bool:
+        return "status" not in body  # an error that came with a status is the job's own
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        return self.read_job(prompt, body)
+
+    def poll_call(self, job_id: str) -> Call:
+        return Call(f"{self.path}?generation_id={quote(job_id, safe='')}", method="GET")
+
+    def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        status = text_at(body, "status")
+        if status == "error":
+            said = f"{text_at(body, 'error', 'name')} {text_at(body, 'error', 'message')}".strip() or status
+            words = Quoting(self.access.key, prompt).clean(said)
+            fault = Fault(500, text=words)
+            error = next((rule.error for rule in self.rules if rule.fits(fault)), ServerFault)(words)
+            error.ends_job = True
+            raise error
+        if status != "completed":  # "queued", "generating"
+            return job_of(body.get("id"))
+        urls = urls_in(dig(body, "video", "url"))
+        usage = self.bill(body, Usage(seconds=Decimal(prompt.wishes.seconds or 5)))
+        if not urls:
+            unknown = OutcomeUnknown("completed without an output")
+            unknown.ends_job, unknown.usage = True, usage
+            raise unknown
+        return MediaResult(url=urls[0], usage=usage, model=prompt.model)
+
+
+class AimlapiSpeech(AimlapiMedia):
+    """Speech of several makers, each with its own name for the format.
+
+    Source: https://docs.aimlapi.com/api-references/speech-models/text-to-speech (read 2026-11).
+    """
+
+    answers_with_file = True  # some models; most answer with an address
+    formats: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "inworld": {"format": "mp3"},
+        "elevenlabs": {"output_format": "mp3_44100_128", "stream": False},
+        "minimax": {"audio_setting": {"format": "mp3"}},
+    }
+
+    def build(self, prompt: Prompt) -> Call:
+        maker, voice = prompt.model.partition("/")[0], prompt.wishes.voice
+        body = {"model": prompt.model, "text": prompt.text, **self.formats.get(maker, {})}
+        if voice:
+            body |= {"voice_setting": {"voice_id": voice}} if maker == "minimax" else {"voice": voice}
+        return Call("/v1/tts", json=body)
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
+        usage = self.bill(body, Usage(characters=len(prompt.text)))
+        urls = urls_in(body.get("audio"))  # the address, or in older models an object with it
+        if not urls:
+            error = OutcomeUnknown("no sound in the answer")
+            error.usage = usage
+            raise error
+        return MediaResult(url=urls[0], usage=usage, model=prompt.model)
+
+    def read_bytes(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
+        if not content:
+            raise OutcomeUnknown("no sound in the answer")
+        said = {"usd_spent": headers.get("x-aimlapi-usd-spent"), "credits_used": headers.get("x-aimlapi-credits-used")}
+        body = {"meta": {"usage": {name: value for name, value in said.items() if value}}}
+        return MediaResult(
+            content=content, usage=self.bill(body, Usage(characters=len(prompt.text))), model=prompt.model
+        )

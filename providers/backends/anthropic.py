@@ -1,7 +1,9 @@
 """Anthropic text generation. Source: https://platform.claude.com/docs/en/api/messages (read 2026-11)."""
 
 import base64
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from providers.base import TextProvider, Transcript
@@ -16,7 +18,9 @@ from providers.errors import (
     ServerFault,
 )
 from providers.faults import Rule
-from providers.types import Attachment, Call, Feature, Prompt, Usage
+from providers.types import Attachment, Call, Feature, Listed, Prompt, Usage
+
+VERSION = {"anthropic-version": "2023-06-01"}  # a call without it is refused
 
 
 class AnthropicText(TextProvider):
@@ -29,6 +33,7 @@ class AnthropicText(TextProvider):
     auth_scheme = ""
     answer_field = "content"
     end_marker = "message_stop"
+    models_path = "/v1/models?limit=1000"  # the largest page
     code_paths = (("details", "error_code"), ("type",))
     rules = (
         Rule(AccessDenied, statuses=(400,), text=r"spend limit|credit balance"),
@@ -56,7 +61,15 @@ class AnthropicText(TextProvider):
             body["system"] = prompt.system
         if stream:
             body["stream"] = True
-        return Call("/v1/messages", json=body, headers={"anthropic-version": "2023-06-01"})
+        return Call("/v1/messages", json=body, headers=VERSION)
+
+    def models_call(self, model: str) -> Call:
+        return Call(self.models_path, headers=VERSION, method="GET")
+
+    def read_models(self, body: Any) -> list[Listed]:
+        # Models up to the Haiku 4.5 are listed with the date of their release and called without it as well.
+        dated = super().read_models(body)
+        return [*dated, *(replace(listed, id=re.sub(r"-[0-9]{8}$", "", listed.id)) for listed in dated)]
 
     def read_text(self, body: Mapping[str, Any]) -> str:
         stop_reason = text_at(body, "stop_reason")

@@ -1,12 +1,41 @@
-"""OpenAI text generation. Source: https://platform.openai.com/docs/api-reference/chat (read 2026-11)."""
+"""OpenAI text and pictures. Source: https://platform.openai.com/docs/api-reference (read 2026-11)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from providers.errors import AccessDenied, ContentRefused, ModelGone, RateLimited, ServerFault
+from providers.bodies import count_at
+from providers.errors import (
+    AccessDenied,
+    ContentRefused,
+    ModelGone,
+    RateLimited,
+    ServerFault,
+    Unsupported,
+)
 from providers.faults import Rule
-from providers.openai_shape import OpenAIShapedText
-from providers.types import Feature, Prompt
+from providers.openai_shape import OpenAIShapedImage, OpenAIShapedText
+from providers.types import Call, Feature, Prompt, Usage
+
+RULES = (
+    # The code decides before the status: a 429 may be an empty wallet, for which no waiting helps.
+    Rule(
+        AccessDenied,
+        codes=(
+            "insufficient_quota",
+            "credit_balance_exhausted",
+            "organization_spend_limit_exceeded",
+            "project_spend_limit_exceeded",
+            "organization_usage_limit_exceeded",
+            "invalid_api_key",
+        ),
+    ),
+    # False alarms on harmless prompts were seen with these in autumn 2026 (github.com/openai/codex, issue 46093).
+    Rule(ContentRefused, codes=("invalid_prompt", "content_policy_violation", "moderation_blocked")),
+    Rule(ModelGone, codes=("model_not_found",)),
+    Rule(ServerFault, codes=("server_is_overloaded",)),
+    Rule(ServerFault, statuses=(503,), codes=("slow_down",)),
+    Rule(RateLimited, codes=("rate_limit_exceeded", "slow_down")),
+)
 
 
 class OpenAIText(OpenAIShapedText):
@@ -16,26 +45,46 @@ class OpenAIText(OpenAIShapedText):
     features = OpenAIShapedText.features | {Feature.IMAGE_INPUT}
     picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
     max_tokens_field = "max_completion_tokens"  # reasoning included
-    rules = (
-        # The code decides before the status: a 429 may be an empty wallet, for which no waiting helps.
-        Rule(
-            AccessDenied,
-            codes=(
-                "insufficient_quota",
-                "credit_balance_exhausted",
-                "organization_spend_limit_exceeded",
-                "project_spend_limit_exceeded",
-                "organization_usage_limit_exceeded",
-                "invalid_api_key",
-            ),
-        ),
-        # False alarms on harmless prompts were seen with these in autumn 2026 (github.com/openai/codex, issue 46093).
-        Rule(ContentRefused, codes=("invalid_prompt", "content_policy_violation", "moderation_blocked")),
-        Rule(ModelGone, codes=("model_not_found",)),
-        Rule(ServerFault, codes=("server_is_overloaded",)),
-        Rule(ServerFault, statuses=(503,), codes=("slow_down",)),
-        Rule(RateLimited, codes=("rate_limit_exceeded", "slow_down")),
-    )
+    rules = RULES
+    models_path = "/models"
+    model_end_field = "shutdown_date"
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         return {"reasoning_effort": "low"}
+
+
+class OpenAIImage(OpenAIShapedImage):
+    """GPT images: always base64, never an address; `response_format` and `style` are refused.
+
+    Source: https://platform.openai.com/docs/api-reference/images/create (read 2026-11).
+    """
+
+    slug = "openai"
+    rules = RULES
+    models_path = "/models"
+    model_end_field = "shutdown_date"
+    sizes: ClassVar[Mapping[str, str]] = {"": "1024x1024", "1:1": "1024x1024", "3:2": "1536x1024", "2:3": "1024x1536"}
+
+    def check(self, prompt: Prompt) -> None:
+        super().check(prompt)
+        if prompt.wishes.aspect_ratio not in self.sizes:
+            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+
+    def build(self, prompt: Prompt) -> Call:
+        body = {
+            "model": prompt.model,  # the vendor's default is a model that is gone
+            "prompt": prompt.text,
+            "n": 1,
+            "size": self.sizes[prompt.wishes.aspect_ratio],
+            "quality": "medium",
+            "output_format": "png",
+        }
+        return Call("/images/generations", json=body)
+
+    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+        # Pictures are billed by tokens; without them it is one picture, for the list price.
+        usage = super().read_usage(body)
+        tokens_in, tokens_out = count_at(usage.raw, "input_tokens"), count_at(usage.raw, "output_tokens")
+        if tokens_in is None or tokens_out is None:
+            return usage
+        return Usage(input_tokens=tokens_in, output_tokens=tokens_out, raw=usage.raw)

@@ -1,9 +1,10 @@
-"""OpenRouter text generation. Source: https://openrouter.ai/docs/api/reference (read 2026-11)."""
+"""OpenRouter text, pictures and speech. Source: https://openrouter.ai/docs/api/reference (read 2026-11)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from providers.base import Provider
 from providers.bodies import dig, text_at
 from providers.errors import (
     AccessDenied,
@@ -15,21 +16,17 @@ from providers.errors import (
     ServerFault,
 )
 from providers.faults import Fault, Rule
-from providers.openai_shape import OpenAIShapedText
-from providers.types import Feature, Prompt
+from providers.making import MediaProvider
+from providers.openai_shape import OpenAIShapedImage, OpenAIShapedText
+from providers.types import Call, Feature, MediaResult, Prompt, Usage
 
 MODERATED = "moderated"  # our own code for an error that lists what a moderation has found
 
 
-class OpenRouterText(OpenAIShapedText):
-    """Chat completions. Once a model has started, errors come inside a 200; while it works, comments keep alive."""
+class _OpenRouter(Provider):
+    """What all of its APIs share: the error table."""
 
     slug = "openrouter"
-    features = OpenAIShapedText.features | {Feature.IMAGE_INPUT}
-    picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-    max_tokens_field = "max_completion_tokens"
-    stream_options = None  # usage is always included
-    cost_path = ("usage", "cost")  # what was really charged
     code_paths = (("metadata", "error_type"), ("availability", "code"), ("code",), ("metadata", "provider_code"))
     rules = (
         Rule(ContentRefused, codes=("content_policy_violation", "refusal", MODERATED)),
@@ -44,13 +41,6 @@ class OpenRouterText(OpenAIShapedText):
         Rule(RequestRejected, codes=("invalid_request", "invalid_prompt", "context_length_exceeded")),
     )
 
-    def options(self, prompt: Prompt) -> Mapping[str, Any]:
-        # Dropped for models that do not reason (docs, 2026-11), so it may be sent to all.
-        return {"reasoning": {"effort": "low"}}
-
-    def is_fault(self, body: Mapping[str, Any]) -> bool:
-        return super().is_fault(body) or bool(dig(body, "choices", 0, "error"))
-
     def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
         error = body.get("error") or dig(body, "choices", 0, "error")
         fault = super().read_fault(status, {**body, "error": error})
@@ -58,3 +48,58 @@ class OpenRouterText(OpenAIShapedText):
             fault = replace(fault, codes=(MODERATED, *fault.codes))
         # "Provider returned error": the reason is what the upstream said, mostly JSON in a string.
         return replace(fault, text=f"{fault.text} {text_at(error, 'metadata', 'raw')}".strip())
+
+
+class OpenRouterText(_OpenRouter, OpenAIShapedText):
+    """Chat completions. Once a model has started, errors come inside a 200; while it works, comments keep alive."""
+
+    features = OpenAIShapedText.features | {Feature.IMAGE_INPUT}
+    picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+    max_tokens_field = "max_completion_tokens"
+    stream_options = None  # usage is always included
+    cost_path = ("usage", "cost")  # what was really charged
+    models_path = "/models"
+    model_end_field = "expiration_date"
+
+    def options(self, prompt: Prompt) -> Mapping[str, Any]:
+        # Dropped for models that do not reason (docs, 2026-11), so it may be sent to all.
+        return {"reasoning": {"effort": "low"}}
+
+    def is_fault(self, body: Mapping[str, Any]) -> bool:
+        return super().is_fault(body) or bool(dig(body, "choices", 0, "error"))
+
+
+class OpenRouterImage(_OpenRouter, OpenAIShapedImage):
+    """Pictures of many makers, as base64, with what was really charged.
+
+    Source: https://openrouter.ai/docs/api/api-reference/images (read 2026-11).
+    """
+
+    cost_path = ("usage", "cost")
+
+    def build(self, prompt: Prompt) -> Call:
+        body = {"model": prompt.model, "prompt": prompt.text, "n": 1}
+        if prompt.wishes.aspect_ratio:
+            body["aspect_ratio"] = prompt.wishes.aspect_ratio
+        return Call("/images", json=body)
+
+
+class OpenRouterSpeech(_OpenRouter, MediaProvider):
+    """Speech of many makers: the answer is the sound itself, without a bill. Voices are the makers' own.
+
+    Source: https://openrouter.ai/docs/api/api-reference/tts (read 2026-11).
+    """
+
+    answers_with_file = True
+
+    def build(self, prompt: Prompt) -> Call:
+        body = {"model": prompt.model, "input": prompt.text, "response_format": "mp3"}  # by default bare samples
+        if prompt.wishes.voice:
+            body["voice"] = prompt.wishes.voice
+        return Call("/audio/speech", json=body)
+
+    def read_bytes(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
+        if not content:
+            raise OutcomeUnknown("no sound in the answer")
+        raw = {"generation_id": headers["X-Generation-Id"]} if "X-Generation-Id" in headers else {}
+        return MediaResult(content=content, usage=Usage(characters=len(prompt.text), raw=raw), model=prompt.model)

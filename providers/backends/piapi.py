@@ -1,8 +1,38 @@
-"""PiAPI text generation. Source: https://piapi.ai/docs/llm-api/completions and the official CLI (read 2026-11)."""
+"""PiAPI text, and tasks that make pictures and films. Two surfaces with two kinds of key header on one host.
 
-from providers.errors import AccessDenied, ContentRefused, ModelGone, RateLimited
-from providers.faults import Rule
+Source: https://piapi.ai/docs/llm-api/completions, https://piapi.ai/docs/unified-api-schema, and the official CLI and
+MCP server (read 2026-11).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from providers.bodies import dig, storable, text_at, urls_in
+from providers.errors import (
+    AccessDenied,
+    ContentRefused,
+    ModelGone,
+    OutcomeUnknown,
+    RateLimited,
+    ServerFault,
+    Unsupported,
+)
+from providers.excerpts import Quoting
+from providers.faults import Fault, Rule
+from providers.making import JobProvider, job_of
 from providers.openai_shape import OpenAIShapedText
+from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
+
+RULES = (
+    # Any status may carry these, a 200 with an envelope included; bodies may be plain text.
+    Rule(RateLimited, text=r"concurren"),
+    Rule(AccessDenied, text=r"\b(credits?|balance|quota|insufficient|points?)\b"),
+    Rule(ContentRefused, statuses=(200, 400, 403, 500), text=r"\b(sensitive|nsfw|moderation|risk)\b"),
+    Rule(ModelGone, statuses=(403,), text=r"\bplan\b"),  # "needs the Creator plan": this model is not for us
+)
 
 
 class PiapiText(OpenAIShapedText):
@@ -11,10 +41,119 @@ class PiapiText(OpenAIShapedText):
     slug = "piapi"
     path = "/v1/chat/completions"
     stream_options = None  # the last chunk brings the usage unasked
-    rules = (
-        # Any status may carry these, a 200 with an envelope included; bodies may be plain text.
-        Rule(RateLimited, text=r"concurren"),
-        Rule(AccessDenied, text=r"\b(credits?|balance|quota|insufficient|points?)\b"),
-        Rule(ContentRefused, statuses=(200, 400, 403, 500), text=r"\b(sensitive|nsfw|moderation|risk)\b"),
-        Rule(ModelGone, statuses=(403,), text=r"\bplan\b"),  # "needs the Creator plan": this model is not for us
-    )
+    rules = RULES
+
+
+class PiapiTask(JobProvider):
+    """Tasks in the envelope {code, data, message}. A model may work for a while; no list of tasks can be searched."""
+
+    slug = "piapi"
+    auth_header = "X-API-Key"
+    auth_scheme = ""
+    rules = RULES
+    output_hosts = ("img.theapi.app", "storage.theapi.app")  # seen in public code only (2026-11); kept for days
+
+    task_type: ClassVar[str]
+    output_keys: ClassVar[tuple[str, ...]]  # where a family of models names its outputs, best first
+
+    def build(self, prompt: Prompt) -> Call:
+        body = {
+            "model": prompt.model,
+            "task_type": self.task_type,
+            "input": self.inputs(prompt),
+            "config": {"service_mode": "public"},  # pay as you go
+        }
+        return Call("/api/v1/task", json=body)
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the fields of the model's own input."""
+        raise NotImplementedError
+
+    def used(self, prompt: Prompt) -> Usage:
+        """Return what a finished task used."""
+        raise NotImplementedError
+
+    def fault_in(self, body: Mapping[str, Any]) -> bool:
+        # Success is 200; an old build of the CLI tested for 0. `data.error` is there on success, too.
+        return body.get("code") not in (200, 0) or not isinstance(body.get("data"), Mapping)
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        return self.read_job(prompt, body)
+
+    def poll_call(self, job_id: str) -> Call:
+        return Call(f"/api/v1/task/{quote(job_id, safe='')}", method="GET")
+
+    def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        task = body.get("data")
+        status = text_at(task, "status").lower()  # documents and answers differ in capitals
+        if status == "failed":
+            said = (text_at(task, "error", "message"), text_at(task, "error", "raw_message"), status)
+            words = Quoting(self.access.key, prompt).clean(next(filter(None, said)))
+            fault = Fault(200, text=words)
+            error = next((rule.error for rule in RULES if rule.fits(fault)), ServerFault)(words)  # it is not billed
+            error.ends_job = True
+            raise error
+        if status != "completed":  # "pending", "staged", "processing"
+            return job_of(dig(task, "task_id"))
+        urls = [url for key in self.output_keys for url in urls_in(dig(task, "output", key))]
+        if not urls:
+            unknown = OutcomeUnknown("completed without an output")
+            unknown.ends_job = True
+            raise unknown
+        return MediaResult(url=urls[0], usage=self._usage(prompt, task), model=prompt.model)
+
+    def _usage(self, prompt: Prompt, task: Any) -> Usage:
+        # `consume` counts points, whose price is not in the documents: the row's price decides.
+        raw = storable(dig(task, "meta", "usage"))
+        return replace(self.used(prompt), raw=raw if isinstance(raw, dict) else {})
+
+
+class PiapiImage(PiapiTask):
+    """Flux. Source: https://piapi.ai/docs/flux-api/text-to-image (read 2026-11)."""
+
+    task_type = "txt2img"
+    output_keys = ("image_url", "image_urls", "temporary_image_urls")
+    first_poll_seconds = 1.0
+    longest_poll_seconds = 5.0
+    sizes: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "": (1024, 1024),  # the largest area
+        "1:1": (1024, 1024),
+        "4:3": (1024, 768),
+        "3:4": (768, 1024),
+        "16:9": (1024, 576),
+        "9:16": (576, 1024),
+    }
+
+    def check(self, prompt: Prompt) -> None:
+        super().check(prompt)
+        if prompt.wishes.aspect_ratio not in self.sizes:
+            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        width, height = self.sizes[prompt.wishes.aspect_ratio]
+        return {"prompt": prompt.text, "width": width, "height": height, "batch_size": 1}
+
+    def used(self, prompt: Prompt) -> Usage:
+        return Usage(images=1)
+
+
+class PiapiVideo(PiapiTask):
+    """Kling 3.0. Source: https://piapi.ai/docs/kling-api/kling-3-0 (read 2026-11)."""
+
+    task_type = "video_generation"
+    output_keys = ("video_url", "video_urls", "video_raw", "works")
+    unknown_policy = UnknownPolicy.STOP
+    first_poll_seconds = 10.0
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        return {
+            "prompt": prompt.text,
+            "version": "3.0",
+            "duration": prompt.wishes.seconds or 5,
+            "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
+            "mode": "std",
+            "enable_audio": False,
+        }
+
+    def used(self, prompt: Prompt) -> Usage:
+        return Usage(seconds=Decimal(prompt.wishes.seconds or 5))

@@ -1,13 +1,14 @@
-"""xAI text generation. Source: https://docs.x.ai/docs/api-reference#chat-completions (read 2026-11)."""
+"""xAI text and pictures. Source: https://docs.x.ai/docs/api-reference (read 2026-11)."""
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
+from providers.bodies import text_at
 from providers.errors import AccessDenied, ContentRefused
 from providers.faults import Rule
-from providers.openai_shape import OpenAIShapedText
-from providers.types import Feature, Prompt
+from providers.openai_shape import OpenAIShapedImage, OpenAIShapedText
+from providers.types import Call, Feature, MediaResult, Prompt
 
 
 class XaiText(OpenAIShapedText):
@@ -20,6 +21,7 @@ class XaiText(OpenAIShapedText):
     output_includes_reasoning = False  # a recorded answer: 32 prompt + 9 completion + 94 reasoning = 135
     cost_path = ("usage", "cost_in_usd_ticks")
     cost_unit = Decimal("1e-10")
+    models_path = "/models"
     rules = (
         Rule(AccessDenied, statuses=(400,), text="incorrect api key"),  # not a 401
         # A refusal has the status of a blocked key (github.com/continuedev/continue, issue 10778).
@@ -34,3 +36,35 @@ class XaiText(OpenAIShapedText):
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         # The variants that do not reason answer the field with a 400.
         return {} if "non-reasoning" in prompt.model else {"reasoning_effort": "low"}
+
+
+class XaiImage(OpenAIShapedImage):
+    """Grok Imagine. `size` and `style` are refused; how long an address would live is not said, so base64 is asked for.
+
+    Source: https://docs.x.ai/docs/guides/image-generations (read 2026-11).
+    """
+
+    slug = "xai"
+    rules = XaiText.rules
+    cost_path = XaiText.cost_path
+    cost_unit = XaiText.cost_unit
+    models_path = XaiText.models_path
+    resolution: ClassVar[str] = "1k"
+
+    def build(self, prompt: Prompt) -> Call:
+        body = {
+            "model": prompt.model,
+            "prompt": prompt.text,
+            "n": 1,
+            "response_format": "b64_json",
+            "resolution": self.resolution,
+            **({"aspect_ratio": prompt.wishes.aspect_ratio} if prompt.wishes.aspect_ratio else {}),
+        }
+        return Call("/images/generations", json=body)
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
+        if text_at(body, "block_reason"):
+            error = ContentRefused(text_at(body, "block_reason"))
+            error.usage, error.maybe_paid = self.read_usage(body), True
+            raise error
+        return super().read_result(prompt, body)

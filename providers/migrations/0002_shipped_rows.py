@@ -21,10 +21,11 @@ ROWS = [
      {"input_per_million": "2.00", "cached_input_per_million": "0.50", "output_per_million": "6.00",
       "as_of": NOVEMBER}, 30),
     ("IMAGE", "replicate", 1, "black-forest-labs/flux-schnell", "0.003", "image", {}, 90),
-    ("IMAGE", "openai", 2, "gpt-image-2.6-flare", "0.04", "image", {}, 180),
+    ("IMAGE", "openai", 2, "gpt-image-2.6-flare", "0.04", "image",
+     {"input_per_million": "5.00", "output_per_million": "30.00", "as_of": "2026-11-05"}, 180),
     ("VIDEO", "replicate", 1, "kwaivgi/kling-v3-video", "0.084", "second", {}, 900),
     ("AUDIO", "elevenlabs", 1, "eleven_v4_turbo", "0.04", "1k_characters", {}, 60),
-    ("AUDIO", "replicate", 2, "minimax/music-2.6", None, "call", {}, 300),
+    ("AUDIO", "replicate", 2, "minimax/speech-2.6-turbo", "0.06", "1k_characters", {}, 120),
 ]  # fmt: skip
 
 

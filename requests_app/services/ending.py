@@ -2,15 +2,20 @@
 
 from typing import Any
 
+from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models.functions import Now
 
-from providers.attempts import Answer, attempts_write_off
+from providers.attempts import Answer, attempts_let_go
+from providers.types import TextResult
+from requests_app.doorbell import ring_on_commit
 from requests_app.models import Request
 from requests_app.services.credits import credits_capture, credits_release
 from requests_app.states import transition
 
 Status = Request.Status
+
+CANCEL_JOB_TASK = "requests_app.tasks.cancel_job"
 
 
 def request_complete(*, request: Request, answer: Answer, processing_ms: int) -> bool:
@@ -26,7 +31,7 @@ def request_complete(*, request: Request, answer: Answer, processing_ms: int) ->
             to=Status.COMPLETED,
             actor="worker",
             reason=f"answered by {answer.provider}",
-            output_text=answer.result.text,
+            **_output_of(answer),
             actual_provider=answer.provider,
             cost=answer.cost,
             cost_source=answer.cost_source,
@@ -36,6 +41,12 @@ def request_complete(*, request: Request, answer: Answer, processing_ms: int) ->
         if is_first:
             credits_capture(request=request)
     return is_first
+
+
+def _output_of(answer: Answer) -> dict[str, Any]:
+    if answer.media is None:
+        return {"output_text": answer.result.text if isinstance(answer.result, TextResult) else ""}
+    return {"output_media": [answer.media.as_dict()], "output_url": default_storage.url(answer.media.name)}
 
 
 def request_end(
@@ -58,23 +69,23 @@ def request_end(
             **_ENDED,
         )
         if has_ended:
-            attempts_write_off(caller_key=request.id)
+            jobs = attempts_let_go(caller_key=request.id)
+            for attempt_id in jobs:
+                ring_on_commit(CANCEL_JOB_TASK, str(attempt_id))
             credits_release(request=request, reason=reason)
     return has_ended
 
 
 def request_quarantine(*, request: Request, reason: str) -> bool:
     """Set a request aside that workers die of. Its credits stay held until an operator decides."""
-    with transaction.atomic():
-        attempts_write_off(caller_key=request.id)
-        return transition(
-            request_id=request.id,
-            sources=[Status.PENDING, Status.PROCESSING],
-            to=Status.QUARANTINED,
-            actor="worker",
-            reason=reason,
-            lease_until=None,
-        )
+    return transition(
+        request_id=request.id,
+        sources=[Status.PENDING, Status.PROCESSING],
+        to=Status.QUARANTINED,
+        actor="worker",
+        reason=reason,
+        lease_until=None,
+    )
 
 
 _ENDED: dict[str, Any] = {"lease_until": None, "next_at": None, "completed_at": Now()}

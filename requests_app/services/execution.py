@@ -3,19 +3,22 @@
 import logging
 import time
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 
-from providers.attempts import Answer, AttemptRefused, attempts_write_off
+from providers.attempts import Answer, AttemptRefused
 from providers.errors import ChainError
-from providers.fallback import FallbackManager
-from providers.types import Category, OnText, Prompt
+from providers.fallback import FallbackManager, Pending
+from providers.types import Attachment, Category, OnText, Prompt
 from requests_app.errors import LeaseLost
 from requests_app.models import Request
+from requests_app.options import wishes_of
 from requests_app.outlet import get_outlet
 from requests_app.selectors import history_of
 from requests_app.services.ending import request_complete, request_end, request_quarantine
-from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, Lease, keeper, lease_claim
+from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, Lease, keeper, lease_claim, lease_give_back
 
 logger = logging.getLogger("requests_app.execution")
 
@@ -39,7 +42,8 @@ def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
         return True
     keeper.keep(lease)
     try:
-        _answer(request, lease, on_text or get_outlet().progress(request_id))
+        if not _answer(request, lease, on_text or get_outlet().progress(request_id)):
+            return True
     except (LeaseLost, AttemptRefused):
         # What this worker streamed may stand over the answer that its successor has shown: show that once more.
         logger.info("%s belongs to another worker by now.", request_id)
@@ -51,11 +55,12 @@ def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
     return True
 
 
-def _answer(request: Request, lease: Lease, on_text: OnText | None) -> None:
-    """Ask the chain and end the request, one way or the other. Raises LeaseLost and AttemptRefused."""
-    if request.tries > 1:
-        # Only the owner gets here, so a call that is still open belongs to a worker that was lost.
-        attempts_write_off(caller_key=request.id)
+def _answer(request: Request, lease: Lease, on_text: OnText | None) -> bool:
+    """Ask the chain; return whether the request has ended with that, one way or the other.
+
+    False where a vendor is still at work: the lease is given back, and any worker looks again when it is time.
+    Raises LeaseLost and AttemptRefused.
+    """
     claimed = time.monotonic()
     earlier_seconds, seconds_left = _seconds_around(request)
 
@@ -64,7 +69,7 @@ def _answer(request: Request, lease: Lease, on_text: OnText | None) -> None:
         request_complete(request=request, answer=answer, processing_ms=round(seconds * 1000))
 
     try:
-        FallbackManager().answer(
+        outcome = FallbackManager().answer(
             _prompt_of(request),
             caller_key=request.id,
             deadline=claimed + seconds_left,
@@ -72,6 +77,9 @@ def _answer(request: Request, lease: Lease, on_text: OnText | None) -> None:
             on_text=on_text,
             before_next=lease.check,
         )
+        if isinstance(outcome, Pending):
+            lease_give_back(lease, seconds=outcome.seconds)
+            return False
     except ChainError as error:
         if request_end(
             request=request,
@@ -82,6 +90,7 @@ def _answer(request: Request, lease: Lease, on_text: OnText | None) -> None:
             fence=lease.fence,
         ):
             logger.warning("%s failed (%s); its credits are given back.", request.id, error.code)
+    return True
 
 
 def _seconds_around(request: Request) -> tuple[float, float]:
@@ -96,5 +105,12 @@ def _prompt_of(request: Request) -> Prompt:
         category=Category(request.category),
         text=request.input_text,
         history=history_of(request),
-        system=settings.SYSTEM_PROMPT,
+        system=settings.SYSTEM_PROMPT if request.category == Category.TEXT else "",
+        wishes=wishes_of(request.options),
+        attachments=tuple(_attachment_of(stored) for stored in request.input_media),
     )
+
+
+def _attachment_of(stored: dict[str, Any]) -> Attachment:
+    with default_storage.open(stored["name"]) as file:
+        return Attachment(stored["content_type"], file.read())

@@ -1,11 +1,13 @@
 """Accepting requests: once each, with their credits held."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from providers.media import StoredMedia
 from requests_app.doorbell import ring_on_commit
 from requests_app.errors import (
     AccountBlocked,
@@ -27,6 +29,7 @@ def request_accept(
     model: AIModel,
     text: str,
     conversation: str = "",
+    input_media: Sequence[StoredMedia] = (),
     is_rung: bool = True,
 ) -> Request:
     """Accept a prompt: the request's row, its first event and the held credits are written together or not at all.
@@ -50,6 +53,8 @@ def request_accept(
             category=model.category,
             conversation=conversation,
             input_text=text,
+            input_media=[stored.as_dict() for stored in input_media],
+            options=model.options,
             credits=model.token_cost,
             intake_key=intake_key,
             deadline_at=timezone.now() + timedelta(seconds=settings.DEADLINE_SECONDS[model.category]),

@@ -70,6 +70,14 @@ def lease_claim(*, request_id: str) -> tuple[Lease, Request] | None:
     return Lease(request_id, request.fence), request
 
 
+def lease_give_back(lease: Lease, *, seconds: float) -> None:
+    """Let any worker claim the request again, but not before so many seconds have passed.
+
+    The way so far counts as progress, so it does not bring the request nearer to quarantine.
+    """
+    _mine(lease).update(lease_until=None, next_at=Now() + timedelta(seconds=seconds), tries=0)
+
+
 def _mine(lease: Lease) -> QuerySet[Request]:
     return Request.objects.filter(id=lease.request_id, fence=lease.fence, status__in=Request.OPEN)
 

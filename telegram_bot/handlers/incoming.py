@@ -20,6 +20,7 @@ class Incoming:
     thread_id: int | None  # the topic, where the chat has topics
     message_id: int  # the message itself, or the one whose button was pressed
     text: str = field(default="", repr=False)  # the prompt, or what follows the command
+    picture_id: str = ""  # Telegram's id of the picture that came with it
     callback_id: str = ""  # of a pressed button
     press: Press | None = None
 

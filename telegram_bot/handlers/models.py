@@ -1,17 +1,18 @@
 """Choosing who answers in a chat."""
 
+from requests_app.selectors import offered_models
 from telegram_bot import texts
 from telegram_bot.client import get_client
 from telegram_bot.formatting import Piece
 from telegram_bot.handlers.incoming import Incoming
 from telegram_bot.keyboards import model_keyboard
 from telegram_bot.models import TelegramChat
-from telegram_bot.selectors import model_for, shown_models
+from telegram_bot.selectors import model_for
 
 
 def model_menu(incoming: Incoming) -> str:
     """/model – show the models as buttons."""
-    models = shown_models()
+    models = offered_models()
     if not models:
         incoming.answer(texts.NOTHING_OFFERED)
         return "nothing to choose from"
@@ -27,7 +28,7 @@ def model_choose(incoming: Incoming) -> str:
     if press is None or press.user_id != incoming.user.user_id:
         client.answer_button(incoming.callback_id, texts.NOT_YOUR_BUTTON)
         return "refused: somebody else's button"
-    model = next((model for model in shown_models() if model.pk == press.target_id), None)
+    model = next((model for model in offered_models() if model.pk == press.target_id), None)
     if model is None:
         client.answer_button(incoming.callback_id, texts.MODEL_GONE)
         return "refused: that model is not offered"

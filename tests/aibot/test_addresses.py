@@ -23,6 +23,7 @@ EXPECTED = {
     "readyz/": OPEN,
     "metrics": (401, 403, 200),
     "metrics/": (401, 403, 200),
+    "media/<path:name>": (401, 403, 404),
     "api/schema/": (401, 403, 200),
     "api/docs/": (401, 403, 200),
     **{
@@ -30,8 +31,9 @@ EXPECTED = {
         for path in ("stats", "stats/<str:category>", "cost/<str:category>", "recommended/<str:category>")
         for slash in ("", "/")
     },
-    # Telegram posts; there is nothing to get.
+    # Telegram and Replicate post; there is nothing to get.
     "telegram/webhook/": (405, 405, 405),
+    "hooks/replicate/": (405, 405, 405),
     # Django's own pages for people who are not logged in, and those that only post or only redirect.
     "admin/": TO_LOGIN,
     "admin/login/": (200, 200, 302),

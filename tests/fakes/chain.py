@@ -1,9 +1,11 @@
 """Providers that answer by script, for the tests of the chain above them."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, ClassVar
 
-from providers.types import Access, OnText, Prompt, TextResult, UnknownPolicy
+from providers.making import JobProvider
+from providers.types import Access, Call, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy
 
 # What one call does: return this text or result, raise this error, or call this function and return its text.
 Outcome = str | TextResult | Exception | Callable[[], str]
@@ -46,3 +48,55 @@ class _ScriptedText:
         if on_text:
             on_text(result.text)
         return result
+
+
+class JobScript:
+    """What a vendor of long jobs will do: with each order, and with each question about a job."""
+
+    def __init__(self, *, orders: list[Any], polls: list[Any] = (), found: list[Job | None] = ()) -> None:
+        self.orders, self.polls, self.found = list(orders), list(polls), list(found)
+        self.asked_for: list[str] = []  # the job ids of the questions
+        self.cancelled: list[str] = []
+        self.file = b""  # what lies behind every output's address
+        self.policy = UnknownPolicy.ADOPT
+
+    def provider_class(self, category: Any, slug: str) -> type:
+        """Stand in for registry.provider_class()."""
+        return type("ScriptedJob", (_ScriptedJob,), {"slug": slug, "script": self, "unknown_policy": self.policy})
+
+
+class _ScriptedJob(JobProvider):
+    script: ClassVar[JobScript]
+
+    def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: float, on_text: OnText | None = None) -> Any:
+        return _play(self.script.orders, self.slug)
+
+    def poll(self, prompt: Prompt, job_id: str, *, deadline: float) -> Any:
+        self.script.asked_for.append(job_id)
+        return _play(self.script.polls, self.slug)
+
+    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> Job | None:
+        return _play(self.script.found, self.slug)
+
+    def fetch(self, url: str, *, deadline: float) -> bytes:
+        return self.script.file
+
+    def cancel(self, job_id: str, *, deadline: float) -> None:
+        self.script.cancelled.append(job_id)
+
+    def build(self, prompt: Prompt) -> Call:
+        raise AssertionError("no call leaves here")
+
+    def poll_call(self, job_id: str) -> Call:
+        raise AssertionError("no call leaves here")
+
+    def read_job(self, prompt: Prompt, body: Any) -> MediaResult | Job:
+        raise AssertionError("no answer comes here")
+
+
+def _play(script: list[Any], slug: str) -> Any:
+    assert script, f"{slug} was asked once more than the script says"
+    outcome = script.pop(0)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

@@ -7,6 +7,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.parser import BytesParser
 from typing import Any
@@ -80,6 +81,8 @@ class FakeServer:
     def close(self) -> None:
         """Wake everything that waits and close all connections."""
         self._stopped.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
         self._listener.close()
         for line in self._lines:
             line.sock.close()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "4242:a-token-for-tests"
 BOT = {"id": 4242, "is_bot": True, "first_name": "Test", "username": "test_bot"}
@@ -27,7 +27,9 @@ JSON_FIELDS = {
     "message_thread_id",
     "offset",
     "timeout",
+    "media",
 }
+PICTURES = (b"\x89PNG", b"\xff\xd8", b"RIFF")
 
 
 class ApiError(Exception):
@@ -49,6 +51,8 @@ class Message:
     reply_to: int | None = None
     thread_id: int | None = None
     versions: list[str] = field(default_factory=list)  # everything it has shown, oldest first
+    kind: str = "text"  # or "photo", "video", "audio", "document"
+    file: bytes = field(default=b"", repr=False)
 
 
 @dataclass
@@ -86,6 +90,7 @@ class FakeTelegram:
         self.commands: dict[str, list[dict[str, str]]] = {}
         self.descriptions: dict[str, str] = {}
         self.answered_buttons: dict[str, str] = {}
+        self.files: dict[str, bytes] = {}  # what people sent, by its file_id
         self.confirmed = 0  # updates below this id were confirmed by a poll
         self._chats: dict[int, Chat] = {}
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
@@ -183,6 +188,45 @@ class FakeTelegram:
         message.text, message.entities, message.buttons = text, entities, buttons
         message.versions.append(text)
         return _as_json(chat, message)
+
+    def _edit_message_media(self, parameters: dict[str, Any]) -> Any:
+        chat = self._known(parameters)
+        message = next((message for message in chat.messages if message.id == parameters.get("message_id")), None)
+        if message is None:
+            raise ApiError(400, "Bad Request: message to edit not found")
+        media = parameters["media"]
+        message.kind, message.file = _sound_file(
+            media["type"], parameters["files"][media["media"].removeprefix("attach://")]
+        )
+        message.text, message.entities, message.buttons = "", [], []
+        message.versions.append(f"[{message.kind}]")
+        return _as_json(chat, message)
+
+    def _send_photo(self, parameters: dict[str, Any]) -> Any:
+        return self._send_file("photo", parameters)
+
+    def _send_video(self, parameters: dict[str, Any]) -> Any:
+        return self._send_file("video", parameters)
+
+    def _send_audio(self, parameters: dict[str, Any]) -> Any:
+        return self._send_file("audio", parameters)
+
+    def _send_document(self, parameters: dict[str, Any]) -> Any:
+        return self._send_file("document", parameters)
+
+    def _send_file(self, kind: str, parameters: dict[str, Any]) -> Any:
+        chat = self._known(parameters)
+        kind, content = _sound_file(kind, next(iter(parameters["files"].values())))
+        message = Message(id=next(self._numbers), text="", entities=[], kind=kind, file=content)
+        message.versions.append(f"[{kind}]")
+        chat.messages.append(message)
+        return _as_json(chat, message)
+
+    def _get_file(self, parameters: dict[str, Any]) -> Any:
+        if parameters["file_id"] not in self.files:
+            raise ApiError(400, "Bad Request: wrong file_id or the file is temporarily unavailable")
+        file_id = parameters["file_id"]
+        return {"file_id": file_id, "file_unique_id": file_id, "file_path": f"photos/{file_id}"}
 
     def _delete_message(self, parameters: dict[str, Any]) -> Any:
         chat = self._known(parameters)
@@ -330,6 +374,14 @@ def _sound_text(parameters: dict[str, Any]) -> str:
     return text
 
 
+def _sound_file(kind: str, content: bytes) -> tuple[str, bytes]:
+    if kind == "photo" and not content.startswith(PICTURES):
+        raise ApiError(400, "Bad Request: IMAGE_PROCESS_FAILED")
+    if not content:
+        raise ApiError(400, "Bad Request: file must be non-empty")
+    return kind, content
+
+
 def _sound_buttons(parameters: dict[str, Any]) -> list[dict[str, Any]]:
     rows = parameters.get("reply_markup", {}).get("inline_keyboard", [])
     buttons = [button for row in rows for button in row]
@@ -380,7 +432,7 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
             try:
                 if token != f"bot{TOKEN}":
                     raise ApiError(401, "Unauthorized")
-                line = Line(method, _parameters(body))
+                line = Line(method, _parameters(body, self.headers.get("Content-Type", "")))
                 result = fake.receive(method, line.parameters, line)
             except ApiError as error:
                 answer: dict[str, Any] = {"ok": False, "error_code": error.code, "description": error.description}
@@ -394,6 +446,17 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
                     self._answer(200, {"ok": True, "result": result})
                 else:
                     self.close_connection = True
+
+        def do_GET(self) -> None:
+            _, place, token, path = unquote(urlsplit(self.path).path).split("/", 3)
+            content = fake.files.get(path.removeprefix("photos/"))
+            if (place, token) != ("file", f"bot{TOKEN}") or content is None:
+                self._answer(404, {"ok": False, "error_code": 404, "description": "Not Found"})
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
         def _answer(self, code: int, answer: dict[str, Any]) -> None:
             content = json.dumps(answer).encode()
@@ -409,6 +472,26 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _parameters(body: bytes) -> dict[str, Any]:
+def _parameters(body: bytes, content_type: str) -> dict[str, Any]:
+    if content_type.startswith("multipart/form-data"):
+        return _parts(body, content_type)
     fields = {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
-    return {name: json.loads(value) if name in JSON_FIELDS else value for name, value in fields.items()}
+    return {name: _value(name, value) for name, value in fields.items()}
+
+
+def _parts(body: bytes, content_type: str) -> dict[str, Any]:
+    """Read a form with files, which come in `files` by the name of their field."""
+    boundary = b"--" + content_type.partition("boundary=")[2].encode()
+    parameters: dict[str, Any] = {"files": {}}
+    for part in body.split(boundary)[1:-1]:
+        head, _, content = part.removesuffix(b"\r\n").partition(b"\r\n\r\n")
+        (name,) = re.findall(r'[; ]name="([^"]*)"', head.decode())
+        if b"filename=" in head:
+            parameters["files"][name] = content
+        else:
+            parameters[name] = _value(name, content.decode())
+    return parameters
+
+
+def _value(name: str, value: str) -> Any:
+    return json.loads(value) if name in JSON_FIELDS else value

@@ -52,14 +52,16 @@ class TestFigures:
             "priceUnit": "1,000 tokens",
             "since": None,
         }
-        assert len(rows) == 11  # all shipped rows, used or not
+        assert len(rows) == 20  # all shipped rows, used or not, on or off
         assert rows[1]["expected"] is True
         assert (rows[1]["avgCost"], rows[1]["successRate"], rows[1]["avgTime"]) == (0.0012, None, None)
 
     def test_one_category_leaves_the_others_out(self, client, token):
         rows = client.get("/api/providers/stats/image", headers=token).json()
 
-        assert [(row["category"], row["provider"]) for row in rows] == [("IMAGE", "replicate"), ("IMAGE", "openai")]
+        assert {row["category"] for row in rows} == {"IMAGE"}
+        assert [row["provider"] for row in rows] == ["replicate", "openai", "xai", "openrouter", "piapi", "aimlapi"]
+        assert [row["enabled"] for row in rows] == [True, True, False, False, False, False]
 
     def test_costs_are_listed_cheapest_first(self, client, token):
         make_attempt(category="IMAGE", provider="openai", cost=Decimal("0.0021"))
@@ -67,8 +69,12 @@ class TestFigures:
         rows = client.get("/api/providers/cost/IMAGE", headers=token).json()
 
         assert [(row["provider"], row["avgCost"], row["successRate"]) for row in rows] == [
+            ("piapi", 0.0015, None),
             ("openai", 0.0021, 100),
             ("replicate", 0.003, None),
+            ("xai", 0.02, None),
+            ("openrouter", None, None),
+            ("aimlapi", None, None),
         ]
 
     def test_the_recommendation_names_one_and_says_why(self, client, token):

@@ -28,6 +28,8 @@ def contracts() -> Path:
 
 def load(contracts: Path, vendor: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the whole document, in today's JSON Schema, and its operation for text."""
+    if not (contracts / f"{vendor}.openapi.yaml").exists():
+        pytest.skip("the vendor publishes no such document")
     document = _modern(yaml.load((contracts / f"{vendor}.openapi.yaml").read_text(), yaml.CSafeLoader))
     return document, document["paths"][PATHS.get(vendor, "/v1/chat/completions")]["post"]
 

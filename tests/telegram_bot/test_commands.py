@@ -120,7 +120,17 @@ def test_a_button_that_says_anything_else_does_nothing(fake, say, data):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"photo": [{"file_id": "a", "file_unique_id": "b", "width": 1, "height": 1}], "caption": "What is this?"},
+        {
+            "sticker": {
+                "file_id": "a",
+                "file_unique_id": "b",
+                "width": 1,
+                "height": 1,
+                "is_animated": False,
+                "is_video": False,
+                "type": "regular",
+            }
+        },
         {"voice": {"file_id": "a", "file_unique_id": "b", "duration": 1}},
         {"document": {"file_id": "a", "file_unique_id": "b"}},
         {"dice": {"emoji": "🎲", "value": 3}},
@@ -131,11 +141,11 @@ def test_what_is_not_a_text_gets_a_friendly_line(fake, say, fields):
     assert fake.chat(42).texts == [texts.UNSUPPORTED]
 
 
-def test_an_album_gets_one_line_for_all_its_pictures(fake, say):
-    photo = {"photo": [{"file_id": "a", "file_unique_id": "b", "width": 1, "height": 1}], "media_group_id": "g"}
+def test_an_album_of_what_cannot_be_read_gets_one_line(fake, say):
+    document = {"document": {"file_id": "a", "file_unique_id": "b"}, "media_group_id": "g"}
 
-    say(message(**photo))
-    say(message(**photo))
+    say(message(**document))
+    say(message(**document))
 
     assert fake.chat(42).texts == [texts.UNSUPPORTED]
 

@@ -159,7 +159,7 @@ def test_setup_registers_the_webhook_the_commands_and_the_descriptions(fake, set
     assert fake.webhook["url"] == "https://bot.example/telegram/webhook/"
     assert fake.webhook["secret_token"] == "a-secret"
     assert fake.webhook["allowed_updates"] == ["message", "callback_query", "my_chat_member"]
-    assert [command["command"] for command in fake.commands[""]] == ["new", "model", "balance", "help"]
+    assert [command["command"] for command in fake.commands[""]] == ["new", "cancel", "model", "balance", "help"]
     assert fake.descriptions == {"long": texts.DESCRIPTIONS[""], "short": texts.SHORT_DESCRIPTIONS[""]}
     assert capsys.readouterr().out.splitlines() == [
         "Telegram sends updates to https://bot.example/telegram/webhook/.",

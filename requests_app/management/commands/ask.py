@@ -9,6 +9,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand, CommandError
 
 from providers.models import Attempt
@@ -62,14 +63,14 @@ class Command(BaseCommand):
                 )
         except RequestRefused as error:
             raise CommandError(str(error)) from error
-        _bring_to_its_end(request)
+        _bring_to_its_end(request, self.stderr if not as_json and self.stderr.isatty() else None)
         if as_json:
             self.stdout.write(json.dumps(_as_dict(request), ensure_ascii=False))
         if request.status != Request.Status.COMPLETED:
             reason = FAILURES.get(request.error_code, f"The request ended as {request.status}")
             raise CommandError(f"{reason}; the credits are given back. {request.id}")
         if not as_json:
-            self.stdout.write(f"\n{request.output_text}\n\n{_summary(request)}")
+            self.stdout.write(f"\n{_shown(request)}\n\n{_summary(request)}")
 
 
 def _log_as_trail(stdout: Any) -> None:
@@ -106,15 +107,42 @@ def _account_for(key: str, price: int) -> Account:
     return account
 
 
-def _bring_to_its_end(request: Request) -> None:
-    """Execute the request here, or wait for the worker that the sweeper has rung for it in the meantime."""
+def _bring_to_its_end(request: Request, terminal: Any) -> None:
+    """Execute the request here, or wait for the worker that the sweeper has rung for it in the meantime.
+
+    A person at a terminal sees the seconds pass while a long job runs.
+    """
     request_advance(request_id=request.id)
-    patience = time.monotonic() + settings.DEADLINE_SECONDS[request.category] + settings.LEASE_SECONDS
+    began = time.monotonic()
+    patience = settings.DEADLINE_SECONDS[request.category] + settings.LEASE_SECONDS
     request.refresh_from_db()
-    while request.status in Request.OPEN and time.monotonic() < patience:
+    while request.status in Request.OPEN and time.monotonic() - began < patience:
+        if terminal:
+            terminal.write(f"\r… {time.monotonic() - began:.0f} s", ending="")
         time.sleep(0.2)
         request_advance(request_id=request.id)
         request.refresh_from_db()
+    if terminal:
+        terminal.write("\r          \r", ending="")
+
+
+def _shown(request: Request) -> str:
+    """Return the answer, or where its file is."""
+    return request.output_text or "\n".join(_place_of(stored["name"]) for stored in request.output_media)
+
+
+def _place_of(name: str) -> str:
+    try:
+        return default_storage.path(name)
+    except NotImplementedError:  # a storage that is not a folder of this machine
+        return default_storage.url(name)
+
+
+def _result(request: Request) -> dict[str, str]:
+    """Return the answer in the shape that all categories share: {text} | {imageUrl} | {videoUrl} | {audioUrl}."""
+    if request.output_text:
+        return {"text": request.output_text}
+    return {f"{request.category.lower()}Url": request.output_url} if request.output_url else {}
 
 
 def _summary(request: Request) -> str:
@@ -131,7 +159,7 @@ def _as_dict(request: Request) -> dict[str, Any]:
         "category": request.category,
         "status": request.status,
         "provider": request.actual_provider,
-        "result": {"text": request.output_text} if request.output_text else {},
+        "result": _result(request),
         "cost": _number(request.cost),
         "cost_source": request.cost_source,
         "processing_ms": request.processing_ms,

@@ -1,0 +1,66 @@
+"""ElevenLabs speech. Source: https://elevenlabs.io/docs/api-reference/text-to-speech/convert (read 2026-11)."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from providers.bodies import dig, text_at
+from providers.errors import AccessDenied, ModelGone, OutcomeUnknown, RateLimited, RequestRejected, ServerFault
+from providers.faults import Fault, Rule
+from providers.making import MediaProvider
+from providers.types import Call, MediaResult, Prompt, Usage
+
+# A premade voice that paid plans keep. "Default" voices end on 2026-12-31 and library voices are closed to free plans,
+# so the operator should put the id of a saved voice of their own into the row's capabilities.
+PREMADE_VOICE = "21m00Tcm4TlvDq8ikWAM"
+
+
+class ElevenLabsSpeech(MediaProvider):
+    """Text to speech: the answer is the sound itself, and its headers say how many credits it took.
+
+    v4 models ignore or refuse `style`, `speed` and `use_speaker_boost`, so no voice settings are sent.
+    """
+
+    slug = "elevenlabs"
+    auth_header = "xi-api-key"
+    auth_scheme = ""
+    answers_with_file = True
+    code_paths = (("code",), ("status",), ("type",))
+    models_path = "/v1/models"
+    models_field = ""
+    model_id_field = "model_id"
+    rules = (
+        # Out of credit comes as a 401 on old accounts; the key is right all the same.
+        Rule(AccessDenied, codes=("quota_exceeded", "insufficient_credits", "detected_unusual_activity")),
+        Rule(RequestRejected, codes=("text_too_long", "max_character_limit_exceeded")),
+        Rule(ModelGone, codes=("model_not_found", "unsupported_model", "model_access_denied")),
+        Rule(ModelGone, codes=("voice_not_found", "voice_access_denied")),
+        Rule(ModelGone, codes=("paid_plan_required", "subscription_required", "feature_not_available")),
+        Rule(RateLimited, codes=("concurrent_limit_exceeded", "too_many_concurrent_requests")),
+        Rule(RateLimited, codes=("rate_limit_exceeded", "system_busy")),
+        Rule(ServerFault, codes=("service_unavailable", "maintenance")),
+    )
+
+    def build(self, prompt: Prompt) -> Call:
+        voice = prompt.wishes.voice or PREMADE_VOICE
+        body: dict[str, Any] = {"text": prompt.text, "model_id": prompt.model}
+        # eleven_multilingual_v2 finds the language out by itself and refuses to be told.
+        if prompt.wishes.language and prompt.model != "eleven_multilingual_v2":
+            body["language_code"] = prompt.wishes.language
+        return Call(f"/v1/text-to-speech/{quote(voice, safe='')}?output_format=mp3_44100_128", json=body)
+
+    def read_bytes(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
+        if not content:
+            raise OutcomeUnknown("no sound in the answer")
+        raw = {"character-cost": headers["character-cost"]} if "character-cost" in headers else {}
+        return MediaResult(content=content, usage=Usage(characters=len(prompt.text), raw=raw), model=prompt.model)
+
+    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
+        detail = body.get("detail")
+        if isinstance(detail, Mapping):
+            return super().read_fault(status, {"error": detail})
+        text = detail if isinstance(detail, str) else text_at(dig(detail, 0), "msg")  # a 422 lists its fields
+        return Fault(status, text=text)
+
+    def fault_in(self, body: Mapping[str, Any]) -> bool:
+        return True  # JSON instead of a sound is never good news

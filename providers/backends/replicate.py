@@ -1,0 +1,184 @@
+"""Replicate: pictures, films and speech as jobs. Source: https://replicate.com/docs/reference/http (read 2026-11)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from django.utils.dateparse import parse_datetime
+
+from providers.bodies import dig, storable, text_at, urls_in, whole_characters
+from providers.errors import ContentRefused, OutcomeUnknown, ProviderError, ServerFault
+from providers.excerpts import Quoting
+from providers.faults import Fault, Rule
+from providers.making import POLL_SECONDS, JobProvider, job_of
+from providers.types import Call, Job, Listed, MediaResult, Prompt, UnknownPolicy, Usage
+
+REFUSALS = Rule(ContentRefused, text=r"E005|flagged as sensitive|NSFW|safety system")
+
+
+class Replicate(JobProvider):
+    """Predictions. There is no idempotency key, so an order whose answer was lost is looked for in the list."""
+
+    slug = "replicate"
+    unknown_policy = UnknownPolicy.ADOPT
+    output_hosts = ("replicate.delivery", ".replicate.delivery")  # files are deleted after an hour
+    polls_per_second = 40.0  # 3,000 a minute are allowed
+    calls_back = True
+    code_paths = (("type",), ("title",))
+    models_path = "/models/{model}"
+
+    hold: ClassVar[str] = ""  # how long the order may be held for a quick result, as the header Prefer says it
+    give_up_after: ClassVar[str]  # the vendor stops the job itself after this; a little above our own limit
+
+    def build(self, prompt: Prompt) -> Call:
+        headers = {"Cancel-After": self.give_up_after, **({"Prefer": self.hold} if self.hold else {})}
+        body: dict[str, Any] = {"input": self.inputs(prompt)}
+        if prompt.callback_url:
+            body |= {"webhook": prompt.callback_url, "webhook_events_filter": ["completed"]}
+        # "owner/name" is an official model; community models are named with their version, "owner/name:hash".
+        if ":" in prompt.model:
+            return Call("/predictions", json={"version": prompt.model, **body}, headers=headers)
+        return Call(f"/models/{prompt.model}/predictions", json=body, headers=headers)
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the fields of the model's own input schema. A wrong type is a 422."""
+        raise NotImplementedError
+
+    def used(self, prompt: Prompt, outputs: int) -> Usage:
+        """Return what a finished job used; the answer holds no money."""
+        raise NotImplementedError
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        return self.read_job(prompt, body)
+
+    def fault_in(self, body: Mapping[str, Any]) -> bool:
+        # A failed prediction is a 200 with a status, and read_job() knows it; the list has results.
+        return "status" not in body and "results" not in body
+
+    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
+        detail = body.get("detail")
+        return super().read_fault(status, {**body, "message": detail} if isinstance(detail, str) else body)
+
+    def poll_call(self, job_id: str) -> Call:
+        return Call(f"/predictions/{quote(job_id, safe='')}", method="GET")
+
+    def cancel_call(self, job_id: str) -> Call:
+        return Call(f"/predictions/{quote(job_id, safe='')}/cancel")
+
+    def models_call(self, model: str) -> Call | None:
+        return super().models_call(model.partition(":")[0])
+
+    def read_models(self, body: Any) -> list[Listed]:
+        owner, name = text_at(body, "owner"), text_at(body, "name")
+        return [Listed(f"{owner}/{name}")] if owner and name else []
+
+    def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        status = text_at(body, "status")
+        if status in ("failed", "canceled", "aborted"):
+            words = Quoting(self.access.key, prompt).clean(text_at(body, "error") or status)
+            raise _ended(words)
+        if status != "succeeded":  # "starting", "processing", and whatever may come: it goes on until our time is up
+            return job_of(body.get("id"))
+        urls = urls_in(body.get("output"))  # a string, a list or an object, as each model likes
+        if not urls:
+            error = OutcomeUnknown("succeeded without an output")
+            error.ends_job = True
+            raise error
+        metrics = storable(body.get("metrics"))
+        usage = replace(self.used(prompt, len(urls)), raw=metrics if isinstance(metrics, dict) else {})
+        return MediaResult(url=urls[0], usage=usage, model=whole_characters(text_at(body, "model")))
+
+    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> Job | None:
+        quoting = Quoting(self.access.key, prompt)
+        wanted = self.inputs(replace(prompt, text=prompt.text.encode("utf-8", "replace").decode()))  # as it was sent
+        call = Call("/predictions", method="GET")
+        with self.exchange(call, quoting, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
+            listed = dig(self._object_in(answer, quoting), "results")
+        for prediction in listed if isinstance(listed, list) else []:
+            created_at = _moment(text_at(prediction, "created_at"))
+            if dig(prediction, "input") == wanted and created_at is not None and created_at >= since:
+                return job_of(dig(prediction, "id"))
+        return None
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def _ended(words: str) -> ProviderError:
+    """Return why a job has ended without an output. A failed prediction of an official model is not billed."""
+    error = ContentRefused(words) if REFUSALS.fits(Fault(200, text=words)) else ServerFault(words)
+    error.ends_job = True
+    return error
+
+
+class ReplicateImage(Replicate):
+    """Flux. Source: https://replicate.com/black-forest-labs/flux-schnell/api/schema (read 2026-11)."""
+
+    first_poll_seconds = 1.0
+    longest_poll_seconds = 5.0
+    hold = "wait=10"
+    give_up_after = "3m"
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        return {
+            "prompt": prompt.text,
+            "aspect_ratio": prompt.wishes.aspect_ratio or "1:1",
+            "output_format": "png",
+        }
+
+    def used(self, prompt: Prompt, outputs: int) -> Usage:
+        return Usage(images=outputs)
+
+
+class ReplicateVideo(Replicate):
+    """Kling and Luma. `duration` is an integer here; other hosts take a string.
+
+    Source: https://replicate.com/kwaivgi/kling-v3-video/api/schema, …/luma/ray-3.2/api/schema (read 2026-11).
+    """
+
+    first_poll_seconds = 10.0
+    give_up_after = "20m"
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        is_luma = prompt.model.startswith("luma/")
+        return {
+            "prompt": prompt.text,
+            "duration": _film_seconds(prompt),
+            "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
+            **({"resolution": "540p"} if is_luma else {"mode": "standard"}),
+        }
+
+    def used(self, prompt: Prompt, outputs: int) -> Usage:
+        return Usage(seconds=Decimal(_film_seconds(prompt)))
+
+
+def _film_seconds(prompt: Prompt) -> int:
+    return prompt.wishes.seconds or 5
+
+
+class ReplicateAudio(Replicate):
+    """MiniMax speech; also Bark and music models, which want a prompt instead of a text.
+
+    Source: https://replicate.com/minimax/speech-2.6-turbo/api/schema (read 2026-11).
+    """
+
+    first_poll_seconds = 1.0
+    longest_poll_seconds = 5.0
+    hold = "wait=10"
+    give_up_after = "6m"
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        if "/speech-" not in prompt.model:
+            return {"prompt": prompt.text}
+        return {"text": prompt.text, **({"voice_id": prompt.wishes.voice} if prompt.wishes.voice else {})}
+
+    def used(self, prompt: Prompt, outputs: int) -> Usage:
+        return Usage(characters=len(prompt.text))

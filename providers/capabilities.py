@@ -1,0 +1,60 @@
+"""What a provider's row can do. It is data: the operator sees and mends it, and it decides who is a candidate."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from providers.types import Prompt
+
+LISTS: Mapping[str, type] = {"seconds": int, "aspect_ratios": str, "voices": str, "languages": str}
+SWITCHES = ("image_input", "audio_input")
+NAMES = ("max_prompt_characters", *LISTS, *SWITCHES)
+
+
+def validate_capabilities(capabilities: Any) -> None:
+    """Refuse what shortfall() could not use, in words that say what to type."""
+    if not isinstance(capabilities, dict):
+        raise ValidationError("Capabilities must be a JSON object.")
+    for name, value in capabilities.items():
+        if name not in NAMES:
+            raise ValidationError(f"Unknown capability {name!r}. Use {', '.join(NAMES)}.")
+        if name in SWITCHES and not isinstance(value, bool):
+            raise ValidationError(f"{name} must be true or false.")
+        if name in LISTS and not (isinstance(value, list) and all(type(item) is LISTS[name] for item in value)):
+            raise ValidationError(f"{name} must be a list, such as {_example(name)}.")
+        if name == "max_prompt_characters" and not (type(value) is int and value > 0):
+            raise ValidationError("max_prompt_characters must be a whole number above 0.")
+
+
+def _example(name: str) -> str:
+    return {"seconds": "[5, 10]", "aspect_ratios": '["1:1", "16:9"]', "languages": '["en", "de"]'}.get(name, '["…"]')
+
+
+def shortfall(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
+    """Return what the prompt needs and the row cannot do, "" where it can do all. What a row leaves out is no limit."""
+    longest = capabilities.get("max_prompt_characters")
+    if longest is not None and len(prompt.text) > longest:
+        return f"no prompts over {longest} characters"
+    wishes = prompt.wishes
+    for name, wish in (
+        ("seconds", wishes.seconds),
+        ("aspect_ratios", wishes.aspect_ratio),
+        ("voices", wishes.voice),
+        ("languages", wishes.language),
+    ):
+        if wish and name in capabilities and wish not in capabilities[name]:
+            return f"not {wish!r}, only {name.replace('_', ' ')} {', '.join(str(item) for item in capabilities[name])}"
+    kinds = {attachment.content_type.partition("/")[0] for attachment in prompt.attachments}
+    for kind in ("image", "audio"):
+        if kind in kinds and not capabilities.get(f"{kind}_input", True):
+            return f"no {kind} input"
+    return ""
+
+
+def fitted(prompt: Prompt, *, model: str, capabilities: Mapping[str, Any]) -> Prompt:
+    """Return the prompt as one row is asked: with its model, and with its first voice where no wish names one."""
+    voices = capabilities.get("voices") or [""]
+    voice = prompt.wishes.voice or voices[0]
+    return replace(prompt, model=model, wishes=replace(prompt.wishes, voice=voice))

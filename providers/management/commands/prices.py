@@ -1,0 +1,26 @@
+"""Hold the rows of the chain against the vendors' lists of models and against the age of their prices."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from providers.catalogue import remarks_on, rows_to_check
+
+
+class Command(BaseCommand):
+    help = (
+        "List the enabled providers whose model is gone or will go, or whose price is old or missing. "
+        "The exit code is 1 when something needs you, so that a nightly run can tell you."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        rows = rows_to_check()
+        urgent = 0
+        for remark in remarks_on(rows, today=timezone.now().date()):
+            self.stdout.write(str(remark))
+            urgent += remark.is_urgent
+        self.stdout.write(f"Rows with a key: {len(rows)}. Things to look at: {urgent or 'none'}.")
+        if urgent:
+            sys.exit(1)

@@ -1,0 +1,7 @@
+"""Where vendors call."""
+
+from django.urls import path
+
+from requests_app.hooks import replicate
+
+urlpatterns = [path("replicate/", replicate, name="replicate_hook")]

@@ -1,0 +1,182 @@
+"""PiAPI's tasks: the envelope with its own code, states in any capitals, outputs by family, the error table."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from providers.errors import (
+    AccessDenied,
+    ContentRefused,
+    ModelGone,
+    OutcomeUnknown,
+    ProviderError,
+    RateLimited,
+    RequestRejected,
+    ServerFault,
+    Unsupported,
+)
+from providers.types import Category, Job, MediaResult, UnknownPolicy, Usage, Wishes
+from tests.contract import KEY
+from tests.fakes.http_server import FakeServer, answer
+from tests.media_contract import WANTED, JobProviderContract
+
+TASK_ID = "49638cd2-4689-4f33-9336-164a8f6b1111"
+FILE = "https://img.theapi.app/temp/x"
+
+
+def envelope(status: str, *, error: str | None = "", **fields: Any) -> dict[str, Any]:
+    """A task in its envelope. `error` is an object with an empty text on success, too."""
+    task = {
+        "task_id": TASK_ID,
+        "status": status,
+        "output": None,
+        "meta": {"usage": {"type": "point", "frozen": 0, "consume": 15000}},
+        "error": {"code": 10000 if error else 0, "message": error or "", "raw_message": "", "detail": None},
+        **fields,
+    }
+    return {"code": 200, "message": "success", "data": task}
+
+
+class PiapiContract(JobProviderContract):
+    vendor = "piapi"
+    path = "/api/v1/task"
+    auth = ("X-API-Key", KEY)
+    contract_path = "/api/v1/task"
+    answer = envelope("pending")
+    result = Job(TASK_ID)
+    job_id = TASK_ID
+    poll_path = f"/api/v1/task/{TASK_ID}"
+    poll_contract_path = "/api/v1/task/{task_id}"
+
+    def state(self, status: str, **fields: Any) -> dict[str, Any]:
+        return envelope(status, **fields)
+
+    def error_body(self, message: str) -> Any:
+        return {"code": 499, "message": message, "data": None}
+
+
+class TestPiapiImage(PiapiContract):
+    category = Category.IMAGE
+    model = "Qubico/flux1-schnell"
+    wishes = Wishes(aspect_ratio="16:9")
+    body = {
+        "model": model,
+        "task_type": "txt2img",
+        "input": {"prompt": WANTED, "width": 1024, "height": 576, "batch_size": 1},
+        "config": {"service_mode": "public"},
+    }
+
+    def test_a_ratio_without_a_size_is_not_ordered(self, server: FakeServer) -> None:
+        with pytest.raises(Unsupported, match="21:9"):
+            self.run(server, wishes=Wishes(aspect_ratio="21:9"))
+        assert server.connections == 0
+
+    @pytest.mark.parametrize("status", ["pending", "staged", "processing", "Pending", "Staged", "Processing", ""])
+    def test_a_task_goes_on(self, server: FakeServer, status: str) -> None:
+        assert self.poll(server, envelope(status)) == Job(TASK_ID)
+
+    @pytest.mark.parametrize("status", ["completed", "Completed"])
+    @pytest.mark.parametrize(
+        "output",
+        [
+            {"image_url": FILE},
+            {"image_url": "", "image_urls": [FILE]},
+            {"image_urls": None, "temporary_image_urls": [FILE, f"{FILE}-2"]},
+        ],
+    )
+    def test_a_finished_task_has_its_picture_somewhere(self, server: FakeServer, status: str, output: Any) -> None:
+        result = self.poll(server, envelope(status, output=output))
+        self.assert_result(result, MediaResult(url=FILE, usage=Usage(images=1)))
+        assert isinstance(result, MediaResult)
+        assert result.usage.raw["consume"] == 15000
+
+    @pytest.mark.parametrize("output", [None, {}, [], "x", {"image_url": "data:image/png;base64,AA=="}, {"seed": FILE}])
+    def test_a_finished_task_without_a_picture_ends(self, server: FakeServer, output: Any) -> None:
+        error = self.poll_failure(server, envelope("completed", output=output))
+        assert type(error) is OutcomeUnknown
+        assert error.ends_job
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            ("the prompt contains sensitive words", ContentRefused),
+            ("NSFW content detected", ContentRefused),
+            ("blocked by moderation", ContentRefused),
+            ("failure to pass the risk control system", ContentRefused),
+            ("insufficient credits", AccessDenied),
+            ("task failed: internal error", ServerFault),
+            ("", ServerFault),
+        ],
+    )
+    def test_a_task_that_failed(self, server: FakeServer, words: str, expected: type[ProviderError]) -> None:
+        for status in ("failed", "Failed"):
+            error = self.poll_failure(server, envelope(status, error=words))
+            assert type(error) is expected
+            assert error.ends_job
+
+    @pytest.mark.parametrize(
+        ("status", "message", "expected"),
+        [
+            (400, "invalid parameter: width", RequestRejected),
+            (400, "task_type not supported", RequestRejected),
+            (401, "invalid api key", AccessDenied),
+            (403, "forbidden", AccessDenied),
+            (402, "payment required", AccessDenied),
+            (400, "insufficient credits", AccessDenied),
+            (500, "account balance not enough", AccessDenied),
+            (403, "Qubico/flux1-dev-advanced needs the Creator plan or higher", ModelGone),
+            (429, "too many requests", RateLimited),
+            (400, "the number of concurrent tasks has reached the limit", RateLimited),
+            (500, "internal error", OutcomeUnknown),
+            (503, "service unavailable", ServerFault),
+        ],
+    )
+    def test_error_table(self, server: FakeServer, status: int, message: str, expected: type[ProviderError]) -> None:
+        body = {"code": status, "message": message, "data": None}
+        assert self.assert_means(server, status, body, expected).excerpt == message
+        # The envelope's code counts where HTTP says that all is well.
+        assert type(self.failure(server, answer(body, 200))) is expected
+
+    def test_a_page_without_an_envelope_is_read_by_its_status(self, server: FakeServer) -> None:
+        error = self.failure(server, answer("404 page not found", 404, content_type="text/plain"))
+        assert type(error) is ModelGone
+
+    def test_an_old_zero_is_a_success_where_there_is_a_task(self, server: FakeServer) -> None:
+        server.will(answer({**envelope("pending"), "code": 0}))
+        assert self.run(server) == Job(TASK_ID)
+
+
+class TestPiapiKling(PiapiContract):
+    category = Category.VIDEO
+    model = "kling"
+    wishes = Wishes(seconds=10, aspect_ratio="9:16")
+    body = {
+        "model": "kling",
+        "task_type": "video_generation",
+        "input": {
+            "prompt": WANTED,
+            "version": "3.0",
+            "duration": 10,
+            "aspect_ratio": "9:16",
+            "mode": "std",
+            "enable_audio": False,
+        },
+        "config": {"service_mode": "public"},
+    }
+
+    @pytest.mark.parametrize(
+        "output",
+        [
+            {"video_url": FILE},
+            {"video_urls": [FILE]},
+            {"video_raw": {"url": FILE, "duration": 10}},
+            {"works": [{"video": {"resource_without_watermark": FILE}}]},
+        ],
+    )
+    def test_a_finished_task_has_its_film_somewhere(self, server: FakeServer, output: Any) -> None:
+        result = self.poll(server, envelope("completed", output=output))
+        self.assert_result(result, MediaResult(url=FILE, usage=Usage(seconds=Decimal(10))))
+
+    def test_a_lost_order_stops_the_chain(self) -> None:
+        assert self.provider().unknown_policy is UnknownPolicy.STOP
