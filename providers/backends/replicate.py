@@ -25,7 +25,7 @@ class Replicate(JobProvider):
     slug = "replicate"
     unknown_policy = UnknownPolicy.ADOPT
     output_hosts = ("replicate.delivery", ".replicate.delivery")  # files are deleted after an hour
-    polls_per_second = 40.0  # 3,000 a minute are allowed
+    polls_per_second = 48.0  # 3,000 a minute are allowed
     calls_back = True
     code_paths = (("type",), ("title",))
     models_path = "/models/{model}"
@@ -145,6 +145,7 @@ class ReplicateVideo(Replicate):
     """
 
     first_poll_seconds = 10.0
+    longest_poll_seconds = 10.0
     give_up_after = "20m"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
