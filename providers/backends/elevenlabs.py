@@ -5,7 +5,15 @@ from typing import Any
 from urllib.parse import quote
 
 from providers.bodies import dig, text_at
-from providers.errors import AccessDenied, ModelGone, OutcomeUnknown, RateLimited, RequestRejected, ServerFault
+from providers.errors import (
+    AccessDenied,
+    ContentRefused,
+    ModelGone,
+    OutcomeUnknown,
+    RateLimited,
+    RequestRejected,
+    ServerFault,
+)
 from providers.faults import Fault, Rule
 from providers.making import MediaProvider
 from providers.types import Call, MediaResult, Prompt, Usage
@@ -32,6 +40,8 @@ class ElevenLabsSpeech(MediaProvider):
     rules = (
         # Out of credit comes as a 401 on old accounts; the key is right all the same.
         Rule(AccessDenied, codes=("quota_exceeded", "insufficient_credits", "detected_unusual_activity")),
+        # Seen with prompts for music (github.com/receptron/mulmocast-app, issue 1410).
+        Rule(ContentRefused, codes=("bad_prompt",)),
         Rule(RequestRejected, codes=("text_too_long", "max_character_limit_exceeded")),
         Rule(ModelGone, codes=("model_not_found", "unsupported_model", "model_access_denied")),
         Rule(ModelGone, codes=("voice_not_found", "voice_access_denied")),

@@ -1,11 +1,11 @@
 """What the sandbox would have charged: one line per call, to be compared with the attempts that we recorded."""
 
 import threading
-from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from importlib import import_module
+from itertools import count
 from typing import Any
 
 from providers.prices import cost_of
@@ -21,23 +21,18 @@ class Line:
 
     provider: str
     model: str
-    tokens: Tokens | None  # None: refused, so nothing was used
+    usage: Usage | None  # None: refused or stopped, so nothing was used
     cost: Decimal  # USD
+    job_id: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        usage = {}
-        if self.tokens:
-            usage = {
-                "input_tokens": self.tokens.input,
-                "cached_input_tokens": self.tokens.cached_input,
-                "output_tokens": self.tokens.output + self.tokens.reasoning,
-            }
         return {
             "provider": self.provider,
             "model": self.model,
-            "usage": usage,
-            "billed": self.tokens is not None,
+            "usage": _as_dict(self.usage) if self.usage else {},
+            "billed": self.usage is not None,
             "cost": f"{self.cost:f}",
+            **({"job_id": self.job_id} if self.job_id else {}),
         }
 
 
@@ -46,11 +41,15 @@ class Bill:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lines: deque[Line] = deque(maxlen=LONGEST)
+        self._lines: dict[str, Line] = {}  # oldest first
+        self._numbers = count()
 
     def add(self, line: Line) -> None:
+        """Add a line. A job has one: its newest takes the place of the one before."""
         with self._lock:
-            self._lines.append(line)
+            self._lines[line.job_id or f"#{next(self._numbers)}"] = line
+            if len(self._lines) > LONGEST:
+                del self._lines[next(iter(self._lines))]
 
     def clear(self) -> None:
         with self._lock:
@@ -58,26 +57,44 @@ class Bill:
 
     def as_list(self) -> list[dict[str, Any]]:
         with self._lock:
-            return [line.as_dict() for line in self._lines]
+            return [line.as_dict() for line in self._lines.values()]
 
 
-def cost_of_tokens(slug: str, tokens: Tokens) -> Decimal:
-    """Return what the vendor charges, in USD: the tariff that we ship for it, whatever the operator's row says."""
-    usage = Usage(
+def usage_of(tokens: Tokens) -> Usage:
+    return Usage(
         input_tokens=tokens.input,
         cached_input_tokens=tokens.cached_input,
         output_tokens=tokens.output + tokens.reasoning,
     )
-    list_price, price_unit, prices = _tariffs()[slug]
+
+
+def cost_of_tokens(slug: str, tokens: Tokens) -> Decimal:
+    """Return what the vendor charges for a text, in USD."""
+    return cost_of_usage(Category.TEXT, slug, usage_of(tokens))
+
+
+def cost_of_usage(category: Category, slug: str, usage: Usage) -> Decimal:
+    """Return what the vendor charges, in USD: the tariff that we ship for it, whatever the operator's row says."""
+    list_price, price_unit, prices = _tariffs()[category, slug]
     cost, _ = cost_of(usage, prices=prices, list_price=list_price, price_unit=price_unit)
     return cost if cost is not None else Decimal(0)
 
 
 @cache
-def _tariffs() -> dict[str, tuple[Decimal | None, str, dict[str, str]]]:
+def _tariffs() -> dict[tuple[str, str], tuple[Decimal | None, str, dict[str, str]]]:
     rows = import_module("providers.migrations.0002_shipped_rows").ROWS
     return {
-        provider: (Decimal(list_price) if list_price else None, price_unit, prices)
+        (category, provider): (Decimal(list_price) if list_price else None, price_unit, prices)
         for category, provider, _, _, list_price, price_unit, prices, _ in rows
-        if category == Category.TEXT
+    }
+
+
+def _as_dict(usage: Usage) -> dict[str, Any]:
+    units = {"images": usage.images, "seconds": usage.seconds and f"{usage.seconds:f}", "characters": usage.characters}
+    if usage.input_tokens is None:
+        return {name: value for name, value in units.items() if value}
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "output_tokens": usage.output_tokens,
     }

@@ -12,7 +12,7 @@ from providers.sandbox.wire import (
     Refused,
     Reply,
     Stream,
-    Vendor,
+    TextVendor,
     Wording,
     bearer_of,
     limit_of,
@@ -23,7 +23,7 @@ from providers.sandbox.wire import (
 DONE = "data: [DONE]\n\n"
 
 
-class ChatVendor(Vendor):
+class ChatVendor(TextVendor):
     """A vendor of OpenAI's shape."""
 
     chat_path = "/v1/chat/completions"

@@ -11,7 +11,7 @@ from providers.sandbox.wire import (
     Refused,
     Reply,
     Stream,
-    Vendor,
+    TextVendor,
     Wording,
     limit_of,
     messages_of,
@@ -29,7 +29,7 @@ FIELDS = frozenset(
 )
 
 
-class MessagesVendor(Vendor):
+class MessagesVendor(TextVendor):
     """A vendor of Anthropic's shape."""
 
     chat_path = "/v1/messages"

@@ -14,8 +14,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from providers.sandbox.bill import Bill, Line
+from providers.sandbox.directory import SLUGS, make_vendors
 from providers.sandbox.faults import Fault, FaultBoard
-from providers.sandbox.vendors import VENDORS
+from providers.sandbox.predictions import FILM_SECONDS, QUICK_SECONDS, Clock, now
 from providers.sandbox.wire import Call, Reply, Stream
 
 logger = logging.getLogger("sandbox")
@@ -34,13 +35,23 @@ class Sandbox(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 512
 
-    def __init__(self, host: str, port: int, *, pause_seconds: float = PAUSE_SECONDS) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        pause_seconds: float = PAUSE_SECONDS,
+        film_seconds: float = FILM_SECONDS,
+        quick_seconds: float = QUICK_SECONDS,
+        clock: Clock = now,
+    ) -> None:
         """Listen on the address. Raises ValueError when it is not of this machine, OSError when it is taken."""
         if not is_loopback(host):
             raise ValueError(f"The sandbox listens on this machine only, not on {host!r}.")
         if ":" in host:
             self.address_family = socket.AF_INET6
-        self.faults = FaultBoard(tuple(VENDORS))
+        self.faults = FaultBoard(SLUGS)
+        self.vendors = make_vendors(film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock)
         self.bill = Bill()
         self.pause_seconds = pause_seconds
         self.is_closing = threading.Event()
@@ -87,9 +98,19 @@ class Sandbox(ThreadingHTTPServer):
 
 
 @contextmanager
-def running_sandbox(*, host: str = "127.0.0.1", port: int = 0, pause_seconds: float = 0.0) -> Iterator[Sandbox]:
+def running_sandbox(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    pause_seconds: float = 0.0,
+    film_seconds: float = FILM_SECONDS,
+    quick_seconds: float = 0.0,
+    clock: Clock = now,
+) -> Iterator[Sandbox]:
     """Run a sandbox in a thread and lend it; port 0 takes a free one."""
-    sandbox = Sandbox(host, port, pause_seconds=pause_seconds)
+    sandbox = Sandbox(
+        host, port, pause_seconds=pause_seconds, film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock
+    )
     thread = threading.Thread(target=sandbox.serve_forever, kwargs={"poll_interval": 0.01}, name="sandbox", daemon=True)
     thread.start()
     try:
@@ -145,14 +166,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._read_body()
         if body is None:
             return
-        slug, _, rest = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
+        parts = urlsplit(self.path)
+        slug, _, rest = unquote(parts.path).lstrip("/").partition("/")
         if slug == CONTROL:
             self._control(rest, body)
-        elif slug in VENDORS:
+        elif slug in SLUGS:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self._answer(slug, Call(self.command, f"/{rest}", headers, body))
+            origin = f"{self.server.url}/{slug}"
+            self._answer(slug, Call(self.command, f"/{rest}", headers, body, parts.query, origin))
         else:
-            known = [f"{self.server.url}/{name}{vendor.chat_path}" for name, vendor in VENDORS.items()]
+            known = [f"{self.server.url}/{name}{vendor.order_path}" for name, vendor in self.server.vendors.items()]
             self._send(Reply(404, {"error": "This is the sandbox. It answers at these addresses.", "addresses": known}))
 
     def _read_body(self) -> bytes | None:
@@ -164,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
     def _answer(self, slug: str, call: Call) -> None:
-        vendor, fault = VENDORS[slug], self.server.faults.fault_of(slug)
+        vendor, fault = self.server.vendors[slug], self.server.faults.fault_of(slug)
         if fault == Fault.HANG:
             self._write_down(vendor.unbilled(call))
             logger.info("%s takes %s %s and says nothing.", slug, call.method, call.path)
@@ -177,6 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
         logger.info("%s answers %s %s with %s%s", slug, call.method, call.path, status, f" ({fault})" if fault else "")
         if isinstance(response, Stream):
             self._send_stream(response)
+        elif self.server.is_closing.wait(response.delay_seconds):
+            self.close_connection = True
         else:
             self._send(response)
 
@@ -195,9 +220,9 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(LOOK_SECONDS)  # it goes on talking; nobody listens
 
     def _send(self, reply: Reply) -> None:
-        content = json.dumps(reply.body, ensure_ascii=False).encode()
+        content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body, ensure_ascii=False).encode()
         self.send_response(reply.status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(content)))
         for name, value in reply.headers.items():
             self.send_header(name, value)

@@ -1,4 +1,4 @@
-"""The vendors that the sandbox stands in for: their facts, as their documents tell them (read 2026-11)."""
+"""The vendors of texts that the sandbox stands in for: their facts, as their documents tell them (read 2026-11)."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from providers.sandbox.answers import Answer, Question, Tokens
 from providers.sandbox.bill import cost_of_tokens
 from providers.sandbox.chat import ChatVendor
 from providers.sandbox.messages import MessagesVendor
-from providers.sandbox.wire import RETRY_AFTER_SECONDS, Call, Problem, Vendor, Wording, new_id
+from providers.sandbox.wire import RETRY_AFTER_SECONDS, Call, Problem, TextVendor, Wording, new_id
 
 RETRY_AFTER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 CREDITS_PER_USD = 2_000_000  # AIMLAPI's own money
@@ -331,7 +331,7 @@ class Xai(ChatVendor):
         return {"code": wording.code, "error": message}
 
 
-VENDORS: Mapping[str, Vendor] = {
+TEXT_VENDORS: Mapping[str, TextVendor] = {
     vendor.slug: vendor for vendor in (Aimlapi(), Piapi(), OpenRouter(), OpenAI(), Anthropic(), Xai())
 }
 

@@ -1,19 +1,22 @@
-"""What every vendor of the sandbox has in common: a key, a catalogue, problems, and a chat that answers or streams."""
+"""What every vendor of the sandbox has in common: a key, problems, and, with most, a chat that answers or streams."""
 
 import json
+import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum, auto
 from typing import Any, ClassVar
 
 from providers.sandbox.answers import Answer, Message, Question, compose, compose_nothing
-from providers.sandbox.bill import Line, cost_of_tokens
+from providers.sandbox.bill import Line, cost_of_tokens, usage_of
 from providers.sandbox.faults import Fault
 
 RETRY_AFTER_SECONDS = 10
+FORBIDDEN = "forbidden"  # in a prompt for a picture, a film or a sound: its content is refused
+PENNILESS = "penniless"  # the same: the account is empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Call:
     path: str  # without the provider's name and the query
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    query: str = ""
+    origin: str = ""  # the vendor's address in this sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +36,11 @@ class Reply:
     """A whole answer."""
 
     status: int
-    body: Mapping[str, Any]
+    body: Any = field(repr=False)  # what becomes JSON, or the bytes of a file
     headers: Mapping[str, str] = field(default_factory=dict)
     is_cut: bool = False  # half of the body, then the line goes dead
+    content_type: str = "application/json"
+    delay_seconds: float = 0.0  # for which the vendor holds the call before it answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +58,14 @@ class Problem(Enum):
     WRONG_KEY = auto()
     NO_SUCH_PATH = auto()
     UNKNOWN_MODEL = auto()
+    UNKNOWN_VOICE = auto()
     INVALID = auto()  # a field is missing or has a wrong value
+    TOO_LONG = auto()
     UNSUPPORTED = auto()  # a field that this model does not take
     RATE_LIMITED = auto()
     DOWN = auto()
+    NO_CREDIT = auto()
+    REFUSED_CONTENT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,60 +101,37 @@ class Vendor(ABC):
     slug: ClassVar[str]
     label: ClassVar[str]
     models: ClassVar[tuple[str, ...]]
-    chat_path: ClassVar[str]
-    models_path: ClassVar[str]
     wordings: ClassVar[Mapping[Problem, Wording]]
-    caches_input = False  # counts the earlier turns of a conversation as cached input without being asked
-    reasoning_tokens = 0  # thought before each answer
 
     @property
     def key(self) -> str:
         return f"sandbox-key-{self.slug}"
 
+    @property
+    @abstractmethod
+    def order_path(self) -> str:
+        """The path that people are shown."""
+
+    @abstractmethod
     def respond(self, call: Call, fault: Fault | None) -> tuple[Reply | Stream, Line | None]:
         """Return the vendor's answer, and its line on the bill unless nothing was asked of a model."""
-        try:
-            if fault in REFUSALS:
-                raise Refused(REFUSALS[fault], masked(self.sent_key(call)))
-            if (call.method, call.path) == ("GET", self.models_path):
-                return Reply(200, self.catalogue()), None
-            self.check_key(call)
-            if (call.method, call.path) != ("POST", self.chat_path):
-                raise Refused(Problem.NO_SUCH_PATH, f"{call.method} {call.path}")
-            question = self.read(call, self._json_of(call))
-        except Refused as refusal:
-            return self.refuse(call, refusal), self.unbilled(call)
-        if fault == Fault.ERROR_IN_200:
-            return self.fail_inside(call, question), self.unbilled(call)
-        return self._answered(question, fault)
+
+    @abstractmethod
+    def unbilled(self, call: Call) -> Line | None:
+        """Return the line of a call that cost nothing; None where no model was asked."""
 
     @abstractmethod
     def sent_key(self, call: Call) -> str:
         """Return the key that the call carries, or nothing."""
 
     @abstractmethod
-    def read(self, call: Call, body: dict[str, Any]) -> Question:
-        """Check the request as the vendor does. Raises Refused."""
-
-    @abstractmethod
-    def whole(self, question: Question, answer: Answer) -> Reply:
-        """Write the answer down at once."""
-
-    @abstractmethod
-    def stream(self, question: Question, answer: Answer) -> Stream:
-        """Write the answer down bit by bit, usage and end marker included."""
-
-    @abstractmethod
-    def catalogue(self) -> dict[str, Any]:
-        """List the models."""
-
-    @abstractmethod
     def error_body(self, call: Call, wording: Wording, message: str, param: str | None) -> dict[str, Any]:
         """Write a problem down."""
 
-    @abstractmethod
-    def fail_inside(self, call: Call, question: Question) -> Reply | Stream:
-        """Answer 200 and fail inside it."""
+    def check_fault(self, call: Call, fault: Fault | None) -> None:
+        """Refuse the call where the fault is one of those that refuse everything."""
+        if fault in REFUSALS:
+            raise Refused(REFUSALS[fault], masked(self.sent_key(call)))
 
     def check_key(self, call: Call) -> None:
         """Refuse a missing or wrong key."""
@@ -166,16 +154,59 @@ class Vendor(ABC):
         message = wording.message.format(refusal.detail)
         return Reply(wording.status, self.error_body(call, wording, message, refusal.param), wording.headers)
 
-    def unbilled(self, call: Call) -> Line | None:
-        """Return the line of a call that cost nothing; None where no model was asked."""
-        if call.path != self.chat_path:
-            return None
+    def free_line(self, model: str) -> Line:
+        return Line(provider=self.slug, model=model, usage=None, cost=Decimal(0))
+
+
+class TextVendor(Vendor):
+    """A vendor of texts: one path for the chat, one for the models."""
+
+    chat_path: ClassVar[str]
+    models_path: ClassVar[str]
+    caches_input = False  # counts the earlier turns of a conversation as cached input without being asked
+    reasoning_tokens = 0  # thought before each answer
+
+    @property
+    def order_path(self) -> str:
+        return self.chat_path
+
+    def respond(self, call: Call, fault: Fault | None) -> tuple[Reply | Stream, Line | None]:
         try:
-            body = json.loads(call.body)
-        except ValueError:
-            body = None
-        model = str(body.get("model", "")) if isinstance(body, dict) else ""
-        return Line(provider=self.slug, model=model, tokens=None, cost=Decimal(0))
+            self.check_fault(call, fault)
+            if (call.method, call.path) == ("GET", self.models_path):
+                return Reply(200, self.catalogue()), None
+            self.check_key(call)
+            if (call.method, call.path) != ("POST", self.chat_path):
+                raise Refused(Problem.NO_SUCH_PATH, f"{call.method} {call.path}")
+            question = self.read(call, json_of(call))
+        except Refused as refusal:
+            return self.refuse(call, refusal), self.unbilled(call)
+        if fault == Fault.ERROR_IN_200:
+            return self.fail_inside(call, question), self.unbilled(call)
+        return self._answered(question, fault)
+
+    @abstractmethod
+    def read(self, call: Call, body: dict[str, Any]) -> Question:
+        """Check the request as the vendor does. Raises Refused."""
+
+    @abstractmethod
+    def whole(self, question: Question, answer: Answer) -> Reply:
+        """Write the answer down at once."""
+
+    @abstractmethod
+    def stream(self, question: Question, answer: Answer) -> Stream:
+        """Write the answer down bit by bit, usage and end marker included."""
+
+    @abstractmethod
+    def catalogue(self) -> dict[str, Any]:
+        """List the models."""
+
+    @abstractmethod
+    def fail_inside(self, call: Call, question: Question) -> Reply | Stream:
+        """Answer 200 and fail inside it."""
+
+    def unbilled(self, call: Call) -> Line | None:
+        return self.free_line(model_in(call)) if call.path == self.chat_path else None
 
     def _answered(self, question: Question, fault: Fault | None) -> tuple[Reply | Stream, Line]:
         if fault == Fault.EMPTY:
@@ -184,22 +215,38 @@ class Vendor(ABC):
             answer = compose(self.label, question, is_cached=self.caches_input, reasoning=self.reasoning_tokens)
         cost = cost_of_tokens(self.slug, answer.tokens)
         response = self.stream(question, answer) if question.is_streamed else self.whole(question, answer)
-        line = Line(provider=self.slug, model=question.model, tokens=answer.tokens, cost=cost)
+        line = Line(provider=self.slug, model=question.model, usage=usage_of(answer.tokens), cost=cost)
         return (_cut(response) if fault == Fault.CUT else response), line
 
-    def _json_of(self, call: Call) -> dict[str, Any]:
-        try:
-            body = json.loads(call.body)
-        except ValueError as error:
-            raise Refused(Problem.INVALID, "We could not parse the JSON body of your request.") from error
-        if not isinstance(body, dict):
-            raise Refused(Problem.INVALID, "The body must be a JSON object.")
-        return body
+
+def json_of(call: Call) -> dict[str, Any]:
+    """Return the body of a call. Raises Refused where it is no JSON object."""
+    try:
+        body = json.loads(call.body)
+    except ValueError as error:
+        raise Refused(Problem.INVALID, "We could not parse the JSON body of your request.") from error
+    if not isinstance(body, dict):
+        raise Refused(Problem.INVALID, "The body must be a JSON object.")
+    return body
+
+
+def model_in(call: Call, field_name: str = "model") -> str:
+    """Return the model that a call names, in whatever state its body is."""
+    try:
+        body = json.loads(call.body)
+    except ValueError:
+        return ""
+    return str(body.get(field_name, "")) if isinstance(body, dict) else ""
 
 
 def masked(key: str) -> str:
     """Return a key as vendors quote it back: its first letters and its last ones."""
     return f"{key[:3]}***{key[-2:]}" if key else ""
+
+
+def is_word_in(word: str, text: str) -> bool:
+    """Tell whether a prompt asks for one of the failures that a word of it brings about."""
+    return re.search(rf"\b{word}\b", text, re.IGNORECASE) is not None
 
 
 def bearer_of(call: Call) -> str:
@@ -252,4 +299,4 @@ def new_id(prefix: str) -> str:
 def _cut(response: Reply | Stream) -> Reply | Stream:
     if isinstance(response, Stream):
         return Stream(response.events[: max(1, len(response.events) // 2)], response.headers)
-    return Reply(response.status, response.body, response.headers, is_cut=True)
+    return replace(response, is_cut=True)

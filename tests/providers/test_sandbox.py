@@ -13,7 +13,7 @@ import requests
 from django.core.management import CommandError, call_command
 
 from providers.sandbox import Sandbox, running_sandbox
-from providers.sandbox.vendors import VENDORS
+from providers.sandbox.vendors import TEXT_VENDORS
 
 PATIENCE_SECONDS = 5
 
@@ -27,23 +27,23 @@ def sandbox() -> Iterator[Sandbox]:
 def post(sandbox: Sandbox, slug: str, body: Any = None, headers: dict[str, str] | None = None) -> requests.Response:
     key = f"sandbox-key-{slug}"
     usual = {"x-api-key": key, "anthropic-version": "2023-06-01", "Authorization": f"Bearer {key}"}
-    url = f"{sandbox.url}/{slug}{VENDORS[slug].chat_path}"
+    url = f"{sandbox.url}/{slug}{TEXT_VENDORS[slug].chat_path}"
     return requests.post(
         url, json=body or body_of(slug), headers=usual if headers is None else headers, timeout=PATIENCE_SECONDS
     )
 
 
 def body_of(slug: str, **fields: Any) -> dict[str, Any]:
-    body = {"model": VENDORS[slug].models[0], "messages": [{"role": "user", "content": "What is a fallback?"}]}
+    body = {"model": TEXT_VENDORS[slug].models[0], "messages": [{"role": "user", "content": "What is a fallback?"}]}
     return {**body, **({"max_tokens": 500} if slug == "anthropic" else {}), **fields}
 
 
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_the_answer_says_who_it_stands_for_and_what_was_asked(sandbox, slug):
     response = post(sandbox, slug)
 
     assert response.ok
-    assert f"sandbox, which answers here in place of {VENDORS[slug].label}" in response.text
+    assert f"sandbox, which answers here in place of {TEXT_VENDORS[slug].label}" in response.text
     assert "What is a fallback?" in response.text
 
 
@@ -164,7 +164,7 @@ def test_a_limited_rate_tells_how_long_to_wait_where_the_vendor_does(sandbox, sl
     assert response.headers.get("Retry-After") == seconds
 
 
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_a_cut_stream_lacks_its_end_marker_and_is_billed(sandbox, slug):
     sandbox.break_provider(slug, "cut")
 
@@ -183,7 +183,7 @@ def test_a_cut_answer_is_half_a_body(sandbox):
         post(sandbox, "openai")
 
 
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_an_empty_answer_is_a_success_without_a_word(sandbox, slug):
     sandbox.break_provider(slug, "empty")
 
@@ -194,7 +194,7 @@ def test_an_empty_answer_is_a_success_without_a_word(sandbox, slug):
     assert sandbox.bill.as_list()[0]["usage"]["output_tokens"] == 64
 
 
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_an_error_may_hide_in_a_success(sandbox, slug):
     sandbox.break_provider(slug, "error-200")
 

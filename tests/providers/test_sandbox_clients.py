@@ -13,7 +13,7 @@ from providers.prices import cost_of
 from providers.registry import VENDORS as DIRECTORY
 from providers.registry import provider_class
 from providers.sandbox import Sandbox, running_sandbox
-from providers.sandbox.vendors import VENDORS
+from providers.sandbox.vendors import TEXT_VENDORS
 from providers.types import Access, Category, Prompt, TextResult, Turn
 
 QUESTION = "What is a fallback?"
@@ -29,7 +29,7 @@ def ask(
     sandbox: Sandbox, slug: str, *, seen: list[str] | None = None, patience: float = 5, **fields: Any
 ) -> TextResult:
     access = Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{DIRECTORY[slug].base_path}")
-    prompt = Prompt(Category.TEXT, QUESTION, model=VENDORS[slug].models[0], **fields)
+    prompt = Prompt(Category.TEXT, QUESTION, model=TEXT_VENDORS[slug].models[0], **fields)
     return provider_class(Category.TEXT, slug)(access).run(
         prompt,
         timeout_seconds=patience,
@@ -38,21 +38,21 @@ def ask(
     )
 
 
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_an_answer_comes_whole_and_in_pieces(sandbox, slug):
     seen: list[str] = []
 
     whole, streamed = ask(sandbox, slug), ask(sandbox, slug, seen=seen)
 
     assert whole.text == streamed.text == seen[-1]
-    assert f"in place of {VENDORS[slug].label}" in whole.text
+    assert f"in place of {TEXT_VENDORS[slug].label}" in whole.text
     assert len(seen) > 10
     assert QUESTION in whole.text
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("is_streamed", [False, True])
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_our_cost_is_what_the_sandbox_billed(sandbox, slug, is_streamed):
     history = (Turn("user", "Hello"), Turn("assistant", "Good day"))
     row = ProviderConfig.objects.get(category="TEXT", provider=slug)
@@ -78,7 +78,7 @@ def test_our_cost_is_what_the_sandbox_billed(sandbox, slug, is_streamed):
         ("error-200", (ServerFault, OutcomeUnknown)),  # some vendors say inside that nothing was done
     ],
 )
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_a_fault_is_read_for_what_it_is(sandbox, slug, fault, errors, is_streamed):
     sandbox.break_provider(slug, fault)
 
@@ -90,7 +90,7 @@ def test_a_fault_is_read_for_what_it_is(sandbox, slug, fault, errors, is_streame
         assert caught.value.maybe_paid
 
 
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_a_hanging_provider_is_left_after_its_time(sandbox, slug):
     sandbox.break_provider(slug, "hang")
     began = time.monotonic()

@@ -8,13 +8,13 @@ import pytest
 import requests
 
 from providers.sandbox import Sandbox, running_sandbox
-from providers.sandbox.vendors import VENDORS
+from providers.sandbox.vendors import TEXT_VENDORS
 from tests.contracts import STREAM, contract_of
 
 # Where the vendor's document begins its paths: below the version, or above it.
 PREFIXES = {"openrouter": "/api/v1", "openai": "/v1"}
 # PiAPI's document has no catalogue.
-WITH_CATALOGUE = [slug for slug in VENDORS if slug != "piapi"]
+WITH_CATALOGUE = [slug for slug in TEXT_VENDORS if slug != "piapi"]
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def headers_of(slug: str, key: str = "") -> dict[str, str]:
 
 def body_of(slug: str, **fields: Any) -> dict[str, Any]:
     limit = {"max_tokens": 500} if slug in ("anthropic", "aimlapi", "piapi") else {"max_completion_tokens": 500}
-    model = VENDORS[slug].models[0]
+    model = TEXT_VENDORS[slug].models[0]
     return {"model": model, "messages": [{"role": "user", "content": "Say hello"}], **limit, **fields}
 
 
 def ask(sandbox: Sandbox, slug: str, *, key: str = "", **fields: Any) -> requests.Response:
-    url = f"{sandbox.url}/{slug}{VENDORS[slug].chat_path}"
+    url = f"{sandbox.url}/{slug}{TEXT_VENDORS[slug].chat_path}"
     return requests.post(url, json=body_of(slug, **fields), headers=headers_of(slug, key), timeout=10)
 
 
@@ -43,21 +43,21 @@ def path_of(slug: str, path: str) -> str:
     return path.removeprefix(PREFIXES.get(slug, ""))
 
 
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_an_answer_keeps_the_vendors_contract(sandbox, slug):
     response = ask(sandbox, slug)
 
-    path = path_of(slug, VENDORS[slug].chat_path)
+    path = path_of(slug, TEXT_VENDORS[slug].chat_path)
     assert contract_of(slug).response_faults("POST", path, response.status_code, response.json()) == []
 
 
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_every_event_of_a_stream_keeps_the_vendors_contract(sandbox, slug):
     response = ask(sandbox, slug, stream=True)
 
     events = [line.removeprefix("data: ") for line in response.content.decode().splitlines() if line[:5] == "data:"]
     bodies = [json.loads(event) for event in events if event != "[DONE]"]
-    path = path_of(slug, VENDORS[slug].chat_path)
+    path = path_of(slug, TEXT_VENDORS[slug].chat_path)
     assert len(bodies) > 10
     for body in bodies:
         if body.get("type") == "ping":
@@ -70,7 +70,7 @@ def test_every_event_of_a_stream_keeps_the_vendors_contract(sandbox, slug):
 
 
 @pytest.mark.parametrize("fault", ["down", "429", "bad-key"])
-@pytest.mark.parametrize("slug", VENDORS)
+@pytest.mark.parametrize("slug", TEXT_VENDORS)
 def test_an_error_keeps_the_vendors_contract(sandbox, slug, fault):
     sandbox.break_provider(slug, fault)
     try:
@@ -78,7 +78,7 @@ def test_an_error_keeps_the_vendors_contract(sandbox, slug, fault):
     finally:
         sandbox.heal(slug)
 
-    path = path_of(slug, VENDORS[slug].chat_path)
+    path = path_of(slug, TEXT_VENDORS[slug].chat_path)
     contract = contract_of(slug)
     # Some documents list only the errors of the caller. All errors of a vendor have one form.
     status = response.status_code if contract.has_response("POST", path, response.status_code) else 429
@@ -87,7 +87,7 @@ def test_an_error_keeps_the_vendors_contract(sandbox, slug, fault):
 
 @pytest.mark.parametrize("slug", WITH_CATALOGUE)
 def test_the_catalogue_keeps_the_vendors_contract(sandbox, slug):
-    path = VENDORS[slug].models_path
+    path = TEXT_VENDORS[slug].models_path
     response = requests.get(f"{sandbox.url}/{slug}{path}", headers=headers_of(slug), timeout=10)
 
     assert contract_of(slug).response_faults("GET", path_of(slug, path), 200, response.json()) == []

@@ -10,8 +10,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from providers.sandbox import Sandbox, control
+from providers.sandbox.directory import SLUGS
 from providers.sandbox.faults import Fault
-from providers.sandbox.vendors import VENDORS
+from providers.sandbox.predictions import FILM_SECONDS
 
 DEFAULT_URL = "http://127.0.0.1:8090"
 
@@ -28,13 +29,21 @@ class Command(BaseCommand):
             choices=("serve", "break", "heal", "status"),
             help="serve (also without any word): run it until it is stopped; the others talk to the one that runs.",
         )
-        parser.add_argument("provider", nargs="?", default="", help=f"To break, or to heal: {', '.join(VENDORS)}.")
+        parser.add_argument("provider", nargs="?", default="", help=f"To break, or to heal: {', '.join(SLUGS)}.")
         parser.add_argument("fault", nargs="*", default=[], help=f"How to break it: {', '.join(Fault)}.")
+        parser.add_argument(
+            "--film-seconds",
+            type=float,
+            default=FILM_SECONDS,
+            help="How long a film takes to be made (default: %(default)s); for serve only.",
+        )
 
-    def handle(self, *args: Any, action: str, provider: str, fault: list[str], **options: Any) -> None:
+    def handle(
+        self, *args: Any, action: str, provider: str, fault: list[str], film_seconds: float, **options: Any
+    ) -> None:
         url = settings.SANDBOX_URL or DEFAULT_URL
         if action == "serve":
-            self._serve(url)
+            self._serve(url, film_seconds)
             return
         if action == "break" and not (provider and fault):
             raise CommandError(
@@ -54,10 +63,10 @@ class Command(BaseCommand):
         for slug, state in faults.items():
             self.stdout.write(f"{slug:<11} {state or 'works'}")
 
-    def _serve(self, url: str) -> None:
+    def _serve(self, url: str, film_seconds: float) -> None:
         address = urlsplit(url)
         try:
-            sandbox = Sandbox(address.hostname or "", address.port or 80)
+            sandbox = Sandbox(address.hostname or "", address.port or 80, film_seconds=film_seconds)
         except ValueError as error:
             raise CommandError(f"{error} Change SANDBOX_URL.") from error
         except OSError as error:
@@ -68,5 +77,5 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             # From a thread: shutting down waits for the loop that this signal interrupts.
             signal.signal(number, lambda *_: threading.Thread(target=sandbox.close).start())
-        self.stdout.write(f"The sandbox answers at {sandbox.url} in place of {', '.join(VENDORS)}.")
+        self.stdout.write(f"The sandbox answers at {sandbox.url} in place of {', '.join(SLUGS)}.")
         sandbox.serve_forever(poll_interval=0.2)
