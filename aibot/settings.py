@@ -244,6 +244,10 @@ if SANDBOX_ACTIVE:
 # Where vendors call us when a job is over; without the address or the secret the jobs are only asked for.
 PUBLIC_URL = env_url("PUBLIC_URL")
 REPLICATE_WEBHOOK_SECRET = env_secret("REPLICATE_WEBHOOK_SECRET")
+if SANDBOX_ACTIVE:
+    # The sandbox calls too, on this machine. Its secret protects nothing but its own inventions.
+    PUBLIC_URL = PUBLIC_URL or f"http://127.0.0.1:{env_int('PORT', 8000, minimum=1)}"
+    REPLICATE_WEBHOOK_SECRET = REPLICATE_WEBHOOK_SECRET or "whsec_c2FuZGJveC13ZWJob29rLXNlY3JldA=="
 
 # --- Requests and credits ---------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from providers.sandbox.callbacks import Callbacks
 from providers.sandbox.pictures import OpenAIWithPictures
 from providers.sandbox.predictions import Clock
 from providers.sandbox.replicate import Replicate
@@ -12,11 +13,15 @@ from providers.sandbox.wire import Vendor
 SLUGS = (*TEXT_VENDORS, Replicate.slug, ElevenLabs.slug)
 
 
-def make_vendors(*, film_seconds: float, quick_seconds: float, clock: Clock) -> Mapping[str, Vendor]:
+def make_vendors(
+    *, film_seconds: float, quick_seconds: float, clock: Clock, callbacks: Callbacks
+) -> Mapping[str, Vendor]:
     """Return the vendors of one sandbox: some of them remember what was ordered."""
     return {
         **TEXT_VENDORS,
         OpenAIWithPictures.slug: OpenAIWithPictures(),
-        Replicate.slug: Replicate(film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock),
+        Replicate.slug: Replicate(
+            film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock, callbacks=callbacks
+        ),
         ElevenLabs.slug: ElevenLabs(),
     }

@@ -38,6 +38,8 @@ class Prediction:
     error: str = ""  # it will fail with these words
     stopped_after: timedelta | None = None  # the header Cancel-After
     cancelled_at: datetime | None = None
+    webhook: str = ""  # the address to be called when it is over
+    is_called_out: bool = False
 
     @property
     def ends_at(self) -> datetime:

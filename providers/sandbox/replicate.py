@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from providers.sandbox.bill import Line, cost_of_usage
+from providers.sandbox.callbacks import Callbacks
 from providers.sandbox.faults import Fault
 from providers.sandbox.files import MP3, MP4, picture_of
 from providers.sandbox.predictions import Clock, Prediction, Predictions
@@ -167,13 +168,14 @@ class Replicate(Vendor):
         Problem.DOWN: Wording(503, "Service unavailable", "The service is temporarily unavailable."),
     }
 
-    def __init__(self, *, film_seconds: float, quick_seconds: float, clock: Clock) -> None:
+    def __init__(self, *, film_seconds: float, quick_seconds: float, clock: Clock, callbacks: Callbacks) -> None:
         self._seconds = {
             Category.VIDEO: film_seconds,
             Category.IMAGE: quick_seconds,
             Category.AUDIO: quick_seconds,
         }
         self._clock = clock
+        self._callbacks = callbacks
         self._predictions = Predictions()
         self._routes: list[tuple[str, str, Callable[..., Answered]]] = [
             ("GET", r"/v1/account", self._account),
@@ -181,6 +183,7 @@ class Replicate(Vendor):
             ("GET", r"/v1/predictions", self._list),
             ("GET", r"/v1/predictions/([\w-]+)", self._show),
             ("POST", r"/v1/predictions/([\w-]+)/cancel", self._cancel),
+            ("GET", r"/v1/webhooks/default/secret", self._webhook_secret),
             ("GET", r"/v1/models/([\w.-]+/[\w.-]+)", self._model),
             ("POST", r"/v1/models/([\w.-]+/[\w.-]+)/predictions", self._order_model),
         ]
@@ -222,6 +225,9 @@ class Replicate(Vendor):
 
     def _account(self, call: Call, fault: Fault | None) -> Answered:
         return Reply(200, {"type": "organization", "username": "sandbox", "name": "Sandbox"}), None
+
+    def _webhook_secret(self, call: Call, fault: Fault | None) -> Answered:
+        return Reply(200, {"key": self._callbacks.secret}), None
 
     def _model(self, call: Call, fault: Fault | None, name: str) -> Answered:
         model = MODELS.get(name)
@@ -290,8 +296,10 @@ class Replicate(Vendor):
             shape=model.shape,
             error=_error_of(said, fault),
             stopped_after=_cancel_after(call),
+            webhook=_webhook_of(body),
         )
         self._predictions.add(prediction)
+        self._call_out(call, prediction, prediction.ends_at - prediction.created_at)
         return self._ordered(call, fault, prediction), self._line_of(prediction)
 
     def _ordered(self, call: Call, fault: Fault | None, prediction: Prediction) -> Reply:
@@ -324,7 +332,20 @@ class Replicate(Vendor):
     def _cancel(self, call: Call, fault: Fault | None, prediction_id: str) -> Answered:
         prediction, moment = self._known(prediction_id), self._clock()
         prediction.cancel(moment)
+        self._call_out(call, prediction, timedelta(0))
         return Reply(200, self._as_json(call, prediction, moment)), self._line_of(prediction)
+
+    def _call_out(self, call: Call, prediction: Prediction, after: timedelta) -> None:
+        """Call the prediction's owner once it is over; where it is cancelled before, only for that."""
+
+        def body() -> dict[str, Any] | None:
+            if prediction.is_called_out:
+                return None
+            prediction.is_called_out = True
+            return self._as_json(call, prediction, max(self._clock(), prediction.ends_at))
+
+        if prediction.webhook:
+            self._callbacks.later(after.total_seconds(), prediction.webhook, body)
 
     def _known(self, prediction_id: str) -> Prediction:
         prediction = self._predictions.get(prediction_id)
@@ -434,6 +455,16 @@ def _content_of(prediction: Prediction, name: str) -> bytes:
     scale = LONG_SIDE / max(width, height)
     prompt = f"{prediction.input['prompt']} {name}"
     return picture_of(prompt, round(width * scale), round(height * scale), FORMATS[name.rpartition(".")[2]])
+
+
+def _webhook_of(body: Mapping[str, Any]) -> str:
+    """Return the address to call. Real ones must be https; here it may be plain, and is on this machine."""
+    url, events = body.get("webhook", ""), body.get("webhook_events_filter", ["completed"])
+    if not isinstance(url, str) or (url and not url.startswith(("https://", "http://"))):
+        raise Refused(Problem.INVALID, "webhook: Does not match format 'uri'", "webhook")
+    if not isinstance(events, list) or not {"start", "output", "logs", "completed"}.issuperset(map(str, events)):
+        raise Refused(Problem.INVALID, "webhook_events_filter: unknown event", "webhook_events_filter")
+    return url if "completed" in events else ""
 
 
 def _wait_of(call: Call) -> timedelta:

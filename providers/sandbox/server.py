@@ -1,6 +1,5 @@
 """The sandbox's HTTP server: loopback only, a thread per connection, and a control path for faults and the bill."""
 
-import ipaddress
 import json
 import logging
 import select
@@ -13,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from providers.sandbox.addresses import is_loopback
 from providers.sandbox.bill import Bill, Line
+from providers.sandbox.callbacks import Callbacks
 from providers.sandbox.directory import SLUGS, make_vendors
 from providers.sandbox.faults import Fault, FaultBoard
 from providers.sandbox.predictions import FILM_SECONDS, QUICK_SECONDS, Clock, now
@@ -44,6 +45,7 @@ class Sandbox(ThreadingHTTPServer):
         film_seconds: float = FILM_SECONDS,
         quick_seconds: float = QUICK_SECONDS,
         clock: Clock = now,
+        webhook_secret: str = "",
     ) -> None:
         """Listen on the address. Raises ValueError when it is not of this machine, OSError when it is taken."""
         if not is_loopback(host):
@@ -51,10 +53,15 @@ class Sandbox(ThreadingHTTPServer):
         if ":" in host:
             self.address_family = socket.AF_INET6
         self.faults = FaultBoard(SLUGS)
-        self.vendors = make_vendors(film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock)
         self.bill = Bill()
         self.pause_seconds = pause_seconds
         self.is_closing = threading.Event()
+        self.vendors = make_vendors(
+            film_seconds=film_seconds,
+            quick_seconds=quick_seconds,
+            clock=clock,
+            callbacks=Callbacks(webhook_secret, self.is_closing),
+        )
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__((host, port), _Handler)
@@ -106,10 +113,17 @@ def running_sandbox(
     film_seconds: float = FILM_SECONDS,
     quick_seconds: float = 0.0,
     clock: Clock = now,
+    webhook_secret: str = "",
 ) -> Iterator[Sandbox]:
     """Run a sandbox in a thread and lend it; port 0 takes a free one."""
     sandbox = Sandbox(
-        host, port, pause_seconds=pause_seconds, film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock
+        host,
+        port,
+        pause_seconds=pause_seconds,
+        film_seconds=film_seconds,
+        quick_seconds=quick_seconds,
+        clock=clock,
+        webhook_secret=webhook_secret,
     )
     thread = threading.Thread(target=sandbox.serve_forever, kwargs={"poll_interval": 0.01}, name="sandbox", daemon=True)
     thread.start()
@@ -118,16 +132,6 @@ def running_sandbox(
     finally:
         sandbox.close()
         thread.join()
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _Handler(BaseHTTPRequestHandler):

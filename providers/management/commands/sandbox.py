@@ -66,7 +66,12 @@ class Command(BaseCommand):
     def _serve(self, url: str, film_seconds: float) -> None:
         address = urlsplit(url)
         try:
-            sandbox = Sandbox(address.hostname or "", address.port or 80, film_seconds=film_seconds)
+            sandbox = Sandbox(
+                address.hostname or "",
+                address.port or 80,
+                film_seconds=film_seconds,
+                webhook_secret=settings.REPLICATE_WEBHOOK_SECRET,
+            )
         except ValueError as error:
             raise CommandError(f"{error} Change SANDBOX_URL.") from error
         except OSError as error:
