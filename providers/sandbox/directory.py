@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from providers.sandbox.callbacks import Callbacks
+from providers.sandbox.jobs import Clock
 from providers.sandbox.pictures import OpenAIWithPictures
-from providers.sandbox.predictions import Clock
 from providers.sandbox.replicate import Replicate
 from providers.sandbox.speech import ElevenLabs
 from providers.sandbox.vendors import TEXT_VENDORS

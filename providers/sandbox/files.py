@@ -2,11 +2,57 @@
 
 import base64
 import io
+import wave
 import zlib
 
 from PIL import Image, ImageDraw
 
 CAPTION = "sandbox"
+FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
+CONTENT_TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "mp4": "video/mp4",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+}
+
+
+def content_of(name: str, prompt: str, width: int = 0, height: int = 0) -> bytes:
+    """Return what is behind a file's name, whose ending says what it is. The sizes are a picture's."""
+    match _ending(name):
+        case "mp4":
+            return MP4
+        case "mp3":
+            return MP3
+        case "wav":
+            return WAV
+        case ending:
+            return picture_of(f"{prompt} {name}", width, height, FORMATS[ending])
+
+
+def content_type_of(name: str) -> str:
+    return CONTENT_TYPES[_ending(name)]
+
+
+def _ending(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _silence(seconds: float, *, rate: int = 24_000) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(rate)
+        sound.writeframes(bytes(2 * round(seconds * rate)))
+    return buffer.getvalue()
+
+
+WAV = _silence(0.5)
+PCM = WAV[44:]  # the same without its header
 
 
 def picture_of(prompt: str, width: int, height: int, file_format: str = "PNG") -> bytes:

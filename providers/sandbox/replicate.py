@@ -14,8 +14,10 @@ from urllib.parse import parse_qs
 from providers.sandbox.bill import Line, cost_of_usage
 from providers.sandbox.callbacks import Callbacks
 from providers.sandbox.faults import Fault
-from providers.sandbox.files import MP3, MP4, picture_of
-from providers.sandbox.predictions import Clock, Prediction, Predictions
+from providers.sandbox.fields import JSON_TYPES, PROMPT, TEXT, Field, check_fields
+from providers.sandbox.files import content_of, content_type_of
+from providers.sandbox.jobs import Clock
+from providers.sandbox.predictions import Prediction, Predictions
 from providers.sandbox.wire import (
     FORBIDDEN,
     PENNILESS,
@@ -40,24 +42,6 @@ INTERRUPTION = "Prediction interrupted; please retry (code: PA)"
 LONGEST_WAIT_SECONDS = 60
 SHORTEST_CANCEL_AFTER = timedelta(seconds=5)
 LONG_SIDE = 1024  # of a picture, in pixels
-JSON_TYPES = {str: "string", int: "integer", bool: "boolean", float: "number", list: "array"}
-FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
-CONTENT_TYPES = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "webp": "image/webp",
-    "mp4": "video/mp4",
-    "mp3": "audio/mpeg",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a model's input."""
-
-    kind: type
-    allowed: tuple[Any, ...] = ()  # empty: anything of this kind
-    is_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +54,6 @@ class Model:
     version: str = ""  # of a community model, which is ordered by it
 
 
-TEXT = Field(str)
-PROMPT = Field(str, is_required=True)
 FLUX_RATIOS = ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21")
 FLUX = Model(
     Category.IMAGE,
@@ -79,7 +61,7 @@ FLUX = Model(
         "prompt": PROMPT,
         "aspect_ratio": Field(str, FLUX_RATIOS),
         "num_outputs": Field(int, (1, 2, 3, 4)),
-        "output_format": Field(str, tuple(FORMATS)),
+        "output_format": Field(str, ("png", "jpg", "webp")),
         "output_quality": Field(int, tuple(range(101))),
         "seed": Field(int),
     },
@@ -279,7 +261,7 @@ class Replicate(Vendor):
         wish = body.get("input")
         if not isinstance(wish, dict):
             raise Refused(Problem.INVALID, "input is required", "input")
-        _check_input(wish, model)
+        check_fields(wish, model.fields, within="input")
         said = str(wish.get("prompt") or wish.get("text"))
         if is_word_in(PENNILESS, said):
             raise Refused(Problem.NO_CREDIT)
@@ -357,7 +339,7 @@ class Replicate(Vendor):
         prediction = self._predictions.get(prediction_id)
         if prediction is None or name not in prediction.file_names or not prediction.has_files(self._clock()):
             return Reply(404, {"detail": "Not found."})
-        return Reply(200, _content_of(prediction, name), content_type=CONTENT_TYPES[name.rpartition(".")[2]])
+        return Reply(200, _content_of(prediction, name), content_type=content_type_of(name))
 
     def _line_of(self, prediction: Prediction) -> Line:
         usage = prediction.usage if prediction.is_billed else None
@@ -394,26 +376,6 @@ class Replicate(Vendor):
         return body
 
 
-def _check_input(wish: Mapping[str, Any], model: Model) -> None:
-    """Refuse what the model's schema does; fields that it does not know are passed over."""
-    for name, fact in model.fields.items():
-        if name not in wish:
-            if fact.is_required:
-                raise Refused(Problem.INVALID, f"input: {name} is required", f"input.{name}")
-            continue
-        value = wish[name]
-        # To Python a boolean is an integer too.
-        if not isinstance(value, fact.kind) or (isinstance(value, bool) and fact.kind is not bool):
-            expected, given = JSON_TYPES[fact.kind], JSON_TYPES.get(type(value), "null")
-            words = f"input.{name}: Invalid type. Expected: {expected}, given: {given}"
-            raise Refused(Problem.INVALID, words, f"input.{name}")
-        if fact.allowed and value not in fact.allowed:
-            allowed = ", ".join(map(str, fact.allowed))
-            raise Refused(
-                Problem.INVALID, f"input.{name}: {name} must be one of the following: {allowed}", f"input.{name}"
-            )
-
-
 def _usage_of(model: Model, wish: Mapping[str, Any], said: str) -> Usage:
     if model.category is Category.IMAGE:
         return Usage(images=wish.get("num_outputs", 1))
@@ -446,15 +408,9 @@ def _output(call: Call, prediction: Prediction) -> Any:
 
 
 def _content_of(prediction: Prediction, name: str) -> bytes:
-    if prediction.category is Category.VIDEO:
-        return MP4
-    if prediction.category is Category.AUDIO:
-        return MP3
-    ratio = prediction.input.get("aspect_ratio", "1:1")
-    width, height = (int(part) for part in ratio.split(":"))
+    width, height = (int(part) for part in prediction.input.get("aspect_ratio", "1:1").split(":"))
     scale = LONG_SIDE / max(width, height)
-    prompt = f"{prediction.input['prompt']} {name}"
-    return picture_of(prompt, round(width * scale), round(height * scale), FORMATS[name.rpartition(".")[2]])
+    return content_of(name, str(prediction.input.get("prompt")), round(width * scale), round(height * scale))
 
 
 def _webhook_of(body: Mapping[str, Any]) -> str:

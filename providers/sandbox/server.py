@@ -17,7 +17,7 @@ from providers.sandbox.bill import Bill, Line
 from providers.sandbox.callbacks import Callbacks
 from providers.sandbox.directory import SLUGS, make_vendors
 from providers.sandbox.faults import Fault, FaultBoard
-from providers.sandbox.predictions import FILM_SECONDS, QUICK_SECONDS, Clock, now
+from providers.sandbox.jobs import FILM_SECONDS, QUICK_SECONDS, Clock, now
 from providers.sandbox.wire import Call, Reply, Stream
 
 logger = logging.getLogger("sandbox")

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from providers.sandbox import Sandbox, control
 from providers.sandbox.directory import SLUGS
 from providers.sandbox.faults import Fault
-from providers.sandbox.predictions import FILM_SECONDS
+from providers.sandbox.jobs import FILM_SECONDS
 
 DEFAULT_URL = "http://127.0.0.1:8090"
 
