@@ -1,7 +1,7 @@
 """What the sandbox would have charged: one line per call, to be compared with the attempts that we recorded."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from importlib import import_module
@@ -24,6 +24,7 @@ class Line:
     usage: Usage | None  # None: refused or stopped, so nothing was used
     cost: Decimal  # USD
     job_id: str = ""
+    asked: str = field(default="", repr=False)  # the prompt, which tells whose call it was
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -32,6 +33,7 @@ class Line:
             "usage": _as_dict(self.usage) if self.usage else {},
             "billed": self.usage is not None,
             "cost": f"{self.cost:f}",
+            "asked": self.asked,
             **({"job_id": self.job_id} if self.job_id else {}),
         }
 
@@ -45,9 +47,11 @@ class Bill:
         self._numbers = count()
 
     def add(self, line: Line) -> None:
-        """Add a line. A job has one: its newest takes the place of the one before."""
+        """Add a line. A job has one: its newest takes the place of the one before, and keeps the prompt."""
         with self._lock:
-            self._lines[line.job_id or f"#{next(self._numbers)}"] = line
+            key = line.job_id or f"#{next(self._numbers)}"
+            earlier = self._lines.get(key)
+            self._lines[key] = replace(line, asked=earlier.asked) if earlier else line
             if len(self._lines) > LONGEST:
                 del self._lines[next(iter(self._lines))]
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,7 +19,7 @@ from providers.sandbox.callbacks import Callbacks
 from providers.sandbox.directory import SLUGS, make_vendors
 from providers.sandbox.faults import Fault, FaultBoard
 from providers.sandbox.jobs import FILM_SECONDS, QUICK_SECONDS, Clock, now
-from providers.sandbox.wire import Call, Reply, Stream
+from providers.sandbox.wire import Call, Reply, Stream, words_in
 
 logger = logging.getLogger("sandbox")
 
@@ -193,13 +194,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, slug: str, call: Call) -> None:
         vendor, fault = self.server.vendors[slug], self.server.faults.fault_of(slug)
         if fault == Fault.HANG:
-            self._write_down(vendor.unbilled(call))
+            self._write_down(call, vendor.unbilled(call))
             logger.info("%s takes %s %s and says nothing.", slug, call.method, call.path)
             self._hang()
             return
         response, line = vendor.respond(call, fault)
         # Before a byte leaves: a client that goes away in the middle is billed too.
-        self._write_down(line)
+        self._write_down(call, line)
         status = response.status if isinstance(response, Reply) else "a stream"
         logger.info("%s answers %s %s with %s%s", slug, call.method, call.path, status, f" ({fault})" if fault else "")
         if isinstance(response, Stream):
@@ -209,9 +210,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(response)
 
-    def _write_down(self, line: Line | None) -> None:
+    def _write_down(self, call: Call, line: Line | None) -> None:
         if line:
-            self.server.bill.add(line)
+            self.server.bill.add(replace(line, asked=words_in(call)))
 
     def _hang(self) -> None:
         """Wait until the client has gone or the sandbox ends."""

@@ -239,6 +239,23 @@ def model_in(call: Call, field_name: str = "model") -> str:
     return str(body.get(field_name, "")) if isinstance(body, dict) else ""
 
 
+def words_in(call: Call) -> str:
+    """Return the prompt that a call carries: the latest message of a chat, or what is to be made."""
+    try:
+        body = json.loads(call.body)
+    except ValueError:
+        return ""
+    holder = body["input"] if isinstance(body, dict) and isinstance(body.get("input"), dict) else body
+    if not isinstance(holder, dict):
+        return ""
+    messages = holder.get("messages")
+    latest = messages[-1] if isinstance(messages, list) and messages else {}
+    words = latest.get("content") if isinstance(latest, dict) else ""
+    if isinstance(words, list):
+        words = " ".join(str(part["text"]) for part in words if isinstance(part, dict) and "text" in part)
+    return str(words or holder.get("prompt") or holder.get("text") or "")
+
+
 def masked(key: str) -> str:
     """Return a key as vendors quote it back: its first letters and its last ones."""
     return f"{key[:3]}***{key[-2:]}" if key else ""

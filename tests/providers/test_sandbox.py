@@ -252,6 +252,17 @@ def test_the_bill_follows_the_shipped_prices(sandbox):
     assert requests.get(f"{sandbox.url}/_sandbox/bill", timeout=5).json() == [line]
 
 
+def test_the_line_of_a_job_keeps_its_prompt_when_the_job_is_stopped(sandbox):
+    headers = {"Authorization": "Bearer sandbox-key-replicate"}
+    orders = f"{sandbox.url}/replicate/v1/models/kwaivgi/kling-v3-video/predictions"
+
+    job = requests.post(orders, json={"input": {"prompt": "A slow river"}}, headers=headers, timeout=5).json()
+    requests.post(job["urls"]["cancel"], headers=headers, timeout=5)
+
+    (line,) = sandbox.bill.as_list()
+    assert (line["asked"], line["job_id"], line["billed"]) == ("A slow river", job["id"], False)
+
+
 def test_a_stream_grows_piece_by_piece():
     with running_sandbox(pause_seconds=0.02) as sandbox:
         headers = {"Authorization": "Bearer sandbox-key-xai"}

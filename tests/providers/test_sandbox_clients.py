@@ -62,6 +62,7 @@ def test_our_cost_is_what_the_sandbox_billed(sandbox, slug, is_streamed):
     (line,) = sandbox.bill.as_list()
     usage = result.usage
     assert (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) == tuple(line["usage"].values())
+    assert line["asked"] == QUESTION
     cost, _ = cost_of(usage, prices=row.prices, list_price=row.list_price, price_unit=row.price_unit)
     assert cost == Decimal(line["cost"])
 
