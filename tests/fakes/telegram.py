@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -114,6 +114,11 @@ class FakeTelegram:
     def chat(self, chat_id: int) -> Chat:
         """Return a chat; asked for once, it is known to the server."""
         return self._chats.setdefault(chat_id, Chat(chat_id))
+
+    def all_chats(self) -> list[Chat]:
+        """Return every chat as it looks now, in the order in which they became known."""
+        with self._lock:
+            return [replace(chat, messages=list(chat.messages)) for chat in self._chats.values()]
 
     def will(self, method: str, *faults: Fault) -> None:
         """Meet the next calls of this method with these, in order."""

@@ -1,0 +1,350 @@
+"""The judge: a pure function over what the database, the vendors' bill and the chats hold.
+
+It knows the promise and none of the product's code; the table of moves, for one, stands here a second time. Run it
+after the faults have ended and the work has run dry: in the middle of things it raises false alarms.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from tests.proof.facts import AttemptFact, BillFact, DeliveryFact, EntryFact, Facts, MessageFact, RequestFact
+
+T = TypeVar("T")
+Key = TypeVar("Key", bound=Hashable)
+
+OPEN = {"PENDING", "PROCESSING"}
+ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
+MOVES = {
+    "": {"PENDING", "REJECTED"},
+    "PENDING": {"PROCESSING", "FAILED", "CANCELLED", "QUARANTINED"},
+    "PROCESSING": {"COMPLETED", "FAILED", "CANCELLED", "QUARANTINED"},
+    "QUARANTINED": {"PROCESSING", "FAILED", "CANCELLED"},
+}
+ACCEPTED = re.compile(r"accepted as (\S+)")
+TELLING = 30  # characters by which an answer is recognised, even one that still grows
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken promise."""
+
+    rule: str
+    subject: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.subject}: {self.detail}"
+
+
+class Case:
+    """The facts, sorted so that each rule finds its own."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.requests = {request.id: request for request in facts.requests}
+        self.entries = _grouped(facts.ledger, lambda entry: entry.request_id)
+        self.attempts = _grouped(facts.attempts, lambda attempt: attempt.request_id)
+        self.deliveries = _grouped(facts.deliveries, lambda delivery: delivery.request_id)
+        self.shown = {(message.chat_id, message.message_id): message for message in facts.messages}
+
+    @cached_property
+    def unclaimed(self) -> list[MessageFact]:
+        """Messages that no delivery knows as its own: answers to commands, stray placeholders, and what is wrong."""
+        claimed = {(delivery.chat_id, delivery.message_id) for delivery in self.facts.deliveries}
+        return [message for key, message in self.shown.items() if key not in claimed]
+
+    @cached_property
+    def stray_placeholders(self) -> list[MessageFact]:
+        return [message for message in self.unclaimed if message.look == self.facts.placeholder]
+
+    @cached_property
+    def prompts(self) -> Mapping[str, "Prompt"]:
+        """Who asked, who was called and who sent a bill, for each wording of a prompt."""
+        prompts: dict[str, Prompt] = defaultdict(Prompt)
+        for request in self.facts.requests:
+            prompt = prompts[_plain(request.words)]
+            prompt.requests.append(request)
+            prompt.attempts += self.attempts[request.id]
+        for line in self.facts.bill:
+            prompts[_plain(line.words)].lines.append(line)
+        return prompts
+
+
+class Prompt:
+    """Everything about one wording. Where two requests share it, their calls are counted together."""
+
+    def __init__(self) -> None:
+        self.requests: list[RequestFact] = []
+        self.attempts: list[AttemptFact] = []
+        self.lines: list[BillFact] = []
+
+    @property
+    def billed(self) -> list[BillFact]:
+        return [line for line in self.lines if line.is_billed]
+
+    @property
+    def second_payments(self) -> int:
+        return max(0, len(self.billed) - len(self.requests))
+
+
+def check(facts: Facts) -> list[Violation]:
+    """Return everything in these facts that breaks the promise."""
+    case = Case(facts)
+    return [violation for rule in RULES for violation in rule(case)]
+
+
+# --- Nothing is lost ---
+
+
+def updates_are_kept(case: Case) -> Iterator[Violation]:
+    """Every acknowledged update is on record, with one request or a reason why there is none."""
+    rows = {update.update_id: update for update in case.facts.updates}
+    keys = Counter(request.intake_key for request in case.facts.requests)
+    for update_id in sorted(case.facts.acknowledged - rows.keys()):
+        yield Violation("update lost", str(update_id), "acknowledged, and there is no row")
+    for update in rows.values():
+        made = keys[f"telegram:{update.update_id}"]
+        if made > 1:
+            yield Violation("update doubled", str(update.update_id), f"{made} requests")
+        match = ACCEPTED.match(update.outcome)
+        if match and (match[1] not in case.requests or not made):
+            yield Violation("request lost", str(update.update_id), f"{update.outcome}, which is not there")
+    for key in keys:
+        source, _, number = key.partition(":")
+        if source == "telegram" and int(number) not in rows:
+            yield Violation("update lost", number, "there is a request, and no row")
+
+
+def nothing_lies_about(case: Case) -> Iterator[Violation]:
+    """Nothing unfinished waits for longer than a lease and two sweeps, and no call stays open after its request."""
+    patience = case.facts.patience_seconds
+    for request in case.facts.requests:
+        if request.status in OPEN and request.idle_seconds > patience:
+            yield _idle("request forgotten", request.id, request.status, request.idle_seconds)
+        if request.status not in OPEN | {"QUARANTINED"}:
+            for attempt in case.attempts[request.id]:
+                if not attempt.is_finished:
+                    yield Violation("call left open", request.id, f"#{attempt.number} {attempt.state}")
+    for update in case.facts.updates:
+        if not update.outcome and update.idle_seconds > patience:
+            yield _idle("update forgotten", str(update.update_id), "unhandled", update.idle_seconds)
+    for delivery in case.facts.deliveries:
+        if _is_unfinished(delivery, case) and delivery.idle_seconds > patience:
+            yield _idle("delivery forgotten", _name(delivery), delivery.state, delivery.idle_seconds)
+
+
+def _is_unfinished(delivery: DeliveryFact, case: Case) -> bool:
+    """Tell whether somebody should be at work on it. A placeholder waits for the end of its request."""
+    if delivery.state in {"PLACING", "SENDING"}:
+        return True
+    return delivery.state == "PENDING" and case.requests[delivery.request_id].status not in OPEN | {"QUARANTINED"}
+
+
+def _idle(rule: str, subject: str, state: str, seconds: float) -> Violation:
+    return Violation(rule, subject, f"{state}, and nobody came for {seconds:.0f} s")
+
+
+def moves_are_allowed(case: Case) -> Iterator[Violation]:
+    """Status moves along the table, each step is on record, and the record ends where the request stands."""
+    for request in case.facts.requests:
+        status = ""
+        for event in request.events:
+            if event.from_status != status:
+                yield Violation("move unrecorded", request.id, f"at {status or '–'}, then from {event.from_status}")
+            if event.to_status not in MOVES.get(event.from_status, set()):
+                yield Violation("move forbidden", request.id, f"{event.from_status or '–'} → {event.to_status}")
+            status = event.to_status
+        if status != request.status:
+            yield Violation("move unrecorded", request.id, f"is {request.status}, the record says {status or '–'}")
+
+
+# --- Nothing is charged twice ---
+
+
+def balances_add_up(case: Case) -> Iterator[Violation]:
+    """A balance is the sum of its ledger and never below zero, not even in between."""
+    entries = _grouped(case.facts.ledger, lambda entry: entry.account_id)
+    for account in case.facts.accounts:
+        balance = 0
+        for entry in entries[account.id]:
+            balance += entry.amount
+        if balance != account.balance:
+            yield Violation("balance wrong", str(account.id), f"{account.balance}, and the ledger says {balance}")
+        if account.balance < 0:
+            yield Violation("balance negative", str(account.id), str(account.balance))
+
+
+def requests_are_settled_once(case: Case) -> Iterator[Violation]:
+    """A finished request has one HOLD and one CAPTURE or RELEASE; a rejected one has nothing."""
+    for request in case.facts.requests:
+        entries = case.entries[request.id]
+        kinds = sorted(entry.kind for entry in entries)
+        if kinds not in _right_kinds(request.status):
+            yield Violation("settled wrongly", request.id, f"{request.status} with {', '.join(kinds) or 'nothing'}")
+        for entry in entries:
+            if entry.account_id != request.account_id or entry.amount != _right_amount(entry, request):
+                yield Violation("wrong amount", request.id, f"{entry.kind} {entry.amount:+d} of {request.credits}")
+
+
+def _right_kinds(status: str) -> list[list[str]]:
+    if status == "REJECTED":
+        return [[]]
+    if status == "COMPLETED":
+        return [["CAPTURE", "HOLD"]]
+    return [["HOLD", "RELEASE"]] if status in ENDED else [["HOLD"]]
+
+
+def _right_amount(entry: EntryFact, request: RequestFact) -> int:
+    return {"HOLD": -request.credits, "RELEASE": request.credits}.get(entry.kind, 0)
+
+
+def captures_have_results(case: Case) -> Iterator[Violation]:
+    """Credits are kept if and only if there is a result, its files included, and a call that brought it."""
+    for request in case.facts.requests:
+        is_captured = any(entry.kind == "CAPTURE" for entry in case.entries[request.id])
+        if is_captured and not request.has_output:
+            yield Violation("paid for nothing", request.id, "captured without a result")
+        if request.has_output and not is_captured:
+            yield Violation("result unpaid", request.id, f"{request.status} with a result")
+        for name in request.missing_files:
+            yield Violation("file lost", request.id, name)
+        answered = {attempt.provider for attempt in case.attempts[request.id] if attempt.state == "OK"}
+        if is_captured and request.provider not in answered:
+            yield Violation("answer unexplained", request.id, f"by {request.provider}, without such a call on record")
+
+
+def calls_have_attempts(case: Case) -> Iterator[Violation]:
+    """Every call that a vendor noted was on record here before, and jobs are matched one to one."""
+    for words, prompt in case.prompts.items():
+        if not prompt.requests:
+            yield Violation("call without a request", words[:60], ", ".join(line.provider for line in prompt.lines))
+            continue
+        attempts = Counter(attempt.provider for attempt in prompt.attempts)
+        for provider, calls in Counter(line.provider for line in prompt.lines).items():
+            if calls > attempts[provider]:
+                detail = f"{provider} noted {calls} calls, {attempts[provider]} are on record"
+                yield Violation("call without an attempt", prompt.requests[0].id, detail)
+    yield from _jobs_match(case)
+
+
+def _jobs_match(case: Case) -> Iterator[Violation]:
+    known = Counter((attempt.provider, attempt.job_id) for attempt in case.facts.attempts if attempt.job_id)
+    noted = {(line.provider, line.job_id) for line in case.facts.bill if line.job_id}
+    for (provider, job_id), times in known.items():
+        if times > 1:
+            yield Violation("job doubled", job_id, f"{times} attempts at {provider}")
+        if (provider, job_id) not in noted:
+            yield Violation("job invented", job_id, f"{provider} does not know it")
+    for prompt in case.prompts.values():
+        for provider in {line.provider for line in prompt.lines if line.job_id}:
+            lost = {line.job_id for line in prompt.lines if line.provider == provider and line.job_id}
+            lost -= {attempt.job_id for attempt in prompt.attempts if attempt.provider == provider}
+            # Its answer was cut off, and it was given up before it was found again.
+            excused = [a for a in prompt.attempts if a.provider == provider and a.was_unknown and not a.job_id]
+            if prompt.requests and len(lost) > len(excused):
+                yield Violation("job unknown", prompt.requests[0].id, f"{provider}: {', '.join(sorted(lost))}")
+
+
+def second_payments_are_explained(case: Case) -> Iterator[Violation]:
+    """A request is paid for once, and once more for each call whose outcome is on record as unknown."""
+    for prompt in case.prompts.values():
+        unknown = sum(attempt.was_unknown for attempt in prompt.attempts)
+        if prompt.requests and len(prompt.billed) > len(prompt.requests) + unknown:
+            bills = ", ".join(line.provider for line in prompt.billed)
+            yield Violation("paid twice", prompt.requests[0].id, f"bills of {bills} beside {unknown} unknown")
+
+
+# --- Nothing is shown twice ---
+
+
+def answers_are_shown_once(case: Case) -> Iterator[Violation]:
+    """Of an ended request each part stands in its chat once, finished; nothing else there looks like an answer."""
+    for request in case.facts.requests:
+        if request.status not in ENDED:
+            continue
+        deliveries = {delivery.part: delivery for delivery in case.deliveries[request.id]}
+        for part, look in request.looks.items() if deliveries else ():
+            delivery = deliveries.get(part)
+            if delivery is None:
+                yield Violation("part missing", request.id, f"there is no part {part}")
+            elif delivery.chat_id not in case.facts.unreachable_chats:
+                yield from _is_shown(delivery, look, case)
+    yield from _copies(case)
+
+
+def _is_shown(delivery: DeliveryFact, look: str, case: Case) -> Iterator[Violation]:
+    if delivery.state == "UNDELIVERABLE":
+        yield Violation("not shown", _name(delivery), "given up, though the chat can be reached")
+    if delivery.state != "DELIVERED" or delivery.message_id is None:
+        return  # still under way, or perhaps shown: other rules look after these
+    message = case.shown.get((delivery.chat_id, delivery.message_id))
+    if message is None:
+        yield Violation("not shown", _name(delivery), f"message {delivery.message_id} is not in the chat")
+    elif message.look != look:
+        yield Violation("shown wrongly", _name(delivery), f"{message.look[:80]!r} instead of {look[:80]!r}")
+
+
+def _copies(case: Case) -> Iterator[Violation]:
+    """Find messages that look like answers and belong to no delivery, save those that a lost sender may have sent."""
+    looks: dict[int, set[str]] = defaultdict(set)
+    excused: Counter[tuple[int, str]] = Counter()
+    for delivery in case.facts.deliveries:
+        look = case.requests[delivery.request_id].looks.get(delivery.part)
+        if look is not None:
+            looks[delivery.chat_id].add(look)
+            excused[delivery.chat_id, look] += delivery.state == "UNCERTAIN" and delivery.message_id is None
+    for message in case.unclaimed:
+        if message.look == case.facts.placeholder or not _is_like(message.look, looks[message.chat_id]):
+            continue
+        if excused[message.chat_id, message.look] > 0:
+            excused[message.chat_id, message.look] -= 1
+            continue
+        yield Violation(
+            "shown twice", f"chat {message.chat_id}", f"message {message.message_id}: {message.look[:80]!r}"
+        )
+
+
+def _is_like(look: str, answers: Iterable[str]) -> bool:
+    return any(look[:TELLING] == answer[:TELLING] for answer in answers)
+
+
+def placeholders_are_explained(case: Case) -> Iterator[Violation]:
+    """A placeholder without an owner is left only where a send was cut short."""
+    strays = case.stray_placeholders
+    if len(strays) > case.facts.excused_placeholders:
+        chats = ", ".join(str(message.chat_id) for message in strays[:5])
+        detail = f"{len(strays)} strays, {case.facts.excused_placeholders} sends cut short"
+        yield Violation("placeholder left", f"chats {chats}", detail)
+
+
+RULES: tuple[Callable[[Case], Iterator[Violation]], ...] = (
+    updates_are_kept,
+    nothing_lies_about,
+    moves_are_allowed,
+    balances_add_up,
+    requests_are_settled_once,
+    captures_have_results,
+    calls_have_attempts,
+    second_payments_are_explained,
+    answers_are_shown_once,
+    placeholders_are_explained,
+)
+
+
+def _name(delivery: DeliveryFact) -> str:
+    return f"{delivery.request_id} part {delivery.part}"
+
+
+def _plain(words: str) -> str:
+    return " ".join(words.split())
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], Key]) -> Mapping[Key, list[T]]:
+    groups: dict[Key, list[T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups

@@ -1,0 +1,155 @@
+"""Reading the facts: from the ORM, the sandbox's bill and the fake Bot API's chats to plain values."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.core.files.storage import default_storage
+from django.db.models.functions import Now
+
+from providers.models import Attempt
+from requests_app.models import Account, LedgerEntry, Request, RequestEvent
+from telegram_bot import texts
+from telegram_bot.delivery import NOTICE_AFTER
+from telegram_bot.formatting import pieces_of
+from telegram_bot.media import file_of
+from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
+from tests.fakes.telegram import FakeTelegram, Message
+from tests.proof.facts import (
+    AccountFact,
+    AttemptFact,
+    BillFact,
+    DeliveryFact,
+    EntryFact,
+    EventFact,
+    Facts,
+    MessageFact,
+    RequestFact,
+    UpdateFact,
+)
+
+UNKNOWN = {Attempt.State.UNKNOWN, Attempt.State.ABANDONED, Attempt.State.EXPIRED}
+
+
+def load_facts(
+    *,
+    bill: Iterable[Mapping[str, Any]],
+    telegram: FakeTelegram,
+    acknowledged: Iterable[int] = (),
+    patience_seconds: float = 0.0,
+    excused_placeholders: int = 0,
+) -> Facts:
+    """Read everything at this moment; `bill` is what Bill.as_list() returns."""
+    events = _events()
+    return Facts(
+        acknowledged=frozenset(acknowledged),
+        updates=_updates(),
+        accounts=tuple(AccountFact(row.pk, row.balance) for row in Account.objects.all()),
+        ledger=tuple(
+            EntryFact(row.account_id, row.request_id or "", row.kind, row.amount)
+            for row in LedgerEntry.objects.order_by("id")
+        ),
+        requests=tuple(_request(row, events[row.id]) for row in Request.objects.annotate(now=Now()).order_by("id")),
+        attempts=tuple(map(_attempt, Attempt.objects.order_by("caller_key", "number"))),
+        deliveries=tuple(map(_delivery, Delivery.objects.select_related("request").annotate(now=Now()))),
+        unreachable_chats=frozenset(TelegramChat.objects.filter(is_reachable=False).values_list("chat_id", flat=True)),
+        bill=tuple(BillFact(line["provider"], line["asked"], line["billed"], line.get("job_id", "")) for line in bill),
+        messages=tuple(
+            MessageFact(chat.id, message.id, look_of_message(message))
+            for chat in telegram.all_chats()
+            for message in chat.messages
+        ),
+        placeholder=texts.PLACEHOLDER,
+        patience_seconds=patience_seconds,
+        excused_placeholders=excused_placeholders,
+    )
+
+
+def look_of_message(message: Message) -> str:
+    return message.text if message.kind == "text" else _look_of_file(message.file)
+
+
+def _look_of_file(content: bytes) -> str:
+    return f"file {hashlib.sha256(content).hexdigest()}"
+
+
+def _updates() -> tuple[UpdateFact, ...]:
+    leases = dict(TelegramChat.objects.values_list("chat_id", "lease_until"))
+    return tuple(
+        UpdateFact(
+            row.update_id,
+            row.chat_id,
+            row.outcome if row.handled_at else "",
+            _seconds_since(row, row.received_at, row.next_at, leases.get(row.chat_id)),
+        )
+        for row in TelegramUpdate.objects.annotate(now=Now())
+    )
+
+
+def _events() -> Mapping[str, list[EventFact]]:
+    events: dict[str, list[EventFact]] = defaultdict(list)
+    for row in RequestEvent.objects.order_by("id"):
+        events[row.request_id].append(EventFact(row.from_status, row.to_status))
+    return events
+
+
+def _request(row: Request, events: list[EventFact]) -> RequestFact:
+    names = [str(stored["name"]) for stored in row.output_media]
+    return RequestFact(
+        id=row.id,
+        account_id=row.user_id,
+        intake_key=row.intake_key,
+        words=row.input_text,
+        status=row.status,
+        credits=row.credits,
+        provider=row.actual_provider or "",
+        has_output=bool(row.output_text or row.output_media or row.output_url),
+        missing_files=tuple(name for name in names if not _is_stored(name)),
+        events=tuple(events),
+        idle_seconds=_seconds_since(row, row.created_at, row.lease_until, row.next_at),
+        looks=_looks_of(row) if row.completed_at else {},
+    )
+
+
+def _is_stored(name: str) -> bool:
+    return default_storage.exists(name) and default_storage.size(name) > 0
+
+
+def _looks_of(row: Request) -> Mapping[int, str]:
+    """Return what each message of an ended request should show. The product's own formatting says how it looks."""
+    file = file_of(row)
+    if file:
+        looks = {0: _look_of_file(file.read()) if _is_stored(file.name) else f"the lost file {file.name}"}
+    elif row.status == Request.Status.COMPLETED:
+        looks = dict(enumerate(piece.text for piece in pieces_of(row.output_text)))
+    else:
+        looks = {0: texts.failure(row)}
+    is_late = row.completed_at is not None and row.completed_at - row.created_at > NOTICE_AFTER
+    if len(looks) == 1 and is_late and row.status != Request.Status.CANCELLED:
+        looks[Delivery.NOTICE_PART] = texts.READY if row.status == Request.Status.COMPLETED else texts.NOT_READY
+    return looks
+
+
+def _attempt(row: Attempt) -> AttemptFact:
+    return AttemptFact(
+        request_id=row.caller_key,
+        number=row.number,
+        provider=row.provider,
+        state=row.state,
+        job_id=row.job_id,
+        # An answer that came after its attempt was written off leaves the reason in the row.
+        was_unknown=row.state in UNKNOWN or (row.state == Attempt.State.OK and bool(row.error_class)),
+        is_finished=row.finished_at is not None,
+    )
+
+
+def _delivery(row: Delivery) -> DeliveryFact:
+    moments = (row.created_at, row.next_at, row.request.completed_at)
+    return DeliveryFact(row.request_id, row.part, row.state, row.chat_id, row.message_id, _seconds_since(row, *moments))
+
+
+def _seconds_since(row: Any, *moments: datetime | None) -> float:
+    """Return how long ago the last of these moments was, by the database's clock."""
+    return (row.now - max(moment for moment in moments if moment)).total_seconds()
