@@ -12,6 +12,7 @@ from providers.prices import cost_of
 from providers.sandbox.answers import Tokens
 from providers.types import Category, Usage
 
+MIGRATIONS = ("0002_shipped_rows", "0004_more_rows")  # which ship rows with their prices
 LONGEST = 100_000  # lines kept; the oldest go first
 
 
@@ -22,7 +23,7 @@ class Line:
     provider: str
     model: str
     usage: Usage | None  # None: refused or stopped, so nothing was used
-    cost: Decimal  # USD
+    cost: Decimal | None  # USD; None where the vendor neither tells it nor has a shipped price
     job_id: str = ""
     asked: str = field(default="", repr=False)  # the prompt, which tells whose call it was
 
@@ -32,7 +33,7 @@ class Line:
             "model": self.model,
             "usage": _as_dict(self.usage) if self.usage else {},
             "billed": self.usage is not None,
-            "cost": f"{self.cost:f}",
+            "cost": None if self.cost is None else f"{self.cost:f}",
             "asked": self.asked,
             **({"job_id": self.job_id} if self.job_id else {}),
         }
@@ -73,23 +74,32 @@ def usage_of(tokens: Tokens) -> Usage:
 
 
 def cost_of_tokens(slug: str, tokens: Tokens) -> Decimal:
-    """Return what the vendor charges for a text, in USD."""
-    return cost_of_usage(Category.TEXT, slug, usage_of(tokens))
+    """Return what the vendor charges for a text, in USD. Raises LookupError where no price is shipped."""
+    cost = cost_of_usage(Category.TEXT, slug, usage_of(tokens))
+    if cost is None:
+        raise LookupError(f"There is no shipped price for the texts of {slug}.")
+    return cost
 
 
-def cost_of_usage(category: Category, slug: str, usage: Usage) -> Decimal:
-    """Return what the vendor charges, in USD: the tariff that we ship for it, whatever the operator's row says."""
-    list_price, price_unit, prices = _tariffs()[category, slug]
+def cost_of_usage(category: Category, slug: str, usage: Usage) -> Decimal | None:
+    """Return what the vendor charges, in USD: the tariff that we ship for it, whatever the operator's row says.
+
+    None where none is shipped.
+    """
+    tariff = _tariffs().get((category, slug))
+    if tariff is None:
+        return None
+    list_price, price_unit, prices = tariff
     cost, _ = cost_of(usage, prices=prices, list_price=list_price, price_unit=price_unit)
-    return cost if cost is not None else Decimal(0)
+    return cost
 
 
 @cache
 def _tariffs() -> dict[tuple[str, str], tuple[Decimal | None, str, dict[str, str]]]:
-    rows = import_module("providers.migrations.0002_shipped_rows").ROWS
+    rows = [row[:7] for name in MIGRATIONS for row in import_module(f"providers.migrations.{name}").ROWS]
     return {
         (category, provider): (Decimal(list_price) if list_price else None, price_unit, prices)
-        for category, provider, _, _, list_price, price_unit, prices, _ in rows
+        for category, provider, _, _, list_price, price_unit, prices in rows
     }
 
 

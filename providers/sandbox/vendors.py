@@ -331,8 +331,57 @@ class Xai(ChatVendor):
         return {"code": wording.code, "error": message}
 
 
+class Groq(ChatVendor):
+    """OpenAI's shape on chips of its own, with the time that they took.
+
+    Source: https://console.groq.com/docs/openai, https://console.groq.com/docs/errors (read 2026-11).
+    """
+
+    slug = "groq"
+    label = "Groq"
+    chat_path = "/openai/v1/chat/completions"
+    models_path = "/openai/v1/models"
+    models = ("openai/gpt-oss-20b", "openai/gpt-oss-120b", "qwen/qwen3-32b")
+    roles = frozenset({"system", "developer", "user", "assistant"})
+    unsupported = frozenset({"logprobs", "top_logprobs", "logit_bias"})
+    caches_input = True
+    reasoning_tokens = 8
+    wordings = {
+        Problem.NO_KEY: Wording(401, "invalid_api_key", "Invalid API Key"),
+        Problem.WRONG_KEY: Wording(401, "invalid_api_key", "Invalid API Key"),
+        Problem.NO_SUCH_PATH: Wording(
+            404, "unknown_url", "Unknown request URL: {}. Please check the URL for typos, or see the docs."
+        ),
+        Problem.UNKNOWN_MODEL: Wording(
+            404, "model_not_found", "The model `{}` does not exist or you do not have access to it."
+        ),
+        Problem.INVALID: Wording(400, "", "{}"),
+        Problem.UNSUPPORTED: Wording(400, "", "property '{}' is unsupported"),
+        Problem.RATE_LIMITED: Wording(
+            429, "rate_limit_exceeded", f"Rate limit reached. Please try again in {RETRY_AFTER_SECONDS}s.", RETRY_AFTER
+        ),
+        Problem.DOWN: Wording(503, "", "The model is currently over capacity. Please try again and back off."),
+    }
+
+    def head(self, question: Question, kind: str) -> dict[str, Any]:
+        return {
+            **super().head(question, kind),
+            "system_fingerprint": "fp_sandbox",
+            "service_tier": "default",
+            "x_groq": {"id": new_id("req_")},
+        }
+
+    def usage(self, tokens: Tokens) -> dict[str, Any]:
+        return {
+            **super().usage(tokens),
+            "prompt_tokens_details": {"cached_tokens": tokens.cached_input},
+            "completion_tokens_details": {"reasoning_tokens": tokens.reasoning},
+            **dict.fromkeys(("queue_time", "prompt_time", "completion_time", "total_time"), 0.01),
+        }
+
+
 TEXT_VENDORS: Mapping[str, TextVendor] = {
-    vendor.slug: vendor for vendor in (Aimlapi(), Piapi(), OpenRouter(), OpenAI(), Anthropic(), Xai())
+    vendor.slug: vendor for vendor in (Aimlapi(), Piapi(), OpenRouter(), OpenAI(), Anthropic(), Xai(), Groq())
 }
 
 

@@ -66,7 +66,7 @@ def test_xai_counts_its_reasoning_apart_and_names_its_price_in_ticks(sandbox):
     assert usage["cost_in_usd_ticks"] == ticks
 
 
-@pytest.mark.parametrize("slug", ["openai", "xai"])
+@pytest.mark.parametrize("slug", ["openai", "xai", "groq"])
 def test_a_continued_conversation_is_read_from_the_cache(sandbox, slug):
     turns = [("user", "One two"), ("assistant", "Three"), ("user", "Four")]
     messages = [{"role": role, "content": text} for role, text in turns]
@@ -87,7 +87,15 @@ def test_a_limit_cuts_the_answer_off(sandbox):
 
 @pytest.mark.parametrize(
     ("slug", "status"),
-    [("aimlapi", 401), ("piapi", 401), ("openrouter", 401), ("openai", 401), ("anthropic", 401), ("xai", 400)],
+    [
+        ("aimlapi", 401),
+        ("piapi", 401),
+        ("openrouter", 401),
+        ("openai", 401),
+        ("anthropic", 401),
+        ("xai", 400),
+        ("groq", 401),
+    ],
 )
 def test_a_wrong_key_is_refused_as_the_vendor_does_it(sandbox, slug, status):
     headers = {"x-api-key": "wrong", "Authorization": "Bearer wrong", "anthropic-version": "2023-06-01"}
@@ -125,6 +133,8 @@ def test_anthropic_wants_its_version_and_a_limit(sandbox):
         ("anthropic", {"messages": [{"role": "assistant", "content": "Hi"}]}, 400),
         ("anthropic", {"model": "claude-2"}, 404),
         ("aimlapi", {"max_tokens": 0}, 400),
+        ("groq", {"logit_bias": {}}, 400),
+        ("groq", {"model": "llama2-70b-4096"}, 404),
     ],
 )
 def test_a_wrong_request_is_refused_and_not_billed(sandbox, slug, fields, status):
@@ -153,7 +163,8 @@ def test_a_provider_that_is_down_says_so_until_it_is_healed(sandbox, slug, statu
 
 
 @pytest.mark.parametrize(
-    ("slug", "seconds"), [("openai", "10"), ("anthropic", "10"), ("openrouter", "10"), ("aimlapi", None), ("xai", None)]
+    ("slug", "seconds"),
+    [("openai", "10"), ("anthropic", "10"), ("openrouter", "10"), ("groq", "10"), ("aimlapi", None), ("xai", None)],
 )
 def test_a_limited_rate_tells_how_long_to_wait_where_the_vendor_does(sandbox, slug, seconds):
     sandbox.break_provider(slug, "429")
