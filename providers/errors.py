@@ -108,6 +108,15 @@ class OutcomeUnknown(ProviderError):
     maybe_paid = True
 
 
+class NotStored(OutcomeUnknown):
+    """The output came, but our own storage did not take it."""
+
+    # Another provider's output would not be taken either. A job's output is fetched again; others are lost.
+    error_class = "NotStored"
+    tries_elsewhere = False
+    counts_as_fault = False
+
+
 class ChainError(Exception):
     """The chain ended without an answer."""
 
@@ -142,3 +151,9 @@ class PaymentUncertain(ChainError):
     """An expensive call broke off and may have been billed, so nothing else was bought."""
 
     code = "PAYMENT_UNCERTAIN"
+
+
+class StorageFailed(ChainError):
+    """An output came and could not be stored, so nothing else was bought."""
+
+    code = "STORAGE_FAILED"

@@ -15,11 +15,13 @@ from providers.errors import (
     AllProvidersFailed,
     ContentRefused,
     NoProviderAvailable,
+    NotStored,
     OutcomeUnknown,
     OutOfTime,
     PaymentUncertain,
     ProviderError,
     RefusedByProviders,
+    StorageFailed,
 )
 from providers.jobs import job_cancel, look_after, pause_before_next
 from providers.making import JobProvider, MediaProvider
@@ -91,6 +93,8 @@ class FallbackManager:
             try:
                 return self._try(errand, candidate, number)
             except ProviderError as error:
+                if not error.tries_elsewhere:
+                    raise StorageFailed from error
                 if error.maybe_paid and candidate.provider.unknown_policy is UnknownPolicy.STOP:
                     raise PaymentUncertain from error
                 refusals += isinstance(error, ContentRefused)
@@ -149,11 +153,15 @@ class FallbackManager:
         return answer
 
     def _keep(self, errand: Errand, candidate: Candidate, attempt: OpenAttempt, result: MediaResult) -> StoredMedia:
+        give_back_connection()
         content = result.content
         if not content and isinstance(candidate.provider, MediaProvider):
-            give_back_connection()
             content = candidate.provider.fetch(result.url, deadline=errand.deadline)
-        return keep_output(category=errand.prompt.category, content=content, key=str(attempt.id))
+        try:
+            return keep_output(category=errand.prompt.category, content=content, key=str(attempt.id))
+        except NotStored as error:
+            error.provider, error.usage = candidate.row.provider, result.usage
+            raise
 
     def _go_on(self, errand: Errand, earlier: Sequence[Attempt]) -> Answer | Pending | None:
         """Take up the attempt that an earlier call has left open; None where there is none, or it has failed by now.

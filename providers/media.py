@@ -1,6 +1,7 @@
 """Outputs: checked for what they really are, and kept by Django's storage."""
 
 import io
+import logging
 import warnings
 from dataclasses import dataclass
 
@@ -8,8 +9,10 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from PIL import Image
 
-from providers.errors import OutcomeUnknown
+from providers.errors import NotStored, OutcomeUnknown
 from providers.types import Category
+
+logger = logging.getLogger("providers")
 
 MOST_PIXELS = 64_000_000  # 8,000 × 8,000; a small file can unpack into a picture that fills the memory
 
@@ -100,9 +103,14 @@ def _audio_type(content: bytes) -> FileType | None:
 def keep_output(*, category: Category, content: bytes, key: str) -> StoredMedia:
     """Check an output and store it under a name made of `key`; storing it again replaces the first copy.
 
-    Raises OutcomeUnknown where the bytes are no output of this category, and the storage's own errors.
+    Raises OutcomeUnknown where the bytes are no output of this category, NotStored where the storage fails.
     """
-    return _keep(content, file_type_of(category, content), f"results/{key[-2:]}/{key}")
+    file_type = file_type_of(category, content)
+    try:
+        return _keep(content, file_type, f"results/{key[-2:]}/{key}")
+    except Exception as error:  # a full disk, a network fault: each storage has errors of its own
+        logger.exception("The output %s could not be stored", key)
+        raise NotStored(type(error).__name__) from error
 
 
 def keep_picture(*, content: bytes, key: str) -> StoredMedia | None:

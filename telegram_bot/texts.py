@@ -52,6 +52,7 @@ FAILURES = {
     "CONTENT_REFUSED": "This was refused because of its content. Please ask in other words.",
     "DEADLINE": "This took too long, so I stopped. Please try again.",
     "PAYMENT_UNCERTAIN": "The connection broke off midway, so I stopped. Please try again.",
+    "STORAGE_FAILED": "It was made, but I could not keep it, so I stopped. Please try again later.",
     "CANCELLED": "Cancelled.",
 }
 FAILURE = "That did not work. Please try again."

@@ -1,7 +1,11 @@
 """Long jobs: ordered once, asked for until they end, stored before they count, and never ordered twice."""
 
+import errno
 import io
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
@@ -265,3 +269,37 @@ def test_a_picture_is_checked_as_a_picture(vendor, account):
     request = look(order(account, "IMAGE"))
 
     assert request.output_media[0]["content_type"] == "image/png"
+
+
+# --- A storage that fails ---
+
+
+def fill_the_disk(monkeypatch) -> None:
+    def full(*_: Any, **__: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(default_storage, "save", full)
+
+
+def test_a_jobs_output_that_cannot_be_stored_is_fetched_again_later(vendor, account, monkeypatch):
+    vendor(orders=[Job("job-1")], polls=[DONE, DONE])
+    request = look(order(account))
+    with monkeypatch.context() as patched:
+        fill_the_disk(patched)
+        look(request)
+    assert (request.status, attempt_of(request).state) == ("PROCESSING", "RUNNING")
+
+    assert look(request).status == "COMPLETED"
+
+
+def test_an_output_that_comes_once_and_cannot_be_stored_is_not_bought_again(vendor, account, monkeypatch):
+    usage = Usage(images=1, reported_cost=Decimal("0.04"))
+    vendor(orders=[replace(DONE, content=FILM, url="", usage=usage)]).policy = UnknownPolicy.RESPEND
+    fill_the_disk(monkeypatch)
+
+    request = look(order(account))
+
+    attempt = attempt_of(request)
+    assert (request.status, request.error_code) == ("FAILED", "STORAGE_FAILED")
+    assert (attempt.state, attempt.error_class, attempt.cost) == ("UNKNOWN", "NotStored", Decimal("0.04"))
+    assert balance(account) == 10

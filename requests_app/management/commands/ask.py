@@ -29,6 +29,7 @@ FAILURES = {
     "CONTENT_REFUSED": "The providers refused the content of this prompt",
     "DEADLINE": "No provider answered in time",
     "PAYMENT_UNCERTAIN": "A call broke off and may have been billed, so nothing else was bought",
+    "STORAGE_FAILED": "The output came but could not be stored (the log says why), so nothing else was bought",
     "CANCELLED": "The request was cancelled",
 }
 
@@ -45,8 +46,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, category: str, prompt: str, **options: Any) -> None:
         as_json = options["json"]
-        if not as_json:
-            _log_as_trail(self.stdout)
+        trail = None if as_json else _log_as_trail(self.stdout)
         try:
             model = _model_for(category, options["model"])
             request = request_accept(
@@ -69,18 +69,35 @@ class Command(BaseCommand):
         if request.status != Request.Status.COMPLETED:
             reason = FAILURES.get(request.error_code, f"The request ended as {request.status}")
             raise CommandError(f"{reason}; the credits are given back. {request.id}")
-        if not as_json:
+        if trail:
+            trail.tell_the_end_of(request)
             self.stdout.write(f"\n{_shown(request)}\n\n{_summary(request)}")
 
 
-def _log_as_trail(stdout: Any) -> None:
-    """Print the chain's log lines on stdout: they are the trail that a person wants to see."""
-    handler = logging.StreamHandler(stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+class _Trail(logging.StreamHandler[Any]):
+    """The chain's log lines on stdout, as a person wants to see them."""
+
+    end = ""  # the newest line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.end = record.getMessage()
+        super().emit(record)
+
+    def tell_the_end_of(self, request: Request) -> None:
+        """Print the last lines where it was a worker, woken by a vendor's call, who brought a long job to its end."""
+        end = f"Request {request.id} served by provider: {request.actual_provider}"
+        if self.end != end:
+            self.stream.write(f"✓ {request.actual_provider} succeeded for {request.category}\n{end}\n")
+
+
+def _log_as_trail(stdout: Any) -> _Trail:
+    trail = _Trail(stdout)
+    trail.setFormatter(logging.Formatter("%(message)s"))
     chain = logging.getLogger("providers")
-    chain.addHandler(handler)
+    chain.addHandler(trail)
     # A person at a terminal would see each line twice; a redirected stderr keeps the complete log.
     chain.propagate = not sys.stderr.isatty()
+    return trail
 
 
 def _model_for(category: str, slug: str) -> AIModel:
