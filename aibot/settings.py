@@ -86,8 +86,19 @@ TEMPLATES = [
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG
+# Outputs and users' pictures: in a bucket where one is named, else in the local folder.
+S3_BUCKET = env_text("S3_BUCKET")
+S3_OPTIONS = {
+    "bucket_name": S3_BUCKET,
+    "endpoint_url": env_url("S3_ENDPOINT_URL") or None,
+    "region_name": env_text("S3_REGION") or None,
+    "access_key": env_text("S3_ACCESS_KEY_ID") or None,  # without keys, the machine's own role is asked for them
+    "secret_key": env_secret("S3_SECRET_ACCESS_KEY") or None,
+}
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {"BACKEND": "aibot.storage.S3MediaStorage", "OPTIONS": S3_OPTIONS}
+    if S3_BUCKET
+    else {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
@@ -288,6 +299,7 @@ SECRETS = sorted(
             TELEGRAM_BOT_TOKEN,
             TELEGRAM_WEBHOOK_SECRET,
             REPLICATE_WEBHOOK_SECRET,
+            S3_OPTIONS["secret_key"] or "",
             *(access.key for access in PROVIDER_ACCESS.values()),
         )
         if len(str(secret)) >= 6

@@ -1,0 +1,36 @@
+"""Media in a bucket of an S3-compatible store."""
+
+from typing import Any
+
+from botocore.config import Config
+from django.conf import settings
+from storages.backends.s3 import S3Storage
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 30
+TRIES = 3
+
+
+class S3MediaStorage(S3Storage):
+    """A private bucket behind our own addresses.
+
+    A signed link of the store would be dead by the time when somebody opens it from the list of requests, and a public
+    one would show users' pictures to whoever guesses it. So the links lead to MediaView, which reads the bucket.
+    """
+
+    def __init__(self, *, endpoint_url: str | None = None, **options: Any) -> None:
+        config = Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            retries={"total_max_attempts": TRIES, "mode": "standard"},
+            # Most stores that are not Amazon's know neither the checksums that the client sends by default nor a host
+            # name for each bucket.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path" if endpoint_url else "auto"},
+        )
+        # Storing an output again must replace the first copy.
+        super().__init__(endpoint_url=endpoint_url, client_config=config, file_overwrite=True, **options)
+
+    def url(self, name: str, *args: Any, **kwargs: Any) -> str:
+        return f"{settings.MEDIA_URL}{name}"
