@@ -35,16 +35,18 @@ def look_after(attempt: Attempt, provider: JobProvider, prompt: Prompt, *, deadl
     """
     if attempt.state == Attempt.State.RUNNING:
         return provider.poll(prompt, attempt.job_id, deadline=deadline)
-    job = provider.find(prompt, since=attempt.created_at - CLOCKS_APART, deadline=deadline)
+    found = provider.find(prompt, since=attempt.created_at - CLOCKS_APART, deadline=deadline)
     attempt.refresh_from_db()
     if attempt.job_id:
         return Job(attempt.job_id)  # meanwhile the vendor has called and said it
+    # Two people may have asked in the same words.
+    taken = Attempt.objects.filter(provider=attempt.provider, job_id__in=[job.id for job in found])
+    known = set(taken.values_list("job_id", flat=True))
+    job = next((job for job in found if job.id not in known), None)
     if job is None and attempt.age_seconds() > SEARCH_SECONDS:
         error = OutcomeUnknown(f"no such order at the vendor within {SEARCH_SECONDS} s", provider=attempt.provider)
         error.ends_job = True
         raise error
-    if job is not None and Attempt.objects.filter(provider=attempt.provider, job_id=job.id).exists():
-        return None  # somebody else's order with the same words
     return job
 
 

@@ -131,12 +131,12 @@ class JobProvider(MediaProvider):
         Raises a ProviderError with `ends_job` set where the job has failed.
         """
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> Job | None:
-        """Look for a job that was ordered at `since` or later and whose id was lost. None where it is not there.
+    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> list[Job]:
+        """Return the jobs that were ordered in these words at `since` or later, the newest first.
 
-        Only for vendors whose unknown_policy is ADOPT.
+        One of them may be the one whose id was lost. Only for vendors whose unknown_policy is ADOPT.
         """
-        return None
+        return []
 
     def cancel_call(self, job_id: str) -> Call | None:
         """Return the call that stops a job; None where the vendor has none."""

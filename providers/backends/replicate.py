@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from django.utils.dateparse import parse_datetime
 
@@ -15,6 +15,8 @@ from providers.excerpts import Quoting
 from providers.faults import Fault, Rule
 from providers.making import POLL_SECONDS, JobProvider, job_of
 from providers.types import Call, Job, Listed, MediaResult, Prompt, UnknownPolicy, Usage
+
+MOST_PAGES = 5  # of a hundred orders each, the newest first
 
 REFUSALS = Rule(ContentRefused, text=r"E005|flagged as sensitive|NSFW|safety system")
 
@@ -91,17 +93,29 @@ class Replicate(JobProvider):
         usage = replace(self.used(prompt, len(urls)), raw=metrics if isinstance(metrics, dict) else {})
         return MediaResult(url=urls[0], usage=usage, model=whole_characters(text_at(body, "model")))
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> Job | None:
+    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> list[Job]:
         quoting = Quoting(self.access.key, prompt)
         wanted = self.inputs(replace(prompt, text=prompt.text.encode("utf-8", "replace").decode()))  # as it was sent
-        call = Call("/predictions", method="GET")
-        with self.exchange(call, quoting, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
-            listed = dig(self._object_in(answer, quoting), "results")
-        for prediction in listed if isinstance(listed, list) else []:
-            created_at = _moment(text_at(prediction, "created_at"))
-            if dig(prediction, "input") == wanted and created_at is not None and created_at >= since:
-                return job_of(dig(prediction, "id"))
-        return None
+        found: list[Job] = []
+        path = "/predictions"
+        for _ in range(MOST_PAGES):
+            call = Call(path, method="GET")
+            with self.exchange(call, quoting, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
+                page = self._object_in(answer, quoting)
+            listed = page.get("results")
+            recent = [entry for entry in listed if _is_since(entry, since)] if isinstance(listed, list) else []
+            found += [job_of(dig(entry, "id")) for entry in recent if dig(entry, "input") == wanted]
+            cursor = parse_qs(urlsplit(text_at(page, "next")).query).get("cursor")
+            if not recent or not cursor:
+                break
+            # Only the cursor is taken from the link: the key goes nowhere but to the vendor's own address.
+            path = f"/predictions?{urlencode({'cursor': cursor[0]})}"
+        return found
+
+
+def _is_since(entry: Any, since: datetime) -> bool:
+    created_at = _moment(text_at(entry, "created_at"))
+    return created_at is not None and created_at >= since
 
 
 def _moment(text: str) -> datetime | None:

@@ -53,7 +53,7 @@ class _ScriptedText:
 class JobScript:
     """What a vendor of long jobs will do: with each order, and with each question about a job."""
 
-    def __init__(self, *, orders: list[Any], polls: list[Any] = (), found: list[Job | None] = ()) -> None:
+    def __init__(self, *, orders: list[Any], polls: list[Any] = (), found: list[list[Job]] = ()) -> None:
         self.orders, self.polls, self.found = list(orders), list(polls), list(found)
         self.asked_for: list[str] = []  # the job ids of the questions
         self.cancelled: list[str] = []
@@ -75,7 +75,7 @@ class _ScriptedJob(JobProvider):
         self.script.asked_for.append(job_id)
         return _play(self.script.polls, self.slug)
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> Job | None:
+    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> list[Job]:
         return _play(self.script.found, self.slug)
 
     def fetch(self, url: str, *, deadline: float) -> bytes:

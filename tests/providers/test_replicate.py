@@ -177,37 +177,53 @@ class TestImage(ReplicateContract):
 
     SINCE = datetime(2026, 11, 23, 11, 58, tzinfo=UTC)
 
-    def found(self, server: FakeServer, *predictions: Any, **fields: Any) -> Job | None:
+    def found(self, server: FakeServer, *predictions: Any, **fields: Any) -> list[Job]:
         server.will(answer({"next": None, "previous": None, "results": list(predictions), **fields}))
         return self.provider(server).find(self.prompt(), since=self.SINCE, deadline=time.monotonic() + 20)
 
     def test_a_lost_order_is_found_in_the_list(self, server: FakeServer) -> None:
         ours = prediction("processing", input=self.body["input"])
         other = prediction("processing", id="other", input={**self.body["input"], "prompt": "A dog"})
-        assert self.found(server, other, ours) == Job(JOB_ID)
+        assert self.found(server, other, ours) == [Job(JOB_ID)]
         (request,) = server.received
         assert (request.method, request.path) == ("GET", "/v1/predictions")
+
+    def test_a_long_list_is_read_page_by_page_with_the_key_staying_at_home(self, server: FakeServer) -> None:
+        other = prediction("processing", id="other", input={"prompt": "A dog"})
+        ours = prediction("processing", input=self.body["input"])
+        server.will(
+            answer({"next": "https://elsewhere.example/v1/predictions?cursor=a%2Fb", "results": [other]}),
+            answer({"next": None, "results": [ours]}),
+        )
+        found = self.provider(server).find(self.prompt(), since=self.SINCE, deadline=time.monotonic() + 20)
+        assert found == [Job(JOB_ID)]
+        assert [request.path for request in server.received] == ["/v1/predictions", "/v1/predictions?cursor=a%2Fb"]
+
+    def test_a_list_is_read_until_it_is_older_than_the_order(self, server: FakeServer) -> None:
+        older = prediction("succeeded", created_at="2026-11-23T11:00:00Z")
+        assert self.found(server, older, next="https://api.replicate.com/v1/predictions?cursor=x") == []
+        assert len(server.received) == 1
 
     @pytest.mark.parametrize(
         "created_at", ["2026-11-23T11:57:59Z", "", None, "yesterday", "2026-13-45T00:00:00Z", "2026-11-23T11:57:00"]
     )
     def test_an_older_order_is_another_one(self, server: FakeServer, created_at: Any) -> None:
         older = prediction("succeeded", input=self.body["input"], created_at=created_at)
-        assert self.found(server, older) is None
+        assert self.found(server, older) == []
 
     def test_a_time_without_a_zone_is_utc(self, server: FakeServer) -> None:
         ours = prediction("starting", input=self.body["input"], created_at="2026-11-23T11:58:30")
-        assert self.found(server, ours) == Job(JOB_ID)
+        assert self.found(server, ours) == [Job(JOB_ID)]
 
     @pytest.mark.parametrize("results", [None, "x", {}, [None], ["x"], [7]])
     def test_a_list_of_nonsense_holds_no_order(self, server: FakeServer, results: Any) -> None:
-        assert self.found(server, results=results) is None
+        assert self.found(server, results=results) == []
 
     def test_half_an_emoji_is_found_as_it_was_sent(self, server: FakeServer) -> None:
         ours = prediction("starting", input={**self.body["input"], "prompt": "half ? an emoji"})
         server.will(answer({"results": [ours]}))
         prompt = self.prompt(text="half \ud83d an emoji")
-        assert self.provider(server).find(prompt, since=self.SINCE, deadline=time.monotonic() + 20) == Job(JOB_ID)
+        assert self.provider(server).find(prompt, since=self.SINCE, deadline=time.monotonic() + 20) == [Job(JOB_ID)]
 
     def test_a_list_that_fails_is_no_proof(self, server: FakeServer) -> None:
         server.will(answer({"detail": "Not now.", "status": 503}, 503))

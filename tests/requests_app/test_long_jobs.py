@@ -165,7 +165,7 @@ def test_an_output_that_is_no_film_is_no_result(vendor, account):
 
 class TestAnOrderWhoseAnswerWasLost:
     def test_it_is_looked_for_before_anything_else_is_bought(self, vendor, account):
-        jobs = vendor(orders=[OutcomeUnknown("cut")], found=[None, Job("job-7")], polls=[DONE])
+        jobs = vendor(orders=[OutcomeUnknown("cut")], found=[[], [Job("job-7")]], polls=[DONE])
         request = order(account)
 
         look(request)
@@ -179,7 +179,7 @@ class TestAnOrderWhoseAnswerWasLost:
         assert jobs.asked_for == ["job-7"]
 
     def test_after_five_minutes_it_is_given_up(self, vendor, account):
-        vendor(orders=[OutcomeUnknown("cut")], found=[None])
+        vendor(orders=[OutcomeUnknown("cut")], found=[[]])
         request = look(order(account))
         make_older(request, 301)
 
@@ -194,13 +194,24 @@ class TestAnOrderWhoseAnswerWasLost:
             caller_key="other", number=1, category="VIDEO", provider="replicate", model="m", state="RUNNING",
             job_id="job-1",
         )  # fmt: skip
-        vendor(orders=[OutcomeUnknown("cut")], found=[Job("job-1")])
+        vendor(orders=[OutcomeUnknown("cut")], found=[[Job("job-1")]])
         request = look(order(account))
 
         look(request)
 
         assert attempt_of(request).job_id == ""
         assert other.job_id == "job-1"
+
+    def test_two_lost_orders_in_the_same_words_are_both_found(self, vendor, account):
+        Attempt.objects.create(
+            caller_key="other", number=1, category="VIDEO", provider="replicate", model="m", state="RUNNING",
+            job_id="job-1",
+        )  # fmt: skip
+        vendor(orders=[OutcomeUnknown("cut")], found=[[Job("job-1"), Job("job-2")]])
+
+        request = look(look(order(account)))
+
+        assert attempt_of(request).job_id == "job-2"
 
     def test_a_vendor_that_cannot_be_searched_stops_the_chain(self, vendor, account):
         vendor(orders=[OutcomeUnknown("cut")]).policy = UnknownPolicy.STOP
@@ -210,7 +221,7 @@ class TestAnOrderWhoseAnswerWasLost:
         assert balance(account) == 10
 
     def test_so_is_one_whose_worker_was_killed_in_the_middle_of_the_order(self, vendor, account):
-        vendor(orders=[], found=[Job("job-3")], polls=[DONE])
+        vendor(orders=[], found=[[Job("job-3")]], polls=[DONE])
         request = order(account)
         Request.objects.filter(id=request.id).update(status="PROCESSING", fence=1, tries=1)
         Attempt.objects.create(
