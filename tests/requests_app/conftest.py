@@ -1,10 +1,12 @@
 """Fixtures for the tests of requests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from providers.models import ProviderConfig
+from providers.registry import VENDORS
+from providers.sandbox import Sandbox, running_sandbox
 from providers.types import Access
 from tests.factories import make_provider
 from tests.fakes.chain import ChainScript, Outcome
@@ -25,3 +27,16 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
         return script
 
     return make
+
+
+@pytest.fixture
+def sandboxed(settings, monkeypatch) -> Iterator[Sandbox]:
+    """The sandbox in place of every vendor: films take no time, and are asked for at once."""
+    with running_sandbox(film_seconds=0) as sandbox:
+        settings.SANDBOX_ACTIVE = True
+        settings.PROVIDER_ACCESS = {
+            slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{vendor.base_path}")
+            for slug, vendor in VENDORS.items()
+        }
+        monkeypatch.setattr("providers.fallback.pause_before_next", lambda provider, age_seconds: 0)
+        yield sandbox
