@@ -42,6 +42,7 @@ class Provider:
     slug: ClassVar[str]
     features: ClassVar[frozenset[Feature]] = frozenset()
     picture_types: ClassVar[frozenset[str]] = frozenset()  # which pictures Feature.IMAGE_INPUT means
+    recording_types: ClassVar[frozenset[str]] = frozenset()  # which recordings Feature.AUDIO_INPUT means
     unknown_policy: ClassVar[UnknownPolicy] = UnknownPolicy.RESPEND
 
     auth_header: ClassVar[str] = "Authorization"
@@ -70,8 +71,9 @@ class Provider:
         for feature, is_needed in needs.items():
             if is_needed and feature not in self.features:
                 raise Unsupported(f"no {feature.value}", provider=self.slug)
-        if pictures - self.picture_types:
-            raise Unsupported(f"no {', '.join(sorted(pictures - self.picture_types))}", provider=self.slug)
+        others = kinds - self.picture_types - self.recording_types
+        if others:
+            raise Unsupported(f"no {', '.join(sorted(others))}", provider=self.slug)
 
     def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
         """Return what an error body says."""

@@ -19,7 +19,7 @@ from providers.errors import Unsupported
 from providers.making import MediaProvider
 from providers.models import Attempt, ProviderConfig
 from providers.registry import is_implemented, provider_class
-from providers.types import Category, Prompt
+from providers.types import Category, Feature, Prompt
 
 logger = logging.getLogger("providers")
 
@@ -107,6 +107,13 @@ def candidate_of(attempt: Attempt) -> Candidate | None:
 def can_serve(category: Category) -> bool:
     """Tell whether any enabled provider with a key speaks this category."""
     return any(provider_for(row) for row in ProviderConfig.objects.filter(category=category.value, enabled=True))
+
+
+def can_listen() -> bool:
+    """Tell whether any enabled provider with a key takes recordings in a prompt."""
+    rows = ProviderConfig.objects.filter(category=Category.TEXT.value, enabled=True, capabilities__audio_input=True)
+    providers = [provider_for(row) for row in rows]
+    return any(provider and Feature.AUDIO_INPUT in provider.features for provider in providers)
 
 
 def provider_for(row: ProviderConfig) -> TextProvider | MediaProvider | None:

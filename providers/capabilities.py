@@ -10,6 +10,8 @@ from providers.types import Prompt
 
 LISTS: Mapping[str, type] = {"seconds": int, "aspect_ratios": str, "voices": str, "languages": str}
 SWITCHES = ("image_input", "audio_input")
+# What a model that says nothing of it is believed to take. Few listen, and a wrong guess would send the row to rest.
+USUAL_INPUT = {"image": True, "audio": False}
 NAMES = ("max_prompt_characters", *LISTS, *SWITCHES)
 
 
@@ -33,7 +35,10 @@ def _example(name: str) -> str:
 
 
 def shortfall(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
-    """Return what the prompt needs and the row cannot do, "" where it can do all. What a row leaves out is no limit."""
+    """Return what the prompt needs and the row cannot do, "" where it can do all.
+
+    What a row leaves out is no limit, except for recordings.
+    """
     longest = capabilities.get("max_prompt_characters")
     if longest is not None and len(prompt.text) > longest:
         return f"no prompts over {longest} characters"
@@ -47,8 +52,8 @@ def shortfall(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
         if wish and name in capabilities and wish not in capabilities[name]:
             return f"not {wish!r}, only {name.replace('_', ' ')} {', '.join(str(item) for item in capabilities[name])}"
     kinds = {attachment.content_type.partition("/")[0] for attachment in prompt.attachments}
-    for kind in ("image", "audio"):
-        if kind in kinds and not capabilities.get(f"{kind}_input", True):
+    for kind, is_usual in USUAL_INPUT.items():
+        if kind in kinds and not capabilities.get(f"{kind}_input", is_usual):
             return f"no {kind} input"
     return ""
 

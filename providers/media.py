@@ -119,6 +119,12 @@ def keep_picture(*, content: bytes, key: str) -> StoredMedia | None:
     return _keep(content, file_type, f"prompts/{key[-2:]}/{key}") if file_type else None
 
 
+def keep_recording(*, content: bytes, key: str) -> StoredMedia | None:
+    """Check a recording that a user sent and store it under a name made of `key`. None where it is no sound."""
+    file_type = _audio_type(content)
+    return _keep(content, file_type, f"prompts/{key[-2:]}/{key}") if file_type else None
+
+
 def _keep(content: bytes, file_type: FileType, stem: str) -> StoredMedia:
     name = f"{stem}.{file_type.extension}"
     if default_storage.exists(name):

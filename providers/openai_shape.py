@@ -14,6 +14,8 @@ from providers.errors import ContentRefused, OutcomeUnknown
 from providers.making import MediaProvider
 from providers.types import Attachment, Call, MediaResult, Prompt, Usage
 
+SOUND_FORMATS = {"audio/mpeg": "mp3", "audio/ogg": "ogg", "audio/wav": "wav", "audio/flac": "flac"}
+
 
 class OpenAIShapedText(TextProvider):
     """The base of the vendors that copy OpenAI: each is a handful of declarations."""
@@ -35,8 +37,8 @@ class OpenAIShapedText(TextProvider):
         """Return the conversation in the vendor's roles."""
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         history = [{"role": turn.role, "content": turn.text} for turn in prompt.history]
-        pictures = [{"type": "image_url", "image_url": {"url": _data_url(item)}} for item in prompt.attachments]
-        content = [*pictures, {"type": "text", "text": prompt.text}] if pictures else prompt.text
+        attached = [_part_of(attachment) for attachment in prompt.attachments]
+        content = [*attached, {"type": "text", "text": prompt.text}] if attached else prompt.text
         return [*system, *history, {"role": "user", "content": content}]
 
     def build(self, prompt: Prompt, *, stream: bool) -> Call:
@@ -134,5 +136,9 @@ def _text_of(content: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _data_url(picture: Attachment) -> str:
-    return f"data:{picture.content_type};base64,{base64.b64encode(picture.content).decode()}"
+def _part_of(attachment: Attachment) -> dict[str, Any]:
+    """Return the part of a message that holds a picture or a recording."""
+    data = base64.b64encode(attachment.content).decode()
+    if attachment.content_type in SOUND_FORMATS:
+        return {"type": "input_audio", "input_audio": {"data": data, "format": SOUND_FORMATS[attachment.content_type]}}
+    return {"type": "image_url", "image_url": {"url": f"data:{attachment.content_type};base64,{data}"}}

@@ -13,7 +13,7 @@ from telegram_bot.handlers.conversation import new
 from telegram_bot.handlers.incoming import Incoming, topic_of
 from telegram_bot.handlers.models import model_choose, model_menu
 from telegram_bot.handlers.others import unknown_button, unknown_command, unsupported
-from telegram_bot.handlers.prompt import picture, prompt
+from telegram_bot.handlers.prompt import picture, prompt, recording
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
 from telegram_bot.keyboards import CHOOSE_MODEL, press_of
 from telegram_bot.models import TelegramUpdate
@@ -70,8 +70,9 @@ def _message(update_id: int, message: telegram.Message) -> str:
     handler = _handler_for(message, address.command)
     if handler is unknown_command and not address.is_certain:
         return "ignored: a command that may be another bot's"
-    if handler in (picture, unsupported) and _is_later_in_album(update_id, message):
+    if handler in (picture, recording, unsupported) and _is_later_in_album(update_id, message):
         return "ignored: belongs to an album that was answered"
+    sound = _sound_of(message)
     assert message.from_user is not None  # noqa: S101 — reason_to_ignore() has seen to it
     incoming = Incoming(
         update_id=update_id,
@@ -81,8 +82,13 @@ def _message(update_id: int, message: telegram.Message) -> str:
         message_id=message.message_id,
         text=address.text,
         picture_id=message.photo[-1].file_id if message.photo else "",
+        recording_id=sound.file_id if sound else "",
     )
     return handler(incoming)
+
+
+def _sound_of(message: telegram.Message) -> telegram.Voice | telegram.Audio | None:
+    return message.voice or message.audio
 
 
 def _handler_for(message: telegram.Message, command: str) -> Handler:
@@ -90,6 +96,8 @@ def _handler_for(message: telegram.Message, command: str) -> Handler:
         return COMMANDS.get(command, unknown_command)
     if message.photo:
         return picture
+    if _sound_of(message):
+        return recording
     return prompt if message.text is not None else unsupported
 
 

@@ -13,7 +13,7 @@ def model_for(chat: TelegramChat) -> AIModel | None:
 
 
 def text_model_for(chat: TelegramChat) -> AIModel | None:
-    """Return the label that answers questions about pictures here: the chosen one, or the first that writes text."""
+    """Return the label that looks and listens here: the chosen one where it writes text, else the first that does."""
     chosen = model_for(chat)
     if chosen and chosen.category == Category.TEXT:
         return chosen

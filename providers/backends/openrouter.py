@@ -17,7 +17,7 @@ from providers.errors import (
 )
 from providers.faults import Fault, Rule
 from providers.making import MediaProvider
-from providers.openai_shape import OpenAIShapedImage, OpenAIShapedText
+from providers.openai_shape import SOUND_FORMATS, OpenAIShapedImage, OpenAIShapedText
 from providers.types import Call, Feature, MediaResult, Prompt, Usage
 
 MODERATED = "moderated"  # our own code for an error that lists what a moderation has found
@@ -53,8 +53,10 @@ class _OpenRouter(Provider):
 class OpenRouterText(_OpenRouter, OpenAIShapedText):
     """Chat completions. Once a model has started, errors come inside a 200; while it works, comments keep alive."""
 
-    features = OpenAIShapedText.features | {Feature.IMAGE_INPUT}
+    # The vendors below bill the tokens of a recording at rates of their own; here the cost is told all the same.
+    features = OpenAIShapedText.features | {Feature.IMAGE_INPUT, Feature.AUDIO_INPUT}
     picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+    recording_types = frozenset(SOUND_FORMATS)
     max_tokens_field = "max_completion_tokens"
     stream_options = None  # usage is always included
     cost_path = ("usage", "cost")  # what was really charged

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 EXCERPT_CHARACTERS = 160
 TOKENS_PER_MESSAGE = 4  # what a vendor adds for the role and the ends of each message
-TOKENS_PER_PICTURE = 85
+TOKENS_PER_ATTACHMENT = 85
 EMPTY_ANSWERS_TOKENS = 64  # reasoned about, never said, and billed all the same
 WORDS_PER_PIECE = 2  # of a stream
 
@@ -16,11 +16,11 @@ class Message:
 
     role: str
     text: str = field(repr=False)
-    pictures: int = 0
+    attachments: int = 0  # pictures and recordings
 
     @property
     def tokens(self) -> int:
-        return len(_words(self.text)) + self.pictures * TOKENS_PER_PICTURE + TOKENS_PER_MESSAGE
+        return len(_words(self.text)) + self.attachments * TOKENS_PER_ATTACHMENT + TOKENS_PER_MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,9 @@ def _text_of(label: str, question: Question) -> str:
         excerpt = excerpt[:EXCERPT_CHARACTERS].rstrip() + "…"
     turns = sum(message.role == "user" for message in question.messages)
     memory = f" This is your message number {turns} in our conversation." if turns > 1 else ""
-    pictures = f" With it came {message.pictures} picture(s)." if message.pictures else ""
+    attached = f" With it came {message.attachments} attachment(s)." if message.attachments else ""
     return (
-        f"Hello from the sandbox, which answers here in place of {label}. You wrote: “{excerpt}”.{pictures}{memory} "
+        f"Hello from the sandbox, which answers here in place of {label}. You wrote: “{excerpt}”.{attached}{memory} "
         f"These words are invented — no provider was asked and nothing was paid. "
         f"Set a provider's key in .env and start again to get real answers."
     )

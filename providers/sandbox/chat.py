@@ -30,7 +30,7 @@ class ChatVendor(TextVendor):
     models_path = "/v1/models"
     status: ClassVar[int] = 200
     roles: ClassVar[frozenset[str]] = frozenset({"system", "user", "assistant"})
-    picture_part: ClassVar[str] = ""  # the type of a picture in a message; empty: this vendor's models see none
+    attachment_parts: ClassVar[frozenset[str]] = frozenset()  # what its models take in a message beside the text
     unsupported: ClassVar[frozenset[str]] = frozenset()  # fields that its models refuse
     sends_usage_unasked: ClassVar[bool] = False  # at the end of a stream
     stream_prefix: ClassVar[str] = ""  # what comes before the first event
@@ -40,7 +40,7 @@ class ChatVendor(TextVendor):
 
     def read(self, call: Call, body: dict[str, Any]) -> Question:
         model = self.check_model(body.get("model"))
-        messages = messages_of(body, self.roles, self.picture_part)
+        messages = messages_of(body, self.roles, self.attachment_parts)
         for name in sorted(self.unsupported & body.keys()):
             raise Refused(Problem.UNSUPPORTED, name, name)
         options = body.get("stream_options")

@@ -51,7 +51,7 @@ class MessagesVendor(TextVendor):
         max_tokens = limit_of(body, "max_tokens")
         if max_tokens is None:
             raise Refused(Problem.INVALID, "max_tokens: Field required")
-        messages = messages_of(body, ROLES, "image")
+        messages = messages_of(body, ROLES, frozenset({"image"}))
         if messages[0].role != "user" or messages[-1].role != "user":
             raise Refused(Problem.INVALID, "messages: the first and the last turn must be the user's")
         return Question(

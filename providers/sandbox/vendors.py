@@ -130,7 +130,7 @@ class OpenRouter(ChatVendor):
         "x-ai/grok-4.7",
     )
     roles = frozenset({"system", "developer", "user", "assistant"})
-    picture_part = "image_url"
+    attachment_parts = frozenset({"image_url", "input_audio"})
     sends_usage_unasked = True
     stream_prefix = ": OPENROUTER PROCESSING\n\n"
     wordings = {
@@ -197,7 +197,7 @@ class OpenAI(ChatVendor):
     label = "OpenAI"
     models = ("gpt-6-luna", "gpt-6.1-terra", "gpt-6.1-sol", "gpt-6-astra")
     roles = frozenset({"system", "developer", "user", "assistant"})
-    picture_part = "image_url"
+    attachment_parts = frozenset({"image_url"})
     unsupported = frozenset({"max_tokens", "temperature", "top_p", "logprobs", "top_logprobs"})
     caches_input = True
     reasoning_tokens = 8
@@ -273,7 +273,7 @@ class Xai(ChatVendor):
     slug = "xai"
     label = "xAI"
     models = ("grok-4.7", "grok-4.3", "grok-4.20-non-reasoning")
-    picture_part = "image_url"
+    attachment_parts = frozenset({"image_url"})
     unsupported = frozenset({"stop", "presence_penalty", "frequency_penalty"})
     caches_input = True
     reasoning_tokens = 24

@@ -272,25 +272,29 @@ def bearer_of(call: Call) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def messages_of(body: Mapping[str, Any], roles: frozenset[str], picture_part: str) -> tuple[Message, ...]:
-    """Check the conversation and return it. `picture_part` is the type of a part that holds one. Raises Refused."""
+def messages_of(
+    body: Mapping[str, Any], roles: frozenset[str], attachment_parts: frozenset[str]
+) -> tuple[Message, ...]:
+    """Check the conversation and return it; `attachment_parts` may stand beside the text. Raises Refused."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise Refused(Problem.INVALID, "messages: Field required", "messages")
-    return tuple(_message_of(item, f"messages.{number}", roles, picture_part) for number, item in enumerate(messages))
+    return tuple(
+        _message_of(item, f"messages.{number}", roles, attachment_parts) for number, item in enumerate(messages)
+    )
 
 
-def _message_of(item: Any, where: str, roles: frozenset[str], picture_part: str) -> Message:
+def _message_of(item: Any, where: str, roles: frozenset[str], attachment_parts: frozenset[str]) -> Message:
     if not isinstance(item, dict) or item.get("role") not in roles:
         raise Refused(Problem.INVALID, f"{where}.role: Input should be one of {', '.join(sorted(roles))}", where)
     content = item.get("content")
     if isinstance(content, str):
         return Message(item["role"], content)
-    kinds = {"text", picture_part} if item["role"] == "user" else {"text"}
+    kinds = {"text", *attachment_parts} if item["role"] == "user" else {"text"}
     if not isinstance(content, list) or not content or not all(_is_part(part, kinds) for part in content):
         raise Refused(Problem.INVALID, f"{where}.content: Input should be a string or a list of parts", where)
     texts = [part["text"] for part in content if part["type"] == "text"]
-    return Message(item["role"], " ".join(texts), pictures=len(content) - len(texts))
+    return Message(item["role"], " ".join(texts), attachments=len(content) - len(texts))
 
 
 def _is_part(part: Any, kinds: set[str]) -> bool:

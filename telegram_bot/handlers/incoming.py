@@ -21,6 +21,7 @@ class Incoming:
     message_id: int  # the message itself, or the one whose button was pressed
     text: str = field(default="", repr=False)  # the prompt, or what follows the command
     picture_id: str = ""  # Telegram's id of the picture that came with it
+    recording_id: str = ""  # the same of a voice message, or of another sound
     callback_id: str = ""  # of a pressed button
     press: Press | None = None
 

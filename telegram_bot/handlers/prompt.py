@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from providers.media import StoredMedia, keep_picture
+from providers.candidates import can_listen
+from providers.media import StoredMedia, keep_picture, keep_recording
 from requests_app.errors import RequestRefused
 from requests_app.models import AIModel, Request
 from requests_app.services.intake import request_accept
@@ -33,6 +34,20 @@ def picture(incoming: Incoming) -> str:
         incoming.answer(texts.NO_PICTURE)
         return "refused: not a picture"
     words = incoming.text.strip() or texts.ABOUT_A_PICTURE
+    return _hand_over(incoming, text_model_for(incoming.chat), words, [stored])
+
+
+def recording(incoming: Incoming) -> str:
+    """A voice message or a sound – hand it to the chain where somebody listens."""
+    if not can_listen():
+        incoming.answer(texts.UNSUPPORTED)
+        return "refused: nobody listens"
+    content = get_client().download(incoming.recording_id)
+    stored = keep_recording(content=content, key=f"telegram-{incoming.update_id}")
+    if stored is None:
+        incoming.answer(texts.NO_RECORDING)
+        return "refused: not a recording"
+    words = incoming.text.strip() or texts.ABOUT_A_RECORDING
     return _hand_over(incoming, text_model_for(incoming.chat), words, [stored])
 
 

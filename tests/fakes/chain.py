@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from providers.making import JobProvider
-from providers.types import Access, Call, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy
+from providers.types import Access, Call, Feature, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy
 
 # What one call does: return this text or result, raise this error, or call this function and return its text.
 Outcome = str | TextResult | Exception | Callable[[], str]
@@ -18,10 +18,12 @@ class ChainScript:
         self.outcomes = {provider: list(script) for provider, script in outcomes.items()}
         self.prompts: list[Prompt] = []
         self.policy = UnknownPolicy.RESPEND
+        self.features: frozenset[Feature] = frozenset()
 
     def provider_class(self, category: Any, slug: str) -> type:
         """Stand in for registry.provider_class()."""
-        return type("ScriptedText", (_ScriptedText,), {"slug": slug, "script": self, "unknown_policy": self.policy})
+        members = {"slug": slug, "script": self, "unknown_policy": self.policy, "features": self.features}
+        return type("ScriptedText", (_ScriptedText,), members)
 
 
 class _ScriptedText:

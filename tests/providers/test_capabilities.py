@@ -27,8 +27,10 @@ def prompt(text: str = "A cat", attachments: tuple[Attachment, ...] = (), **wish
         ({"voices": ["eve"]}, prompt(voice="adam"), "not 'adam', only voices eve"),
         ({"languages": ["en"]}, prompt(language="de"), "not 'de', only languages en"),
         ({"image_input": False}, prompt(attachments=(PICTURE,)), "no image input"),
-        ({"image_input": False}, prompt(attachments=(VOICE,)), ""),
+        ({}, prompt(attachments=(PICTURE,)), ""),
+        ({"audio_input": True}, prompt(attachments=(VOICE,)), ""),
         ({"audio_input": False}, prompt(attachments=(VOICE,)), "no audio input"),
+        ({}, prompt(attachments=(VOICE,)), "no audio input"),  # most models cannot listen
     ],
 )
 def test_a_row_says_what_it_lacks(capabilities, asked, lacking):

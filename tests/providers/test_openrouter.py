@@ -16,8 +16,9 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.types import Usage
+from providers.types import Attachment, Usage
 from tests.contract import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, event_bytes, make_prompt, sample
+from tests.contracts import contract_of
 from tests.fakes.http_server import FakeServer, answer, drip_for_ever, head, stream
 
 
@@ -130,6 +131,15 @@ class TestOpenRouter(TextProviderContract):
         body = sample("openrouter", "answer")
         body["choices"][0]["finish_reason"] = "error"
         assert type(self.failure(server, answer(body))) is OutcomeUnknown
+
+    def test_a_recording_travels_beside_the_words(self, server: FakeServer) -> None:
+        server.will(answer(sample("openrouter", "answer")))
+        self.run(server, attachments=(Attachment("audio/ogg", b"OggS"),))
+        (request,) = server.received
+        content = request.json["messages"][-1]["content"]
+        assert content[0] == {"type": "input_audio", "input_audio": {"data": "T2dnUw==", "format": "ogg"}}
+        assert content[1]["text"] == QUESTION
+        assert contract_of("openrouter").request_faults("POST", "/chat/completions", request.json) == []
 
     def test_keep_alives_do_not_count_as_words(self, server: FakeServer) -> None:
         # The read time-out never fires here, and the deadline is five minutes away.

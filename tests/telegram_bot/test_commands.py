@@ -131,7 +131,6 @@ def test_a_button_that_says_anything_else_does_nothing(fake, say, data):
                 "type": "regular",
             }
         },
-        {"voice": {"file_id": "a", "file_unique_id": "b", "duration": 1}},
         {"document": {"file_id": "a", "file_unique_id": "b"}},
         {"dice": {"emoji": "🎲", "value": 3}},
     ],

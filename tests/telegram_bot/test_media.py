@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from providers.media import keep_output
-from providers.types import Category
+from providers.models import ProviderConfig
+from providers.types import Category, Feature
 from requests_app.models import Request
 from requests_app.services.cancelling import request_cancel
 from requests_app.services.execution import request_advance
@@ -147,6 +148,45 @@ class TestAPictureInThePrompt:
         assert say(self.sent(fake, picture(), media_group_id="g")).startswith("ignored")
 
         assert Request.objects.count() == 1
+
+
+class TestARecordingInThePrompt:
+    SOUND = b"OggS" + bytes(60)
+
+    @pytest.fixture
+    def listener(self, chain):
+        """Let OpenRouter's row have a model that listens."""
+        script = chain(openrouter=["Good morning to you, too."])
+        script.features = frozenset(Feature)
+        ProviderConfig.objects.filter(provider="openrouter").update(capabilities={"audio_input": True})
+        return script
+
+    def sent(self, fake, content: bytes, **fields) -> dict:
+        fake.files["spoken"] = content
+        voice = {"file_id": "spoken", "file_unique_id": "spoken", "duration": 2, "mime_type": "audio/ogg"}
+        return message(voice=voice, **fields)
+
+    def test_a_voice_message_is_answered(self, fake, say, listener):
+        outcome = say(self.sent(fake, self.SOUND))
+        request_advance(request_id=outcome.removeprefix("accepted as "))
+
+        (prompt,) = listener.prompts
+        assert prompt.text == texts.ABOUT_A_RECORDING
+        assert [(item.content_type, item.content) for item in prompt.attachments] == [("audio/ogg", self.SOUND)]
+        assert fake.chat(42).texts == ["Good morning to you, too."]
+
+    def test_where_nobody_listens_it_is_said_at_once_and_costs_nothing(self, fake, say, chain):
+        chain(openrouter=["never asked"]).features = frozenset(Feature)
+
+        assert say(self.sent(fake, self.SOUND)) == "refused: nobody listens"
+
+        assert fake.chat(42).texts == [texts.UNSUPPORTED]
+        assert not Request.objects.exists()
+
+    def test_what_is_no_sound_is_refused_and_not_kept(self, fake, say, listener):
+        assert say(self.sent(fake, b"MZ\x90")) == "refused: not a recording"
+
+        assert not Request.objects.exists()
 
 
 class TestCancel:
