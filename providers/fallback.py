@@ -143,6 +143,9 @@ class FallbackManager:
         if isinstance(outcome, Job):
             attempt.start_job(outcome)
             return self._pending(candidate, attempt)
+        if isinstance(outcome, MediaResult) and outcome.job_id:
+            # However quick it was, its id tells the bill's line, and keeps others from taking it for their own.
+            attempt.start_job(Job(outcome.job_id))
         media = self._keep(errand, candidate, attempt, outcome) if isinstance(outcome, MediaResult) else None
         with transaction.atomic():
             answer = attempt.succeed(outcome, media)

@@ -33,7 +33,7 @@ def look_after(attempt: Attempt, provider: JobProvider, prompt: Prompt, *, deadl
 
     Raises a ProviderError; where `ends_job` is set there is nothing more to learn.
     """
-    if attempt.state == Attempt.State.RUNNING:
+    if attempt.job_id:
         return provider.poll(prompt, attempt.job_id, deadline=deadline)
     found = provider.find(prompt, since=attempt.created_at - CLOCKS_APART, deadline=deadline)
     attempt.refresh_from_db()

@@ -142,6 +142,7 @@ class MediaResult:
     url: str = field(default="", repr=False)  # vendors delete what is behind it within the hour
     usage: Usage = field(default_factory=Usage)
     model: str = ""
+    job_id: str = ""  # of a job that was done before its order was answered
 
 
 @dataclass(frozen=True, slots=True)

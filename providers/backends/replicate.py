@@ -54,7 +54,8 @@ class Replicate(JobProvider):
         raise NotImplementedError
 
     def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        return self.read_job(prompt, body)
+        outcome = self.read_job(prompt, body)
+        return replace(outcome, job_id=job_of(body.get("id")).id) if isinstance(outcome, MediaResult) else outcome
 
     def fault_in(self, body: Mapping[str, Any]) -> bool:
         # A failed prediction is a 200 with a status, and read_job() knows it; the list has results.

@@ -84,6 +84,7 @@ class TestImage(ReplicateContract):
         self.assert_result(result, MediaResult(url=FILE, usage=Usage(images=1)))
         assert isinstance(result, MediaResult)
         assert result.usage.raw == {"predict_time": "0.61"}
+        assert result.job_id == JOB_ID
 
     def test_a_held_order_that_goes_on_is_a_202(self, server: FakeServer) -> None:
         server.will(answer(prediction("processing"), 202))

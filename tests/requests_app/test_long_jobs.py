@@ -116,6 +116,18 @@ def test_a_quick_vendor_answers_at_once(vendor, account):
     assert look(order(account)).status == "COMPLETED"
 
 
+def test_a_job_that_is_done_at_once_is_on_record_before_its_output_is_fetched(vendor, account, monkeypatch):
+    jobs = vendor(orders=[replace(DONE, job_id="job-1")], polls=[DONE])
+    request = order(account)
+    with monkeypatch.context() as patched:
+        fill_the_disk(patched)
+        look(request)
+    assert (attempt_of(request).state, attempt_of(request).job_id) == ("UNKNOWN", "job-1")
+
+    assert look(request).status == "COMPLETED"
+    assert jobs.asked_for == ["job-1"]
+
+
 def test_a_question_that_fails_does_not_end_the_job(vendor, account):
     vendor(orders=[Job("job-1")], polls=[NotSent(), OutcomeUnknown(), ServerFault(), AccessDenied(), DONE])
     request = order(account)
