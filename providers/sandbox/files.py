@@ -37,6 +37,13 @@ def content_type_of(name: str) -> str:
     return CONTENT_TYPES[_ending(name)]
 
 
+def sides_of(ratio: str, longest: int = 1024) -> tuple[int, int]:
+    """Return width and height of a picture in this ratio, such as "16:9"."""
+    width, height = (float(part) for part in ratio.split(":"))
+    scale = longest / max(width, height)
+    return round(width * scale), round(height * scale)
+
+
 def _ending(name: str) -> str:
     return name.rpartition(".")[2]
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from providers.types import Category, Usage
 
@@ -23,8 +23,6 @@ def now() -> datetime:
 class Job:
     """One order and its fate, which is settled from the start unless somebody cancels it."""
 
-    kept: ClassVar[timedelta] = timedelta(hours=1)  # for so long its files are there
-
     id: str
     model: str
     category: Category
@@ -34,6 +32,7 @@ class Job:
     work: timedelta
     file_names: tuple[str, ...]  # empty: it will succeed without an output
     error: str = ""  # it will fail with these words
+    kept: timedelta = timedelta(hours=1)  # for so long its files are there
     cancelled_at: datetime | None = None
 
     @property

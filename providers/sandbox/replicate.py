@@ -15,7 +15,7 @@ from providers.sandbox.bill import Line, cost_of_usage
 from providers.sandbox.callbacks import Callbacks
 from providers.sandbox.faults import Fault
 from providers.sandbox.fields import JSON_TYPES, PROMPT, TEXT, Field, check_fields
-from providers.sandbox.files import content_of, content_type_of
+from providers.sandbox.files import content_of, content_type_of, sides_of
 from providers.sandbox.jobs import Clock
 from providers.sandbox.predictions import Prediction, Predictions
 from providers.sandbox.wire import (
@@ -41,7 +41,6 @@ REFUSAL = "The input or output was flagged as sensitive. Please try again with d
 INTERRUPTION = "Prediction interrupted; please retry (code: PA)"
 LONGEST_WAIT_SECONDS = 60
 SHORTEST_CANCEL_AFTER = timedelta(seconds=5)
-LONG_SIDE = 1024  # of a picture, in pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,9 +407,8 @@ def _output(call: Call, prediction: Prediction) -> Any:
 
 
 def _content_of(prediction: Prediction, name: str) -> bytes:
-    width, height = (int(part) for part in prediction.input.get("aspect_ratio", "1:1").split(":"))
-    scale = LONG_SIDE / max(width, height)
-    return content_of(name, str(prediction.input.get("prompt")), round(width * scale), round(height * scale))
+    sides = sides_of(prediction.input.get("aspect_ratio", "1:1"))
+    return content_of(name, str(prediction.input.get("prompt")), *sides)
 
 
 def _webhook_of(body: Mapping[str, Any]) -> str:

@@ -253,7 +253,7 @@ def words_in(call: Call) -> str:
     words = latest.get("content") if isinstance(latest, dict) else ""
     if isinstance(words, list):
         words = " ".join(str(part["text"]) for part in words if isinstance(part, dict) and "text" in part)
-    return str(words or holder.get("prompt") or holder.get("text") or "")
+    return str(words or next((holder[name] for name in ("prompt", "text", "input") if holder.get(name)), ""))
 
 
 def masked(key: str) -> str:

@@ -1,0 +1,328 @@
+"""AIMLAPI's pictures, films and speech beside its chat, each with its price.
+
+Source: https://docs.aimlapi.com/api-references (read 2026-11). What it charges is read from its list of models by
+whoever pays; the prices here are invented.
+"""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs
+
+from providers.sandbox.faults import Fault
+from providers.sandbox.fields import PROMPT, TEXT, Field, check_fields, refuse_unknown
+from providers.sandbox.files import MP3
+from providers.sandbox.media import Answered, Order, Route, WithMedia
+from providers.sandbox.vendors import CREDITS_PER_USD, Aimlapi
+from providers.sandbox.wire import (
+    FORBIDDEN,
+    PENNILESS,
+    Call,
+    Problem,
+    Refused,
+    Reply,
+    Wording,
+    is_word_in,
+    json_of,
+)
+from providers.types import Category, Usage
+
+PICTURE_PATH = "/v1/images/generations"
+FILM_PATH = "/v2/video/generations"
+SPEECH_PATH = "/v1/tts"
+SIGNING_KEY = b"signs addresses that lead to inventions"
+REFUSAL = "The prompt was flagged by the safety system"
+SIZES: Mapping[str, tuple[int, int]] = {
+    "square_hd": (1024, 1024),
+    "square": (512, 512),
+    "portrait_4_3": (768, 1024),
+    "portrait_16_9": (576, 1024),
+    "landscape_4_3": (1024, 768),
+    "landscape_16_9": (1024, 576),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model: what it takes, and its price in credits for a picture, a second or a character."""
+
+    kind: str  # as the list of models calls it
+    credits: int
+    fields: Mapping[str, Field]
+    sides: range = range(0)  # what a picture's width and height may be
+
+
+MODEL = Field(str, is_required=True)
+PICTURE_FIELDS = {
+    "model": MODEL,
+    "prompt": Field(str, is_required=True, longest=4000),
+    "num_images": Field(float, (1, 2, 3, 4)),
+    "num_inference_steps": Field(int, range(1, 51)),
+    "enable_safety_checker": Field(bool),
+    "seed": Field(int),
+}
+PICTURES: Mapping[str, Model] = {
+    "flux/schnell": Model("image", 7_800, PICTURE_FIELDS, range(64, 1537)),
+    "flux/dev": Model("image", 65_000, PICTURE_FIELDS | {"guidance_scale": Field(float)}, range(512, 1537)),
+    "blackforestlabs/flux-2": Model(
+        "image",
+        31_200,
+        PICTURE_FIELDS | {"guidance_scale": Field(float), "output_format": Field(str, ("jpeg", "png", "webp"))},
+        range(512, 2049),
+    ),
+}
+FILMS: Mapping[str, Model] = {
+    "klingai/video-v3-standard-turbo-text-to-video": Model(
+        "video",
+        218_400,
+        {
+            "model": MODEL,
+            "prompt": Field(str, is_required=True, longest=3072),
+            "duration": Field(int, range(3, 16)),
+            "aspect_ratio": Field(str, ("16:9", "9:16", "1:1")),
+        },
+    ),
+    "luma/ray-3.2": Model(
+        "video",
+        78_000,
+        {
+            "model": MODEL,
+            "prompt": PROMPT,
+            "duration": Field(int, (5, 10)),
+            "resolution": Field(str, ("360p", "540p", "720p", "1080p")),
+            "aspect_ratio": Field(str, ("9:16", "3:4", "1:1", "4:3", "16:9", "21:9")),
+            "image_url": TEXT,
+            "last_image_url": TEXT,
+            "loop": Field(bool),
+        },
+    ),
+}
+# The sandbox keeps two sounds, an MP3 and a WAV: other formats are not offered here.
+SPEECH: Mapping[str, Model] = {
+    "inworld/tts-1-5-mini": Model(
+        "tts",
+        13,
+        {
+            "model": MODEL,
+            "text": Field(str, is_required=True, shortest=1, longest=500_000),
+            "format": Field(str, ("wav", "mp3")),
+            "voice": Field(
+                str, ("Alex", "Ashley", "Deborah", "Dennis", "Mark", "Olivia", "Sarah", "Timothy", "Ronald", "Wendy")
+            ),
+            "stream": Field(bool, (False,)),
+        },
+    ),
+    "elevenlabs/eleven_multilingual_v2": Model(
+        "tts",
+        260,
+        {
+            "model": MODEL,
+            "text": PROMPT,
+            "output_format": Field(str, ("mp3_22050_32", "mp3_44100_64", "mp3_44100_128")),
+            "voice": Field(str, ("Rachel", "Sarah", "George", "Laura", "Charlie", "Liam")),
+            "voice_settings": Field(dict),
+            "stream": Field(bool),
+        },
+    ),
+    "minimax/speech-2.8-turbo": Model(
+        "tts",
+        156,
+        {
+            "model": MODEL,
+            "text": Field(str, is_required=True, shortest=1, longest=5000),
+            "audio_setting": Field(dict),
+            "voice_setting": Field(dict),
+            "language_boost": TEXT,
+            "stream": Field(bool, (False,)),
+        },
+    ),
+}
+
+
+class AimlapiWithMedia(WithMedia, Aimlapi):
+    """Films are jobs, the rest comes at once: as addresses that are signed, for a day."""
+
+    kept = timedelta(days=1)
+    wordings = {
+        **Aimlapi.wordings,
+        Problem.NO_CREDIT: Wording(403, "", "You have run out of credits. Please top up your balance or wait."),
+        Problem.REFUSED_CONTENT: Wording(400, "", REFUSAL),
+    }
+
+    def routes(self) -> Sequence[Route]:
+        return (
+            ("POST", PICTURE_PATH, self._paint),
+            ("POST", FILM_PATH, self._order_film),
+            ("GET", FILM_PATH, self._show_film),
+            ("POST", SPEECH_PATH, self._speak),
+        )
+
+    def catalogue(self) -> dict[str, Any]:
+        body = super().catalogue()
+        entries = [
+            {
+                "id": name,
+                "aliases": [],
+                "type": model.kind,
+                "info": {"name": name, "developer": name.partition("/")[0]},
+                "tags": [],
+            }
+            for name, model in {**PICTURES, **FILMS, **SPEECH}.items()
+        ]
+        return {**body, "data": [*body["data"], *entries]}
+
+    def addresses(self, call: Call, order: Order) -> list[str]:
+        expires = int((order.ends_at + self.kept).timestamp())
+        return [
+            f"{address}?Expires={expires}&Signature={_signature(address.rpartition('/files/')[2], expires)}"
+            for address in super().addresses(call, order)
+        ]
+
+    def file(self, call: Call, order_id: str, name: str) -> Reply:
+        query = {field: values[0] for field, values in parse_qs(call.query).items()}
+        expires, signature = query.get("Expires", ""), query.get("Signature", "")
+        is_signed = expires.isdecimal() and hmac.compare_digest(
+            signature.encode(), _signature(f"{order_id}/{name}", int(expires)).encode()
+        )
+        if not is_signed or int(expires) <= self.clock().timestamp():
+            return Reply(403, b"<Error><Code>AccessDenied</Code></Error>", content_type="application/xml")
+        return super().file(call, order_id, name)
+
+    def _paint(self, call: Call, fault: Fault | None) -> Answered:
+        body = json_of(call)
+        name, model = self._checked(body, PICTURES, "prompt", {"image_size"})
+        sides = _sides_of(body.get("image_size", "landscape_4_3"), model.sides)
+        _refuse_words(body["prompt"])
+        if fault == Fault.ERROR_IN_200:
+            return Reply(200, self.error_in_200(call)), self.unbilled(call)
+        count, ending = int(body.get("num_images", 1)), body.get("output_format", "png")
+        order = self.take(
+            name,
+            Category.IMAGE,
+            usage=Usage(images=count),
+            cost=_cost(model.credits * count),
+            prompt=body["prompt"],
+            file_names=[] if fault == Fault.EMPTY else [f"{number}.{ending}" for number in range(count)],
+            sides=sides,
+        )
+        painted = {
+            "data": [{"url": address, "b64_json": None} for address in self.addresses(call, order)],
+            "meta": {"usage": {"credits_used": _credits(order)}},  # for speech it says the dollars as well
+        }
+        return Reply(201, painted, self._bill(order), is_cut=fault == Fault.CUT), self.line_of(order)
+
+    def _order_film(self, call: Call, fault: Fault | None) -> Answered:
+        body = json_of(call)
+        name, model = self._checked(body, FILMS, "prompt")
+        if is_word_in(PENNILESS, body["prompt"]):
+            raise Refused(Problem.NO_CREDIT)
+        seconds = body.get("duration", 5)
+        error = REFUSAL if is_word_in(FORBIDDEN, body["prompt"]) else ""
+        film = self.take(
+            name,
+            Category.VIDEO,
+            usage=Usage(seconds=Decimal(seconds)),
+            cost=_cost(model.credits * seconds),
+            prompt=body["prompt"],
+            file_names=[] if fault == Fault.EMPTY else ["film.mp4"],
+            work=self.film_work,
+            error=error or ("The generation has failed" if fault == Fault.ERROR_IN_200 else ""),
+        )
+        reply = Reply(201, {"id": film.id, "status": "queued"}, self.headers(), is_cut=fault == Fault.CUT)
+        return reply, self.line_of(film)
+
+    def _show_film(self, call: Call, fault: Fault | None) -> Answered:
+        film, moment = self.known(parse_qs(call.query).get("generation_id", [""])[0]), self.clock()
+        if not film.is_over(moment):
+            return Reply(200, {"id": film.id, "status": "generating" if film.is_started(moment) else "queued"}), None
+        if film.error:
+            error = {"name": "Error", "message": film.error}
+            return Reply(200, {"id": film.id, "status": "error", "video": None, "error": error}), None
+        addresses = self.addresses(call, film)
+        body = {
+            "id": film.id,
+            "status": "completed",
+            "video": {"url": addresses[0]} if addresses else None,
+            "error": None,
+            "meta": {"usage": {"credits_used": _credits(film)}},
+        }
+        return Reply(200, body), None
+
+    def _speak(self, call: Call, fault: Fault | None) -> Answered:
+        body = json_of(call)
+        name, model = self._checked(body, SPEECH, "text")
+        settings = body.get("audio_setting", {})
+        check_fields(settings, {"format": Field(str, ("mp3",))}, within="audio_setting")
+        _refuse_words(body["text"])
+        if fault == Fault.ERROR_IN_200:
+            return Reply(200, self.error_in_200(call)), self.unbilled(call)
+        ending = body.get("format", "wav") if name.startswith("inworld/") else "mp3"
+        order = self.take(
+            name,
+            Category.AUDIO,
+            usage=Usage(characters=len(body["text"])),
+            cost=_cost(model.credits * len(body["text"])),
+            prompt=body["text"],
+            file_names=[] if fault == Fault.EMPTY else [f"speech.{ending}"],
+        )
+        # This maker's models answer with the sound itself unless told otherwise.
+        if name.startswith("elevenlabs/") and body.get("stream", True):
+            content = b"" if fault == Fault.EMPTY else MP3
+            is_cut = fault == Fault.CUT
+            return Reply(201, content, self._bill(order), is_cut, "audio/mpeg"), self.line_of(order)
+        said = {
+            "audio": "".join(self.addresses(call, order)),
+            "meta": {"usage": {"credits_used": _credits(order), "usd_spent": float(order.cost or 0)}},
+        }
+        return Reply(201, said, self._bill(order), is_cut=fault == Fault.CUT), self.line_of(order)
+
+    def _checked(
+        self, body: Mapping[str, Any], models: Mapping[str, Model], words: str, others: set[str] | None = None
+    ) -> tuple[str, Model]:
+        """Check an order against its model, but for the `others`, and return the model. Raises Refused."""
+        name, model = self.pick(body, models)
+        refuse_unknown(body, model.fields.keys() | (others or set()))
+        check_fields(body, model.fields)
+        if not body[words]:
+            raise Refused(Problem.INVALID, f"{words} must not be empty", words)
+        return name, model
+
+    def _bill(self, order: Order) -> Mapping[str, str]:
+        return {
+            **self.headers(),
+            "x-aimlapi-usd-spent": f"{order.cost or Decimal(0):f}",
+            "x-aimlapi-credits-used": str(_credits(order)),
+        }
+
+
+def _cost(price_in_credits: int) -> Decimal:
+    return Decimal(price_in_credits) / CREDITS_PER_USD
+
+
+def _credits(order: Order) -> int:
+    return int((order.cost or Decimal(0)) * CREDITS_PER_USD)
+
+
+def _refuse_words(prompt: str) -> None:
+    if is_word_in(PENNILESS, prompt):
+        raise Refused(Problem.NO_CREDIT)
+    if is_word_in(FORBIDDEN, prompt):
+        raise Refused(Problem.REFUSED_CONTENT)
+
+
+def _sides_of(size: Any, allowed: range) -> tuple[int, int]:
+    """Return width and height, which are named or told. Raises Refused."""
+    if isinstance(size, str) and size in SIZES:
+        return SIZES[size]
+    if not isinstance(size, dict):
+        raise Refused(Problem.INVALID, f"image_size must be an object or one of {', '.join(SIZES)}", "image_size")
+    sides = {"width": Field(int, allowed), "height": Field(int, allowed)}
+    check_fields(size, sides, within="image_size")
+    return size.get("width", 1024), size.get("height", 768)
+
+
+def _signature(path: str, expires: int) -> str:
+    return hmac.new(SIGNING_KEY, f"{path}?{expires}".encode(), "sha256").hexdigest()

@@ -1,0 +1,65 @@
+"""Our own clients at the counter of a running sandbox, whose clock a test sets."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Any
+
+from providers.making import JobProvider, MediaProvider
+from providers.registry import VENDORS, provider_class
+from providers.sandbox import Sandbox
+from providers.types import Access, Category, Job, MediaResult, Prompt
+
+WISH = "A quiet lake at dawn"
+FILM_SECONDS = 3.0
+QUICK_SECONDS = 0.6
+# The default model of every row that we ship, by category and provider.
+SHIPPED = {
+    (Category(row[0]), row[1]): row[3]
+    for name in ("0002_shipped_rows", "0004_more_rows")
+    for row in import_module(f"providers.migrations.{name}").ROWS
+}
+
+
+@dataclass
+class Watch:
+    """The sandbox's clock, which a test sets."""
+
+    moment: datetime = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+
+
+def client(sandbox: Sandbox, category: Category, slug: str, key: str = "") -> MediaProvider:
+    access = Access(key or f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{VENDORS[slug].base_path}")
+    provider = provider_class(category, slug)(access)
+    assert isinstance(provider, MediaProvider)
+    return provider
+
+
+def wish_for(category: Category, slug: str, text: str = WISH, **fields: Any) -> Prompt:
+    return Prompt(**{"category": category, "text": text, "model": SHIPPED[category, slug], **fields})
+
+
+def soon(seconds: float = 5) -> float:
+    return time.monotonic() + seconds
+
+
+def order(provider: MediaProvider, prompt: Prompt, patience: float = 5) -> MediaResult | Job:
+    return provider.run(prompt, timeout_seconds=patience, deadline=soon(patience))
+
+
+def make(provider: MediaProvider, prompt: Prompt, watch: Watch) -> MediaResult:
+    """Order and, where it is a job, look again when its time has come."""
+    made = order(provider, prompt)
+    if isinstance(made, Job):
+        assert isinstance(provider, JobProvider)
+        watch.pass_seconds(FILM_SECONDS)
+        made = provider.poll(prompt, made.id, deadline=soon())
+    assert isinstance(made, MediaResult)
+    return made
