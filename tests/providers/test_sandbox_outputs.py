@@ -5,8 +5,6 @@ import hmac
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,43 +13,27 @@ import requests
 
 from providers.backends.replicate import Replicate
 from providers.errors import AccessDenied, ContentRefused, OutcomeUnknown, ProviderError, RateLimited, ServerFault
-from providers.making import JobProvider, MediaProvider
 from providers.media import file_type_of
 from providers.models import ProviderConfig
 from providers.prices import cost_of
-from providers.registry import VENDORS, provider_class
 from providers.sandbox import Sandbox, running_sandbox
 from providers.signatures import is_genuine
-from providers.types import Access, Category, Job, MediaResult, Prompt, Wishes
+from providers.types import Category, Job, Wishes
 from tests.contracts import contract_of
 from tests.fakes.http_server import FakeServer, Received, answer
 from tests.flows.processes import wait_until
+from tests.sandboxes import FILM_SECONDS, SHIPPED, WISH, Watch, client, make, order, soon, wish_for
 
-WISH = "A quiet lake at dawn"
 SECRET = f"whsec_{base64.b64encode(b'a-signing-key-of-some-bytes').decode()}"
-FILM_SECONDS = 3.0
 PATIENCE_SECONDS = 10
-MODELS = {
-    (Category.IMAGE, "replicate"): "black-forest-labs/flux-schnell",
-    (Category.IMAGE, "openai"): "gpt-image-2.6-flare",
-    (Category.VIDEO, "replicate"): "kwaivgi/kling-v3-video",
-    (Category.AUDIO, "elevenlabs"): "eleven_v4_turbo",
-    (Category.AUDIO, "replicate"): "minimax/speech-2.6-turbo",
-}
-each_row = pytest.mark.parametrize(("category", "slug"), MODELS, ids=lambda value: str(value).lower())
-
-
-@dataclass
-class Watch:
-    """The sandbox's clock, which a test sets."""
-
-    moment: datetime = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.moment
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.moment += timedelta(seconds=seconds)
+ROWS = [
+    (Category.IMAGE, "replicate"),
+    (Category.IMAGE, "openai"),
+    (Category.VIDEO, "replicate"),
+    (Category.AUDIO, "elevenlabs"),
+    (Category.AUDIO, "replicate"),
+]
+each_row = pytest.mark.parametrize(("category", "slug"), ROWS, ids=lambda value: str(value).lower())
 
 
 @pytest.fixture
@@ -65,43 +47,13 @@ def sandbox(watch) -> Iterator[Sandbox]:
         yield running
 
 
-def client(sandbox: Sandbox, category: Category, slug: str) -> MediaProvider:
-    access = Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{VENDORS[slug].base_path}")
-    provider = provider_class(category, slug)(access)
-    assert isinstance(provider, MediaProvider)
-    return provider
-
-
 def films(sandbox: Sandbox) -> Replicate:
     provider = client(sandbox, Category.VIDEO, "replicate")
     assert isinstance(provider, Replicate)
     return provider
 
 
-def wish_for(category: Category, slug: str, text: str = WISH, **fields: Any) -> Prompt:
-    return Prompt(**{"category": category, "text": text, "model": MODELS[category, slug], **fields})
-
-
 FILM = wish_for(Category.VIDEO, "replicate")
-
-
-def soon(seconds: float = 5) -> float:
-    return time.monotonic() + seconds
-
-
-def order(provider: MediaProvider, prompt: Prompt, patience: float = 5) -> MediaResult | Job:
-    return provider.run(prompt, timeout_seconds=patience, deadline=soon(patience))
-
-
-def make(provider: MediaProvider, prompt: Prompt, watch: Watch) -> MediaResult:
-    """Order and, where it is a job, look again when its time has come."""
-    made = order(provider, prompt)
-    if isinstance(made, Job):
-        assert isinstance(provider, JobProvider)
-        watch.pass_seconds(FILM_SECONDS)
-        made = provider.poll(prompt, made.id, deadline=soon())
-    assert isinstance(made, MediaResult)
-    return made
 
 
 @each_row
@@ -118,7 +70,7 @@ def test_what_comes_is_a_real_file(sandbox, watch, category, slug):
 @each_row
 def test_our_cost_is_what_the_sandbox_billed(sandbox, watch, category, slug):
     row = ProviderConfig.objects.get(category=category, provider=slug)
-    assert row.model == MODELS[category, slug]
+    assert row.model == SHIPPED[category, slug]
 
     made = make(client(sandbox, category, slug), wish_for(category, slug), watch)
 
