@@ -28,8 +28,9 @@ class Outlet:
         """Show how the request ended: its answer, or why there is none.
 
         Called after the end is committed, by the worker that ended it, and again by the sweeper until the outlet
-        itself knows that it was shown. Repeating it must show nothing twice. It never raises for the outside world's
-        faults; it remembers them and tries again when the sweeper calls.
+        itself knows that it was shown. A worker that has lost a request calls it too, perhaps before the end: then
+        it only ends what progress() has begun in this process. Repeating it must show nothing twice. It never raises
+        for the outside world's faults; it remembers them and tries again when the sweeper calls.
         """
 
 

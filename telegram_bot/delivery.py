@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db.models import F, Q
-from django.db.models.functions import Coalesce, Now
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from providers.types import OnText
 from requests_app.models import Request
@@ -45,16 +46,19 @@ def request_deliver(*, request_id: str) -> None:
 
     Repeating it shows nothing twice. The edit is repeated each time, even where it was done: a frame of a worker
     that had lost the request may stand over the answer by now. Where the placeholder is still on its way, nothing
-    happens; whoever places it comes here afterwards.
+    happens; whoever places it comes here afterwards. Before the end of the request only its stream ends here.
     """
+    # Before anything else: a stream that only waits for its placeholder would write over what others show in it.
+    is_unsure = frames_close(request_id)
     first = Delivery.objects.select_related("request").annotate(now=Now()).filter(request_id=request_id, part=0).first()
-    if first is None or first.request.status in UNENDED:
+    if first is None:
+        return
+    if first.request.status in UNENDED or (first.next_at and first.next_at > first.now):
+        if is_unsure:
+            _put_off(first)
         return
     if first.message_id is None or first.state in {State.SENDING, State.UNDELIVERABLE}:
         return
-    if first.next_at and first.next_at > first.now:
-        return
-    is_unsure = frames_close(request_id)
     pieces = _pieces_for(first.request)
     # A file never grows in the chat, so nothing can stand over it: once is enough.
     is_shown = first.state == State.DELIVERED and isinstance(pieces[0], StoredFile)
@@ -94,10 +98,20 @@ def _show_first(first: Delivery, piece: Piece | StoredFile, *, is_unsure: bool) 
     rows = Delivery.objects.filter(pk=first.pk)
     if is_unsure:
         # A frame got no confirmation and may still arrive: show the answer once more when it no longer can.
-        rows.update(state=State.PENDING, next_at=Now() + timedelta(seconds=SETTLING_SECONDS), error="unsettled frame")
+        rows.update(state=State.PENDING, next_at=_settled_at(), error="unsettled frame")
     else:
         rows.update(state=State.DELIVERED, delivered_at=Coalesce("delivered_at", Now()), next_at=None, error="")
     return True
+
+
+def _put_off(first: Delivery) -> None:
+    """Have the answer wait until a frame that got no confirmation cannot arrive after it any more."""
+    next_at = Greatest(Coalesce("next_at", _settled_at()), _settled_at())
+    Delivery.objects.filter(pk=first.pk, state=State.PENDING).update(next_at=next_at)
+
+
+def _settled_at() -> CombinedExpression:
+    return Now() + timedelta(seconds=SETTLING_SECONDS)
 
 
 def _edit(delivery: Delivery, piece: Piece | StoredFile) -> None:

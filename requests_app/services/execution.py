@@ -45,10 +45,9 @@ def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
         if not _answer(request, lease, on_text or get_outlet().progress(request_id)):
             return True
     except (LeaseLost, AttemptRefused):
-        # What this worker streamed may stand over the answer that its successor has shown: show that once more.
+        # What this worker streamed may stand over the answer that its successor has shown: show that once more. Where
+        # the successor is still at work, the outlet only ends the stream.
         logger.info("%s belongs to another worker by now.", request_id)
-        if Request.objects.filter(id=request_id, status__in=Request.OPEN).exists():
-            return True
     finally:
         keeper.let_go(lease)
     get_outlet().deliver(request_id)

@@ -348,6 +348,19 @@ class TestAFrozenWorker:
         assert memory_outlet.delivered == [request.id, request.id]
 
 
+    def test_its_stream_ends_though_its_successor_is_still_at_work(self, chain, account, memory_outlet):
+        request = accept(account)
+
+        def lose_it() -> str:
+            Request.objects.filter(id=request.id).update(fence=request.fence + 2)
+            raise ServerFault(status=503)
+
+        chain(aimlapi=[lose_it], piapi=["never asked"])
+
+        assert advance(request).status == "PROCESSING"
+        assert memory_outlet.delivered == [request.id]
+
+
 def test_a_cancelled_request_shows_no_late_answer_and_is_given_back(chain, account):
     request = accept(account)
 

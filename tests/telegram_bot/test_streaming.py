@@ -182,6 +182,49 @@ def test_after_a_frame_without_a_confirmation_the_answer_is_shown_once_more_late
     assert delivery.state == "DELIVERED"
 
 
+def test_a_stream_whose_placeholder_comes_after_the_answer_shows_no_frame_over_it(fake, delivery):
+    message_id = delivery.message_id
+    Delivery.objects.update(state="PLACING", message_id=None, next_at=timezone.now() + timedelta(minutes=1))
+    show = TelegramOutlet().progress(delivery.request_id)
+    assert show
+    show("The answ")  # waits for its placeholder from now on
+    end(delivery)
+    TelegramOutlet().deliver(delivery.request_id)  # and so does the answer
+
+    Delivery.objects.update(state="PENDING", message_id=message_id, next_at=None)
+    time.sleep(2 * streaming.LOOK_UP_SECONDS)  # in which the stream would look
+
+    assert frames(fake) == []
+
+
+def test_a_worker_that_has_lost_its_request_ends_its_stream_while_its_successor_works(fake, delivery):
+    show = TelegramOutlet().progress(delivery.request_id)
+    assert show
+    show("Half an ans")
+    fake.wait_for(lambda: frames(fake) == ["Half an ans …"])
+    show("Half an answer")  # waits for its turn
+
+    TelegramOutlet().deliver(delivery.request_id)
+    fake.carry_out("editMessageText", {"chat_id": 42, "message_id": delivery.message_id, "text": "The answer."})
+    time.sleep(2 * PAUSE_SECONDS)  # in which the frame would come
+
+    assert frames(fake)[-1] == "The answer."
+
+
+def test_an_answer_waits_for_a_frame_without_a_confirmation_of_a_worker_that_has_lost_it(fake, delivery):
+    fake.will("editMessageText", no_answer)
+    show = TelegramOutlet().progress(delivery.request_id)
+    assert show
+    show("Half an ans")
+    fake.wait_for(lambda: fake.called("editMessageText"))
+
+    TelegramOutlet().deliver(delivery.request_id)
+
+    delivery.refresh_from_db()
+    assert delivery.state == "PENDING"
+    assert delivery.next_at > timezone.now()
+
+
 def test_a_long_answer_is_shown_as_far_as_one_message_goes(fake, delivery):
     show = TelegramOutlet().progress(delivery.request_id)
     assert show
