@@ -19,8 +19,11 @@ def offered_models() -> list[AIModel]:
 
 
 def history_of(request: Request) -> tuple[Turn, ...]:
-    """Return the earlier turns of the request's conversation, oldest first, as far as they fit."""
-    if not request.conversation:
+    """Return the earlier turns of the request's conversation, oldest first, as far as they fit.
+
+    Only texts have any: vendors of pictures, films and sounds take none, and would be passed by.
+    """
+    if not request.conversation or request.category != Category.TEXT:
         return ()
     earlier = Request.objects.filter(
         user_id=request.user_id,

@@ -11,6 +11,7 @@ from providers.errors import AccessDenied, ContentRefused, NotSent, OutcomeUnkno
 from providers.models import Attempt, ProviderConfig, ProviderHealth
 from providers.types import TextResult, Turn, UnknownPolicy, Usage
 from requests_app.models import Account, Request
+from requests_app.selectors import history_of
 from requests_app.services.cancelling import request_cancel, request_resume
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
@@ -223,6 +224,18 @@ def test_earlier_turns_of_the_conversation_go_along(chain, account):
 
     assert script.prompts[1].history == (Turn("user", "Which colour has the sky?"), Turn("assistant", "Blue."))
     assert script.prompts[1].text == "Why?"
+
+
+@pytest.mark.parametrize("category", ["IMAGE", "VIDEO", "AUDIO"])
+def test_the_second_picture_of_a_conversation_is_ordered_like_the_first(account, category):
+    model = make_model(category=category)
+    facts = {"account": account, "model": model, "conversation": "chat:1"}
+    first, second = (request_accept(intake_key=number, text="A fox", **facts) for number in "12")
+    Request.objects.filter(id=first.id).update(
+        status="COMPLETED", output_url="/media/fox.png", actual_provider="replicate", completed_at=timezone.now()
+    )
+
+    assert history_of(second) == ()
 
 
 def test_another_conversation_starts_empty(chain, account):
