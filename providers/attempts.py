@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError
@@ -61,22 +62,23 @@ class OpenAttempt:
         """Record the answer and its cost. Call inside the transaction that stores the result.
 
         An answer that comes after a new owner has written this attempt off as UNKNOWN is recorded all the same:
-        it is paid for.
+        it is paid for. The row then keeps the reason, for it explains what else was bought meanwhile.
         """
         row, duration_ms = self.row, self.elapsed_ms()
         cost, source = self._cost_of(result.usage)
-        Attempt.objects.filter(id=self.id, state__in=(*Attempt.LIVE, Attempt.State.UNKNOWN), rolled_up=False).update(
-            state=Attempt.State.OK,
-            error_class="",
-            error_text="",
-            http_status=200,
-            usage=result.usage.raw,
-            cost=cost,
-            cost_source=source,
-            duration_ms=duration_ms,
-            first_token_ms=self.first_token_ms,
-            finished_at=Now(),
-        )
+        outcome: dict[str, Any] = {
+            "state": Attempt.State.OK,
+            "http_status": 200,
+            "usage": result.usage.raw,
+            "cost": cost,
+            "cost_source": source,
+            "duration_ms": duration_ms,
+            "first_token_ms": self.first_token_ms,
+            "finished_at": Now(),
+        }
+        rows = Attempt.objects.filter(id=self.id, rolled_up=False)
+        if not rows.filter(state__in=Attempt.LIVE).update(error_class="", error_text="", **outcome):
+            rows.filter(state=Attempt.State.UNKNOWN).update(**outcome)
         return Answer(result, row.provider, result.model or row.model, cost, source, duration_ms, media)
 
     def fail(self, error: ProviderError) -> None:

@@ -70,7 +70,9 @@ class Case:
             prompt.requests.append(request)
             prompt.attempts += self.attempts[request.id]
         for line in self.facts.bill:
-            prompts[_plain(line.words)].lines.append(line)
+            # A call that was cut off before its end carries no words and costs nothing; it counts with its vendor.
+            if line.words or line.is_billed:
+                prompts[_plain(line.words)].lines.append(line)
         return prompts
 
 
@@ -228,6 +230,10 @@ def calls_have_attempts(case: Case) -> Iterator[Violation]:
             if calls > attempts[provider]:
                 detail = f"{provider} noted {calls} calls, {attempts[provider]} are on record"
                 yield Violation("call without an attempt", prompt.requests[0].id, detail)
+    in_all = Counter(attempt.provider for attempt in case.facts.attempts)
+    for provider, calls in Counter(line.provider for line in case.facts.bill).items():
+        if calls > in_all[provider]:
+            yield Violation("call without an attempt", provider, f"{calls} calls noted, {in_all[provider]} on record")
     yield from _jobs_match(case)
 
 
@@ -243,9 +249,9 @@ def _jobs_match(case: Case) -> Iterator[Violation]:
         for provider in {line.provider for line in prompt.lines if line.job_id}:
             lost = {line.job_id for line in prompt.lines if line.provider == provider and line.job_id}
             lost -= {attempt.job_id for attempt in prompt.attempts if attempt.provider == provider}
-            # Its answer was cut off, and it was given up before it was found again.
-            excused = [a for a in prompt.attempts if a.provider == provider and a.was_unknown and not a.job_id]
-            if prompt.requests and len(lost) > len(excused):
+            # Where the answer was cut off, or came at once, the attempt has no id; each of these stands for one job.
+            nameless = [a for a in prompt.attempts if a.provider == provider and not a.job_id]
+            if prompt.requests and len(lost) > len(nameless):
                 yield Violation("job unknown", prompt.requests[0].id, f"{provider}: {', '.join(sorted(lost))}")
 
 
@@ -285,7 +291,7 @@ def _is_shown(delivery: DeliveryFact, look: str, case: Case) -> Iterator[Violati
     if message is None:
         yield Violation("not shown", _name(delivery), f"message {delivery.message_id} is not in the chat")
     elif message.look != look:
-        yield Violation("shown wrongly", _name(delivery), f"{message.look[:80]!r} instead of {look[:80]!r}")
+        yield Violation("shown wrongly", _name(delivery), f"…{message.look[-60:]!r} instead of …{look[-60:]!r}")
 
 
 def _copies(case: Case) -> Iterator[Violation]:

@@ -234,7 +234,14 @@ def test_a_call_that_the_vendor_noted_and_we_did_not_is_found():
 
 
 def test_a_call_with_words_that_nobody_asked_is_found():
-    assert rules(with_more(bill=BillFact("piapi", "Zero", is_billed=True))) == {"call without a request"}
+    assert "call without a request" in rules(with_more(bill=BillFact("piapi", "Zero", is_billed=True)))
+
+
+def test_a_call_that_was_cut_off_before_its_words_came_counts_with_its_vendor():
+    cut = BillFact("openai", "", is_billed=False)
+
+    assert rules(with_more(bill=cut)) == {"call without an attempt"}
+    assert rules(with_more(bill=cut, attempts=AttemptFact("two", 2, "openai", "UNKNOWN", was_unknown=True))) == set()
 
 
 def test_a_job_of_ours_that_the_vendor_does_not_know_is_found():
@@ -245,13 +252,12 @@ def test_two_attempts_with_the_same_job_are_found():
     assert rules(with_more(attempts=AttemptFact("two", 2, "replicate", "FAILED", job_id="job-1"))) == {"job doubled"}
 
 
-def test_a_job_of_the_vendor_that_we_do_not_know_is_found_unless_its_order_is_on_record_as_unknown():
+def test_a_job_of_the_vendor_needs_an_attempt_with_its_id_or_with_none():
     job = BillFact("replicate", "Two", is_billed=False, job_id="job-2")
-    failed = AttemptFact("two", 2, "replicate", "FAILED")
-    abandoned = AttemptFact("two", 2, "replicate", "ABANDONED", was_unknown=True)
+    other, nameless = (AttemptFact("two", 2, "replicate", "FAILED", job_id=job_id) for job_id in ("job-3", ""))
 
-    assert rules(with_more(bill=job, attempts=failed)) == {"job unknown"}
-    assert rules(with_more(bill=job, attempts=abandoned)) == set()
+    assert rules(with_more(bill=job, attempts=other)) == {"job unknown", "job invented"}
+    assert rules(with_more(bill=job, attempts=nameless)) == set()
 
 
 def test_a_second_payment_needs_an_unknown_attempt():
