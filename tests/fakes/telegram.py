@@ -91,6 +91,7 @@ class FakeTelegram:
         self.descriptions: dict[str, str] = {}
         self.answered_buttons: dict[str, str] = {}
         self.files: dict[str, bytes] = {}  # what people sent, by its file_id
+        self.weather: Callable[[str], Fault | None] = lambda method: None  # asked where nothing is scripted
         self.confirmed = 0  # updates below this id were confirmed by a poll
         self._chats: dict[int, Chat] = {}
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
@@ -144,7 +145,7 @@ class FakeTelegram:
     def receive(self, method: str, parameters: dict[str, Any], line: "Line") -> Any:
         with self._lock:
             self.calls.append(Call(method, parameters, time.monotonic()))
-            fault = self._faults[method].popleft() if self._faults[method] else None
+            fault = self._faults[method].popleft() if self._faults[method] else self.weather(method)
             self._lock.notify_all()
         if fault and fault(self, line):
             return None
@@ -321,6 +322,48 @@ def not_reached(server: FakeTelegram, line: "Line") -> bool:
     """Neither carry the call out nor answer."""
     server.is_over.wait()
     return True
+
+
+def hang_up(server: FakeTelegram, line: "Line") -> bool:
+    """Close the connection and do nothing."""
+    return True
+
+
+def hang_up_after(server: FakeTelegram, line: "Line") -> bool:
+    """Carry the call out and close the connection without a word."""
+    server.carry_out(line.method, line.parameters)
+    return True
+
+
+def mute(seconds: float) -> Fault:
+    """Carry the call out at once, and say nothing for so long."""
+
+    def fault(server: FakeTelegram, line: "Line") -> bool:
+        server.carry_out(line.method, line.parameters)
+        server.is_over.wait(seconds)
+        return True
+
+    return fault
+
+
+def deaf(seconds: float) -> Fault:
+    """Neither carry the call out nor answer, for so long."""
+
+    def fault(server: FakeTelegram, line: "Line") -> bool:
+        server.is_over.wait(seconds)
+        return True
+
+    return fault
+
+
+def late(seconds: float) -> Fault:
+    """Carry the call out so much later, whether or not its caller still lives."""
+
+    def fault(server: FakeTelegram, line: "Line") -> bool:
+        server.is_over.wait(seconds)
+        return False
+
+    return fault
 
 
 class Hold:

@@ -1,0 +1,135 @@
+"""Who kills, freezes, restarts and deploys: a plan made of one seed, carried out whatever it meets."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import redis
+
+from tests.proof.fleet import Fleet
+from tests.proof.haste import VARIABLES
+from tests.servers import Server
+
+# How often each thing happens, as the seconds between two of them; at least once in any run.
+SECONDS_BETWEEN = {
+    "kill worker": 2.5,
+    "kill sweeper": 15,
+    "kill web worker": 20,
+    "kill all workers": 75,
+    "pause worker": 10,
+    "pause sweeper": 60,
+    "restart PostgreSQL": 100,
+    "flush Redis": 90,
+    "restart Redis": 120,
+    "hang Redis": 120,
+    "deploy": 150,
+}
+LEASE_SECONDS = float(VARIABLES["LEASE_SECONDS"])
+HANG_SECONDS = 5.0  # longer than any of the product's time-outs towards Redis
+
+
+class Nemesis:
+    """Carries out its plan from begin() on, one thing after the other; heal() ends it."""
+
+    def __init__(self, *, fleet: Fleet, postgres: Server, valkey: Server, seconds: float, seed: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self.faults: list[str] = []  # things that should not happen to a nemesis
+        self._fleet, self._postgres, self._valkey = fleet, postgres, valkey
+        self._random = random.Random(f"nemesis {seed}")
+        self._plan = self._planned(seconds)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="nemesis", daemon=True)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def stop(self) -> None:
+        """Drop what is left of the plan."""
+        self._is_over.set()
+        self._thread.join()
+
+    @property
+    def deaths(self) -> int:
+        """How many processes may have died in the middle of something, or were as good as dead for a while."""
+        alone = sum(number for name, number in self.counts.items() if name.startswith(("kill", "pause")))
+        together = self.counts["restart PostgreSQL"] + self.counts["deploy"]
+        return alone + together * len(self._fleet.posts)
+
+    def _planned(self, seconds: float) -> list[tuple[float, str]]:
+        names = [name for name, between in SECONDS_BETWEEN.items() for _ in range(max(1, round(seconds / between)))]
+        return sorted((self._random.uniform(0, seconds), name) for name in names)
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        for due, name in self._plan:
+            if self._is_over.wait(max(0.0, began + due - time.monotonic())):
+                return
+            deed: Callable[[], None] = getattr(self, "_" + name.lower().replace(" ", "_"))
+            try:
+                deed()
+            except Exception as error:  # noqa: BLE001 — reported at the end; the rest of the plan goes on
+                self.faults.append(f"{name}: {type(error).__name__}: {error}")
+
+    def _kill_worker(self) -> None:
+        self._kill("worker", 1)
+
+    def _kill_all_workers(self) -> None:
+        self._kill("worker", len(self._fleet.alive("worker")))
+
+    def _kill_sweeper(self) -> None:
+        self._kill("sweeper", 1)
+
+    def _kill(self, kind: str, number: int) -> None:
+        posts = self._fleet.alive(kind)
+        for post in self._random.sample(posts, min(number, len(posts))):
+            self._fleet.kill(post, vacant_seconds=self._random.uniform(0, 1.5))
+            self.counts[f"kill {kind}"] += 1
+
+    def _kill_web_worker(self) -> None:
+        children = self._fleet.web_workers()
+        if children:
+            self._fleet.kill_process(self._random.choice(children))
+            self.counts["kill web worker"] += 1
+
+    def _pause_worker(self) -> None:
+        self._pause("worker")
+
+    def _pause_sweeper(self) -> None:
+        self._pause("sweeper")
+
+    def _pause(self, kind: str) -> None:
+        posts = self._fleet.alive(kind)
+        if posts:
+            self._fleet.freeze(self._random.choice(posts), LEASE_SECONDS * self._random.uniform(1.3, 3.0))
+            self.counts[f"pause {kind}"] += 1
+
+    def _restart_postgresql(self) -> None:
+        self._postgres.crash()
+        self._is_over.wait(self._random.uniform(0, 1.5))
+        self._postgres.start()
+        self.counts["restart PostgreSQL"] += 1
+
+    def _flush_redis(self) -> None:
+        redis.Redis.from_url(self._valkey.url, socket_timeout=5).flushall()
+        self.counts["flush Redis"] += 1
+
+    def _restart_redis(self) -> None:
+        self._valkey.crash()
+        self._is_over.wait(self._random.uniform(0, 3))
+        self._valkey.start()
+        self.counts["restart Redis"] += 1
+
+    def _hang_redis(self) -> None:
+        self._valkey.hang()
+        self._is_over.wait(HANG_SECONDS)
+        self._valkey.resume()
+        self.counts["hang Redis"] += 1
+
+    def _deploy(self) -> None:
+        self.counts["deploy"] += 1
+        self.counts["deploy: killed after waiting"] += len(self._fleet.dismiss())

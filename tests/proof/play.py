@@ -1,0 +1,205 @@
+"""The soak in its acts: prepare, let everything fail, heal, let the work run dry, judge, report."""
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import DatabaseError, connections
+from django.db.models import Count, Q
+
+from providers.models import Attempt
+from providers.sandbox import Sandbox
+from requests_app.models import Account, AIModel, Request
+from requests_app.services.accounts import account_top_up
+from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
+from tests.fakes.telegram import FakeTelegram
+from tests.proof.checker import Case, Violation, check
+from tests.proof.facts import Facts
+from tests.proof.fleet import Fleet
+from tests.proof.haste import hurry, hurry_rows
+from tests.proof.loading import load_facts
+from tests.proof.nemesis import Nemesis
+from tests.proof.traffic import Traffic
+from tests.proof.weather import Weather
+from tests.servers import Server
+
+T = TypeVar("T")
+
+START_SECONDS = 60.0  # for the first processes on a loaded machine
+DRAIN_SECONDS = 180.0  # after the last fault; by then everything has ended or is stuck
+LOOK_SECONDS = 0.5
+PATIENCE_SECONDS = settings.LEASE_SECONDS + 2 * settings.SWEEP_SECONDS + 5  # and a loaded machine
+POOR = 8  # every so manieth user gets no credits beyond the first
+ENOUGH_CREDITS = 60
+MOST_VIOLATIONS_SHOWN = 40
+
+
+def play(
+    *,
+    postgres: Server,
+    valkey: Server,
+    sandbox: Sandbox,
+    bot_api: FakeTelegram,
+    logs: Path,
+    port: int,
+    seconds: float,
+    per_second: float,
+    seed: int,
+) -> int:
+    """Run a soak and return its exit code."""
+    logging.getLogger().setLevel(logging.ERROR)
+    hurry()
+    call_command("migrate", verbosity=0)
+    hurry_rows()
+    traffic = Traffic(
+        url=f"http://127.0.0.1:{port}/telegram/webhook/",
+        secret=settings.TELEGRAM_WEBHOOK_SECRET,
+        bot_api=bot_api,
+        per_second=per_second,
+        seed=seed,
+    )
+    _spread_models(traffic)
+    weather = Weather(sandbox=sandbox, bot_api=bot_api, seed=seed)
+    fleet = Fleet(os.environ, logs, port=port)
+    nemesis = Nemesis(fleet=fleet, postgres=postgres, valkey=valkey, seconds=seconds, seed=seed)
+    with ExitStack() as stack:
+        stack.callback(fleet.close)
+        fleet.begin()
+        _wait(lambda: len(fleet.web_workers()) and fleet.alive("worker"), START_SECONDS, "the processes")
+        traffic.begin()
+        stack.callback(traffic.stop)
+        weather.begin()
+        nemesis.begin()
+        _fail(seconds)
+        nemesis.join()
+        weather.calm()
+        traffic.end()
+        healed = time.monotonic()
+        is_dry = _wait(lambda: traffic.is_delivered() and _insistently(_is_dry), DRAIN_SECONDS, "the end of all work")
+        drained_seconds = time.monotonic() - healed
+        stuck = fleet.retire()
+        facts = _insistently(
+            lambda: load_facts(
+                bill=sandbox.bill.as_list(),
+                telegram=bot_api,
+                acknowledged=set(traffic.acknowledged),
+                patience_seconds=PATIENCE_SECONDS,
+                excused_placeholders=nemesis.deaths + weather.unsure_sends,
+            )
+        )
+    violations = check(facts)
+    violations += [Violation("soak", "nemesis", fault) for fault in nemesis.faults]
+    if not is_dry:
+        violations.append(Violation("soak", "drain", f"work is left after {DRAIN_SECONDS:g} s"))
+    if stuck:
+        violations.append(Violation("soak", "SIGTERM", f"{len(stuck)} processes did not end"))
+    _report(facts, traffic, weather, nemesis, fleet, drained_seconds, violations)
+    return 1 if violations else 0
+
+
+def _spread_models(traffic: Traffic) -> None:
+    """Let the chats begin with labels of all four categories."""
+    models = list(AIModel.objects.order_by("position"))
+    TelegramChat.objects.bulk_create(
+        TelegramChat(chat_id=chat_id, type="private", model=models[chat_id % len(models)]) for chat_id in traffic.chats
+    )
+
+
+def _fail(seconds: float) -> None:
+    """Let time pass, and keep most of the users in credits meanwhile."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(min(LOOK_SECONDS, max(0.0, end - time.monotonic())))
+        _insistently(_top_up)
+
+
+def _top_up() -> None:
+    for account in Account.objects.filter(balance__lt=ENOUGH_CREDITS):
+        if int(account.key.rpartition(":")[2]) % POOR:
+            reference = f"soak:{account.pk}:{account.ledger.count()}"
+            account_top_up(account_id=account.pk, amount=2 * ENOUGH_CREDITS, actor="soak", external_ref=reference)
+
+
+def _is_dry() -> bool:
+    """Tell whether nothing is left to do for anybody."""
+    ended = ~Q(request__status__in=[*Request.OPEN, Request.Status.QUARANTINED])
+    unfinished = Q(state__in=[Delivery.State.PLACING, Delivery.State.SENDING]) | (
+        Q(state=Delivery.State.PENDING) & ended
+    )
+    return not (
+        TelegramUpdate.objects.filter(handled_at=None).exists()
+        or Request.objects.filter(status__in=Request.OPEN).exists()
+        or Delivery.objects.filter(unfinished).exists()
+    )
+
+
+def _insistently(work: Callable[[], T]) -> T:
+    """Do something with the database, however often it goes away meanwhile."""
+    patience = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return work()
+        except DatabaseError:
+            if time.monotonic() > patience:
+                raise
+            time.sleep(LOOK_SECONDS)
+        finally:
+            connections.close_all()
+
+
+def _wait(is_so: Callable[[], Any], seconds: float, what: str) -> bool:
+    patience = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > patience:
+            print(f"Waited {seconds:g} s in vain for {what}.")
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
+
+
+def _report(
+    facts: Facts,
+    traffic: Traffic,
+    weather: Weather,
+    nemesis: Nemesis,
+    fleet: Fleet,
+    drained_seconds: float,
+    violations: list[Violation],
+) -> None:
+    case = Case(facts)
+    states = Counter(request.status for request in facts.requests)
+    outcomes = Counter(update.outcome.partition(":")[0].partition(" as ")[0] for update in facts.updates)
+    lines = {
+        "updates acknowledged": len(facts.acknowledged),
+        "updates written": dict(traffic.counts),
+        "updates' outcomes": dict(outcomes.most_common(12)),
+        "slowest answer of the webhook, s": round(traffic.slowest_seconds, 2),
+        "requests": len(facts.requests),
+        "requests by end": dict(states),
+        "requests by category": dict(Request.objects.order_by().values_list("category").annotate(Count("id"))),
+        "attempts": dict(Counter(attempt.state for attempt in facts.attempts)),
+        "errors of attempts": dict(
+            Attempt.objects.order_by().exclude(error_class="").values_list("error_class").annotate(Count("id"))
+        ),
+        "vendors' calls": len(facts.bill),
+        "vendors' bills": sum(line.is_billed for line in facts.bill),
+        "second payments, each beside an UNKNOWN": sum(prompt.second_payments for prompt in case.prompts.values()),
+        "deliveries": dict(Counter(delivery.state for delivery in facts.deliveries)),
+        "stray placeholders": len(case.stray_placeholders),
+        "faults of processes and servers": dict(nemesis.counts),
+        "faults outside": dict(sorted(weather.counts.items())),
+        "processes started": fleet.started,
+        "drained after, s": round(drained_seconds, 1),
+        "violations": len(violations),
+    }
+    for name, value in lines.items():
+        print(f"{name:<40} {value}")
+    for violation in violations[:MOST_VIOLATIONS_SHOWN]:
+        print(f"VIOLATION {violation}")

@@ -1,0 +1,206 @@
+"""People: prompts of every kind, commands, buttons and pictures, sent as Telegram sends them.
+
+Telegram repeats an update until it is answered with a 200, sometimes repeats one that was, and keeps no order.
+"""
+
+import heapq
+import io
+import json
+import random
+import threading
+import time
+from collections import Counter
+from itertools import count
+from typing import Any
+
+import requests
+from PIL import Image
+
+from tests.fakes.telegram import FakeTelegram
+from tests.telegram_bot.updates import USER, membership, message, press
+
+CHATS = 60
+FIRST_CHAT = 5000
+SENDERS = 6
+SHARE_DOUBLED = 0.15
+SHARE_DELAYED = 0.15  # by up to LONGEST_DELAY_SECONDS, so that later ones overtake them
+LONGEST_DELAY_SECONDS = 3.0
+REPEAT_SECONDS = 1.0  # after anything but a 200
+ANSWER_SECONDS = 5.0  # for which an answer is waited for
+PICTURE = "a-picture"  # its file_id
+SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
+SUBJECTS = ("a slow river", "the price of tea", "*bold* and `code`", "two lines\nof text", "naïve café 🦊", "x < y & z")
+# What people do, and how often.
+ACTIONS = {
+    "prompt": 70,
+    "picture": 3,
+    "cancel": 6,
+    "menu": 4,
+    "button": 6,
+    "balance": 3,
+    "new": 4,
+    "block": 1,
+    "odd": 3,
+}
+
+
+class Traffic:
+    """Sends updates at a steady rate from begin() to end(); what is under way then is still delivered."""
+
+    def __init__(self, *, url: str, secret: str, bot_api: FakeTelegram, per_second: float, seed: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self.acknowledged: set[int] = set()
+        self.slowest_seconds = 0.0  # of all answers of the webhook
+        self._url, self._secret, self._bot_api = url, secret, bot_api
+        self._pause_seconds = 1 / per_second
+        self._random = random.Random(f"traffic {seed}")
+        self._numbers, self._ties = count(1), count()
+        self._mail: list[tuple[float, int, dict[str, Any]]] = []  # due on time.monotonic(), tie, update
+        self._under_way = 0
+        self._change = threading.Condition()
+        self._is_ending = threading.Event()
+        self._is_over = False
+        self._author = threading.Thread(target=self._write, name="author", daemon=True)
+        self._senders = [threading.Thread(target=self._send, name="sender", daemon=True) for _ in range(SENDERS)]
+        bot_api.files[PICTURE] = _picture()
+        for chat_id in self.chats:
+            bot_api.chat(chat_id)
+
+    @property
+    def chats(self) -> range:
+        return range(FIRST_CHAT, FIRST_CHAT + CHATS)
+
+    def begin(self) -> None:
+        for thread in (self._author, *self._senders):
+            thread.start()
+
+    def end(self) -> None:
+        """Write nothing new, and have everybody who blocked the bot let it in again."""
+        self._is_ending.set()
+        self._author.join()
+        for chat_id in self.chats:
+            if self._bot_api.chat(chat_id).is_blocked:
+                self._unblock(chat_id)
+
+    def is_delivered(self) -> bool:
+        """Tell whether every update that was written was acknowledged."""
+        with self._change:
+            return not self._mail and not self._under_way
+
+    def stop(self) -> None:
+        with self._change:
+            self._is_over = True
+            self._change.notify_all()
+        for sender in self._senders:
+            sender.join(ANSWER_SECONDS + 1)
+
+    # --- writing ---
+
+    def _write(self) -> None:
+        while not self._is_ending.wait(self._random.expovariate(1 / self._pause_seconds)):
+            chat_id = self._random.choice(self.chats)
+            (action,) = self._random.choices(list(ACTIONS), list(ACTIONS.values()))
+            update = self._update(action, chat_id)
+            self.counts[action] += 1
+            delay = self._random.uniform(0, LONGEST_DELAY_SECONDS) if self._random.random() < SHARE_DELAYED else 0.0
+            self._post(update, delay)
+            while self._random.random() < SHARE_DOUBLED:
+                self.counts["doubled"] += 1
+                self._post(update, self._random.choice([0.0, self._random.uniform(0, LONGEST_DELAY_SECONDS)]))
+
+    def _update(self, action: str, chat_id: int) -> dict[str, Any]:
+        if action == "prompt":
+            return self._from(chat_id, message(self._words(), chat_id=chat_id))
+        if action == "picture":
+            photo = [{"file_id": PICTURE, "file_unique_id": PICTURE, "width": 8, "height": 8}]
+            return self._from(chat_id, message(chat_id=chat_id, photo=photo, caption=self._words()))
+        if action == "button":
+            return self._press(chat_id)
+        if action == "block":
+            return self._block(chat_id)
+        if action == "odd":
+            sticker = {"file_id": "s", "file_unique_id": "s", "width": 1, "height": 1, "is_animated": False}
+            sticker |= {"is_video": False, "type": "regular"}
+            return self._from(chat_id, message(chat_id=chat_id, sticker=sticker))
+        command = {"menu": "/model"}.get(action, f"/{action}")
+        return self._from(chat_id, message(command, chat_id=chat_id))
+
+    def _words(self) -> str:
+        kind = " forbidden" if self._random.random() < 0.03 else ""
+        return f"Prompt {next(self._numbers):06d}: about{kind} {self._random.choice(SUBJECTS)}"
+
+    def _press(self, chat_id: int) -> dict[str, Any]:
+        """Press a button that stands in the chat, or send for the menu where there is none."""
+        with_buttons = [shown for shown in list(self._bot_api.chat(chat_id).messages) if shown.buttons]
+        if not with_buttons:
+            return self._from(chat_id, message("/model", chat_id=chat_id))
+        menu = self._random.choice(with_buttons)
+        data = self._random.choice(list(menu.buttons))["callback_data"]
+        return press(data, message_id=menu.id, chat_id=chat_id, user={**USER, "id": chat_id})
+
+    def _block(self, chat_id: int) -> dict[str, Any]:
+        self._bot_api.chat(chat_id).is_blocked = True
+        back = threading.Timer(self._random.uniform(1, 5), self._unblock, (chat_id,))
+        back.daemon = True
+        back.start()
+        return self._from(chat_id, membership("kicked", chat_id=chat_id), "my_chat_member")
+
+    def _unblock(self, chat_id: int) -> None:
+        if self._bot_api.chat(chat_id).is_blocked:
+            self._bot_api.chat(chat_id).is_blocked = False
+            self._post(self._from(chat_id, membership("member", chat_id=chat_id), "my_chat_member"), 0.0)
+
+    def _from(self, chat_id: int, update: dict[str, Any], kind: str = "message") -> dict[str, Any]:
+        """Let the chat's own person be the sender."""
+        update[kind]["from"] = {**USER, "id": chat_id}
+        return update
+
+    # --- sending ---
+
+    def _post(self, update: dict[str, Any], delay_seconds: float) -> None:
+        with self._change:
+            heapq.heappush(self._mail, (time.monotonic() + delay_seconds, next(self._ties), update))
+            self._change.notify()
+
+    def _send(self) -> None:
+        session = requests.Session()
+        session.trust_env = False
+        while (update := self._take()) is not None:
+            status = self._call(session, update)
+            if status != 200:
+                self.counts["repeated"] += 1
+                self._post(update, REPEAT_SECONDS)
+            with self._change:
+                self._under_way -= 1
+                if status == 200:
+                    self.acknowledged.add(update["update_id"])
+
+    def _take(self) -> dict[str, Any] | None:
+        with self._change:
+            while not self._is_over:
+                wait_seconds = self._mail[0][0] - time.monotonic() if self._mail else None
+                if wait_seconds is not None and wait_seconds <= 0:
+                    self._under_way += 1
+                    return heapq.heappop(self._mail)[2]
+                self._change.wait(wait_seconds)
+            return None
+
+    def _call(self, session: requests.Session, update: dict[str, Any]) -> int:
+        """Send an update once and return the status; 0 where no answer came."""
+        began = time.monotonic()
+        try:
+            headers = {SECRET_HEADER: self._secret, "Content-Type": "application/json"}
+            status = session.post(
+                self._url, data=json.dumps(update).encode(), headers=headers, timeout=ANSWER_SECONDS
+            ).status_code
+        except requests.RequestException:
+            self.counts["unanswered"] += 1
+            return 0
+        self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
+        return status
+
+
+def _picture() -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8), "orange").save(content, "PNG")
+    return content.getvalue()
