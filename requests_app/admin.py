@@ -89,8 +89,8 @@ class RequestAdmin(ReadOnlyAdmin):
     inlines = [EventInline, LedgerInline]
     fieldsets = [
         (None, {"fields": ["id", "status", "error_code", "user", "model", "category", "conversation"]}),
-        ("Question", {"fields": ["input_text", "input_media", "options"]}),
-        ("Answer", {"fields": ["output_text", "output_media", "shown_url"]}),
+        ("Question", {"fields": ["input_text", "received", "options"]}),
+        ("Answer", {"fields": ["output_text", "made"]}),
         ("Bill", {"fields": ["actual_provider", "shown_cost", "cost_source", "credits", "attempts"]}),
         (
             "Course",
@@ -135,10 +135,13 @@ class RequestAdmin(ReadOnlyAdmin):
     def shown_time(self, row: Request) -> str:
         return shown_ms(row.processing_ms)
 
-    @admin.display(description="output URL")
-    def shown_url(self, row: Request) -> str:
-        # As text: what a provider answers is data, and a link could be anything.
-        return row.output_url or "–"
+    @admin.display(description="received")
+    def received(self, row: Request) -> SafeString:
+        return _shown_media(row.input_media)
+
+    @admin.display(description="made")
+    def made(self, row: Request) -> SafeString:
+        return _shown_media(row.output_media)
 
     @admin.display(description="attempts")
     def attempts(self, row: Request) -> SafeString:
@@ -151,6 +154,15 @@ class RequestAdmin(ReadOnlyAdmin):
             for attempt in Attempt.objects.filter(caller_key=row.id).order_by("number")
         ]
         return render_to_string("admin/requests_app/attempts.html", {"attempts": attempts})
+
+
+def _shown_media(stored: list[dict[str, Any]]) -> SafeString:
+    """Show files that we keep. Names and types are our own; no address that a vendor gave is linked to."""
+    files = [
+        {**file, "url": reverse("media", args=[file["name"]]), "kind": file["content_type"].partition("/")[0]}
+        for file in stored
+    ]
+    return render_to_string("admin/requests_app/media.html", {"files": files})
 
 
 def _ids(queryset: QuerySet[Request], *statuses: Request.Status) -> list[str]:

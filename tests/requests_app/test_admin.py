@@ -86,6 +86,24 @@ class TestRequests:
         assert "<img src=x>" not in content
         assert 'href="javascript:' not in content
 
+    @pytest.mark.parametrize(
+        ("content_type", "player"), [("image/png", "<img"), ("video/mp4", "<video"), ("audio/mpeg", "<audio")]
+    )
+    def test_what_was_made_is_shown_from_our_own_address(self, admin_client, content_type, player):
+        made = {"name": "results/01/a.bin", "content_type": content_type, "size": 2048}
+        request = make_request(
+            status=Status.COMPLETED,
+            actual_provider="replicate",
+            completed_at="2026-11-23T10:00Z",
+            output_media=[made],
+            output_url="https://elsewhere.example/a",
+        )
+
+        page = admin_client.get(f"/admin/requests_app/request/{request.id}/change/").content.decode()
+
+        assert f'{player} src="/media/results/01/a.bin"' in page
+        assert "elsewhere" not in page
+
     def test_cancelling_gives_the_credits_back_and_names_the_operator(self, admin_client):
         account = make_account(credits=10)
         request, ended = make_held_request(account=account), make_request(account=account, status=Status.FAILED)
