@@ -1,0 +1,102 @@
+"""`manage.py ask` on the sandbox: every category, every provider alone, and what it prints."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from providers.models import Attempt, ProviderConfig
+from providers.registry import VENDORS
+from providers.types import Category
+from requests_app.models import Request
+
+pytestmark = pytest.mark.django_db
+
+IN_THE_REGISTRY = [(category, slug) for slug, vendor in VENDORS.items() for category in vendor.backends]
+
+
+@pytest.fixture(autouse=True)
+def _on_the_sandbox(sandboxed, memory_outlet, rung, settings, tmp_path):
+    """Files lie in a folder, as in the embedded setting."""
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"}}
+    settings.MEDIA_ROOT = tmp_path
+
+
+def ask(category: str, prompt: str, *options: str) -> str:
+    printed = io.StringIO()
+    call_command("ask", category, prompt, *options, stdout=printed)
+    return printed.getvalue()
+
+
+def ask_as_json(category: str, prompt: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(ask(category, prompt, "--json"))
+    return found
+
+
+@pytest.mark.parametrize("category", Category)
+def test_it_succeeds_in_every_category(category):
+    printed = ask(category, "A quiet lake")
+
+    request = Request.objects.get()
+    first = f"Trying {request.actual_provider} for {category}"
+    end = f"✓ {request.actual_provider} succeeded for {category}"
+    assert printed.startswith(f"{first}\n{end}\nRequest {request.id} served by provider: {request.actual_provider}\n")
+
+
+@pytest.mark.parametrize("category", [Category.IMAGE, Category.VIDEO, Category.AUDIO])
+def test_it_prints_where_the_file_is(category):
+    printed = ask(category, "A quiet lake")
+
+    (path,) = (Path(line) for line in printed.splitlines() if line.startswith("/"))
+    assert path.stat().st_size > 100
+
+
+@pytest.mark.parametrize(("category", "slug"), IN_THE_REGISTRY, ids=lambda value: str(value).lower())
+def test_each_provider_alone_is_enough(category, slug):
+    ProviderConfig.objects.update(enabled=False)
+    assert ProviderConfig.objects.filter(category=category, provider=slug).update(enabled=True) == 1
+
+    answer = ask_as_json(category, "A quiet lake at dawn")
+
+    assert (answer["status"], answer["provider"]) == ("COMPLETED", slug)
+    assert list(answer["result"]) == ["text" if category is Category.TEXT else f"{category.lower()}Url"]
+
+
+def test_a_broken_provider_is_followed_by_the_next(sandboxed):
+    sandboxed.break_provider("replicate", "down")
+
+    answer = ask_as_json("IMAGE", "A quiet lake")
+
+    trail = [(attempt["provider"], attempt["error_class"]) for attempt in answer["attempts"]]
+    assert trail == [("replicate", "ServerFault"), ("openai", None)]
+
+
+def test_all_broken_is_one_clear_line_and_the_credits_are_back(sandboxed):
+    for slug in ("elevenlabs", "replicate"):
+        sandboxed.break_provider(slug, "down")
+
+    with pytest.raises(CommandError, match=r"^Every provider failed; the credits are given back\. req_"):
+        ask("AUDIO", "A quiet lake")
+
+    assert Request.objects.get().status == "FAILED"
+
+
+def test_an_order_whose_answer_was_lost_is_adopted_and_not_repeated(sandboxed, monkeypatch):
+    sandboxed.break_provider("replicate", "cut")
+    answered = iter([False])
+
+    def heal_after_the_order(*_: Any) -> float:
+        if next(answered, True) is False:
+            sandboxed.heal()
+        return 0
+
+    monkeypatch.setattr("providers.fallback.pause_before_next", heal_after_the_order)
+
+    answer = ask_as_json("VIDEO", "A quiet lake")
+
+    (line,) = sandboxed.bill.as_list()
+    assert (answer["status"], len(answer["attempts"])) == ("COMPLETED", 1)
+    assert Attempt.objects.get().job_id == line["job_id"]
