@@ -1,12 +1,13 @@
 """Writing attempts: a row before each call, its outcome after it."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from providers.errors import ProviderError
@@ -53,10 +54,14 @@ class OpenAttempt:
             self.first_token_ms = self.elapsed_ms()
 
     def start_job(self, job: Job) -> None:
-        """Commit the id under which the vendor goes on; from now on any worker can ask for it."""
-        Attempt.objects.filter(id=self.id, finished_at=None).update(
-            state=Attempt.State.RUNNING, job_id=job.id, error_class="", error_text=""
-        )
+        """Commit the id under which the vendor goes on; from now on any worker can ask for it.
+
+        Where another order in the same words was lost, it may have taken this job for its own: then it keeps it.
+        """
+        with suppress(IntegrityError), transaction.atomic():
+            Attempt.objects.filter(id=self.id, finished_at=None).update(
+                state=Attempt.State.RUNNING, job_id=job.id, error_class="", error_text=""
+            )
 
     def succeed(self, result: Result, media: StoredMedia | None = None) -> Answer:
         """Record the answer and its cost. Call inside the transaction that stores the result.

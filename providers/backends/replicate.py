@@ -13,7 +13,7 @@ from providers.bodies import dig, storable, text_at, urls_in, whole_characters
 from providers.errors import ContentRefused, OutcomeUnknown, ProviderError, ServerFault
 from providers.excerpts import Quoting
 from providers.faults import Fault, Rule
-from providers.making import POLL_SECONDS, JobProvider, job_of
+from providers.making import JOB_ID, POLL_SECONDS, JobProvider, job_of
 from providers.types import Call, Job, Listed, MediaResult, Prompt, UnknownPolicy, Usage
 
 MOST_PAGES = 5  # of a hundred orders each, the newest first
@@ -54,8 +54,10 @@ class Replicate(JobProvider):
         raise NotImplementedError
 
     def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        outcome = self.read_job(prompt, body)
-        return replace(outcome, job_id=job_of(body.get("id")).id) if isinstance(outcome, MediaResult) else outcome
+        outcome, job_id = self.read_job(prompt, body), text_at(body, "id")
+        if isinstance(outcome, MediaResult) and JOB_ID.fullmatch(job_id):
+            return replace(outcome, job_id=job_id)
+        return outcome
 
     def fault_in(self, body: Mapping[str, Any]) -> bool:
         # A failed prediction is a 200 with a status, and read_job() knows it; the list has results.

@@ -128,6 +128,15 @@ def test_a_job_that_is_done_at_once_is_on_record_before_its_output_is_fetched(ve
     assert jobs.asked_for == ["job-1"]
 
 
+def test_an_answer_that_is_here_is_kept_though_another_has_taken_its_job(vendor, account):
+    Attempt.objects.create(
+        caller_key="other", number=1, category="VIDEO", provider="replicate", model="m", state="RUNNING", job_id="job-1"
+    )
+    vendor(orders=[replace(DONE, job_id="job-1")])
+
+    assert look(order(account)).status == "COMPLETED"
+
+
 def test_a_question_that_fails_does_not_end_the_job(vendor, account):
     vendor(orders=[Job("job-1")], polls=[NotSent(), OutcomeUnknown(), ServerFault(), AccessDenied(), DONE])
     request = order(account)
