@@ -1,19 +1,18 @@
 """AIMLAPI's pictures, films and speech beside its chat, each with its price.
 
-Source: https://docs.aimlapi.com/api-references (read 2026-11). What it charges is read from its list of models by
-whoever pays; the prices here are invented.
+Source: https://docs.aimlapi.com/api-references (read 2026-11).
 """
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
+from providers.sandbox.aimlapi_models import FILMS, PICTURES, SPEECH, Model
 from providers.sandbox.faults import Fault
-from providers.sandbox.fields import PROMPT, TEXT, Field, check_fields, refuse_unknown
+from providers.sandbox.fields import Field, check_fields, refuse_unknown
 from providers.sandbox.files import MP3
 from providers.sandbox.media import Answered, Order, Route, WithMedia
 from providers.sandbox.vendors import CREDITS_PER_USD, Aimlapi
@@ -42,103 +41,6 @@ SIZES: Mapping[str, tuple[int, int]] = {
     "portrait_16_9": (576, 1024),
     "landscape_4_3": (1024, 768),
     "landscape_16_9": (1024, 576),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One model: what it takes, and its price in credits for a picture, a second or a character."""
-
-    kind: str  # as the list of models calls it
-    credits: int
-    fields: Mapping[str, Field]
-    sides: range = range(0)  # what a picture's width and height may be
-
-
-MODEL = Field(str, is_required=True)
-PICTURE_FIELDS = {
-    "model": MODEL,
-    "prompt": Field(str, is_required=True, longest=4000),
-    "num_images": Field(float, (1, 2, 3, 4)),
-    "num_inference_steps": Field(int, range(1, 51)),
-    "enable_safety_checker": Field(bool),
-    "seed": Field(int),
-}
-PICTURES: Mapping[str, Model] = {
-    "flux/schnell": Model("image", 7_800, PICTURE_FIELDS, range(64, 1537)),
-    "flux/dev": Model("image", 65_000, PICTURE_FIELDS | {"guidance_scale": Field(float)}, range(512, 1537)),
-    "blackforestlabs/flux-2": Model(
-        "image",
-        31_200,
-        PICTURE_FIELDS | {"guidance_scale": Field(float), "output_format": Field(str, ("jpeg", "png", "webp"))},
-        range(512, 2049),
-    ),
-}
-FILMS: Mapping[str, Model] = {
-    "klingai/video-v3-standard-turbo-text-to-video": Model(
-        "video",
-        218_400,
-        {
-            "model": MODEL,
-            "prompt": Field(str, is_required=True, longest=3072),
-            "duration": Field(int, range(3, 16)),
-            "aspect_ratio": Field(str, ("16:9", "9:16", "1:1")),
-        },
-    ),
-    "luma/ray-3.2": Model(
-        "video",
-        78_000,
-        {
-            "model": MODEL,
-            "prompt": PROMPT,
-            "duration": Field(int, (5, 10)),
-            "resolution": Field(str, ("360p", "540p", "720p", "1080p")),
-            "aspect_ratio": Field(str, ("9:16", "3:4", "1:1", "4:3", "16:9", "21:9")),
-            "image_url": TEXT,
-            "last_image_url": TEXT,
-            "loop": Field(bool),
-        },
-    ),
-}
-# The sandbox keeps two sounds, an MP3 and a WAV: other formats are not offered here.
-SPEECH: Mapping[str, Model] = {
-    "inworld/tts-1-5-mini": Model(
-        "tts",
-        13,
-        {
-            "model": MODEL,
-            "text": Field(str, is_required=True, shortest=1, longest=500_000),
-            "format": Field(str, ("wav", "mp3")),
-            "voice": Field(
-                str, ("Alex", "Ashley", "Deborah", "Dennis", "Mark", "Olivia", "Sarah", "Timothy", "Ronald", "Wendy")
-            ),
-            "stream": Field(bool, (False,)),
-        },
-    ),
-    "elevenlabs/eleven_multilingual_v2": Model(
-        "tts",
-        260,
-        {
-            "model": MODEL,
-            "text": PROMPT,
-            "output_format": Field(str, ("mp3_22050_32", "mp3_44100_64", "mp3_44100_128")),
-            "voice": Field(str, ("Rachel", "Sarah", "George", "Laura", "Charlie", "Liam")),
-            "voice_settings": Field(dict),
-            "stream": Field(bool),
-        },
-    ),
-    "minimax/speech-2.8-turbo": Model(
-        "tts",
-        156,
-        {
-            "model": MODEL,
-            "text": Field(str, is_required=True, shortest=1, longest=5000),
-            "audio_setting": Field(dict),
-            "voice_setting": Field(dict),
-            "language_boost": TEXT,
-            "stream": Field(bool, (False,)),
-        },
-    ),
 }
 
 
@@ -193,7 +95,7 @@ class AimlapiWithMedia(WithMedia, Aimlapi):
 
     def _paint(self, call: Call, fault: Fault | None) -> Answered:
         body = json_of(call)
-        name, model = self._checked(body, PICTURES, "prompt", {"image_size"})
+        name, model = self._checked(body, PICTURES, "prompt")
         sides = _sides_of(body.get("image_size", "landscape_4_3"), model.sides)
         _refuse_words(body["prompt"])
         if fault == Fault.ERROR_IN_200:
@@ -279,12 +181,10 @@ class AimlapiWithMedia(WithMedia, Aimlapi):
         }
         return Reply(201, said, self._bill(order), is_cut=fault == Fault.CUT), self.line_of(order)
 
-    def _checked(
-        self, body: Mapping[str, Any], models: Mapping[str, Model], words: str, others: set[str] | None = None
-    ) -> tuple[str, Model]:
-        """Check an order against its model, but for the `others`, and return the model. Raises Refused."""
+    def _checked(self, body: Mapping[str, Any], models: Mapping[str, Model], words: str) -> tuple[str, Model]:
+        """Check an order against its model, which is returned; `words` is the field with the prompt. Raises Refused."""
         name, model = self.pick(body, models)
-        refuse_unknown(body, model.fields.keys() | (others or set()))
+        refuse_unknown(body, model.fields)
         check_fields(body, model.fields)
         if not body[words]:
             raise Refused(Problem.INVALID, f"{words} must not be empty", words)

@@ -20,6 +20,7 @@ class Field:
     shortest: int = 0
 
 
+ANYTHING = Field(object)
 TEXT = Field(str)
 PROMPT = Field(str, is_required=True)
 
@@ -43,7 +44,7 @@ def refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:
 def _check(value: Any, fact: Field, name: str, where: str) -> None:
     # To Python a boolean is an integer too; to JSON every integer is a number.
     is_kind = isinstance(value, (int, float) if fact.kind is float else fact.kind)
-    if not is_kind or (isinstance(value, bool) and fact.kind is not bool):
+    if not is_kind or (isinstance(value, bool) and fact.kind not in (bool, object)):
         expected, given = JSON_TYPES[fact.kind], JSON_TYPES.get(type(value), "null")
         raise Refused(Problem.INVALID, f"{where}: Invalid type. Expected: {expected}, given: {given}", where)
     if fact.allowed and value not in fact.allowed:

@@ -105,10 +105,15 @@ class PiapiWithTasks(WithMedia, Piapi):
         )
 
     def sent_key(self, call: Call) -> str:
-        return call.headers.get("x-api-key", "") if call.path.startswith(TASK_PATH) else super().sent_key(call)
+        return call.headers.get("x-api-key", "") if _is_of_tasks(call) else super().sent_key(call)
+
+    def refuse(self, call: Call, refusal: Refused) -> Reply:
+        if refusal.problem is Problem.NO_SUCH_PATH and not _is_of_tasks(call):
+            return Reply(404, b"404 page not found", content_type="text/plain")
+        return super().refuse(call, refusal)
 
     def error_body(self, call: Call, wording: Wording, message: str, param: str | None) -> dict[str, Any]:
-        if not call.path.startswith(TASK_PATH):
+        if not _is_of_tasks(call):
             return super().error_body(call, wording, message, param)
         code = int(wording.code) if wording.code.isdecimal() else wording.status
         return {"code": code, "message": message, "data": None}
@@ -198,6 +203,10 @@ class PiapiWithTasks(WithMedia, Piapi):
             "image_urls": None if is_one else addresses,
             "temporary_image_urls": None,
         }
+
+
+def _is_of_tasks(call: Call) -> bool:
+    return f"{call.path}/".startswith(f"{TASK_PATH}/")
 
 
 def _status_of(task: Order, moment: datetime) -> str:

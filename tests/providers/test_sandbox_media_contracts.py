@@ -8,6 +8,9 @@ import pytest
 import requests
 
 from providers.sandbox import Sandbox, running_sandbox
+from providers.sandbox.aimlapi_models import FILMS as AIMLAPI_FILMS
+from providers.sandbox.aimlapi_models import PICTURES as AIMLAPI_PICTURES
+from providers.sandbox.aimlapi_models import SPEECH as AIMLAPI_SPEECH
 from tests.contracts import contract_of
 from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, WISH, Watch
 
@@ -121,6 +124,23 @@ def test_the_catalogue_lists_the_media_too(sandbox, slug):
     assert {body["model"] for (vendor, _), body in ORDERS.items() if vendor == slug} <= names
 
 
+@pytest.mark.parametrize("model", [*AIMLAPI_PICTURES, *AIMLAPI_FILMS, *AIMLAPI_SPEECH])
+def test_aimlapis_models_take_what_its_document_tells(model):
+    schemas = contract_of("aimlapi").document["components"]["schemas"].values()
+    (documented,) = [
+        schema["properties"]
+        for schema in schemas
+        if schema.get("properties", {}).get("model", {}).get("enum") == [model]
+    ]
+
+    fields = {**AIMLAPI_PICTURES, **AIMLAPI_FILMS, **AIMLAPI_SPEECH}[model].fields
+    assert fields.keys() == documented.keys()
+    for name, field in fields.items():
+        # Formats and voices are fewer here.
+        assert set(field.allowed) <= set(documented[name].get("enum") or field.allowed), name
+        assert field.longest == documented[name].get("maxLength", 0), name
+
+
 # --- Errors ---
 
 
@@ -229,6 +249,12 @@ def test_piapi_says_inside_a_success_that_the_account_is_empty(sandbox):
 
     assert response.status_code == 200
     assert response.json() == {"code": 402, "message": "insufficient credits, please top up your account", "data": None}
+
+
+def test_piapi_has_no_envelope_for_a_path_that_is_none(sandbox):
+    response = ask(sandbox, "piapi", "/api/v1/tasks", FLUX_TASK)
+
+    assert (response.status_code, response.text) == (404, "404 page not found")
 
 
 def test_piapi_has_another_key_header_for_tasks(sandbox):
