@@ -115,8 +115,9 @@ class PiapiWithTasks(WithMedia, Piapi):
     def error_body(self, call: Call, wording: Wording, message: str, param: str | None) -> dict[str, Any]:
         if not _is_of_tasks(call):
             return super().error_body(call, wording, message, param)
-        code = int(wording.code) if wording.code.isdecimal() else wording.status
-        return {"code": code, "message": message, "data": None}
+        if wording.status == 200:
+            return {"code": int(wording.code), "message": message, "data": {}}
+        return {"code": wording.status, "message": message, "data": None}
 
     def _order(self, call: Call, fault: Fault | None) -> Answered:
         body = json_of(call)
