@@ -3,23 +3,19 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from typing import Any
 
 from providers.making import JobProvider, MediaProvider
 from providers.registry import VENDORS, provider_class
 from providers.sandbox import Sandbox
+from providers.sandbox.bill import shipped_rows
 from providers.types import Access, Category, Job, MediaResult, Prompt
 
 WISH = "A quiet lake at dawn"
 FILM_SECONDS = 3.0
 QUICK_SECONDS = 0.6
 # The default model of every row that we ship, by category and provider.
-SHIPPED = {
-    (Category(row[0]), row[1]): row[3]
-    for name in ("0002_shipped_rows", "0004_more_rows")
-    for row in import_module(f"providers.migrations.{name}").ROWS
-}
+SHIPPED = {(Category(row[0]), row[1]): row[3] for row in reversed(shipped_rows())}
 
 
 @dataclass

@@ -6,13 +6,14 @@ from decimal import Decimal
 from functools import cache
 from importlib import import_module
 from itertools import count
+from pkgutil import iter_modules
 from typing import Any
 
+from providers import migrations
 from providers.prices import cost_of
 from providers.sandbox.answers import Tokens
 from providers.types import Category, Usage
 
-MIGRATIONS = ("0002_shipped_rows", "0004_more_rows")  # which ship rows with their prices
 LONGEST = 100_000  # lines kept; the oldest go first
 
 
@@ -94,13 +95,20 @@ def cost_of_usage(category: Category, slug: str, usage: Usage) -> Decimal | None
     return cost
 
 
+def shipped_rows() -> list[tuple[Any, ...]]:
+    """Return the rows that our migrations bring, oldest first.
+
+    Each begins with category, provider, priority, model, list price, its unit and detailed rates.
+    """
+    names = sorted(module.name for module in iter_modules(migrations.__path__))
+    modules = [import_module(f"{migrations.__name__}.{name}") for name in names]
+    return [row for module in modules for row in getattr(module, "ROWS", ())]
+
+
 @cache
 def _tariffs() -> dict[tuple[str, str], tuple[Decimal | None, str, dict[str, str]]]:
-    rows = [row[:7] for name in MIGRATIONS for row in import_module(f"providers.migrations.{name}").ROWS]
-    return {
-        (category, provider): (Decimal(list_price) if list_price else None, price_unit, prices)
-        for category, provider, _, _, list_price, price_unit, prices in rows
-    }
+    # A later migration leaves rows alone that are there, so the first one of each counts.
+    return {(row[0], row[1]): (Decimal(row[4]) if row[4] else None, row[5], row[6]) for row in reversed(shipped_rows())}
 
 
 def _as_dict(usage: Usage) -> dict[str, Any]:
