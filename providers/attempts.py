@@ -17,6 +17,7 @@ from providers.prices import cost_of
 from providers.types import CostSource, Job, Result, Usage
 
 WORKER_LOST = "WorkerLost"  # error_class of an attempt whose worker died in the middle of the call
+JOB_STOPPED = "Stopped"  # error_class of a job that nobody waited for any more; its vendor knows
 
 
 class AttemptRefused(Exception):
@@ -58,10 +59,13 @@ class OpenAttempt:
 
         Where another order in the same words was lost, it may have taken this job for its own: then it keeps it.
         """
+        rows = Attempt.objects.filter(id=self.id)
         with suppress(IntegrityError), transaction.atomic():
-            Attempt.objects.filter(id=self.id, finished_at=None).update(
+            if not rows.filter(finished_at=None).update(
                 state=Attempt.State.RUNNING, job_id=job.id, error_class="", error_text=""
-            )
+            ):
+                # The caller has ended while the order was on its way. The sweeper stops the job.
+                rows.filter(state=Attempt.State.UNKNOWN, error_class="").update(job_id=job.id)
 
     def succeed(self, result: Result, media: StoredMedia | None = None) -> Answer:
         """Record the answer and its cost. Call inside the transaction that stores the result.

@@ -5,6 +5,10 @@ import time
 from datetime import timedelta
 from uuid import UUID
 
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from providers.attempts import JOB_STOPPED
 from providers.candidates import candidate_of
 from providers.errors import OutcomeUnknown, ProviderError
 from providers.making import POLL_SECONDS, JobProvider
@@ -15,6 +19,8 @@ logger = logging.getLogger("providers.jobs")
 
 SEARCH_SECONDS = 300  # an order whose answer was lost is looked for this long before anything else is bought
 CLOCKS_APART = timedelta(minutes=2)  # by which a vendor's clock may differ from ours
+STOPPING_TIME = timedelta(minutes=30)  # by then a job that nobody waits for has ended by itself
+GRACE = timedelta(seconds=5)  # whoever was rung to stop a job is about to do it
 PAUSE_SHARE = 0.2  # the older a job, the longer the pause before the next question: a fifth of its age
 
 
@@ -51,9 +57,11 @@ def look_after(attempt: Attempt, provider: JobProvider, prompt: Prompt, *, deadl
 
 
 def job_cancel(*, attempt_id: UUID | str) -> None:
-    """Stop the job of an attempt that was given up, where the vendor can. Does nothing twice, and raises nothing."""
-    given_up = (Attempt.State.ABANDONED, Attempt.State.EXPIRED)
-    attempt = Attempt.objects.filter(id=attempt_id, state__in=given_up).exclude(job_id="").first()
+    """Stop the job of an attempt that was given up, where the vendor can. Stopping it twice is harmless.
+
+    Raises nothing: a vendor that cannot be reached is told when the sweeper calls.
+    """
+    attempt = _jobs_in("UNKNOWN", "ABANDONED", "EXPIRED").filter(id=attempt_id).first()
     candidate = candidate_of(attempt) if attempt else None
     if attempt is None or candidate is None or not isinstance(candidate.provider, JobProvider):
         return
@@ -61,3 +69,17 @@ def job_cancel(*, attempt_id: UUID | str) -> None:
         candidate.provider.cancel(attempt.job_id, deadline=time.monotonic() + POLL_SECONDS)
     except ProviderError as error:
         logger.warning("The job of %s at %s could not be stopped: %s", attempt.caller_key, attempt.provider, error)
+        if error.status is None:
+            return
+    Attempt.objects.filter(id=attempt.id, error_class="").update(error_class=JOB_STOPPED)
+
+
+def jobs_to_stop() -> list[UUID]:
+    """Return the attempts whose callers have ended and whose jobs go on, because whoever was to stop them did not."""
+    since, until = Now() - STOPPING_TIME, Now() - GRACE
+    let_go = _jobs_in("UNKNOWN", "ABANDONED").filter(error_class="", finished_at__gt=since, finished_at__lt=until)
+    return list(let_go.values_list("id", flat=True))
+
+
+def _jobs_in(*states: str) -> QuerySet[Attempt]:
+    return Attempt.objects.filter(state__in=states, finished_at__isnull=False).exclude(job_id="")

@@ -164,6 +164,11 @@ class Attempt(models.Model):
                 condition=Q(rolled_up=False, finished_at__isnull=False),
                 name="attempt_to_roll_up",
             ),
+            models.Index(
+                fields=["finished_at"],
+                condition=Q(state__in=["UNKNOWN", "ABANDONED"], error_class="") & ~Q(job_id=""),
+                name="attempt_to_stop",
+            ),
         ]
 
     def __str__(self) -> str:

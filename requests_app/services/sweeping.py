@@ -3,21 +3,22 @@
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from providers.jobs import jobs_to_stop
 from requests_app.doorbell import ring
 from requests_app.models import Request
 from requests_app.outlet import DELIVER_TASK
-from requests_app.services.ending import request_end
+from requests_app.services.ending import CANCEL_JOB_TASK, request_end
 from requests_app.services.intake import ADVANCE_TASK
 
 MOST_PER_SWEEP = 500
 
 
 def sweep_requests() -> int:
-    """End requests past their deadline and ring for those that are due and unclaimed; return how many.
+    """End requests past their deadline, ring for those that are due and unclaimed, and for jobs that go on in vain.
 
-    Any number of sweepers may run: ending is a conditional update, and a double ring claims nothing.
+    Returns how many. Any number of sweepers may run: ending is a conditional update, and a double ring claims nothing.
     """
-    return _end_overdue() + _ring_due()
+    return _end_overdue() + _ring_due() + _stop_jobs()
 
 
 def _end_overdue() -> int:
@@ -42,6 +43,13 @@ def _ring_due() -> int:
     for request_id in ids:
         ring(ADVANCE_TASK, request_id)
     return len(ids)
+
+
+def _stop_jobs() -> int:
+    attempts = jobs_to_stop()
+    for attempt_id in attempts:
+        ring(CANCEL_JOB_TASK, str(attempt_id))
+    return len(attempts)
 
 
 def _unclaimed() -> QuerySet[Request]:

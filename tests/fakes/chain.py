@@ -99,6 +99,8 @@ class _ScriptedJob(JobProvider):
 def _play(script: list[Any], slug: str) -> Any:
     assert script, f"{slug} was asked once more than the script says"
     outcome = script.pop(0)
+    if callable(outcome):
+        outcome = outcome()
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

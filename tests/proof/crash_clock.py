@@ -23,7 +23,7 @@ def pass_time(chat_id: int, *, seconds: float) -> None:
     """Let time pass for a private chat and all that was asked in it: these columns are what the product goes by."""
     columns: list[tuple[QuerySet[Any], list[str]]] = [
         (requests_of(chat_id), ["created_at", "started_at", "completed_at", "lease_until", "next_at", "deadline_at"]),
-        (attempts_of(chat_id), ["created_at"]),
+        (attempts_of(chat_id), ["created_at", "finished_at"]),
         (TelegramChat.objects.filter(chat_id=chat_id), ["lease_until"]),
         (TelegramUpdate.objects.filter(chat_id=chat_id), ["received_at", "next_at"]),
         (Delivery.objects.filter(chat_id=chat_id), ["created_at", "delivered_at", "next_at"]),

@@ -30,7 +30,6 @@ class Point:
     loss: Loss = Loss.NOTHING
     is_acknowledged: bool = True  # Telegram got its 200; otherwise it sends the update again
     is_cancelled: bool = False  # the user cancels the film that is being made
-    stops_job: bool = False  # and the vendor is told so
     strays: int = 0  # placeholders that remain in the chat beside the answer
 
 
@@ -77,9 +76,8 @@ POINTS = (
         "requests_app.services.ending.credits_release",
         VIDEO,
         is_cancelled=True,
-        stops_job=True,
     ),
     after("cancellation committed", "telegram_bot.handlers.cancel.request_cancel", VIDEO, is_cancelled=True),
     before("about to stop the job", "requests_app.tasks.job_cancel", VIDEO, is_cancelled=True),
-    after("job stopped", "requests_app.tasks.job_cancel", VIDEO, is_cancelled=True, stops_job=True),
+    after("job stopped", "requests_app.tasks.job_cancel", VIDEO, is_cancelled=True),
 )

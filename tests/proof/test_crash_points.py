@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from providers.attempts import JOB_STOPPED
+from providers.models import Attempt
 from providers.sandbox import Sandbox, running_sandbox
 from requests_app.models import AIModel, Request
 from telegram_bot import texts
@@ -82,8 +84,8 @@ class Case:
     @property
     def billed(self) -> list[str]:
         """The vendors that have worked. For an order that was never made there is no bill, whatever its row says."""
-        if self.point.stops_job:
-            return []
+        if self.point.is_cancelled:
+            return []  # for it was told to stop
         return [provider for provider, _ in self.trail[self.point.loss is Loss.ORDER :]]
 
 
@@ -197,6 +199,8 @@ def heal(cases: list[Case], variables: Mapping[str, str], clock: FilmClock) -> N
     cancelled = [case.chat_id for case in cases if case.point.is_cancelled]
     with worker(**variables), sweeper(**variables):
         wait_until(lambda: not unfinished(cancelled), "the end of what was cancelled")
+        abandoned = Attempt.objects.filter(state="ABANDONED").exclude(error_class=JOB_STOPPED)
+        wait_until(lambda: not abandoned.exists(), "the vendor to know")
         clock.go_on()
         wait_until(lambda: not unfinished([case.chat_id for case in cases]), "the end of everything")
 

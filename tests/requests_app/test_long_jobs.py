@@ -82,6 +82,13 @@ def make_older(request: Request, seconds: float) -> None:
     Attempt.objects.filter(caller_key=request.id).update(created_at=timezone.now() - timedelta(seconds=seconds))
 
 
+class Unreachable:
+    """Where the cancelled jobs are noted, of a vendor that nobody reaches."""
+
+    def append(self, job_id: str) -> None:
+        raise NotSent
+
+
 def test_the_jobs_id_is_kept_and_the_worker_is_free(vendor, account):
     vendor(orders=[Job("job-1")])
 
@@ -268,6 +275,53 @@ def test_cancelling_gives_the_credits_back_and_stops_the_job(vendor, account, ru
     assert jobs.cancelled == []
     job_cancel(attempt_id=attempt.id)
     assert jobs.cancelled == ["job-1"]
+
+
+class TestAJobThatNobodyWaitsForAnyMore:
+    """Its vendor is told, however little of us was alive when it was let go."""
+
+    def sweep_later(self, rung) -> list[tuple[str, str | int]]:
+        Attempt.objects.exclude(finished_at=None).update(finished_at=timezone.now() - timedelta(seconds=6))
+        rung.clear()
+        sweep_requests()
+        return rung
+
+    def test_the_sweeper_rings_for_it_until_the_vendor_knows(self, vendor, account, rung):
+        jobs = vendor(orders=[Job("job-1")])
+        request = look(order(account))
+        request_cancel(request_id=request.id, actor="user")
+        attempt_id = str(attempt_of(request).id)
+
+        assert self.sweep_later(rung) == [("requests_app.tasks.cancel_job", attempt_id)]
+        job_cancel(attempt_id=attempt_id)
+
+        assert jobs.cancelled == ["job-1"]
+        assert self.sweep_later(rung) == []
+
+    def test_a_vendor_that_is_not_reached_is_told_later(self, vendor, account, rung, monkeypatch):
+        jobs = vendor(orders=[Job("job-1")])
+        request = look(order(account))
+        request_cancel(request_id=request.id, actor="user")
+        with monkeypatch.context() as patched:
+            patched.setattr(jobs, "cancelled", Unreachable())
+            job_cancel(attempt_id=attempt_of(request).id)
+
+        assert len(self.sweep_later(rung)) == 1
+
+    def test_an_order_that_was_on_its_way_when_its_user_cancelled_is_stopped_too(self, vendor, account, rung):
+        def cancel_meanwhile() -> Job:
+            request_cancel(request_id=Request.objects.get().id, actor="user")
+            return Job("job-1")
+
+        jobs = vendor(orders=[cancel_meanwhile])
+        request = look(order(account))
+        attempt = attempt_of(request)
+        assert (request.status, attempt.state, attempt.job_id) == ("CANCELLED", "UNKNOWN", "job-1")
+
+        for _, attempt_id in self.sweep_later(rung):
+            job_cancel(attempt_id=attempt_id)
+
+        assert jobs.cancelled == ["job-1"]
 
 
 def test_past_its_deadline_a_job_is_let_go(vendor, account):
