@@ -60,11 +60,13 @@ def request_deliver(*, request_id: str) -> None:
     if first.message_id is None or first.state in {State.SENDING, State.UNDELIVERABLE}:
         return
     pieces = _pieces_for(first.request)
+    # Noted before anything is shown: whoever dies in between leaves rows that the sweeper finds.
+    further = _further(first, pieces)
     # A file never grows in the chat, so nothing can stand over it: once is enough.
     is_shown = first.state == State.DELIVERED and isinstance(pieces[0], StoredFile)
     if not is_shown and not _show_first(first, pieces[0], is_unsure=is_unsure):
         return
-    for delivery in _further(first, pieces):
+    for delivery in further:
         piece = _notice_for(first.request) if delivery.part == Delivery.NOTICE_PART else pieces[delivery.part]
         if not _send(delivery, piece, reply_to=first.message_id):
             return

@@ -44,6 +44,10 @@ def setback(*, delivery: Delivery, fault: TelegramFault) -> None:
     elif isinstance(fault, FINAL) or delivery.tries >= MOST_TRIES:
         logger.error("%s is undeliverable: %s", delivery, fault)
         rows.update(state=State.UNDELIVERABLE, error=str(fault)[:200], next_at=None)
+        if delivery.part == 0:
+            # What was to follow it would come out of nothing.
+            waiting = Delivery.objects.filter(request_id=delivery.request_id, state=State.PENDING)
+            waiting.update(state=State.UNDELIVERABLE, error="the first part is undeliverable", next_at=None)
     else:
         _wait(delivery, fault, pause_seconds(fault, delivery.tries))
 

@@ -8,10 +8,13 @@ from django.utils import timezone
 
 from requests_app import tasks
 from requests_app.models import Request
+from requests_app.outlet import DELIVER_TASK
 from telegram_bot import client, texts
+from telegram_bot import delivery as delivery_module
 from telegram_bot.delivery import TelegramOutlet
 from telegram_bot.models import Delivery, TelegramChat
 from telegram_bot.people import chat_set_reachable
+from telegram_bot.sweeping import sweep_telegram
 from tests.factories import make_request
 from tests.fakes.telegram import Hold, flood, no_answer, not_reached, refuse
 
@@ -126,6 +129,30 @@ def test_a_long_answer_goes_on_in_replies_of_their_own(fake, placed):
     assert "".join(message.text + "\n" for message in fake.chat(42).messages) == PARAGRAPH * 4
     assert {message.reply_to for message in others} == {first.id}
     assert rows(placed) == [(0, "DELIVERED"), (1, "DELIVERED"), (2, "DELIVERED")]
+
+
+@pytest.mark.parametrize("step", ["_further", "_edit", "_send"])
+def test_a_worker_that_dies_at_any_step_leaves_the_rest_to_the_sweeper(fake, placed, rung, monkeypatch, step):
+    class Death(BaseException):
+        """kill -9, as seen from inside."""
+
+    def die(*_, **__):
+        raise Death
+
+    end(placed, "First." + PARAGRAPH * 3, completed_at=timezone.now() - timedelta(minutes=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(delivery_module, step, die)
+        with pytest.raises(Death):
+            deliver(placed)
+    rung.clear()
+
+    sweep_telegram()
+    assert rung == [(DELIVER_TASK, placed.request_id)]
+    deliver(placed)
+
+    assert rows(placed) == [(0, "DELIVERED"), (1, "DELIVERED")]
+    assert fake.chat(42).texts[0].startswith("First.")
+    assert len(fake.chat(42).texts) == 2
 
 
 def test_a_pause_that_telegram_wants_is_kept_and_then_the_rest_is_shown(fake, placed):
@@ -279,6 +306,17 @@ def test_a_call_that_telegram_will_never_take_is_recorded_and_left(fake, placed)
 
     assert (placed.state, placed.error) == ("UNDELIVERABLE", "Something_new")
     assert len(fake.called("editMessageText")) == 1
+
+
+def test_what_was_to_follow_an_undeliverable_first_part_is_left_too(fake, placed, rung):
+    end(placed, "First." + PARAGRAPH * 3, completed_at=timezone.now() - timedelta(minutes=1))
+    fake.will("editMessageText", refuse(400, "Bad Request: SOMETHING_NEW"))
+
+    deliver(placed)
+    sweep_telegram()
+
+    assert rows(placed) == [(0, "UNDELIVERABLE"), (1, "UNDELIVERABLE")]
+    assert rung == []
 
 
 def test_a_group_that_became_a_supergroup_gets_the_answer_under_its_new_id(fake, placed):
