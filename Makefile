@@ -1,6 +1,6 @@
 # Every target builds .venv by itself, once per state of the requirements files; afterwards it starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint soak bench clean
 
 # The first Python on this machine that is new enough; `make PYTHON=… run` picks another.
 PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13; do \
@@ -35,6 +35,10 @@ lint: $(DEVELOPMENT) ## Check style, types, import directions, migrations and th
 	DATA_DIR=$$(mktemp -d) && export DATA_DIR && trap 'rm -rf "$$DATA_DIR"' EXIT && \
 	$(PRODUCTION) DATABASE_URL= $(BIN)/python manage.py makemigrations --check --dry-run && \
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+MINUTES ?= 20
+soak: $(DEVELOPMENT) ## Kill, freeze and restart everything under traffic for MINUTES=20, then prove that nothing is lost
+	@$(BIN)/python -m tests.proof.soak --minutes $(MINUTES) $(ARGS)
 
 bench: $(DEVELOPMENT) ## Measure, on the same servers as the tests
 	@for file in tests/bench_*.py; do echo "== $$file"; \

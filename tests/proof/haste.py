@@ -1,7 +1,7 @@
 """Shorter waits, so that minutes hold what otherwise takes hours.
 
-What an operator can set comes through the environment; these are the product's constants. They shrink together: a
-lease still outlives the calls that it covers, and a sender counts as lost only after its call has ended.
+What an operator can set comes through the environment, see soak.py; these are the product's constants. They shrink
+together: a lease still outlives the calls that it covers, and a sender counts as lost only after its call has ended.
 """
 
 from datetime import timedelta
@@ -14,11 +14,8 @@ from requests_app.models import AIModel
 from telegram_bot import client, delivery, inbox, placing, setbacks, streaming, sweeping
 
 CALL_SECONDS = 2.0  # for one call of the Bot API, instead of 10
-BELATED_SECONDS = 1.2  # the latest that the Bot API may carry out a call whose caller has died; below LEASE_SECONDS
+BELATED_SECONDS = 1.2  # the latest that the Bot API may carry out a call whose caller has died; below the lease
 TIMEOUTS = {"TEXT": 3, "IMAGE": 6, "VIDEO": 25, "AUDIO": 6}  # of a provider
-
-# What the processes read from their environment.
-VARIABLES = {"LEASE_SECONDS": "2", "SWEEP_SECONDS": "1", "WORKER_CONCURRENCY": "8", "MAX_OPEN_REQUESTS": "6"}
 
 
 def hurry() -> None:

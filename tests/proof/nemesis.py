@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import redis
+from django.conf import settings
 
 from tests.proof.fleet import Fleet
-from tests.proof.haste import VARIABLES
 from tests.servers import Server
 
 # How often each thing happens, as the seconds between two of them; at least once in any run.
@@ -26,7 +26,6 @@ SECONDS_BETWEEN = {
     "hang Redis": 120,
     "deploy": 150,
 }
-LEASE_SECONDS = float(VARIABLES["LEASE_SECONDS"])
 HANG_SECONDS = 5.0  # longer than any of the product's time-outs towards Redis
 
 
@@ -105,7 +104,7 @@ class Nemesis:
     def _pause(self, kind: str) -> None:
         posts = self._fleet.alive(kind)
         if posts:
-            self._fleet.freeze(self._random.choice(posts), LEASE_SECONDS * self._random.uniform(1.3, 3.0))
+            self._fleet.freeze(self._random.choice(posts), settings.LEASE_SECONDS * self._random.uniform(1.3, 3.0))
             self.counts[f"pause {kind}"] += 1
 
     def _restart_postgresql(self) -> None:

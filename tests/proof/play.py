@@ -54,7 +54,7 @@ def play(
     seed: int,
 ) -> int:
     """Run a soak and return its exit code."""
-    logging.getLogger().setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)  # the world is meant to break
     hurry()
     call_command("migrate", verbosity=0)
     hurry_rows()
@@ -77,7 +77,8 @@ def play(
         stack.callback(traffic.stop)
         weather.begin()
         nemesis.begin()
-        _fail(seconds)
+        stack.callback(nemesis.stop)
+        _pass(seconds, lambda: print(f"{len(traffic.acknowledged)} updates, {nemesis.deaths} deaths", flush=True))
         nemesis.join()
         weather.calm()
         traffic.end()
@@ -112,11 +113,15 @@ def _spread_models(traffic: Traffic) -> None:
     )
 
 
-def _fail(seconds: float) -> None:
+def _pass(seconds: float, each_minute: Callable[[], None]) -> None:
     """Let time pass, and keep most of the users in credits meanwhile."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        time.sleep(min(LOOK_SECONDS, max(0.0, end - time.monotonic())))
+    began = time.monotonic()
+    minutes = 0
+    while (passed := time.monotonic() - began) < seconds:
+        if passed >= 60 * (minutes + 1):
+            minutes += 1
+            each_minute()
+        time.sleep(min(LOOK_SECONDS, seconds - passed))
         _insistently(_top_up)
 
 
