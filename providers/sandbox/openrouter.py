@@ -11,7 +11,7 @@ from typing import Any
 
 from providers.sandbox.bill import cost_of_usage
 from providers.sandbox.faults import Fault
-from providers.sandbox.fields import PROMPT, TEXT, Field, check_fields, refuse_unknown
+from providers.sandbox.fields import PROMPT, TEXT, Field, check_fields
 from providers.sandbox.files import MP3, PCM, content_of, sides_of
 from providers.sandbox.media import Answered, Route, WithMedia
 from providers.sandbox.vendors import OpenRouter
@@ -44,7 +44,7 @@ PICTURE_FIELDS = {
     "n": Field(int, range(1, 11)),
     "aspect_ratio": Field(str, RATIOS),
     "resolution": Field(str, ("1K", "2K", "4K")),
-    "quality": TEXT,
+    "quality": Field(str, ("auto", "low", "medium", "high")),
     "output_format": Field(str, ("png", "jpeg", "webp")),
     "seed": Field(int),
     "provider": Field(dict),
@@ -64,7 +64,7 @@ SPEECH_FIELDS = {
 
 
 class OpenRouterWithMedia(WithMedia, OpenRouter):
-    """Everything comes at once; a picture with its price, a sound without."""
+    """Everything comes at once; a picture with its price, a sound without. Fields that a model lacks are dropped."""
 
     wordings = {
         **OpenRouter.wordings,
@@ -86,7 +86,6 @@ class OpenRouterWithMedia(WithMedia, OpenRouter):
 
     def _paint(self, call: Call, fault: Fault | None) -> Answered:
         body = json_of(call)
-        refuse_unknown(body, PICTURE_FIELDS)
         check_fields(body, PICTURE_FIELDS)
         name, price = self.pick(body, PRICES)
         _check_words(body["prompt"])
@@ -112,14 +111,15 @@ class OpenRouterWithMedia(WithMedia, OpenRouter):
                 "prompt_tokens": 0,
                 "completion_tokens": tokens,
                 "total_tokens": tokens,
+                "completion_tokens_details": {"image_tokens": tokens},
                 "cost": float(price * count),
+                "cost_details": {"upstream_inference_cost": float(price * count)},
             },
         }
         return Reply(200, painted, self.headers(), is_cut=fault == Fault.CUT), self.line_of(order)
 
     def _speak(self, call: Call, fault: Fault | None) -> Answered:
         body = json_of(call)
-        refuse_unknown(body, SPEECH_FIELDS)
         check_fields(body, SPEECH_FIELDS)
         name, voices = self.pick(body, VOICES)
         if "voice" in body and body["voice"] not in voices:
