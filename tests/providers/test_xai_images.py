@@ -43,6 +43,11 @@ class TestXaiImage(MediaProviderContract):
     def error_body(self, message: str) -> dict[str, str]:
         return {"code": "unheard-of", "error": message}
 
+    def test_an_older_form_has_an_address_of_data(self, server: FakeServer) -> None:
+        address = f"data:image/jpeg;base64,{PICTURE_BASE64}"
+        server.will(answer({**self.answer, "data": [{"b64_json": address, "mime_type": "image/jpeg"}]}))
+        self.assert_result(self.run(server), self.result)
+
     def test_a_blocked_prompt_is_a_refusal_with_a_bill(self, server: FakeServer) -> None:
         error = self.failure(server, answer({**self.answer, "data": [], "block_reason": "moderation"}))
         assert type(error) is ContentRefused
