@@ -122,7 +122,10 @@ class OpenAIShapedImage(MediaProvider):
 
 
 def picture_in(body: Mapping[str, Any]) -> bytes:
-    """Return the picture in an answer's data[0].b64_json, b"" where there is none. Some put "data:…;base64," before it."""
+    """Return the picture in an answer's data[0].b64_json, b"" where there is none.
+
+    Some put "data:image/jpeg;base64," before it.
+    """
     encoded = text_at(body, "data", 0, "b64_json")
     try:
         return base64.b64decode(encoded.partition(",")[2] if encoded.startswith("data:") else encoded, validate=True)
