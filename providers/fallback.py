@@ -83,7 +83,7 @@ class FallbackManager:
         under_way = self._go_on(errand, earlier)
         if under_way:
             return under_way
-        refusals = 0
+        refusals = self._refusals_so_far(earlier)
         for is_further, candidate in enumerate(candidates_in_turn(prompt, earlier)):
             if deadline - time.monotonic() < SHORTEST_TRY_SECONDS:
                 raise OutOfTime
@@ -105,6 +105,24 @@ class FallbackManager:
         if number:
             raise AllProvidersFailed
         raise NoProviderAvailable
+
+    def _refusals_so_far(self, earlier: Sequence[Attempt]) -> int:
+        """Count who has refused this caller already. Raises the ChainError that an earlier attempt has decided.
+
+        Its worker may have been lost between the attempt's outcome and the caller's end.
+        """
+        for row in earlier:
+            if row.state != Attempt.State.UNKNOWN:
+                continue
+            if row.error_class == NotStored.error_class:
+                raise StorageFailed
+            candidate = candidate_of(row)
+            if candidate and candidate.provider.unknown_policy is UnknownPolicy.STOP:
+                raise PaymentUncertain
+        refusals = sum(row.error_class == ContentRefused.error_class for row in earlier)
+        if refusals >= REFUSALS_TO_BELIEVE:
+            raise RefusedByProviders
+        return refusals
 
     def _try(self, errand: Errand, candidate: Candidate, number: int) -> Answer | Pending:
         """Make one attempt. Raises the ProviderError after which the next provider may be asked."""
@@ -178,8 +196,6 @@ class FallbackManager:
         policy = candidate.provider.unknown_policy if candidate else UnknownPolicy.RESPEND
         if row.state == Attempt.State.SENDING:
             attempt_write_off(row, is_searched=policy is UnknownPolicy.ADOPT)
-            if policy is UnknownPolicy.STOP:
-                raise PaymentUncertain
         if row.finished_at or candidate is None or not isinstance(candidate.provider, JobProvider):
             return None
         attempt = OpenAttempt(row.id, candidate.row, age_seconds=row.age_seconds())

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from providers.errors import AccessDenied, ContentRefused, NotSent, OutcomeUnknown, ServerFault
+from providers.errors import AccessDenied, ContentRefused, NotSent, NotStored, OutcomeUnknown, ServerFault
 from providers.models import Attempt, ProviderConfig, ProviderHealth
 from providers.types import TextResult, Turn, UnknownPolicy, Usage
 from requests_app.models import Account, Request
@@ -133,6 +133,37 @@ def test_one_refusal_may_be_a_false_alarm_two_are_believed(chain, account):
 
     assert request.error_code == "CONTENT_REFUSED"
     assert len(trail(request)) == 2
+
+
+class Died(BaseException):
+    """The worker is gone, and nothing it had in mind is left."""
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "policy", "error_code"),
+    [
+        ([OutcomeUnknown("cut")], UnknownPolicy.STOP, "PAYMENT_UNCERTAIN"),
+        ([NotStored()], UnknownPolicy.RESPEND, "STORAGE_FAILED"),
+        ([ContentRefused(), ContentRefused()], UnknownPolicy.RESPEND, "CONTENT_REFUSED"),
+    ],
+)
+def test_what_an_attempt_has_decided_outlives_its_worker(chain, account, monkeypatch, outcomes, policy, error_code):
+    first, *others = outcomes
+    chain(aimlapi=[first], piapi=[*others, "never asked"], openai=["never asked"]).policy = policy
+    request = accept(account)
+    with monkeypatch.context() as patched:
+        patched.setattr("requests_app.services.execution.request_end", die)
+        with pytest.raises(Died):
+            advance(request)
+    Request.objects.update(lease_until=None)
+
+    assert advance(request).error_code == error_code
+    assert len(trail(request)) == len(outcomes)
+    assert_given_back(request)
+
+
+def die(**_: object) -> None:
+    raise Died
 
 
 def test_the_operators_order_and_switch_decide_without_a_restart(chain, account):
