@@ -28,6 +28,7 @@ class Point:
     is_after: bool
     categories: tuple[str, ...] = ALL
     loss: Loss = Loss.NOTHING
+    is_down: bool = False  # the first vendor is, and says so
     is_acknowledged: bool = True  # Telegram got its 200; otherwise it sends the update again
     is_cancelled: bool = False  # the user cancels the film that is being made
     strays: int = 0  # placeholders that remain in the chat beside the answer
@@ -56,6 +57,7 @@ POINTS = (
     after("attempt committed", "providers.fallback.attempt_open", loss=Loss.ORDER),
     before("first words received", "providers.attempts.OpenAttempt.note_text", TEXT, loss=Loss.ANSWER),
     after("vendor has answered", "providers.fallback.FallbackManager._call", loss=Loss.ANSWER),
+    after("failure committed", "providers.attempts.OpenAttempt.fail", TEXT, IMAGE, AUDIO, is_down=True),
     after("job's id committed", "providers.attempts.OpenAttempt.start_job", VIDEO),
     after("lease given back", "requests_app.services.execution.lease_give_back", VIDEO),
     before("about to ask for the job", "providers.fallback.look_after", VIDEO),

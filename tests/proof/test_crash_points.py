@@ -70,10 +70,15 @@ class Case:
         return "CANCELLED" if self.point.is_cancelled else "COMPLETED"
 
     @property
+    def vendors(self) -> list[str]:
+        return [provider for provider, _ in CHAINS[self.category]]
+
+    @property
     def trail(self) -> list[tuple[str, str]]:
         """The attempts that the promise allows: a further one only beside one whose outcome is unknown."""
-        vendors = [provider for provider, _ in CHAINS[self.category]]
-        first, second = vendors[0], vendors[-1]
+        first, second = self.vendors[0], self.vendors[-1]
+        if self.point.is_down:
+            return [(first, "FAILED"), (second, "OK")]
         if self.point.is_cancelled:
             return [(first, "ABANDONED")]
         is_lost = self.point.loss is Loss.ORDER or (self.point.loss is Loss.ANSWER and self.category in (TEXT, AUDIO))
@@ -83,10 +88,11 @@ class Case:
 
     @property
     def billed(self) -> list[str]:
-        """The vendors that have worked. For an order that was never made there is no bill, whatever its row says."""
+        """The vendors that have worked. An order that was never made is not billed, whatever its row says."""
         if self.point.is_cancelled:
             return []  # for it was told to stop
-        return [provider for provider, _ in self.trail[self.point.loss is Loss.ORDER :]]
+        is_first_idle = self.point.is_down or self.point.loss is Loss.ORDER
+        return [provider for provider, _ in self.trail[is_first_idle:]]
 
 
 class FilmClock:
@@ -155,7 +161,7 @@ def test_whoever_comes_next_finishes_the_job_once_and_charges_it_once(
     clock: FilmClock,
     subtests: pytest.Subtests,
 ):
-    deaths = crash(cases, variables, telegram, clock)
+    deaths = crash(cases, variables, telegram, sandbox, clock)
     heal(cases, variables, clock)
 
     for case in cases:
@@ -174,7 +180,9 @@ def test_whoever_comes_next_finishes_the_job_once_and_charges_it_once(
     )
 
 
-def crash(cases: list[Case], variables: Mapping[str, str], telegram: FakeTelegram, clock: FilmClock) -> dict[int, int]:
+def crash(
+    cases: list[Case], variables: Mapping[str, str], telegram: FakeTelegram, sandbox: Sandbox, clock: FilmClock
+) -> dict[int, int]:
     """Let a worker die for each case; return, by chat, how it ended. Afterwards its leases have run out."""
     labels = make_chains()
     deaths = {}
@@ -186,7 +194,10 @@ def crash(cases: list[Case], variables: Mapping[str, str], telegram: FakeTelegra
             telegram.chat(case.chat_id)
             TelegramChat.objects.create(chat_id=case.chat_id, type="private", model=labels[case.category])
             updates = updates_of(case)
+            if case.point.is_down:
+                sandbox.break_provider(case.vendors[0], "down")
             deaths[case.chat_id] = die(victims, case.point, updates)
+            sandbox.heal()
             searched = SEARCHED_SECONDS.get(case.category, 0) if case.point.loss is Loss.ORDER else 0
             pass_time(case.chat_id, seconds=max(searched, DEAD_SECONDS))
             if not case.point.is_acknowledged:
