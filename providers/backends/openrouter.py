@@ -50,6 +50,13 @@ class _OpenRouter(Provider):
         return replace(fault, text=f"{fault.text} {text_at(error, 'metadata', 'raw')}".strip())
 
 
+class _OpenRouterMedia(_OpenRouter):
+    """What pictures and speech share: the list names only models of texts unless it is asked for all."""
+
+    models_path = "/models?output_modalities=all"
+    model_end_field = "expiration_date"
+
+
 class OpenRouterText(_OpenRouter, OpenAIShapedText):
     """Chat completions. Once a model has started, errors come inside a 200; while it works, comments keep alive."""
 
@@ -71,7 +78,7 @@ class OpenRouterText(_OpenRouter, OpenAIShapedText):
         return super().is_fault(body) or bool(dig(body, "choices", 0, "error"))
 
 
-class OpenRouterImage(_OpenRouter, OpenAIShapedImage):
+class OpenRouterImage(_OpenRouterMedia, OpenAIShapedImage):
     """Pictures of many makers, as base64, with what was really charged.
 
     Source: https://openrouter.ai/docs/api/api-reference/images (read 2026-11).
@@ -86,7 +93,7 @@ class OpenRouterImage(_OpenRouter, OpenAIShapedImage):
         return Call("/images", json=body)
 
 
-class OpenRouterSpeech(_OpenRouter, MediaProvider):
+class OpenRouterSpeech(_OpenRouterMedia, MediaProvider):
     """Speech of many makers: the answer is the sound itself, without a bill. Voices are the makers' own.
 
     Source: https://openrouter.ai/docs/api/api-reference/tts (read 2026-11).

@@ -8,13 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qs
 
 from providers.sandbox.bill import cost_of_usage
 from providers.sandbox.faults import Fault
 from providers.sandbox.fields import PROMPT, TEXT, Field, check_fields
 from providers.sandbox.files import MP3, PCM, content_of, sides_of
 from providers.sandbox.media import Answered, Route, WithMedia
-from providers.sandbox.vendors import OpenRouter
+from providers.sandbox.vendors import OpenRouter, openrouter_model
 from providers.sandbox.wire import (
     FORBIDDEN,
     PENNILESS,
@@ -73,7 +74,11 @@ class OpenRouterWithMedia(WithMedia, OpenRouter):
     }
 
     def routes(self) -> Sequence[Route]:
-        return (("POST", PICTURE_PATH, self._paint), ("POST", SPEECH_PATH, self._speak))
+        return (
+            ("POST", PICTURE_PATH, self._paint),
+            ("POST", SPEECH_PATH, self._speak),
+            ("GET", self.models_path, self._models),
+        )
 
     def error_body(self, call: Call, wording: Wording, message: str, param: str | None) -> dict[str, Any]:
         body = super().error_body(call, wording, message, param)
@@ -83,6 +88,18 @@ class OpenRouterWithMedia(WithMedia, OpenRouter):
         if wording is self.wordings[Problem.NO_CREDIT]:
             body["error"]["metadata"]["limit_source"] = "openrouter_credits"
         return body
+
+    def _models(self, call: Call, fault: Fault | None) -> Answered:
+        """List the models of texts, or those whose outputs the query names."""
+        wanted = parse_qs(call.query).get("output_modalities", ["text"])[0].split(",")
+        makers = {"text": self.models, "image": tuple(PRICES), "audio": tuple(VOICES)}
+        entries = [
+            openrouter_model(model, kind)
+            for kind, models in makers.items()
+            if kind in wanted or "all" in wanted
+            for model in models
+        ]
+        return Reply(200, {"data": entries, "total_count": len(entries), "links": {"next": None}}), None
 
     def _paint(self, call: Call, fault: Fault | None) -> Answered:
         body = json_of(call)

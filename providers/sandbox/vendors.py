@@ -179,7 +179,7 @@ class OpenRouter(ChatVendor):
         return {"X-Generation-Id": new_id("gen-")}
 
     def catalogue(self) -> dict[str, Any]:
-        entries = [_openrouter_model(model) for model in self.models]
+        entries = [openrouter_model(model, "text") for model in self.models]
         return {"data": entries, "total_count": len(entries), "links": {"next": None}}
 
     def error_body(self, call: Call, wording: Wording, message: str, param: str | None) -> dict[str, Any]:
@@ -385,7 +385,8 @@ TEXT_VENDORS: Mapping[str, TextVendor] = {
 }
 
 
-def _openrouter_model(slug: str) -> dict[str, Any]:
+def openrouter_model(slug: str, output: str) -> dict[str, Any]:
+    """Return the model as OpenRouter lists it."""
     return {
         "id": slug,
         "canonical_slug": slug.removeprefix("~"),
@@ -394,8 +395,8 @@ def _openrouter_model(slug: str) -> dict[str, Any]:
         "context_length": 200_000,
         "architecture": {
             "input_modalities": ["text", "image"],
-            "output_modalities": ["text"],
-            "modality": "text->text",
+            "output_modalities": [output],
+            "modality": f"text->{output}",
         },
         "default_parameters": None,
         "links": {"details": f"/api/v1/models/{slug}/endpoints"},

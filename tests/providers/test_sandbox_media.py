@@ -1,6 +1,7 @@
 """Our own clients against the vendors of texts that make media too: results, costs, faults and the words they say."""
 
 import io
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -16,6 +17,7 @@ from providers.errors import (
     RateLimited,
     ServerFault,
 )
+from providers.excerpts import Quoting
 from providers.media import file_type_of
 from providers.models import ProviderConfig
 from providers.prices import cost_of
@@ -283,3 +285,17 @@ def test_other_models_of_the_documents_are_served_too(sandbox, watch, category, 
     made = make(provider, wish_for(category, slug, model=model), watch)
 
     assert file_type_of(category, made.content or provider.fetch(made.url, deadline=soon()))
+
+
+@pytest.mark.parametrize(("category", "slug"), [*ROWS, *OTHER_ROWS], ids=str)
+def test_the_vendors_list_knows_the_rows_model(sandbox, category, slug):
+    provider, model = client(sandbox, category, slug), wish_for(category, slug).model
+
+    call = provider.models_call(model)
+
+    if call is None:
+        assert slug == "piapi"  # which documents no list
+        return
+    with provider.exchange(call, Quoting("", wish_for(category, slug)), timeout_seconds=5, deadline=soon()) as answer:
+        listed = provider.read_models(json.loads(answer.body()))
+    assert model in [entry.id for entry in listed]
