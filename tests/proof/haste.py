@@ -11,7 +11,7 @@ from django.conf import settings
 from providers import breaker, fallback, jobs
 from providers.models import ProviderConfig
 from requests_app.models import AIModel
-from telegram_bot import client, delivery, inbox, placing, setbacks, streaming, sweeping
+from telegram_bot import client, delivery, formatting, inbox, placing, setbacks, streaming, sweeping
 
 CALL_SECONDS = 2.0  # for one call of the Bot API, instead of 10
 BELATED_SECONDS = 1.2  # the latest that the Bot API may carry out a call whose caller has died; below the lease
@@ -20,6 +20,7 @@ TIMEOUTS = {"TEXT": 3, "IMAGE": 6, "VIDEO": 25, "AUDIO": 6}  # of a provider
 
 def hurry() -> None:
     """Shorten the waits of this process and of those that it forks."""
+    formatting.MOST_UNITS = 250  # of a message, so that the sandbox's answers have parts
     client.CALL_SECONDS = streaming.CALL_SECONDS = CALL_SECONDS
     client.CONNECT_SECONDS, client.READ_SECONDS, client.WRITE_SECONDS = 0.8, 1.6, 1.0
     client.TelegramClient.run.__defaults__ = (CALL_SECONDS,)

@@ -6,6 +6,7 @@ and the judge looks. The exit code is 1 where the promise was broken.
 """
 
 import argparse
+import base64
 import os
 import secrets
 import signal
@@ -22,6 +23,7 @@ from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.servers import Server, free_port, postgres, servers_folder, valkey
 
 FILM_SECONDS = 1.5
+PAUSE_SECONDS = 0.03  # between the pieces of a stream, which then takes a second
 # Shorter than in production, so that a lot happens; haste.py does the same with what has no setting.
 PACE = {"LEASE_SECONDS": "2", "SWEEP_SECONDS": "1", "WORKER_CONCURRENCY": "8", "MAX_OPEN_REQUESTS": "6"}
 
@@ -40,14 +42,24 @@ def main() -> int:
         folder = stack.enter_context(servers_folder())
         database = stack.enter_context(postgres(folder))
         broker = stack.enter_context(valkey(folder))
-        sandbox = stack.enter_context(running_sandbox(pause_seconds=0.01, film_seconds=FILM_SECONDS))
+        hook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
+        sandbox = stack.enter_context(
+            running_sandbox(pause_seconds=PAUSE_SECONDS, film_seconds=FILM_SECONDS, webhook_secret=hook_secret)
+        )
         bot_api = FakeTelegram()
         stack.callback(bot_api.close)
         data = folder / "data"
         logs = options.logs or folder / "logs"
         for path in (data, logs):
             path.mkdir(parents=True, exist_ok=True)
-        os.environ.update(_environment(database, broker, data, sandbox.url, bot_api.url))
+        port = free_port()
+        os.environ.update(_environment(database, broker, data))
+        os.environ.update(
+            SANDBOX_URL=sandbox.url,
+            PUBLIC_URL=f"http://127.0.0.1:{port}",
+            REPLICATE_WEBHOOK_SECRET=hook_secret,
+            TELEGRAM_API_BASE_URL=bot_api.url,
+        )
         django.setup()
         # From here on there are settings, so what needs them is imported now.
         play = import_string("tests.proof.play.play")
@@ -57,14 +69,14 @@ def main() -> int:
             sandbox=sandbox,
             bot_api=bot_api,
             logs=logs,
-            port=free_port(),
+            port=port,
             seconds=60 * options.minutes,
             per_second=options.rate,
             seed=options.seed,
         )
 
 
-def _environment(database: Server, broker: Server, data: Path, sandbox_url: str, bot_api_url: str) -> dict[str, str]:
+def _environment(database: Server, broker: Server, data: Path) -> dict[str, str]:
     """Return the settings of production; every address in them is on the loopback."""
     for name in list(os.environ):
         if name.endswith(("_KEY", "_TOKEN", "_BASE_URL", "_KEY_FILE", "_TOKEN_FILE")):
@@ -80,10 +92,8 @@ def _environment(database: Server, broker: Server, data: Path, sandbox_url: str,
         "ALLOWED_HOSTS": "127.0.0.1",
         "DATABASE_URL": database.url,
         "REDIS_URL": broker.url,
-        "SANDBOX_URL": sandbox_url,
         "TELEGRAM_BOT_TOKEN": TOKEN,
         "TELEGRAM_WEBHOOK_SECRET": secrets.token_hex(16),
-        "TELEGRAM_API_BASE_URL": bot_api_url,
         "PYTHONWARNINGS": "ignore",
         **PACE,
     }
