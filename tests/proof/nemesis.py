@@ -26,6 +26,7 @@ SECONDS_BETWEEN = {
     "hang Redis": 120,
     "deploy": 150,
 }
+OUTAGES_SECONDS = (0.0, 1.0, 7.0)  # of PostgreSQL; the last outlives the wait for a connection, so callers see it
 HANG_SECONDS = 5.0  # longer than any of the product's time-outs towards Redis
 
 
@@ -109,7 +110,7 @@ class Nemesis:
 
     def _restart_postgresql(self) -> None:
         self._postgres.crash()
-        self._is_over.wait(self._random.uniform(0, 1.5))
+        self._is_over.wait(self._random.choice(OUTAGES_SECONDS))
         self._postgres.start()
         self.counts["restart PostgreSQL"] += 1
 
