@@ -1,13 +1,16 @@
 """A short soak: deaths, restarts and faults for less than a minute, and the promise holds."""
 
+import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 from django.db import connection
 
-from tests.flows.processes import ROOT
+from tests.flows.processes import ROOT, wait_until
 
+COMMAND = [sys.executable, "-m", "tests.proof.soak", "--seed", "7", "--minutes"]
 MINUTES = "0.75"
 MOST_SECONDS = 230  # the servers' start and the bounded end included; usually it takes one minute
 
@@ -16,9 +19,9 @@ MOST_SECONDS = 230  # the servers' start and the bounded end included; usually i
     connection.vendor == "sqlite", reason="it brings its own PostgreSQL, so once in `make test` is enough"
 )
 def test_whatever_dies_nothing_is_lost_charged_twice_or_shown_twice():
-    command = [sys.executable, "-m", "tests.proof.soak", "--minutes", MINUTES, "--seed", "7"]
-
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as soak:
+    with subprocess.Popen(
+        [*COMMAND, MINUTES], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as soak:
         try:
             report, _ = soak.communicate(timeout=MOST_SECONDS)
         except subprocess.TimeoutExpired:
@@ -26,3 +29,19 @@ def test_whatever_dies_nothing_is_lost_charged_twice_or_shown_twice():
             report, _ = soak.communicate()
 
     assert soak.returncode == 0, report
+
+
+@pytest.mark.parametrize(("goodbye", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_soak_that_is_stopped_takes_all_its_processes_with_it(goodbye, code):
+    with subprocess.Popen([*COMMAND, "5"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as soak:
+        process = psutil.Process(soak.pid)
+        try:
+            # PostgreSQL, Valkey, gunicorn and the nursery, with their own children
+            wait_until(lambda: len(process.children()) == 4 and len(process.children(recursive=True)) > 12, "the fleet")
+            children = process.children(recursive=True)
+        finally:
+            soak.send_signal(goodbye)
+        assert soak.wait(60) == code
+
+    _, left = psutil.wait_procs(children, timeout=5)
+    assert left == []

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connections
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q
+from django.db.models.functions import Greatest, Now
 
 from providers.models import Attempt
 from providers.sandbox import Sandbox
@@ -31,9 +32,11 @@ from tests.proof.weather import Weather
 from tests.servers import Server
 
 T = TypeVar("T")
+State = Delivery.State
 
 START_SECONDS = 60.0  # for the first processes on a loaded machine
 DRAIN_SECONDS = 180.0  # after the last fault; by then everything has ended or is stuck
+TELL_SECONDS = 30.0  # between two lines about what is left
 LOOK_SECONDS = 0.5
 PATIENCE_SECONDS = settings.LEASE_SECONDS + 2 * settings.SWEEP_SECONDS + 5  # and a loaded machine
 POOR = 8  # every so manieth user gets no credits beyond the first
@@ -72,7 +75,7 @@ def play(
     with ExitStack() as stack:
         stack.callback(fleet.close)
         fleet.begin()
-        _wait(lambda: len(fleet.web_workers()) and fleet.alive("worker"), START_SECONDS, "the processes")
+        _wait_for_processes(fleet)
         traffic.begin()
         stack.callback(traffic.stop)
         weather.begin()
@@ -83,7 +86,7 @@ def play(
         weather.calm()
         traffic.end()
         healed = time.monotonic()
-        is_dry = _wait(lambda: traffic.is_delivered() and _insistently(_is_dry), DRAIN_SECONDS, "the end of all work")
+        is_dry = _drain(traffic)
         drained_seconds = time.monotonic() - healed
         stuck = fleet.retire()
         facts = _insistently(
@@ -132,17 +135,37 @@ def _top_up() -> None:
             account_top_up(account_id=account.pk, amount=2 * ENOUGH_CREDITS, actor="soak", external_ref=reference)
 
 
-def _is_dry() -> bool:
-    """Tell whether nothing is left to do for anybody."""
+def _left() -> list[str]:
+    """Return what is left to do for anybody."""
     ended = ~Q(request__status__in=[*Request.OPEN, Request.Status.QUARANTINED])
-    unfinished = Q(state__in=[Delivery.State.PLACING, Delivery.State.SENDING]) | (
-        Q(state=Delivery.State.PENDING) & ended
-    )
-    return not (
-        TelegramUpdate.objects.filter(handled_at=None).exists()
-        or Request.objects.filter(status__in=Request.OPEN).exists()
-        or Delivery.objects.filter(unfinished).exists()
-    )
+    unfinished = Q(state__in=[State.PLACING, State.SENDING]) | (Q(state=State.PENDING) & ended)
+    updates = TelegramUpdate.objects.filter(handled_at=None)
+    requests = Request.objects.filter(status__in=Request.OPEN).annotate(due=Greatest("next_at", "lease_until") - Now())
+    deliveries = Delivery.objects.filter(unfinished).annotate(due=F("next_at") - Now())
+    return [
+        *(f"update {row.update_id} of {row.chat_id}, tried {row.tries} times" for row in updates),
+        *(f"{row.id} {row.category} {row.status}, claimed {row.tries} times, due in {row.due}" for row in requests),
+        *(f"{row} {row.state}, tried {row.tries} times, due in {row.due}: {row.error}" for row in deliveries),
+    ]
+
+
+def _drain(traffic: Traffic) -> bool:
+    """Wait until all work is done, and say now and then what is not. Returns False where it does not come to an end."""
+    began = time.monotonic()
+    told = 1
+    while not traffic.is_delivered() or (left := _insistently(_left)):
+        passed = time.monotonic() - began
+        if passed > TELL_SECONDS * told:
+            told += 1
+            print(
+                f"After {passed:.0f} s there is left:",
+                *(left[:10] if traffic.is_delivered() else ["updates"]),
+                sep="\n  ",
+            )
+        if passed > DRAIN_SECONDS:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
 
 
 def _insistently(work: Callable[[], T]) -> T:
@@ -159,14 +182,12 @@ def _insistently(work: Callable[[], T]) -> T:
             connections.close_all()
 
 
-def _wait(is_so: Callable[[], Any], seconds: float, what: str) -> bool:
-    patience = time.monotonic() + seconds
-    while not is_so():
+def _wait_for_processes(fleet: Fleet) -> None:
+    patience = time.monotonic() + START_SECONDS
+    while not (fleet.web_workers() and fleet.alive("worker")):
         if time.monotonic() > patience:
-            print(f"Waited {seconds:g} s in vain for {what}.")
-            return False
+            raise TimeoutError(f"no process answers after {START_SECONDS:g} s")
         time.sleep(LOOK_SECONDS)
-    return True
 
 
 def _report(
@@ -188,6 +209,9 @@ def _report(
         "slowest answer of the webhook, s": round(traffic.slowest_seconds, 2),
         "requests": len(facts.requests),
         "requests by end": dict(states),
+        "reasons of failures": dict(
+            Counter(Request.objects.exclude(error_code="").values_list("error_code", flat=True))
+        ),
         "requests by category": dict(Request.objects.order_by().values_list("category").annotate(Count("id"))),
         "attempts": dict(Counter(attempt.state for attempt in facts.attempts)),
         "errors of attempts": dict(

@@ -100,7 +100,12 @@ def _environment(database: Server, broker: Server, data: Path) -> dict[str, str]
 
 
 if __name__ == "__main__":
+    # A shell that starts it in the background would have it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
-    code = main()
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(f"{time.monotonic() - began:.0f} s in all")
     sys.exit(code)
