@@ -1,0 +1,279 @@
+"""Whatever happens in whatever order: Hypothesis plays users, workers, vendors, Telegram, the operator and time.
+
+The rules start the product's own tasks and decide about their outside calls, see crash_world.py; no rule writes a row
+that the product would write. PROOF_EXAMPLES=1000 plays that many games, each of them new.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from django.conf import settings as project
+from django.utils.module_loading import import_string
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from aibot.celery import app
+from providers.models import Attempt, AttemptRollup, ProviderHealth
+from providers.types import Access
+from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent
+from requests_app.outlet import get_outlet
+from requests_app.services.accounts import account_top_up
+from requests_app.services.cancelling import request_cancel, request_resume
+from requests_app.services.leases import LeaseKeeper, keeper
+from telegram_bot import client as client_module
+from telegram_bot.intake import update_ingest
+from telegram_bot.models import Delivery, TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
+from tests.factories import make_model, make_provider
+from tests.fakes.telegram import TOKEN, FakeTelegram
+from tests.proof.checker import (
+    Case,
+    balances_add_up,
+    captures_have_results,
+    check,
+    moves_are_allowed,
+    requests_are_settled_once,
+    second_payments_are_explained,
+)
+from tests.proof.crash_clock import pass_time
+from tests.proof.crash_world import Client, Fate, Worker, World
+from tests.proof.facts import Facts
+from tests.proof.loading import load_facts
+from tests.telegram_bot.updates import USER, message
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CHAINS = {"TEXT": ["aimlapi", "piapi"], "IMAGE": ["openai", "xai"], "VIDEO": ["replicate"]}
+CHATS = dict(zip(CHAINS, (42, 43, 44), strict=True))
+ROWS = (  # of one game, in the order in which they can be deleted
+    Delivery, TelegramThread, TelegramChat, TelegramUser, TelegramUpdate,
+    LedgerEntry, RequestEvent, Request, Account, Attempt, AttemptRollup, ProviderHealth,
+)  # fmt: skip
+MOST_WORKERS = 4
+MOST_ROUNDS = 60  # of the end of a game, before it counts as one that never comes to rest
+
+# What the promise says of every moment, and not only of the end.
+AT_ANY_MOMENT = (
+    balances_add_up,
+    requests_are_settled_once,
+    captures_have_results,
+    second_payments_are_explained,
+    moves_are_allowed,
+)
+EXAMPLES = int(os.environ.get("PROOF_EXAMPLES", "0"))
+PROFILE = settings(
+    max_examples=EXAMPLES or 40,
+    stateful_step_count=40,
+    derandomize=not EXAMPLES,  # the usual run plays the same games each time
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    # Shrinking takes minutes, which the usual run does not have.
+    phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],
+    report_multiple_bugs=False,
+    print_blob=False,
+)
+
+some = st.integers(0, 50)  # which one of however many there are
+fates = st.sampled_from([Fate.DONE, Fate.DONE, *Fate])
+
+
+class Game(RuleBasedStateMachine):
+    """One game. The rules are what may happen at any moment."""
+
+    telegram: ClassVar[FakeTelegram]
+    rings: ClassVar[list[tuple[str, str | int]]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for rows in ROWS:
+            rows.objects.all()._raw_delete("default")
+        self.rings.clear()
+        self.telegram._chats.clear()
+        self.world = World(self.telegram)
+        self.world_takes_its_place()
+        self.workers: list[Worker] = []
+        self.dead: list[Worker] = []
+        self.updates: list[dict[str, Any]] = []
+        for category, chat_id in CHATS.items():
+            self.telegram.chat(chat_id)
+            label = AIModel.objects.get(slug=f"proof-{category.lower()}")
+            TelegramChat.objects.create(chat_id=chat_id, type="private", model=label)
+
+    def world_takes_its_place(self) -> None:
+        """Let the product meet this game's world and no other."""
+        key = (os.getpid(), project.TELEGRAM_BOT_TOKEN, project.TELEGRAM_API_BASE_URL)
+        client_module._client = key, Client(self.world)  # type: ignore[assignment]
+        Game.provider_class = self.world.provider_class  # type: ignore[method-assign, assignment]
+
+    provider_class: ClassVar[Any] = None
+
+    # --- Users and the operator ---
+
+    @rule(category=st.sampled_from(list(CHAINS)), number=st.integers(1, 2))
+    def ask(self, category: str, number: int) -> None:
+        chat_id = CHATS[category]
+        # Some ask in the same words.
+        self.receive(message(f"Show me cat {number}", chat_id=chat_id, **{"from": {**USER, "id": chat_id}}))
+
+    @precondition(lambda self: self.updates)
+    @rule(which=some)
+    def update_arrives_again(self, which: int) -> None:
+        self.receive(self.updates[which % len(self.updates)])
+
+    @rule(category=st.sampled_from(list(CHAINS)))
+    def cancel_in_the_chat(self, category: str) -> None:
+        chat_id = CHATS[category]
+        self.receive(message("/cancel", chat_id=chat_id, **{"from": {**USER, "id": chat_id}}))
+
+    @precondition(lambda self: Request.objects.exists())
+    @rule(which=some, is_resumed=st.booleans())
+    def operator_decides(self, which: int, is_resumed: bool) -> None:
+        ids = list(Request.objects.order_by("id").values_list("id", flat=True))
+        (request_resume if is_resumed else request_cancel)(request_id=ids[which % len(ids)], actor="operator")
+
+    @precondition(lambda self: Account.objects.exists())
+    @rule(which=some, payment=st.integers(1, 3))
+    def payment_arrives(self, which: int, payment: int) -> None:
+        accounts = list(Account.objects.order_by("id"))
+        account = accounts[which % len(accounts)]
+        account_top_up(
+            account_id=account.pk, amount=7, actor="payments", external_ref=f"payment-{account.pk}-{payment}"
+        )
+
+    def receive(self, update: dict[str, Any]) -> None:
+        update_ingest(update)
+        self.updates.append(update)
+
+    # --- Workers and what they meet outside ---
+
+    @precondition(lambda self: self.rings and len(self.workers) < MOST_WORKERS)
+    @rule(which=some, is_doubled=st.booleans())
+    def worker_hears_a_bell(self, which: int, is_doubled: bool) -> None:
+        index = which % len(self.rings)
+        ring = self.rings[index] if is_doubled else self.rings.pop(index)
+        self.look_after(Worker(*ring))
+
+    @precondition(lambda self: self.rings)
+    @rule(which=some)
+    def bell_is_lost(self, which: int) -> None:
+        self.rings.pop(which % len(self.rings))
+
+    @precondition(lambda self: self.workers)
+    @rule(which=some, fate=fates)
+    def call_has_its_fate(self, which: int, fate: Fate) -> None:
+        worker = self.workers.pop(which % len(self.workers))
+        worker.resume(fate)
+        self.look_after(worker)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=some, is_carried_out=st.booleans())
+    def worker_dies(self, which: int, is_carried_out: bool) -> None:
+        worker = self.workers.pop(which % len(self.workers))
+        self.dead.append(worker)
+        assert worker.call
+        if is_carried_out:
+            worker.call.carry_out()
+        self.world.strays += worker.call.leaves_stray(is_carried_out)
+
+    @precondition(lambda self: any(job["state"] == "running" for job in self.world.jobs.values()))
+    @rule(which=some, state=st.sampled_from(["done", "done", "failed"]))
+    def job_ends(self, which: int, state: str) -> None:
+        running = [job_id for job_id, job in self.world.jobs.items() if job["state"] == "running"]
+        self.world.end_job(running[which % len(running)], state)
+
+    def look_after(self, worker: Worker) -> None:
+        if worker.call:
+            self.workers.append(worker)
+        assert worker.error is None, f"{worker.name} raised {worker.error!r}"
+
+    # --- Time and the sweeper ---
+
+    @rule()
+    def sweep(self) -> None:
+        for path in project.SWEEPS:
+            import_string(path)()
+
+    @rule()
+    def leases_are_renewed(self) -> None:
+        keeper.renew()
+
+    @rule(seconds=st.sampled_from([3, 6, 16, 61, 310]))
+    def time_passes(self, seconds: int) -> None:
+        """Leases of calls that take so long are lost, and their workers do not know it."""
+        for chat_id in CHATS.values():
+            pass_time(chat_id, seconds=seconds)
+
+    # --- What must be so at any moment ---
+
+    @invariant()
+    def nothing_is_charged_twice(self) -> None:
+        case = Case(self.facts())
+        assert not [violation for look in AT_ANY_MOMENT for violation in look(case)]
+
+    def facts(self) -> Facts:
+        return load_facts(bill=self.world.bill, telegram=self.telegram, excused_placeholders=self.world.strays)
+
+    # --- The end ---
+
+    def teardown(self) -> None:
+        """Let everything come to rest, with whoever is still alive and no more faults; then judge."""
+        try:
+            for _ in range(MOST_ROUNDS):
+                self.work_it_off()
+                if not self.unfinished():
+                    break
+                self.time_passes(seconds=17)
+                self.sweep()
+            assert not self.unfinished(), "it never comes to rest"
+            assert not check(self.facts())
+        finally:
+            for worker in (*self.workers, *self.dead):
+                worker.resume(None)
+
+    def work_it_off(self) -> None:
+        for job_id in self.world.jobs:
+            self.world.end_job(job_id, "done")
+        for request_id in Request.objects.filter(status="QUARANTINED").values_list("id", flat=True):
+            request_cancel(request_id=request_id, actor="operator")
+        while self.workers or self.rings:
+            if self.workers:
+                self.call_has_its_fate(which=0, fate=Fate.DONE)
+            else:
+                self.worker_hears_a_bell(which=0, is_doubled=False)
+
+    def unfinished(self) -> list[str]:
+        rows = (
+            Request.objects.filter(status__in=(*Request.OPEN, "QUARANTINED")),
+            TelegramUpdate.objects.filter(handled_at=None),
+            Delivery.objects.filter(state__in=Delivery.UNFINISHED),
+        )
+        return [str(row) for found in rows for row in found]
+
+
+@pytest.fixture
+def _table(settings: Any, monkeypatch: pytest.MonkeyPatch, rung: list[tuple[str, str | int]]) -> Iterator[None]:
+    """What all games have in common."""
+    telegram = FakeTelegram()
+    settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL = TOKEN, telegram.url
+    settings.PROVIDER_ACCESS = {slug: Access("key", "") for chain in CHAINS.values() for slug in chain}
+    settings.WELCOME_CREDITS, settings.LEASE_SECONDS = 12, 15
+    monkeypatch.setattr("providers.candidates.provider_class", lambda *names: Game.provider_class(*names))
+    monkeypatch.setattr(LeaseKeeper, "_run", lambda self: None)  # renewed by a rule instead
+    get_outlet.cache_clear()
+    app.loader.import_default_modules()
+    for category, chain in CHAINS.items():
+        for priority, provider in enumerate(chain, start=1):
+            make_provider(provider, category=category, priority=priority, timeout_seconds=900)
+        make_model(name=f"Proof {category}", slug=f"proof-{category.lower()}", category=category, token_cost=5)
+    Game.telegram, Game.rings = telegram, rung
+    yield
+    client_module._client = None
+    telegram.close()
+
+
+@pytest.mark.usefixtures("_table")
+def test_no_order_of_events_breaks_the_promise():
+    run_state_machine_as_test(Game, settings=PROFILE)  # type: ignore[no-untyped-call]
