@@ -1,6 +1,6 @@
 # Every target builds .venv by itself, once per state of the requirements files; afterwards it starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint soak bench clean
+.PHONY: help run test lint soak bench mutants clean
 
 # The first Python on this machine that is new enough; `make PYTHON=… run` picks another.
 PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13; do \
@@ -43,6 +43,9 @@ soak: $(DEVELOPMENT) ## Kill, freeze and restart everything under traffic for MI
 bench: $(DEVELOPMENT) ## Measure, on the same servers as the tests
 	@for file in tests/bench_*.py; do echo "== $$file"; \
 	$(BIN)/python -m tests.servers python -m tests.$$(basename $$file .py) || exit 1; done
+
+mutants: $(DEVELOPMENT) ## Break the promise on purpose, rule by rule, and show which test notices (ARGS=lease)
+	@$(BIN)/python -m tests.servers python -m tests.proof.mutants $(ARGS)
 
 clean: ## Remove the virtual environment; .env and the data in var/ stay
 	rm -rf .venv

@@ -1,0 +1,334 @@
+"""Break the product on purpose, one rule of the promise at a time, and show which test notices: `make mutants`.
+
+Each mutant is applied to a copy of the tree, where it must fit exactly: one that does not has gone stale and is an
+error, as is one with which the tests cannot even start. A mutant that no test notices has survived, and the proof has a
+hole.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FAILED = re.compile(r"^(?:FAILED|ERROR|SUBFAILED)(\[.*\])? (\S+)", re.MULTILINE)
+LONGEST_SECONDS = 120  # for the tests of one mutant; one that makes them hang is noticed too
+
+CRASHES = "tests/proof/test_crash_points.py"
+GAMES = "tests/proof/test_state_machine.py"
+CLAIMS = "tests/requests_app/test_claiming.py"
+CREDITS = "tests/requests_app/test_hold_and_capture.py"
+CHAIN = "tests/requests_app/test_execution.py"
+JOBS = "tests/requests_app/test_long_jobs.py"
+SWEEPS = "tests/requests_app/test_sweeping.py"
+SHOWING = "tests/telegram_bot/test_delivery.py"
+PLACING = "tests/telegram_bot/test_placeholder.py"
+CHAT_SWEEPS = "tests/telegram_bot/test_sweeping.py"
+WEBHOOK = "tests/telegram_bot/test_webhook.py"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of one file."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One rule that is broken, and the tests that have to notice."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+    @property
+    def needs_servers(self) -> bool:
+        """Tell whether the tests need PostgreSQL; the others are quicker without."""
+        return not {CRASHES, GAMES}.isdisjoint(self.tests)
+
+
+def mutant(name: str, tests: tuple[str, ...], *edits: tuple[str, str, str]) -> Mutant:
+    return Mutant(name, tuple(Edit(*edit) for edit in edits), tests)
+
+
+MUTANTS = (
+    # Nothing is lost.
+    mutant(
+        "the sweeper rings for nobody",
+        (SWEEPS,),
+        ("requests_app/services/sweeping.py", "        ring(ADVANCE_TASK, request_id)\n", "        pass\n"),
+    ),
+    mutant(
+        "an update is acknowledged before it is written",
+        (WEBHOOK,),
+        ("telegram_bot/intake.py", "            update.save(force_insert=True)\n", "            pass\n"),
+    ),
+    mutant(
+        "a lost order is not looked for",
+        (JOBS,),
+        ("providers/fallback.py", "is_searched=policy is UnknownPolicy.ADOPT", "is_searched=False"),
+    ),
+    mutant(
+        "a job's id is not committed",
+        (JOBS,),
+        ("providers/attempts.py", 'state=Attempt.State.RUNNING, job_id=job.id, error_class=""', 'error_class=""'),
+    ),
+    mutant(
+        "success and answer are two transactions",
+        (CRASHES,),
+        (
+            "providers/fallback.py",
+            "        with transaction.atomic():\n            answer = attempt.succeed(outcome, media)\n"
+            "            errand.store(answer)\n",
+            "        answer = attempt.succeed(outcome, media)\n        errand.store(answer)\n",
+        ),
+    ),
+    mutant(
+        "what an attempt has decided is forgotten",
+        (CHAIN,),
+        ("providers/fallback.py", "refusals = self._refusals_so_far(earlier)", "refusals = 0"),
+    ),
+    # Nothing is charged or bought twice.
+    mutant(
+        "a claim asks for no lease",
+        (CLAIMS,),
+        (
+            "requests_app/services/leases.py",
+            "        Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),\n        Q(next_at__isnull=True)",
+            "        Q(next_at__isnull=True)",
+        ),
+    ),
+    mutant(
+        "an older owner's end is accepted: no fence",
+        (CREDITS,),
+        ("requests_app/states.py", "        rows = rows.filter(fence=fence)\n", "        pass\n"),
+    ),
+    mutant(
+        "a worker goes on that has lost its lease",
+        (CHAIN, GAMES),
+        ("requests_app/services/leases.py", "if self.is_lost or not _mine(self).exists():", "if False:"),
+    ),
+    mutant(
+        "the same message is accepted twice",
+        (CREDITS,),
+        ("requests_app/services/intake.py", "        if known:\n", "        if False:\n"),
+        (
+            "requests_app/models.py",
+            "    intake_key = models.CharField(max_length=100, unique=True)",
+            "    intake_key = models.CharField(max_length=100)",
+        ),
+        (
+            "requests_app/migrations/0001_initial.py",
+            "('intake_key', models.CharField(max_length=100, unique=True))",
+            "('intake_key', models.CharField(max_length=100))",
+        ),
+    ),
+    mutant(
+        "the balance is not asked before a hold",
+        (CREDITS,),
+        (
+            "requests_app/services/credits.py",
+            "filter(id=request.user_id, balance__gte=request.credits)",
+            "filter(id=request.user_id)",
+        ),
+    ),
+    mutant(
+        "credits are released whoever has ended the request",
+        (CREDITS,),
+        (
+            "requests_app/services/ending.py",
+            "        if has_ended:\n            jobs",
+            "        if True:\n            jobs",
+        ),
+    ),
+    mutant(
+        "an ended request may end again, and be captured twice",
+        (CREDITS,),
+        ("requests_app/states.py", "rows.filter(status=source).update", "rows.update"),
+        (
+            "requests_app/migrations/0001_initial.py",
+            "models.UniqueConstraint(condition=models.Q(('kind__in', ['CAPTURE', 'RELEASE']))",
+            "models.UniqueConstraint(condition=models.Q(('kind__in', ['NEVER']))",
+        ),
+    ),
+    mutant(
+        "a call that a lost worker left is as good as never made",
+        (CHAIN,),
+        (
+            "providers/attempts.py",
+            "        state=Attempt.State.UNKNOWN,\n        error_class=WORKER_LOST,",
+            "        state=Attempt.State.FAILED,\n        error_class=WORKER_LOST,",
+        ),
+    ),
+    mutant(
+        "a dear call of unknown outcome is bought again elsewhere",
+        (CHAIN,),
+        (
+            "providers/fallback.py",
+            "                if error.maybe_paid and candidate.provider.unknown_policy is UnknownPolicy.STOP:\n"
+            "                    raise PaymentUncertain from error\n",
+            "",
+        ),
+    ),
+    mutant(
+        "an unknown cost is nothing",
+        (CHAIN,),
+        ("providers/prices.py", "    return None, CostSource.UNKNOWN\n", "    return Decimal(0), CostSource.UNKNOWN\n"),
+    ),
+    mutant(
+        "a late answer is thrown away, and its bill with it",
+        (CHAIN,),
+        (
+            "providers/attempts.py",
+            "            rows.filter(state=Attempt.State.UNKNOWN).update(**outcome)\n",
+            "            pass\n",
+        ),
+    ),
+    mutant(
+        "a cancelled film is made to its end",
+        (JOBS,),
+        ("requests_app/services/sweeping.py", " + _stop_jobs()", ""),
+    ),
+    # Nothing is shown twice.
+    mutant(
+        "a message whose sender was lost is sent again",
+        (CRASHES,),
+        (
+            "telegram_bot/sweeping.py",
+            'state=State.UNCERTAIN, error="its sender was lost", next_at=None',
+            'state=State.PENDING, error="its sender was lost", next_at=None',
+        ),
+    ),
+    mutant(
+        "a message without a confirmation is sent again",
+        (SHOWING,),
+        (
+            "telegram_bot/delivery.py",
+            "rows.update(state=State.UNCERTAIN, error=str(fault)[:200], next_at=None)",
+            "rows.update(state=State.PENDING, error=str(fault)[:200], next_at=None)",
+        ),
+    ),
+    mutant(
+        "the answer is a message of its own",
+        (SHOWING,),
+        (
+            "telegram_bot/delivery.py",
+            "        client.edit(delivery.chat_id, delivery.message_id, piece)\n",
+            "        client.send(delivery.chat_id, piece)\n",
+        ),
+    ),
+    mutant(
+        "a part is sent that somebody else is sending",
+        (SHOWING,),
+        (
+            "telegram_bot/delivery.py",
+            "due = rows.filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()), state=State.PENDING)",
+            "due = rows",
+        ),
+    ),
+    mutant(
+        "a placeholder that comes too late stays",
+        (PLACING,),
+        ("telegram_bot/placing.py", "        _remove(client, delivery, message_id)\n", ""),
+    ),
+)
+
+
+class Stale(Exception):
+    """A mutant does not fit the code any more."""
+
+
+def main() -> int:
+    names = sys.argv[1:]  # or words out of them; none means all
+    chosen = [mutant for mutant in MUTANTS if not names or any(name in mutant.name for name in names)]
+    survivors = 0
+    with tempfile.TemporaryDirectory(prefix="aibot-mutants-") as folder:
+        tree = Path(folder) / "tree"
+        _copy(tree)
+        print(f"{'mutant':<58} caught by", flush=True)
+        for mutant in chosen:
+            began = time.monotonic()
+            try:
+                with _applied(mutant, tree):
+                    witness = _witness(mutant, tree)
+            except Stale as error:
+                witness = None
+                print(f"{mutant.name:<58} STALE: {error}", flush=True)
+            else:
+                seconds = time.monotonic() - began
+                print(f"{mutant.name:<58} {witness or 'NOBODY: it survives'} ({seconds:.0f} s)", flush=True)
+            survivors += witness is None
+    print(f"{len(chosen)} mutants, {survivors} not caught")
+    return 1 if survivors else 0
+
+
+def _copy(tree: Path) -> None:
+    """Copy what git knows of, with the changes that are not committed yet."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        source, target = ROOT / name, tree / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+@contextmanager
+def _applied(mutant: Mutant, tree: Path) -> Iterator[None]:
+    originals: dict[Path, str] = {}
+    try:
+        for edit in mutant.edits:
+            path = tree / edit.file
+            text = path.read_text()
+            if text.count(edit.old) != 1:
+                raise Stale(f"{edit.file} has {text.count(edit.old)} times {edit.old.strip()[:60]!r}")
+            originals.setdefault(path, text)
+            path.write_text(text.replace(edit.old, edit.new))
+        yield
+    finally:
+        for path, text in originals.items():
+            path.write_text(text)
+
+
+def _witness(mutant: Mutant, tree: Path) -> str | None:
+    """Return the test that notices; None where none does. Raises Stale where the tests cannot run."""
+    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "--tb=no", "-rfE", "--show-capture=no", *mutant.tests]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=tree,
+            env=_environment(mutant),
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{mutant.tests[-1]}, which waits in vain"
+    if done.returncode not in (0, 1):
+        raise Stale(f"pytest ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-300:]}")
+    found = FAILED.search(done.stdout)
+    if done.returncode == 0:
+        return None
+    return f"{found[2].partition('::')[2]} {found[1] or ''}".strip() if found else "a test"
+
+
+def _environment(mutant: Mutant) -> Mapping[str, str]:
+    variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    if not mutant.needs_servers:
+        variables.pop("TEST_DATABASE_URL", None)
+        variables.pop("TEST_REDIS_URL", None)
+    return variables
+
+
+if __name__ == "__main__":
+    sys.exit(main())
