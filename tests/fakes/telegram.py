@@ -77,6 +77,17 @@ class Call:
     at: float  # time.monotonic()
 
 
+@dataclass(frozen=True)
+class Deed:
+    """One change of a chat as it was carried out, whether or not its caller was told."""
+
+    at: float  # time.time()
+    method: str
+    chat_id: int
+    message_id: int
+    text: str
+
+
 # What may be done to a call in place of, or before, carrying it out.
 Fault = Callable[["FakeTelegram", "Line"], bool]
 
@@ -86,6 +97,7 @@ class FakeTelegram:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.deeds: list[Deed] = []
         self.webhook: dict[str, Any] = {}
         self.commands: dict[str, list[dict[str, str]]] = {}
         self.descriptions: dict[str, str] = {}
@@ -157,7 +169,12 @@ class FakeTelegram:
             raise ApiError(404, "Not Found")
         with self._lock:
             try:
-                return work(parameters)
+                result = work(parameters)
+                if "chat_id" in parameters:
+                    made = result["message_id"] if isinstance(result, dict) else parameters.get("message_id", 0)
+                    text = parameters.get("text", "")
+                    self.deeds.append(Deed(time.time(), method, parameters["chat_id"], made, text))
+                return result
             finally:
                 self._lock.notify_all()
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -104,6 +105,8 @@ def play(
         violations.append(Violation("soak", "drain", f"work is left after {DRAIN_SECONDS:g} s"))
     if stuck:
         violations.append(Violation("soak", "SIGTERM", f"{len(stuck)} processes did not end"))
+    if violations:
+        _keep_evidence(facts, bot_api, logs)
     _report(facts, traffic, weather, nemesis, fleet, drained_seconds, violations)
     return 1 if violations else 0
 
@@ -188,6 +191,17 @@ def _wait_for_processes(fleet: Fleet) -> None:
         if time.monotonic() > patience:
             raise TimeoutError(f"no process answers after {START_SECONDS:g} s")
         time.sleep(LOOK_SECONDS)
+
+
+def _keep_evidence(facts: Facts, bot_api: FakeTelegram, logs: Path) -> None:
+    """Write down what the logs of the processes do not tell: the rows, and what happened in the chats."""
+    rows = [*facts.updates, *facts.requests, *facts.attempts, *facts.deliveries, *facts.bill, *facts.messages]
+    (logs / "facts.txt").write_text("\n".join(map(str, rows)))
+    lines = [
+        f"{datetime.fromtimestamp(deed.at, UTC):%H:%M:%S.%f} {deed.chat_id} {deed.message_id} {deed.method} {deed.text!r}"
+        for deed in bot_api.deeds
+    ]
+    (logs / "chats.txt").write_text("\n".join(lines))
 
 
 def _report(
