@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from telegram_bot.errors import (
@@ -32,24 +32,27 @@ FINAL = (CallRefused, EntitiesRefused, MessageGone, ThreadGone)  # trying again 
 def setback(*, delivery: Delivery, fault: TelegramFault) -> None:
     """Note why a message could not be shown, and when to try again, if ever."""
     rows = Delivery.objects.filter(pk=delivery.pk)
+    if delivery.state == State.PLACING:
+        # Its sender may have counted as lost meanwhile. Where another placeholder stands, this one's fate is nothing
+        # to it: a third one would become a second answer.
+        rows = rows.filter(state=State.PLACING, tries=delivery.tries)
     if isinstance(fault, ChatUnreachable):
         if delivery.state == State.SENDING:
             rows.update(state=State.PENDING)  # nothing was sent, so it waits like the others
         chat_set_reachable(chat_id=delivery.chat_id, is_reachable=False)
     elif isinstance(fault, ChatMoved):
         chat_move(old_id=delivery.chat_id, new_id=fault.new_chat_id)
-        _wait(delivery, fault, seconds=0)
+        _wait(rows, delivery, fault, seconds=0)
     elif delivery.state == State.DELIVERED and isinstance(fault, FINAL):
         logger.warning("%s was shown and cannot be shown once more: %s", delivery, fault)
     elif isinstance(fault, FINAL) or delivery.tries >= MOST_TRIES:
         logger.error("%s is undeliverable: %s", delivery, fault)
-        rows.update(state=State.UNDELIVERABLE, error=str(fault)[:200], next_at=None)
-        if delivery.part == 0:
+        if rows.update(state=State.UNDELIVERABLE, error=str(fault)[:200], next_at=None) and delivery.part == 0:
             # What was to follow it would come out of nothing.
             waiting = Delivery.objects.filter(request_id=delivery.request_id, state=State.PENDING)
             waiting.update(state=State.UNDELIVERABLE, error="the first part is undeliverable", next_at=None)
     else:
-        _wait(delivery, fault, pause_seconds(fault, delivery.tries))
+        _wait(rows, delivery, fault, pause_seconds(fault, delivery.tries))
 
 
 def pause_seconds(fault: Exception, tries: int) -> float:
@@ -68,9 +71,9 @@ def chat_move(*, old_id: int, new_id: int) -> None:
     Delivery.objects.filter(chat_id=old_id, state__in=Delivery.UNFINISHED).update(chat_id=new_id)
 
 
-def _wait(delivery: Delivery, fault: TelegramFault, seconds: float) -> None:
+def _wait(rows: QuerySet[Delivery], delivery: Delivery, fault: TelegramFault, seconds: float) -> None:
     """Put a delivery off. One that is shown already, and was only to be shown once more, is due again with it."""
-    Delivery.objects.filter(pk=delivery.pk).update(
+    rows.update(
         state=State.PLACING if delivery.state == State.PLACING else State.PENDING,
         next_at=Now() + timedelta(seconds=seconds),
         tries=F("tries") + (0 if delivery.state in CLAIMED else 1),

@@ -12,7 +12,7 @@ from telegram_bot.delivery import TelegramOutlet
 from telegram_bot.models import Delivery, TelegramChat
 from telegram_bot.placing import placeholder_place, placeholder_prepare
 from tests.factories import make_request
-from tests.fakes.telegram import Hold, flood, no_answer, refuse
+from tests.fakes.telegram import Hold, flood, hang_up_after, no_answer, refuse
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,6 +110,29 @@ def test_one_that_comes_too_late_is_taken_back(fake, request_row):
 
     (shown,) = fake.chat(42).messages
     assert shown.id == Delivery.objects.get().message_id
+
+
+@pytest.mark.parametrize(
+    "fault", [flood(30), refuse(502, "Bad Gateway"), refuse(400, "Bad Request: SOMETHING_NEW"), hang_up_after]
+)
+def test_a_sender_that_was_overtaken_changes_nothing_about_the_answer(fake, request_row, monkeypatch, fault):
+    monkeypatch.setattr(client, "READ_SECONDS", 5)
+    hold = Hold()
+    fake.will("sendMessage", lambda server, line: hold(server, line) or fault(server, line))
+    overtaken = threading.Thread(target=tasks.place, args=(request_row.id,))
+    overtaken.start()
+    assert hold.arrived.wait(5)
+    due_now()
+    end(request_row)
+    assert place(request_row)
+
+    hold.go()
+    overtaken.join(10)
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.error) == ("DELIVERED", "")
+    assert fake.chat(42).texts.count("Four.") == 1
+    assert not placeholder_place(request_id=request_row.id)
 
 
 def test_a_pause_that_telegram_wants_is_kept(fake, request_row):
