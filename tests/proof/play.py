@@ -198,7 +198,7 @@ def _keep_evidence(facts: Facts, bot_api: FakeTelegram, logs: Path) -> None:
     rows = [*facts.updates, *facts.requests, *facts.attempts, *facts.deliveries, *facts.bill, *facts.messages]
     (logs / "facts.txt").write_text("\n".join(map(str, rows)))
     lines = [
-        f"{datetime.fromtimestamp(deed.at, UTC):%H:%M:%S.%f} {deed.chat_id} {deed.message_id} {deed.method} {deed.text!r}"
+        f"{datetime.fromtimestamp(deed.at, UTC):%T.%f} {deed.chat_id} {deed.message_id} {deed.method} {deed.text!r}"
         for deed in bot_api.deeds
     ]
     (logs / "chats.txt").write_text("\n".join(lines))
