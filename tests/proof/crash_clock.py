@@ -20,9 +20,12 @@ def attempts_of(chat_id: int) -> QuerySet[Attempt]:
 
 
 def pass_time(chat_id: int, *, seconds: float) -> None:
-    """Let time pass for a private chat and all that was asked in it: these columns are what the product goes by."""
+    """Let time pass for a private chat and all that was asked in it: these columns are what the product goes by.
+
+    Deadlines stay where they are: how long the real work takes depends on the machine.
+    """
     columns: list[tuple[QuerySet[Any], list[str]]] = [
-        (requests_of(chat_id), ["created_at", "started_at", "completed_at", "lease_until", "next_at", "deadline_at"]),
+        (requests_of(chat_id), ["created_at", "started_at", "completed_at", "lease_until", "next_at"]),
         (attempts_of(chat_id), ["created_at", "finished_at"]),
         (TelegramChat.objects.filter(chat_id=chat_id), ["lease_until"]),
         (TelegramUpdate.objects.filter(chat_id=chat_id), ["received_at", "next_at"]),
