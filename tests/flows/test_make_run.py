@@ -51,7 +51,7 @@ class Running:
         assert self.process.poll() is None, self.text
         try:
             return requests.get(url, timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def wait_until_up(self) -> list[psutil.Process]:
