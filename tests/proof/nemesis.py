@@ -10,7 +10,7 @@ import redis
 from django.conf import settings
 
 from tests.proof.fleet import Fleet
-from tests.servers import Server
+from tests.servers import Server, ServerFailed
 
 # How often each thing happens, as the seconds between two of them; at least once in any run.
 SECONDS_BETWEEN = {
@@ -27,6 +27,7 @@ SECONDS_BETWEEN = {
     "deploy": 150,
 }
 OUTAGES_SECONDS = (0.0, 1.0, 7.0)  # of PostgreSQL; the last outlives the wait for a connection, so callers see it
+START_TRIES = 5
 HANG_SECONDS = 5.0  # longer than any of the product's time-outs towards Redis
 
 
@@ -56,9 +57,12 @@ class Nemesis:
     @property
     def deaths(self) -> int:
         """How many processes may have died in the middle of something, or were as good as dead for a while."""
-        alone = sum(number for name, number in self.counts.items() if name.startswith(("kill", "pause")))
         together = self.counts["restart PostgreSQL"] + self.counts["deploy"]
-        return alone + together * len(self._fleet.posts)
+        return self.number_of("kill") + self.number_of("pause") + together * len(self._fleet.posts)
+
+    def number_of(self, deed: str) -> int:
+        """Return how often something was done, to whomever: "kill" or "pause"."""
+        return sum(number for name, number in self.counts.items() if name.startswith(f"{deed} "))
 
     def _planned(self, seconds: float) -> list[tuple[float, str]]:
         names = [name for name, between in SECONDS_BETWEEN.items() for _ in range(max(1, round(seconds / between)))]
@@ -111,7 +115,7 @@ class Nemesis:
     def _restart_postgresql(self) -> None:
         self._postgres.crash()
         self._is_over.wait(self._random.choice(OUTAGES_SECONDS))
-        self._postgres.start()
+        self._start(self._postgres)
         self.counts["restart PostgreSQL"] += 1
 
     def _flush_redis(self) -> None:
@@ -121,7 +125,7 @@ class Nemesis:
     def _restart_redis(self) -> None:
         self._valkey.crash()
         self._is_over.wait(self._random.uniform(0, 3))
-        self._valkey.start()
+        self._start(self._valkey)
         self.counts["restart Redis"] += 1
 
     def _hang_redis(self) -> None:
@@ -129,6 +133,18 @@ class Nemesis:
         self._is_over.wait(HANG_SECONDS)
         self._valkey.resume()
         self.counts["hang Redis"] += 1
+
+    def _start(self, server: Server) -> None:
+        """Start a server, even where what is left of the one that crashed is still about to go."""
+        for left in reversed(range(START_TRIES)):
+            try:
+                server.start()
+            except ServerFailed:
+                if not left:
+                    raise
+                time.sleep(1)
+            else:
+                return
 
     def _deploy(self) -> None:
         self.counts["deploy"] += 1

@@ -236,6 +236,7 @@ def _report(
         "second payments, each beside an UNKNOWN": sum(prompt.second_payments for prompt in case.prompts.values()),
         "deliveries": dict(Counter(delivery.state for delivery in facts.deliveries)),
         "stray placeholders": len(case.stray_placeholders),
+        "kill -9, pauses": f"{nemesis.number_of('kill')}, {nemesis.number_of('pause')}",
         "faults of processes and servers": dict(nemesis.counts),
         "faults outside": dict(sorted(weather.counts.items())),
         "processes started": fleet.started,
