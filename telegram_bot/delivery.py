@@ -8,7 +8,7 @@ from django.db.models import F, Q
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Greatest, Now
 
-from providers.types import OnText
+from providers.types import Category, OnText
 from requests_app.models import Request
 from requests_app.outlet import Outlet
 from telegram_bot import texts
@@ -18,7 +18,7 @@ from telegram_bot.formatting import Piece, pieces_of
 from telegram_bot.media import MOST_BYTES, StoredFile, file_of
 from telegram_bot.models import Delivery
 from telegram_bot.setbacks import setback
-from telegram_bot.streaming import frames_close, frames_open
+from telegram_bot.streaming import Streamed, frames_close, frames_open
 
 logger = logging.getLogger("telegram_bot.delivery")
 
@@ -27,6 +27,7 @@ State = Delivery.State
 
 SENDING_SECONDS = 30  # after this a sender counts as lost; a call ends after client.CALL_SECONDS
 SETTLING_SECONDS = 15  # after this a frame that got no confirmation cannot arrive any more
+UNSETTLED = "unsettled frame"
 NOTICE_AFTER = timedelta(seconds=20)  # an edit rings no bell; whoever waited this long looks elsewhere
 UNENDED = (*Request.OPEN, Status.QUARANTINED)
 
@@ -49,12 +50,12 @@ def request_deliver(*, request_id: str) -> None:
     happens; whoever places it comes here afterwards. Before the end of the request only its stream ends here.
     """
     # Before anything else: a stream that only waits for its placeholder would write over what others show in it.
-    is_unsure = frames_close(request_id)
+    streamed = frames_close(request_id)
     first = Delivery.objects.select_related("request").annotate(now=Now()).filter(request_id=request_id, part=0).first()
     if first is None:
         return
     if first.request.status in UNENDED or (first.next_at and first.next_at > first.now):
-        if is_unsure:
+        if streamed is Streamed.UNSURE:
             _put_off(first)
         return
     if first.message_id is None or first.state in {State.SENDING, State.UNDELIVERABLE}:
@@ -64,7 +65,7 @@ def request_deliver(*, request_id: str) -> None:
     further = _further(first, pieces)
     # A file never grows in the chat, so nothing can stand over it: once is enough.
     is_shown = first.state == State.DELIVERED and isinstance(pieces[0], StoredFile)
-    if not is_shown and not _show_first(first, pieces[0], is_unsure=is_unsure):
+    if not is_shown and not _show_first(first, pieces[0], streamed):
         return
     for delivery in further:
         piece = _notice_for(first.request) if delivery.part == Delivery.NOTICE_PART else pieces[delivery.part]
@@ -85,7 +86,7 @@ def _notice_for(request: Request) -> Piece:
     return Piece(texts.READY if request.status == Status.COMPLETED else texts.NOT_READY)
 
 
-def _show_first(first: Delivery, piece: Piece | StoredFile, *, is_unsure: bool) -> bool:
+def _show_first(first: Delivery, piece: Piece | StoredFile, streamed: Streamed) -> bool:
     """Edit the placeholder. Returns whether the further parts may follow."""
     if first.state == State.UNCERTAIN:
         return True
@@ -98,12 +99,23 @@ def _show_first(first: Delivery, piece: Piece | StoredFile, *, is_unsure: bool) 
         setback(delivery=first, fault=fault)
         return False
     rows = Delivery.objects.filter(pk=first.pk)
-    if is_unsure:
-        # A frame got no confirmation and may still arrive: show the answer once more when it no longer can.
-        rows.update(state=State.PENDING, next_at=_settled_at(), error="unsettled frame")
+    if _may_be_overwritten(first, streamed):
+        # Show the answer once more when no frame can arrive any more.
+        rows.update(state=State.PENDING, next_at=_settled_at(), error=UNSETTLED)
     else:
         rows.update(state=State.DELIVERED, delivered_at=Coalesce("delivered_at", Now()), next_at=None, error="")
     return True
+
+
+def _may_be_overwritten(first: Delivery, streamed: Streamed) -> bool:
+    """Tell whether a frame may still arrive: one without a confirmation, or one of another process, which may die.
+
+    A process that streams looks whether the request is open before each frame, so after a while none comes.
+    """
+    if streamed is Streamed.ELSEWHERE:
+        is_streamed = first.request.category == Category.TEXT and first.request.started_at is not None
+        return is_streamed and first.state != State.DELIVERED and first.error != UNSETTLED
+    return streamed is Streamed.UNSURE
 
 
 def _put_off(first: Delivery) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from enum import Enum
 from weakref import WeakValueDictionary
 
 from django.db import DatabaseError
@@ -15,6 +16,7 @@ from telegram.error import TelegramError
 
 from providers.connections import give_back_connection
 from providers.types import OnText
+from requests_app.models import Request
 from telegram_bot.client import CALL_SECONDS, TelegramClient, get_client, meaning_of
 from telegram_bot.errors import OutcomeUnsure, SlowDown, TelegramFault
 from telegram_bot.formatting import frame_of
@@ -28,14 +30,21 @@ LOOK_UP_SECONDS = 0.1  # between two looks whether the placeholder stands alread
 MOST_FAULTS = 3  # in a row; then the answer is shown when it is finished
 
 
+class Streamed(Enum):
+    """What this process knows of a request's frames."""
+
+    HERE = "none of them can arrive any more"
+    UNSURE = "the last one got no confirmation and may still arrive"
+    ELSEWHERE = "if there are any, another process sends them, or has died of it"
+
+
 class Frames:
     """The growing answer of one request. Everything but show() and its constructor runs on the Bot's loop."""
 
-    def __init__(self, client: TelegramClient, request_id: str, chat_id: int, message_id: int | None) -> None:
+    def __init__(self, client: TelegramClient, request_id: str, chat_id: int) -> None:
         self.client = client
         self._request_id = request_id
         self._chat_id = chat_id
-        self._message_id = message_id
         self._pause_seconds = FRAME_SECONDS if chat_id > 0 else GROUP_FRAME_SECONDS
         self._latest = ""
         self._shown = ""
@@ -74,10 +83,10 @@ class Frames:
                 wait_seconds = self._not_before - time.monotonic()
                 if wait_seconds > 0:
                     await self._rest(wait_seconds)
-                elif self._message_id is None:
-                    await self._look_up()
-                else:
-                    await self._edit(self._message_id, self._latest)
+                    continue
+                message_id = await self._look_up()
+                if message_id is not None and not self._closing.is_set():
+                    await self._edit(message_id, self._latest)
         except Exception as error:  # noqa: BLE001 — a frame must never cost anybody the answer
             logger.warning("Frames of %s end early: %s", self._request_id, type(error).__name__)
             self._closing.set()
@@ -88,11 +97,18 @@ class Frames:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
 
-    async def _look_up(self) -> None:
-        """Ask whether the placeholder stands by now, in a thread: the loop must not wait for the database."""
-        self._message_id = await asyncio.to_thread(_message_of, self._request_id)
-        if self._message_id is None:
+    async def _look_up(self) -> int | None:
+        """Return the placeholder, once it stands. In a thread: the loop must not wait for the database.
+
+        Asked before each frame, because the request may have ended elsewhere: it was cancelled, or another worker has
+        it by now. What is shown in its placeholder then is not to be written over.
+        """
+        message_id, is_open = await asyncio.to_thread(_placeholder_of, self._request_id)
+        if not is_open:
+            self._closing.set()
+        if message_id is None:
             self._not_before = time.monotonic() + LOOK_UP_SECONDS
+        return message_id
 
     async def _edit(self, message_id: int, text: str) -> None:
         self._shown = text
@@ -125,38 +141,40 @@ _frames: WeakValueDictionary[str, Frames] = WeakValueDictionary()
 
 def frames_open(request_id: str) -> OnText | None:
     """Return a function that shows the growing answer of this request, or None where no chat waits for it."""
-    facts = Delivery.objects.filter(request_id=request_id, part=0).values_list("chat_id", "message_id").first()
-    if facts is None:
+    chat_id = Delivery.objects.filter(request_id=request_id, part=0).values_list("chat_id", flat=True).first()
+    if chat_id is None:
         return None
     frames = _frames.get(request_id)
     if frames is None:
         try:
-            frames = Frames(get_client(), request_id, *facts)
+            frames = Frames(get_client(), request_id, chat_id)
         except TelegramFault:
             return None
         _frames[request_id] = frames
     return frames.show
 
 
-def frames_close(request_id: str) -> bool:
-    """Stop the frames of this request and wait for the one under way. Returns whether one may still arrive.
-
-    Frames that another process still sends are that process' to overwrite: it delivers when it is done.
-    """
+def frames_close(request_id: str) -> Streamed:
+    """Stop the frames of this request in this process and wait for the one under way."""
     frames = _frames.get(request_id)
     if frames is None:
-        return False
+        return Streamed.ELSEWHERE
     try:
-        return frames.client.run(frames.close(), CALL_SECONDS + 1)
+        is_unsure = frames.client.run(frames.close(), CALL_SECONDS + 1)
     except TelegramFault:
-        return True
+        return Streamed.UNSURE
+    return Streamed.UNSURE if is_unsure else Streamed.HERE
 
 
-def _message_of(request_id: str) -> int | None:
+def _placeholder_of(request_id: str) -> tuple[int | None, bool]:
+    """Return the message in which the request grows, None where there is none yet, and whether it is still open."""
     try:
-        return Delivery.objects.filter(request_id=request_id, part=0).values_list("message_id", flat=True).first()
+        row = (
+            Delivery.objects.filter(request_id=request_id, part=0).values_list("message_id", "request__status").first()
+        )
     except DatabaseError as error:
         logger.info("The placeholder of %s could not be looked up: %s", request_id, type(error).__name__)
-        return None
+        return None, True
     finally:
         give_back_connection()
+    return (row[0], row[1] in Request.OPEN) if row else (None, False)

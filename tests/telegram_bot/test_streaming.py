@@ -225,6 +225,35 @@ def test_an_answer_waits_for_a_frame_without_a_confirmation_of_a_worker_that_has
     assert delivery.next_at > timezone.now()
 
 
+def test_a_request_that_was_cancelled_elsewhere_grows_no_further(fake, delivery):
+    show = TelegramOutlet().progress(delivery.request_id)
+    assert show
+    show("Half an ans")
+    fake.wait_for(lambda: frames(fake) == ["Half an ans …"])
+
+    Request.objects.update(status="CANCELLED")  # as another process does
+    show("Half an answer")
+    time.sleep(2 * PAUSE_SECONDS)  # in which the frame would come
+
+    assert frames(fake) == ["Half an ans …"]
+
+
+def test_what_a_worker_that_died_has_written_over_an_answer_is_mended_once(fake, delivery):
+    end(delivery)
+    Request.objects.update(started_at=timezone.now())
+    TelegramOutlet().deliver(delivery.request_id)  # in a process that has not streamed it
+    assert Delivery.objects.get().state == "PENDING"
+    late = {"chat_id": 42, "message_id": delivery.message_id, "text": "Half an ans …"}
+    fake.carry_out("editMessageText", late)
+
+    Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
+    for _ in range(2):
+        TelegramOutlet().deliver(delivery.request_id)
+
+    assert fake.chat(42).texts == ["The answer."]
+    assert Delivery.objects.get().state == "DELIVERED"
+
+
 def test_a_long_answer_is_shown_as_far_as_one_message_goes(fake, delivery):
     show = TelegramOutlet().progress(delivery.request_id)
     assert show
