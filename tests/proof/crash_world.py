@@ -1,15 +1,16 @@
-"""A world in one process that moves only when it is told to: workers that stop at every outside call.
+"""A world in one process that moves only when it is told to: workers that stop at every commit and outside call.
 
 A worker is a thread that runs one of the product's tasks. At each call to a vendor or to Telegram it stops, and the
-test decides when the call is carried out and what its caller learns of it. A worker that is never resumed is dead; one
-that is resumed after its lease has run out is the late writer. Only one thread runs at a time, so every run of the
-same steps is the same.
+test decides when the call is carried out and what its caller learns of it; after each commit it stops too. A worker
+that is never resumed is dead; one that is resumed after its lease has run out is the late writer. Only one thread runs
+at a time, so every run of the same steps is the same.
 """
 
 import asyncio
 import io
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -61,8 +62,12 @@ class OutsideCall:
     leaves_stray: Callable[[bool], bool] = field(default=lambda is_carried_out: False, repr=False)
 
 
+# Not a call at all: something was committed, and nothing has followed from it yet.
+COMMIT = OutsideCall("commit", lambda: None, RuntimeError, RuntimeError)
+
+
 class Worker:
-    """One task in a thread that runs while the test waits, and stops at its outside calls."""
+    """One task in a thread that runs while the test waits, and stops at its commits and outside calls."""
 
     _here: ClassVar[threading.local] = threading.local()
 
@@ -71,6 +76,7 @@ class Worker:
         self.call: OutsideCall | None = None
         self.error: BaseException | None = None
         self._fate: Fate | None = None
+        self._is_over = False
         self._turn, self._stop = threading.Semaphore(0), threading.Semaphore(0)
         threading.Thread(target=self._run, args=(task, key), daemon=True).start()
         self._wait()
@@ -87,12 +93,37 @@ class Worker:
 
     def stop_at(self, call: OutsideCall) -> Fate:
         """Called in the worker's thread: wait for the test to decide."""
-        self.call = call
-        self._stop.release()
-        self._turn.acquire()
+        if not self._is_over:
+            self.call = call
+            self._stop.release()
+            self._turn.acquire()
         if self._fate is None:
+            self._is_over = True  # whatever it still does on its way out
             raise Released
         return self._fate
+
+    @contextmanager
+    def _stopping_at_commits(self) -> Iterator[None]:
+        """Stop after each statement that commits by itself, and after each transaction, before its bells are rung."""
+        database = connections["default"]
+        commit = database.commit
+
+        def commit_and_stop() -> None:
+            commit()
+            self.stop_at(COMMIT)
+
+        def execute_and_stop(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+            result = execute(sql, params, many, context)
+            if not database.in_atomic_block and sql.startswith(("INSERT", "UPDATE", "DELETE")):
+                self.stop_at(COMMIT)
+            return result
+
+        database.commit = commit_and_stop  # type: ignore[method-assign]
+        try:
+            with database.execute_wrapper(execute_and_stop):
+                yield
+        finally:
+            database.commit = commit  # type: ignore[method-assign]
 
     def _wait(self) -> None:
         assert self._stop.acquire(timeout=PATIENCE_SECONDS), f"{self.name} hangs"
@@ -100,7 +131,8 @@ class Worker:
     def _run(self, task: str, key: str | int) -> None:
         Worker._here.worker = self
         try:
-            app.tasks[task](key)
+            with self._stopping_at_commits():
+                app.tasks[task](key)
         except Released:
             pass
         except BaseException as error:  # noqa: BLE001 — the test tells what a task must never raise
