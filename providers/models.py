@@ -169,6 +169,7 @@ class Attempt(models.Model):
                 condition=Q(state__in=["UNKNOWN", "ABANDONED"], error_class="") & ~Q(job_id=""),
                 name="attempt_to_stop",
             ),
+            models.Index(fields=["caller_key"], condition=Q(finished_at__isnull=True), name="attempt_open"),
         ]
 
     def __str__(self) -> str:

@@ -1,15 +1,18 @@
 """The net under the doorbell: requests that everyone forgot."""
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
+from providers.attempts import attempts_let_go
 from providers.jobs import jobs_to_stop
+from providers.models import Attempt
 from requests_app.doorbell import ring
 from requests_app.models import Request
 from requests_app.outlet import DELIVER_TASK
 from requests_app.services.ending import CANCEL_JOB_TASK, request_end
 from requests_app.services.intake import ADVANCE_TASK
 
+QUARANTINED = Request.Status.QUARANTINED
 MOST_PER_SWEEP = 500
 
 
@@ -18,7 +21,7 @@ def sweep_requests() -> int:
 
     Returns how many. Any number of sweepers may run: ending is a conditional update, and a double ring claims nothing.
     """
-    return _end_overdue() + _ring_due() + _stop_jobs()
+    return _end_overdue() + _ring_due() + _let_go() + _stop_jobs()
 
 
 def _end_overdue() -> int:
@@ -43,6 +46,16 @@ def _ring_due() -> int:
     for request_id in ids:
         ring(ADVANCE_TASK, request_id)
     return len(ids)
+
+
+def _let_go() -> int:
+    """Close calls of requests that have ended: begun by a worker that had claimed one just before somebody ended it."""
+    ended = Request.objects.filter(id=OuterRef("caller_key")).exclude(status__in=[*Request.OPEN, QUARANTINED])
+    callers = Attempt.objects.filter(Exists(ended), finished_at__isnull=True).values_list("caller_key", flat=True)
+    keys = set(callers[:MOST_PER_SWEEP])
+    for caller_key in keys:
+        attempts_let_go(caller_key=caller_key)
+    return len(keys)
 
 
 def _stop_jobs() -> int:

@@ -20,6 +20,7 @@ from requests_app.models import Account, Request
 from requests_app.services.cancelling import request_cancel
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
+from requests_app.services.leases import lease_claim
 from requests_app.services.sweeping import sweep_requests
 from tests.factories import make_account, make_model, make_provider
 from tests.fakes.chain import JobScript
@@ -307,6 +308,26 @@ class TestAJobThatNobodyWaitsForAnyMore:
             job_cancel(attempt_id=attempt_of(request).id)
 
         assert len(self.sweep_later(rung)) == 1
+
+    def test_a_film_that_was_ordered_just_after_its_end_is_stopped_too(self, vendor, account, rung, monkeypatch):
+        jobs = vendor(orders=[Job("job-1")])
+        request = order(account)
+
+        def claim_too_early(**names: str) -> Any:
+            claim = lease_claim(**names)
+            request_cancel(request_id=request.id, actor="user")
+            return claim
+
+        monkeypatch.setattr("requests_app.services.execution.lease_claim", claim_too_early)
+        look(request)
+        assert attempt_of(request).state == "RUNNING"
+        sweep_requests()
+        assert attempt_of(request).state == "ABANDONED"
+
+        for _, attempt_id in self.sweep_later(rung):
+            job_cancel(attempt_id=attempt_id)
+
+        assert jobs.cancelled == ["job-1"]
 
     def test_an_order_that_was_on_its_way_when_its_user_cancelled_is_stopped_too(self, vendor, account, rung):
         def cancel_meanwhile() -> Job:
