@@ -271,6 +271,7 @@ class Game(RuleBasedStateMachine):
     def unfinished(self) -> list[str]:
         rows = (
             Request.objects.filter(status__in=(*Request.OPEN, "QUARANTINED")),
+            Attempt.objects.filter(finished_at=None),
             TelegramUpdate.objects.filter(handled_at=None),
             Delivery.objects.filter(state__in=Delivery.UNFINISHED),
         )
