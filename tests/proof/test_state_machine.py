@@ -6,12 +6,14 @@ that the product would write. PROOF_EXAMPLES=1000 plays that many games, each of
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from django.conf import settings as project
 from django.db import connection
+from django.db.models import F
 from django.utils.module_loading import import_string
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -217,6 +219,7 @@ class Game(RuleBasedStateMachine):
         """Calls that take so long lose their lease, and their workers do not know it."""
         for chat_id in CHATS.values():
             pass_time(chat_id, seconds=seconds)
+        Request.objects.update(deadline_at=F("deadline_at") - timedelta(seconds=seconds))
         if is_renewed:
             keeper.renew()
         if is_swept:
