@@ -149,7 +149,7 @@ class FallbackManager:
         give_back_connection()
         prompt = candidate.fit(errand.prompt)
         return candidate.provider.run(
-            replace(prompt, callback_url=callback_url(candidate.provider, attempt.id)),
+            replace(prompt, callback_url=callback_url(candidate.provider, attempt.id), order_id=str(attempt.id)),
             timeout_seconds=float(candidate.row.timeout_seconds),
             deadline=errand.deadline,
             on_text=pass_on if errand.on_text else None,
@@ -202,7 +202,8 @@ class FallbackManager:
         is_late = row.age_seconds() > candidate.row.timeout_seconds
         try:
             give_back_connection()
-            outcome = look_after(row, candidate.provider, candidate.fit(errand.prompt), deadline=errand.deadline)
+            prompt = replace(candidate.fit(errand.prompt), order_id=str(row.id))
+            outcome = look_after(row, candidate.provider, prompt, deadline=errand.deadline)
             if outcome is not None and not (is_late and isinstance(outcome, Job)):
                 return self._settle(errand, candidate, attempt, outcome)
         except ProviderError as error:

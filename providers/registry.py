@@ -108,6 +108,15 @@ VENDORS: Mapping[str, Vendor] = {
         "https://api.elevenlabs.io",
         {Category.AUDIO: "providers.backends.elevenlabs.ElevenLabsSpeech"},
     ),
+    "runware": Vendor(
+        "Runware",
+        "RUNWARE_API_KEY",
+        "https://api.runware.ai/v1",
+        {
+            Category.IMAGE: "providers.backends.runware.RunwareImage",
+            Category.VIDEO: "providers.backends.runware.RunwareVideo",
+        },
+    ),
     "groq": Vendor(
         "Groq",
         "GROQ_API_KEY",

@@ -1,6 +1,6 @@
 """The values that cross the border of a provider. Frozen, and free of Django."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -91,6 +91,7 @@ class Prompt:
     attachments: tuple[Attachment, ...] = ()
     wishes: Wishes = Wishes()
     callback_url: str = ""  # which the vendor may call when a job is over; the chain fills it in
+    order_id: str = ""  # the attempt's id, for vendors that let us name the order; the chain fills it in
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Call:
     """One HTTP request, before the base class adds the address and the key."""
 
     path: str  # appended to the base URL, starts with "/"
-    json: Mapping[str, Any] | None = field(default=None, repr=False)
+    json: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "POST"
 

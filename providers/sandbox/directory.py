@@ -9,13 +9,14 @@ from providers.sandbox.openrouter import OpenRouterWithMedia
 from providers.sandbox.piapi import PiapiWithTasks
 from providers.sandbox.pictures import OpenAIWithPictures
 from providers.sandbox.replicate import Replicate
+from providers.sandbox.runware import Runware
 from providers.sandbox.speech import ElevenLabs
 from providers.sandbox.vendors import TEXT_VENDORS
 from providers.sandbox.wire import Vendor
 from providers.sandbox.xai import XaiWithPictures
 
 WITH_MEDIA = (AimlapiWithMedia, PiapiWithTasks, OpenRouterWithMedia, XaiWithPictures)
-SLUGS = (*TEXT_VENDORS, Replicate.slug, ElevenLabs.slug)
+SLUGS = (*TEXT_VENDORS, Replicate.slug, ElevenLabs.slug, Runware.slug)
 
 
 def make_vendors(
@@ -33,4 +34,5 @@ def make_vendors(
             film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock, callbacks=callbacks
         ),
         ElevenLabs.slug: ElevenLabs(),
+        Runware.slug: Runware(film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock),
     }

@@ -245,6 +245,8 @@ def words_in(call: Call) -> str:
         body = json.loads(call.body)
     except ValueError:
         return ""
+    if isinstance(body, list) and body:
+        body = body[0]
     holder = body["input"] if isinstance(body, dict) and isinstance(body.get("input"), dict) else body
     if not isinstance(holder, dict):
         return ""
@@ -253,7 +255,9 @@ def words_in(call: Call) -> str:
     words = latest.get("content") if isinstance(latest, dict) else ""
     if isinstance(words, list):
         words = " ".join(str(part["text"]) for part in words if isinstance(part, dict) and "text" in part)
-    return str(words or next((holder[name] for name in ("prompt", "text", "input") if holder.get(name)), ""))
+    return str(
+        words or next((holder[name] for name in ("prompt", "text", "input", "positivePrompt") if holder.get(name)), "")
+    )
 
 
 def masked(key: str) -> str:

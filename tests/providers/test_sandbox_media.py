@@ -27,14 +27,20 @@ from providers.types import Category, Job, Usage, Wishes
 from tests.providers.test_sandbox_outputs import ROWS as OTHER_ROWS
 from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, SHIPPED, Watch, client, make, order, soon, wish_for
 
-SLUGS = ("aimlapi", "piapi", "openrouter", "xai")
+SLUGS = ("aimlapi", "piapi", "openrouter", "xai", "runware")
 ROWS = [
     (category, slug)
     for slug in SLUGS
     for category in VENDORS[slug].backends
     if category is not Category.TEXT and (category, slug) in SHIPPED
 ]
-JOBS = [(Category.IMAGE, "piapi"), (Category.VIDEO, "piapi"), (Category.VIDEO, "aimlapi")]
+JOBS = [
+    (Category.IMAGE, "piapi"),
+    (Category.IMAGE, "runware"),
+    (Category.VIDEO, "piapi"),
+    (Category.VIDEO, "aimlapi"),
+    (Category.VIDEO, "runware"),
+]
 VAGUE_ABOUT_FAILURE = [(Category.IMAGE, "xai")]  # its error has no code, so nobody knows what was done
 
 each_row = pytest.mark.parametrize(("category", "slug"), ROWS, ids=str)
@@ -294,7 +300,7 @@ def test_the_vendors_list_knows_the_rows_model(sandbox, category, slug):
     call = provider.models_call(model)
 
     if call is None:
-        assert slug == "piapi"  # which documents no list
+        assert slug in ("piapi", "runware")  # which document no list
         return
     with provider.exchange(call, Quoting("", wish_for(category, slug)), timeout_seconds=5, deadline=soon()) as answer:
         listed = provider.read_models(json.loads(answer.body()))

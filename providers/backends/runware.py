@@ -1,0 +1,199 @@
+"""Runware pictures and films, as tasks that we name ourselves.
+
+Source: https://runware.ai/docs/image-inference/introduction, …/video-inference/introduction, and the official Python
+SDK with its REST transport (github.com/Runware/runware-python, read 2026-11).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+from providers.bodies import dig, list_at, money_at, storable, text_at, urls_in
+from providers.errors import (
+    AccessDenied,
+    ContentRefused,
+    ModelGone,
+    OutcomeUnknown,
+    ProviderError,
+    RateLimited,
+    RequestRejected,
+    ServerFault,
+    Unsupported,
+)
+from providers.excerpts import Quoting
+from providers.faults import Fault, Rule, error_for
+from providers.making import POLL_SECONDS, JobProvider, job_of
+from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
+
+NOT_FOUND = Rule(ProviderError, text=r"\A(taskFailedOrNotFound|\w*NotFound|\w*Expired)\b")
+
+
+class RunwareTask(JobProvider):
+    """One POST for everything: a list of tasks goes in, and with them the id under which they are asked for.
+
+    The id is made from the attempt's, so an order whose answer was lost is asked for like any other, and never bought
+    twice. Stopping a task is not offered: whoever ceases to wait is billed all the same.
+    """
+
+    slug = "runware"
+    unknown_policy = UnknownPolicy.ADOPT
+    output_hosts = ("im.runware.ai", "vm.runware.ai")
+    # By families of codes, as the SDK sorts them; the code stands before the words here.
+    rules = (
+        Rule(AccessDenied, text=r"\A\w*(Credits|Quota|Balance|paymentRequired)"),
+        Rule(RateLimited, text=r"\A\w*RateLimit"),
+        Rule(
+            ContentRefused,
+            text=r"\A(\w*ContentPolicyViolation|sensitiveContent|unsafeContent|nsfwContent|(prompt|image)Blocked|moderation)",
+        ),
+        Rule(ModelGone, text=r"\A((unknown|invalid)Model\b|model(Unavailable|Disabled|NotReady|NotFound))"),
+        Rule(
+            AccessDenied,
+            text=r"\A(\w*ApiKey|unauthorized|forbidden|permission|insufficientPermissions|auth|token|\w*(Suspended|Disabled)\b"
+            r"|(invalid|missing)(Authentication|Credentials))",
+        ),
+        Rule(OutcomeUnknown, text=r"\A\w*timeout"),
+        Rule(
+            ServerFault,
+            text=r"\A(provider|inferenceError|processingFailed|taskFailed|noAvailableServer|\w*Unavailable|internalServer)",
+        ),
+        Rule(
+            RequestRejected,
+            text=r"\A(invalid|missing|conflict|duplicate|unsupported|value|array|unknownParameter|incompatible|max)",
+        ),
+    )
+
+    task_type: ClassVar[str]
+    output_field: ClassVar[str]
+
+    def build(self, prompt: Prompt) -> Call:
+        task = {
+            "taskType": self.task_type,
+            "taskUUID": _task_id(prompt.order_id),
+            "model": prompt.model,
+            "positivePrompt": prompt.text,
+            "numberResults": 1,
+            "outputType": "URL",
+            "deliveryMethod": "async",
+            "includeCost": True,
+            **self.inputs(prompt),
+        }
+        return Call("", json=[task])
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the fields of this kind of task."""
+        raise NotImplementedError
+
+    def used(self, prompt: Prompt) -> Usage:
+        """Return what a finished task used."""
+        raise NotImplementedError
+
+    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
+        errors = list_at(body, "errors")
+        code, said = text_at(errors, 0, "code"), text_at(errors, 0, "message")
+        if not code:
+            return super().read_fault(status, body)
+        return Fault(status, (code,), f"{code} {said}")
+
+    def fault_in(self, body: Mapping[str, Any]) -> bool:
+        # An error that names a task is what became of that task, and read_job() knows it.
+        return any(not text_at(error, "taskUUID") for error in list_at(body, "errors"))
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        return self.read_job(prompt, body)
+
+    def poll_call(self, job_id: str) -> Call:
+        return Call("", json=[{"taskType": "getResponse", "taskUUID": job_id}])
+
+    def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        if list_at(body, "errors"):
+            raise self._ended(prompt, body)
+        item = dig(body, "data", 0)
+        job = job_of(dig(item, "taskUUID"))
+        urls = urls_in(dig(item, self.output_field))
+        if urls:
+            raw = {"cost": storable(item["cost"])} if "cost" in item else {}
+            usage = replace(self.used(prompt), reported_cost=money_at(item, "cost"), raw=raw)
+            return MediaResult(url=urls[0], usage=usage, model=prompt.model, job_id=job.id)
+        if text_at(item, "status") in ("success", "error"):
+            # Without an output: seen where a safety check has taken it away. It may be billed.
+            unknown = OutcomeUnknown(f"{text_at(item, 'status')} without an output")
+            unknown.ends_job = True
+            raise unknown
+        return job
+
+    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> list[Job]:
+        quoting = Quoting(self.access.key, prompt)
+        job = Job(_task_id(prompt.order_id))
+        with self.exchange(self.poll_call(job.id), quoting, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
+            body = self._object_in(answer, quoting)
+        is_unheard_of = list_at(body, "errors") and NOT_FOUND.fits(self.read_fault(200, body))
+        return [] if is_unheard_of or not (list_at(body, "errors") or list_at(body, "data")) else [job]
+
+    def _ended(self, prompt: Prompt, body: Mapping[str, Any]) -> ProviderError:
+        """Return why a task has failed. Limits of our rate and account speak of the question and not of the task."""
+        fault = self.read_fault(200, body)
+        words = Quoting(self.access.key, prompt).clean(fault.text)
+        error = error_for(Fault(200, fault.codes, words), self.rules)(words, code=" ".join(fault.codes))
+        error.ends_job = not isinstance(error, RateLimited | AccessDenied)
+        return error
+
+
+def _task_id(order_id: str) -> str:
+    """Return the task's id, which must be a UUID of version 4: the same one for the same order."""
+    if not order_id:
+        return str(uuid4())
+    return str(UUID(bytes=hashlib.sha256(order_id.encode()).digest()[:16], version=4))
+
+
+class RunwareImage(RunwareTask):
+    """FLUX and others. Sizes are multiples of 64."""
+
+    task_type = "imageInference"
+    output_field = "imageURL"
+    first_poll_seconds = 1.0
+    longest_poll_seconds = 5.0
+    sizes: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "": (1024, 1024),
+        "1:1": (1024, 1024),
+        "4:3": (1152, 896),
+        "3:4": (896, 1152),
+        "16:9": (1344, 768),
+        "9:16": (768, 1344),
+    }
+
+    def check(self, prompt: Prompt) -> None:
+        super().check(prompt)
+        if prompt.wishes.aspect_ratio not in self.sizes:
+            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        width, height = self.sizes[prompt.wishes.aspect_ratio]
+        return {"width": width, "height": height, "outputFormat": "PNG"}
+
+    def used(self, prompt: Prompt) -> Usage:
+        return Usage(images=1)
+
+
+class RunwareVideo(RunwareTask):
+    """Kling and others. Which sizes a model takes is its own affair, so none is sent: it uses its default."""
+
+    task_type = "videoInference"
+    output_field = "videoURL"
+    first_poll_seconds = 10.0
+    longest_poll_seconds = 10.0
+
+    def check(self, prompt: Prompt) -> None:
+        super().check(prompt)
+        if prompt.wishes.aspect_ratio not in ("", "16:9"):
+            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        return {"duration": prompt.wishes.seconds or 5, "outputFormat": "mp4"}
+
+    def used(self, prompt: Prompt) -> Usage:
+        return Usage(seconds=Decimal(prompt.wishes.seconds or 5))
