@@ -163,7 +163,7 @@ MUTANTS = (
     ),
     mutant(
         "a call that a lost worker left is as good as never made",
-        (CHAIN,),
+        (GAMES,),
         (
             "providers/attempts.py",
             "        state=Attempt.State.UNKNOWN,\n        error_class=WORKER_LOST,",
@@ -193,6 +193,11 @@ MUTANTS = (
             "            rows.filter(state=Attempt.State.UNKNOWN).update(**outcome)\n",
             "            pass\n",
         ),
+    ),
+    mutant(
+        "a call that was begun after its request's end stays open",
+        (GAMES,),
+        ("requests_app/services/sweeping.py", " + _let_go()", ""),
     ),
     mutant(
         "a cancelled film is made to its end",
