@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 
 from providers.attempts import JOB_STOPPED
 from providers.models import Attempt
@@ -261,9 +262,13 @@ def updates_of(case: Case) -> list[dict[str, Any]]:
 
 
 def unfinished(chat_ids: list[int]) -> int:
-    """Count what is still to be done in these chats. Nobody waits for the pauses between two looks at a job."""
+    """Count what is still to be done in these chats.
+
+    Nobody waits for the pauses between two looks at a job, nor until the frames of the dead count as settled.
+    """
     requests = Request.objects.filter(user__telegram_user__user_id__in=chat_ids, status__in=Request.OPEN)
     requests.filter(lease_until=None).update(next_at=None)
     updates = TelegramUpdate.objects.filter(chat_id__in=chat_ids, handled_at=None)
     deliveries = Delivery.objects.filter(chat_id__in=chat_ids, state__in=Delivery.UNFINISHED)
+    deliveries.filter(state=Delivery.State.PENDING, next_at__isnull=False).update(next_at=Now())
     return requests.count() + updates.count() + deliveries.count()
