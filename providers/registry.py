@@ -56,6 +56,7 @@ VENDORS: Mapping[str, Vendor] = {
             Category.TEXT: "providers.backends.piapi.PiapiText",
             Category.IMAGE: "providers.backends.piapi.PiapiImage",
             Category.VIDEO: "providers.backends.piapi.PiapiVideo",
+            Category.AUDIO: "providers.backends.piapi.PiapiMusic",
         },
     ),
     "openrouter": Vendor(

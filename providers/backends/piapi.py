@@ -1,4 +1,4 @@
-"""PiAPI text, and tasks that make pictures and films. Two surfaces with two kinds of key header on one host.
+"""PiAPI text, and tasks that make pictures, films and music. Two surfaces with two kinds of key header on one host.
 
 Source: https://piapi.ai/docs/llm-api/completions, https://piapi.ai/docs/unified-api-schema, and the official CLI and
 MCP server (read 2026-11).
@@ -138,7 +138,10 @@ class PiapiImage(PiapiTask):
 
 
 class PiapiVideo(PiapiTask):
-    """Kling 3.0. Source: https://piapi.ai/docs/kling-api/kling-3-0 (read 2026-11)."""
+    """Kling 3.0, and Luma where the row's model is "luma", whose films cost the same whatever their length.
+
+    Source: https://piapi.ai/docs/kling-api/kling-3-0, …/dream-machine/create-task (read 2026-11).
+    """
 
     task_type = "video_generation"
     output_keys = ("video_url", "video_urls", "video_raw", "works")
@@ -146,14 +149,32 @@ class PiapiVideo(PiapiTask):
     first_poll_seconds = 10.0
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
-        return {
+        wish = {
             "prompt": prompt.text,
-            "version": "3.0",
             "duration": prompt.wishes.seconds or 5,
             "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
-            "mode": "std",
-            "enable_audio": False,
         }
+        if prompt.model == "luma":
+            return wish
+        return {**wish, "version": "3.0", "mode": "std", "enable_audio": False}
 
     def used(self, prompt: Prompt) -> Usage:
         return Usage(seconds=Decimal(prompt.wishes.seconds or 5))
+
+
+class PiapiMusic(PiapiTask):
+    """Udio: a song from a description, at a price for each. Its length is the model's own.
+
+    Source: https://piapi.ai/udio-api (read 2026-11).
+    """
+
+    task_type = "generate_music"
+    output_keys = ("audio_url", "audio_urls")
+    first_poll_seconds = 5.0
+    longest_poll_seconds = 5.0
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        return {"gpt_description_prompt": prompt.text, "lyrics_type": "generate"}
+
+    def used(self, prompt: Prompt) -> Usage:
+        return Usage()

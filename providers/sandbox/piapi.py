@@ -79,11 +79,34 @@ KLING = Model(
     },
     can_be_cancelled=True,
 )
+LUMA = Model(
+    Category.VIDEO,
+    "video_generation",
+    {
+        "prompt": PROMPT,
+        "duration": Field(int, (5, 10)),
+        "aspect_ratio": Field(str, ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21")),
+        "key_frames": Field(dict),
+    },
+)
+UDIO = Model(
+    Category.AUDIO,
+    "generate_music",
+    {
+        "gpt_description_prompt": PROMPT,
+        "lyrics": TEXT,
+        "lyrics_type": Field(str, ("generate", "user", "instrumental"), is_required=True),
+        "negative_tags": TEXT,
+        "seed": Field(int),
+    },
+)
 MODELS: Mapping[str, Model] = {
     "Qubico/flux1-schnell": FLUX,
     "Qubico/flux1-dev": FLUX,
     "kling": KLING,
     "kling-turbo": KLING,
+    "luma": LUMA,
+    "music-u": UDIO,
 }
 
 
@@ -132,7 +155,8 @@ class PiapiWithTasks(WithMedia, Piapi):
         refuse_unknown(wish, model.fields)
         if wish.get("width", 1024) * wish.get("height", 1024) > LARGEST_AREA:
             raise Refused(Problem.INVALID, "width * height is too large")
-        if is_word_in(PENNILESS, wish["prompt"]):
+        prompt = wish["gpt_description_prompt" if model is UDIO else "prompt"]
+        if is_word_in(PENNILESS, prompt):
             raise Refused(Problem.NO_CREDIT)
         usage, is_film = _usage_of(model, wish), model.category is Category.VIDEO
         task = self.take(
@@ -140,10 +164,10 @@ class PiapiWithTasks(WithMedia, Piapi):
             model.category,
             usage=usage,
             cost=cost_of_usage(model.category, self.slug, usage),
-            prompt=wish["prompt"],
+            prompt=prompt,
             file_names=() if fault == Fault.EMPTY else _file_names(model, usage),
             work=self.film_work if is_film else self.quick_work,
-            error=_error_of(wish["prompt"], fault),
+            error=_error_of(prompt, fault),
             sides=(wish.get("width", 1024), wish.get("height", 1024)),
             wish=wish,
         )
@@ -197,6 +221,8 @@ class PiapiWithTasks(WithMedia, Piapi):
         addresses = self.addresses(call, task)
         if task.category is Category.VIDEO:
             return {"type": "m2v_txt2video", "status": 99, "video_url": "".join(addresses), "works": []}
+        if task.category is Category.AUDIO:
+            return {"audio_url": "".join(addresses)}
         # Several pictures have another place than one.
         is_one = len(addresses) < 2
         return {
@@ -221,10 +247,14 @@ def _status_of(task: Order, moment: datetime) -> str:
 def _usage_of(model: Model, wish: Mapping[str, Any]) -> Usage:
     if model.category is Category.VIDEO:
         return Usage(seconds=Decimal(wish.get("duration", 5)))
+    if model.category is Category.AUDIO:
+        return Usage()
     return Usage(images=wish.get("batch_size", 1))
 
 
 def _file_names(model: Model, usage: Usage) -> list[str]:
+    if model.category is Category.AUDIO:
+        return ["song.mp3"]
     return ["film.mp4"] if model.category is Category.VIDEO else [f"{number}.png" for number in range(usage.images)]
 
 

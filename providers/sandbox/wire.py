@@ -239,6 +239,9 @@ def model_in(call: Call, field_name: str = "model") -> str:
     return str(body.get(field_name, "")) if isinstance(body, dict) else ""
 
 
+PROMPT_FIELDS = ("prompt", "text", "input", "positivePrompt", "gpt_description_prompt")
+
+
 def words_in(call: Call) -> str:
     """Return the prompt that a call carries: the latest message of a chat, or what is to be made."""
     try:
@@ -255,9 +258,7 @@ def words_in(call: Call) -> str:
     words = latest.get("content") if isinstance(latest, dict) else ""
     if isinstance(words, list):
         words = " ".join(str(part["text"]) for part in words if isinstance(part, dict) and "text" in part)
-    return str(
-        words or next((holder[name] for name in ("prompt", "text", "input", "positivePrompt") if holder.get(name)), "")
-    )
+    return str(words or next((holder[name] for name in PROMPT_FIELDS if holder.get(name)), ""))
 
 
 def masked(key: str) -> str:

@@ -180,3 +180,31 @@ class TestPiapiKling(PiapiContract):
 
     def test_a_lost_order_stops_the_chain(self) -> None:
         assert self.provider().unknown_policy is UnknownPolicy.STOP
+
+
+class TestPiapiLuma(PiapiContract):
+    category = Category.VIDEO
+    model = "luma"
+    wishes = Wishes(seconds=5, aspect_ratio="21:9")
+    body = {
+        "model": "luma",
+        "task_type": "video_generation",
+        "input": {"prompt": WANTED, "duration": 5, "aspect_ratio": "21:9"},
+        "config": {"service_mode": "public"},
+    }
+
+
+class TestPiapiMusic(PiapiContract):
+    category = Category.AUDIO
+    model = "music-u"
+    body = {
+        "model": "music-u",
+        "task_type": "generate_music",
+        "input": {"gpt_description_prompt": WANTED, "lyrics_type": "generate"},
+        "config": {"service_mode": "public"},
+    }
+
+    @pytest.mark.parametrize("output", [{"audio_url": FILE}, {"audio_urls": [FILE]}])
+    def test_a_finished_task_has_its_song_somewhere(self, server: FakeServer, output: Any) -> None:
+        result = self.poll(server, envelope("completed", output=output))
+        self.assert_result(result, MediaResult(url=FILE, usage=Usage()))

@@ -35,6 +35,7 @@ ROWS = [
     if category is not Category.TEXT and (category, slug) in SHIPPED
 ]
 JOBS = [
+    (Category.AUDIO, "piapi"),
     (Category.IMAGE, "piapi"),
     (Category.IMAGE, "runware"),
     (Category.VIDEO, "piapi"),
