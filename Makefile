@@ -31,6 +31,7 @@ lint: $(DEVELOPMENT) ## Check style, types, import directions, migrations and th
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python $(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pip check --disable-pip-version-check
 	@echo "manage.py makemigrations --check, manage.py check --deploy"; \
 	DATA_DIR=$$(mktemp -d) && export DATA_DIR && trap 'rm -rf "$$DATA_DIR"' EXIT && \
 	$(PRODUCTION) DATABASE_URL= $(BIN)/python manage.py makemigrations --check --dry-run && \

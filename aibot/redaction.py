@@ -1,8 +1,10 @@
-"""Hiding secrets in everything that is logged, tracebacks included."""
+"""Hiding secrets in everything that is logged or reported, tracebacks included."""
 
 import logging
+from typing import Any
 
 from django.conf import settings
+from django.views.debug import SafeExceptionReporterFilter
 
 MASK = "[hidden]"
 
@@ -15,8 +17,19 @@ class RedactingFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        for secret in settings.SECRETS:
-            if secret in text:
-                text = text.replace(secret, MASK)
-        return text
+        return masked(super().format(record))
+
+
+class ReportFilter(SafeExceptionReporterFilter):
+    """Hides secrets in Django's error reports by their values too: REDIS_URL is no telling name, and has a password."""
+
+    def cleanse_setting(self, key: int | str, value: Any) -> Any:
+        cleansed = super().cleanse_setting(key, value)
+        return masked(cleansed) if isinstance(cleansed, str) else cleansed
+
+
+def masked(text: str) -> str:
+    for secret in settings.SECRETS:
+        if secret in text:
+            text = text.replace(secret, MASK)
+    return text

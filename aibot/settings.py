@@ -232,6 +232,9 @@ LOGGING = {
     },
 }
 
+# Django's error reports show the settings.
+DEFAULT_EXCEPTION_REPORTER_FILTER = "aibot.redaction.ReportFilter"
+
 # --- Providers --------------------------------------------------------------------------------
 
 # Base URLs come from the environment only, never from the admin: whoever changes one receives the key.

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,41 @@ def test_a_wrong_environment_ends_the_start_in_one_line(tmp_path, variables, nam
     assert len(outcome.stderr.strip().splitlines()) == 1
     assert named in outcome.stderr
     assert "pw-secret" not in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "process",
+    [
+        ["-m", "gunicorn", "aibot.wsgi", "--check-config"],
+        ["-m", "celery", "-A", "aibot", "worker"],
+        ["manage.py", "sweep"],
+        ["manage.py", "bot"],
+        ["manage.py", "ask", "TEXT", "Hello"],
+    ],
+    ids=lambda process: process[1],
+)
+def test_no_process_starts_from_nothing(tmp_path, process):
+    # make run writes the file with the settings; whoever starts without it meant to have one.
+    outcome = subprocess.run(
+        [sys.executable, *process],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert outcome.returncode != 0
+    assert "SECRET_KEY is not set" in outcome.stderr + outcome.stdout
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_package_is_pinned_exactly(name):
+    lines = [line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
+    packages = [line for line in lines if line and not line.startswith("-r ")]
+
+    assert [line for line in packages if not re.fullmatch(r"[\w.-]+(\[[\w,]+\])?==[\w.!+]+(; .+)?", line)] == []
 
 
 def test_secrets_are_masked_in_messages_arguments_and_tracebacks(settings):
