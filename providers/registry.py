@@ -45,7 +45,7 @@ VENDORS: Mapping[str, Vendor] = {
             Category.TEXT: "providers.backends.aimlapi.AimlapiText",
             Category.IMAGE: "providers.backends.aimlapi.AimlapiImage",
             Category.VIDEO: "providers.backends.aimlapi.AimlapiVideo",
-            Category.AUDIO: "providers.backends.aimlapi.AimlapiSpeech",
+            Category.AUDIO: "providers.backends.aimlapi.AimlapiAudio",
         },
     ),
     "piapi": Vendor(

@@ -1,5 +1,6 @@
-"""AIMLAPI text, pictures, films and speech. Source: https://docs.aimlapi.com/api-references (read 2026-11)."""
+"""AIMLAPI text, pictures, films, speech and music. Source: https://docs.aimlapi.com/api-references (read 2026-11)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -101,25 +102,18 @@ class AimlapiImage(AimlapiMedia):
         return MediaResult(content=content, url="" if content else urls[0], usage=usage, model=prompt.model)
 
 
-class AimlapiVideo(AimlapiMedia, JobProvider):
-    """Kling and Luma. The order cannot be looked for, stopped, or told by a call.
+class AimlapiJob(AimlapiMedia, JobProvider):
+    """Orders that are asked for by their id at the path where they were placed.
 
-    Source: https://docs.aimlapi.com/api-references/video-models (read 2026-11).
+    They cannot be looked for, stopped, or told by a call.
     """
 
-    unknown_policy = UnknownPolicy.STOP
-    first_poll_seconds = 10.0
-    path: ClassVar[str] = "/v2/video/generations"
+    path: ClassVar[str]
+    output_field: ClassVar[str]
 
-    def build(self, prompt: Prompt) -> Call:
-        body = {
-            "model": prompt.model,
-            "prompt": prompt.text,
-            "duration": prompt.wishes.seconds or 5,
-            "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
-            **({"resolution": "540p"} if prompt.model.startswith("luma/") else {}),
-        }
-        return Call(self.path, json=body)
+    def used(self, prompt: Prompt) -> Usage:
+        """Return what a finished job used."""
+        raise NotImplementedError
 
     def fault_in(self, body: Mapping[str, Any]) -> bool:
         return "status" not in body  # an error that came with a status is the job's own
@@ -141,8 +135,8 @@ class AimlapiVideo(AimlapiMedia, JobProvider):
             raise error
         if status != "completed":  # "queued", "generating"
             return job_of(body.get("id"))
-        urls = urls_in(dig(body, "video", "url"))
-        usage = self.bill(body, Usage(seconds=Decimal(prompt.wishes.seconds or 5)))
+        urls = urls_in(dig(body, self.output_field, "url"))
+        usage = self.bill(body, self.used(prompt))
         if not urls:
             unknown = OutcomeUnknown("completed without an output")
             unknown.ends_job, unknown.usage = True, usage
@@ -150,13 +144,41 @@ class AimlapiVideo(AimlapiMedia, JobProvider):
         return MediaResult(url=urls[0], usage=usage, model=prompt.model)
 
 
-class AimlapiSpeech(AimlapiMedia):
-    """Speech of several makers, each with its own name for the format.
+class AimlapiVideo(AimlapiJob):
+    """Kling and Luma. Source: https://docs.aimlapi.com/api-references/video-models (read 2026-11)."""
 
-    Source: https://docs.aimlapi.com/api-references/speech-models/text-to-speech (read 2026-11).
+    unknown_policy = UnknownPolicy.STOP
+    first_poll_seconds = 10.0
+    path = "/v2/video/generations"
+    output_field = "video"
+
+    def build(self, prompt: Prompt) -> Call:
+        body = {
+            "model": prompt.model,
+            "prompt": prompt.text,
+            "duration": prompt.wishes.seconds or 5,
+            "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
+            **({"resolution": "540p"} if prompt.model.startswith("luma/") else {}),
+        }
+        return Call(self.path, json=body)
+
+    def used(self, prompt: Prompt) -> Usage:
+        return Usage(seconds=Decimal(prompt.wishes.seconds or 5))
+
+
+class AimlapiAudio(AimlapiJob):
+    """Speech of several makers, each with its own name for the format, at once; and music, as a job.
+
+    Which of them it is, the row's model says: "elevenlabs/eleven_music" and "minimax/music-2.6" make music.
+    Source: https://docs.aimlapi.com/api-references/speech-models/text-to-speech, …/music-models (read 2026-11).
     """
 
-    answers_with_file = True  # some models; most answer with an address
+    first_poll_seconds = 5.0
+    longest_poll_seconds = 5.0
+    path = "/v2/generate/audio"
+    output_field = "audio_file"
+    answers_with_file = True  # some models of speech; most answer with an address
+    music_seconds: ClassVar[int] = 30  # where no wish says how long
     formats: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "inworld": {"format": "mp3"},
         "elevenlabs": {"output_format": "mp3_44100_128", "stream": False},
@@ -164,14 +186,35 @@ class AimlapiSpeech(AimlapiMedia):
     }
 
     def build(self, prompt: Prompt) -> Call:
+        return self._music(prompt) if _is_music(prompt.model) else self._speech(prompt)
+
+    def _music(self, prompt: Prompt) -> Call:
+        body: dict[str, Any] = {"model": prompt.model, "prompt": prompt.text}
+        if prompt.model.startswith("elevenlabs/"):
+            body["music_length_ms"] = 1000 * (prompt.wishes.seconds or self.music_seconds)
+        elif prompt.model.startswith("minimax/"):
+            body["lyrics_optimizer"] = True  # a description is no lyrics, and these are written for it
+        return Call(self.path, json=body)
+
+    def _speech(self, prompt: Prompt) -> Call:
         maker, voice = prompt.model.partition("/")[0], prompt.wishes.voice
         body = {"model": prompt.model, "text": prompt.text, **self.formats.get(maker, {})}
         if voice:
             body |= {"voice_setting": {"voice_id": voice}} if maker == "minimax" else {"voice": voice}
         return Call("/v1/tts", json=body)
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
-        usage = self.bill(body, Usage(characters=len(prompt.text)))
+    def used(self, prompt: Prompt) -> Usage:
+        if _is_music(prompt.model):
+            return Usage(seconds=Decimal(prompt.wishes.seconds or self.music_seconds))
+        return Usage(characters=len(prompt.text))
+
+    def fault_in(self, body: Mapping[str, Any]) -> bool:
+        return super().fault_in(body) and "audio" not in body
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        if _is_music(prompt.model):
+            return self.read_job(prompt, body)
+        usage = self.bill(body, self.used(prompt))
         urls = urls_in(body.get("audio"))  # the address, or in older models an object with it
         if not urls:
             error = OutcomeUnknown("no sound in the answer")
@@ -184,6 +227,8 @@ class AimlapiSpeech(AimlapiMedia):
             raise OutcomeUnknown("no sound in the answer")
         said = {"usd_spent": headers.get("x-aimlapi-usd-spent"), "credits_used": headers.get("x-aimlapi-credits-used")}
         body = {"meta": {"usage": {name: value for name, value in said.items() if value}}}
-        return MediaResult(
-            content=content, usage=self.bill(body, Usage(characters=len(prompt.text))), model=prompt.model
-        )
+        return MediaResult(content=content, usage=self.bill(body, self.used(prompt)), model=prompt.model)
+
+
+def _is_music(model: str) -> bool:
+    return re.search(r"music|lyria|stable-audio", model) is not None

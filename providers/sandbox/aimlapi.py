@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
-from providers.sandbox.aimlapi_models import FILMS, PICTURES, SPEECH, Model
+from providers.sandbox.aimlapi_models import FILMS, MUSIC, PICTURES, SPEECH, Model
 from providers.sandbox.faults import Fault
 from providers.sandbox.fields import Field, check_fields, refuse_unknown
 from providers.sandbox.files import MP3
@@ -32,6 +32,8 @@ from providers.types import Category, Usage
 PICTURE_PATH = "/v1/images/generations"
 FILM_PATH = "/v2/video/generations"
 SPEECH_PATH = "/v1/tts"
+MUSIC_PATH = "/v2/generate/audio"
+PIECE_SECONDS = 30  # of music, where the order does not say
 SIGNING_KEY = b"signs addresses that lead to inventions"
 REFUSAL = "The prompt was flagged by the safety system"
 SIZES: Mapping[str, tuple[int, int]] = {
@@ -58,7 +60,9 @@ class AimlapiWithMedia(WithMedia, Aimlapi):
         return (
             ("POST", PICTURE_PATH, self._paint),
             ("POST", FILM_PATH, self._order_film),
-            ("GET", FILM_PATH, self._show_film),
+            ("GET", FILM_PATH, self._show_job),
+            ("POST", MUSIC_PATH, self._order_piece),
+            ("GET", MUSIC_PATH, self._show_job),
             ("POST", SPEECH_PATH, self._speak),
         )
 
@@ -72,7 +76,7 @@ class AimlapiWithMedia(WithMedia, Aimlapi):
                 "info": {"name": name, "developer": name.partition("/")[0]},
                 "tags": [],
             }
-            for name, model in {**PICTURES, **FILMS, **SPEECH}.items()
+            for name, model in {**PICTURES, **FILMS, **SPEECH, **MUSIC}.items()
         ]
         return {**body, "data": [*body["data"], *entries]}
 
@@ -119,37 +123,49 @@ class AimlapiWithMedia(WithMedia, Aimlapi):
     def _order_film(self, call: Call, fault: Fault | None) -> Answered:
         body = json_of(call)
         name, model = self._checked(body, FILMS, "prompt")
+        return self._order_job(fault, name, model, Category.VIDEO, body, body.get("duration", 5))
+
+    def _order_piece(self, call: Call, fault: Fault | None) -> Answered:
+        body = json_of(call)
+        name, model = self._checked(body, MUSIC, "prompt")
+        seconds = body.get("music_length_ms", 1000 * PIECE_SECONDS) // 1000
+        return self._order_job(fault, name, model, Category.AUDIO, body, seconds)
+
+    def _order_job(
+        self, fault: Fault | None, name: str, model: Model, category: Category, body: Mapping[str, Any], seconds: int
+    ) -> Answered:
         if is_word_in(PENNILESS, body["prompt"]):
             raise Refused(Problem.NO_CREDIT)
-        seconds = body.get("duration", 5)
+        is_film = category is Category.VIDEO
         error = REFUSAL if is_word_in(FORBIDDEN, body["prompt"]) else ""
-        film = self.take(
+        job = self.take(
             name,
-            Category.VIDEO,
+            category,
             usage=Usage(seconds=Decimal(seconds)),
             cost=_cost(model.credits * seconds),
             prompt=body["prompt"],
-            file_names=[] if fault == Fault.EMPTY else ["film.mp4"],
-            work=self.film_work,
+            file_names=[] if fault == Fault.EMPTY else ["film.mp4" if is_film else "piece.mp3"],
+            work=self.film_work if is_film else self.quick_work,
             error=error or ("The generation has failed" if fault == Fault.ERROR_IN_200 else ""),
         )
-        reply = Reply(201, {"id": film.id, "status": "queued"}, self.headers(), is_cut=fault == Fault.CUT)
-        return reply, self.line_of(film)
+        reply = Reply(201, {"id": job.id, "status": "queued"}, self.headers(), is_cut=fault == Fault.CUT)
+        return reply, self.line_of(job)
 
-    def _show_film(self, call: Call, fault: Fault | None) -> Answered:
-        film, moment = self.known(parse_qs(call.query).get("generation_id", [""])[0]), self.clock()
-        if not film.is_over(moment):
-            return Reply(200, {"id": film.id, "status": "generating" if film.is_started(moment) else "queued"}), None
-        if film.error:
-            error = {"name": "Error", "message": film.error}
-            return Reply(200, {"id": film.id, "status": "error", "video": None, "error": error}), None
-        addresses = self.addresses(call, film)
+    def _show_job(self, call: Call, fault: Fault | None) -> Answered:
+        job, moment = self.known(parse_qs(call.query).get("generation_id", [""])[0]), self.clock()
+        output = "video" if job.category is Category.VIDEO else "audio_file"
+        if not job.is_over(moment):
+            return Reply(200, {"id": job.id, "status": "generating" if job.is_started(moment) else "queued"}), None
+        if job.error:
+            error = {"name": "Error", "message": job.error}
+            return Reply(200, {"id": job.id, "status": "error", output: None, "error": error}), None
+        addresses, usage = self.addresses(call, job), {"credits_used": _credits(job)}
         body = {
-            "id": film.id,
+            "id": job.id,
             "status": "completed",
-            "video": {"url": addresses[0]} if addresses else None,
+            output: {"url": addresses[0]} if addresses else None,
             "error": None,
-            "meta": {"usage": {"credits_used": _credits(film)}},
+            "meta": {"usage": usage if output == "video" else {**usage, "usd_spent": float(job.cost or 0)}},
         }
         return Reply(200, body), None
 

@@ -83,6 +83,29 @@ FILMS: Mapping[str, Model] = {
         },
     ),
 }
+MUSIC: Mapping[str, Model] = {
+    "elevenlabs/eleven_music": Model(
+        "audio",
+        6_000,
+        {
+            "model": MODEL,
+            "prompt": Field(str, is_required=True, longest=2000),
+            "music_length_ms": Field(int, range(10_000, 300_001)),
+        },
+    ),
+    "minimax/music-2.6": Model(
+        "audio",
+        4_000,
+        {
+            "model": MODEL,
+            "prompt": Field(str, is_required=True, longest=2000),
+            "lyrics": Field(str, longest=3000),
+            "audio_setting": Field(dict),
+            "lyrics_optimizer": SWITCH,
+            "is_instrumental": SWITCH,
+        },
+    ),
+}
 # The sandbox keeps two sounds, an MP3 and a WAV: other formats are not offered here.
 SPEECH: Mapping[str, Model] = {
     "inworld/tts-1-5-mini": Model(

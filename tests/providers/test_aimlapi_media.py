@@ -180,3 +180,39 @@ class TestAimlapiElevenLabs(AimlapiSpeechContract):
 class TestAimlapiMinimax(AimlapiSpeechContract):
     model = "minimax/speech-2.8-turbo"
     body = {"model": model, "text": WANTED, "audio_setting": {"format": "mp3"}}
+
+
+class AimlapiMusicContract(AimlapiContract, JobProviderContract):
+    category = Category.AUDIO
+    path = "/v2/generate/audio"
+    contract_path = "/v2/generate/audio"
+    status = 200  # the only one that the document knows here; any 2xx is a success
+    answer = {"id": JOB_ID, "status": "queued", "audio_file": None, "error": None}
+    result = Job(JOB_ID)
+    job_id = JOB_ID
+    poll_path = "/v2/generate/audio?generation_id=60ac7c34-3224-4b14-8e7d-0aa0db708325%3Aklingai%2Fvideo-v3"
+    poll_contract_path = "/v2/generate/audio"
+
+    def state(self, status: str, **fields: Any) -> dict[str, Any]:
+        return {**self.answer, "status": status, **fields}
+
+    def failed(self, words: str) -> dict[str, Any]:
+        return self.state("error", error={"name": "Error", "message": words})
+
+    def test_a_finished_piece_comes_with_its_bill(self, server: FakeServer) -> None:
+        usage = {"credits_used": 120_000, "usd_spent": 0.06}
+        body = self.state("completed", audio_file={"url": FILE}, meta={"usage": usage})
+        assert contract_of("aimlapi").response_faults("GET", self.contract_path, 200, body) == []
+        used = Usage(seconds=Decimal(self.wishes.seconds or 30), reported_cost=Decimal("0.06"))
+        self.assert_result(self.poll(server, body), MediaResult(url=FILE, usage=used))
+
+
+class TestAimlapiElevenMusic(AimlapiMusicContract):
+    model = "elevenlabs/eleven_music"
+    wishes = Wishes(seconds=20)
+    body = {"model": model, "prompt": WANTED, "music_length_ms": 20_000}
+
+
+class TestAimlapiMinimaxMusic(AimlapiMusicContract):
+    model = "minimax/music-2.6"
+    body = {"model": model, "prompt": WANTED, "lyrics_optimizer": True}

@@ -306,3 +306,14 @@ def test_the_vendors_list_knows_the_rows_model(sandbox, category, slug):
     with provider.exchange(call, Quoting("", wish_for(category, slug)), timeout_seconds=5, deadline=soon()) as answer:
         listed = provider.read_models(json.loads(answer.body()))
     assert model in [entry.id for entry in listed]
+
+
+@pytest.mark.parametrize("model", ["elevenlabs/eleven_music", "minimax/music-2.6"])
+def test_music_is_a_job_with_its_price(sandbox, watch, model):
+    provider, prompt = client(sandbox, Category.AUDIO, "aimlapi"), wish_for(Category.AUDIO, "aimlapi", model=model)
+
+    made = make(provider, prompt, watch)
+
+    assert provider.fetch(made.url, deadline=soon()).startswith(b"ID3")
+    (line,) = sandbox.bill.as_list()
+    assert made.usage.reported_cost == Decimal(line["cost"]) > 0
