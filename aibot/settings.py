@@ -245,7 +245,6 @@ PROVIDER_ACCESS = {
 }
 # The sandbox answers only where no key at all is set: invented answers must never mix with paid ones.
 SANDBOX_ACTIVE = bool(SANDBOX_URL) and not any(access.key for access in PROVIDER_ACCESS.values())
-SANDBOX_CATEGORIES = ["TEXT", "IMAGE", "VIDEO", "AUDIO"]  # what it can invent; the rest is not offered while it answers
 if SANDBOX_ACTIVE:
     PROVIDER_ACCESS = {
         slug: Access(

@@ -122,8 +122,6 @@ def provider_for(row: ProviderConfig) -> TextProvider | MediaProvider | None:
     access = settings.PROVIDER_ACCESS.get(row.provider)
     if not access or not access.key or not is_implemented(category, row.provider):
         return None
-    if settings.SANDBOX_ACTIVE and row.category not in settings.SANDBOX_CATEGORIES:
-        return None
     return provider_class(category, row.provider)(access)
 
 

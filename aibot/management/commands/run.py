@@ -150,7 +150,7 @@ def _banner(port: int, password: str) -> str:
 def _where_answers_come_from() -> list[str]:
     if settings.SANDBOX_ACTIVE:
         return [
-            f"  No provider's key is set, so the SANDBOX answers ({settings.SANDBOX_URL}): invented words, no bill.",
+            f"  No provider's key is set, so the SANDBOX answers ({settings.SANDBOX_URL}): invented answers, no bill.",
             "  For real answers put a key into .env, such as OPENAI_API_KEY=…, and start again.",
             "",
         ]
