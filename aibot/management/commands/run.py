@@ -167,6 +167,7 @@ def _what_to_try() -> list[str]:
     lines = ["  To try, in a second terminal:", f'    {manage} ask TEXT "Say hello"']
     if settings.SANDBOX_ACTIVE:
         lines += [
+            f'    {manage} ask IMAGE "A lighthouse at dawn"    (or VIDEO, AUDIO)',
             f"    {manage} sandbox break aimlapi down    (ask again: the next provider answers)",
             f"    {manage} sandbox heal",
         ]
