@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -70,3 +70,9 @@ def env_url(name: str, default: str = "") -> str:
     if not valid or parts.query or parts.fragment or parts.username:
         raise ImproperlyConfigured(f"{name} must be a plain address such as https://api.example.com/v1.")
     return text.rstrip("/")
+
+
+def passwords_of(url: str) -> list[str]:
+    """Return the password inside an address in both its spellings: as the address writes it, and as it is."""
+    password = urlsplit(url).password or ""
+    return [password, unquote(password)]

@@ -6,7 +6,7 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from aibot.env import env_bool, env_int, env_list, env_secret, env_text, env_url
+from aibot.env import env_bool, env_int, env_list, env_secret, env_text, env_url, passwords_of
 from providers.registry import VENDORS
 from providers.types import Access
 
@@ -224,6 +224,9 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
+        # Named without handlers, so that it loses Django's own: one prints every line again, unmasked, where DEBUG is
+        # on, and one would send reports by mail.
+        "django": {"level": "INFO"},
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
         # httpx writes each URL at INFO, and Telegram's URLs hold the bot's token.
         "httpx": {"level": "WARNING"},
@@ -232,7 +235,8 @@ LOGGING = {
     },
 }
 
-# Django's error reports show the settings.
+# Django's error reports show the settings, and the exception's own words.
+DEFAULT_EXCEPTION_REPORTER = "aibot.redaction.MaskingReporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "aibot.redaction.ReportFilter"
 
 # --- Providers --------------------------------------------------------------------------------
@@ -297,7 +301,8 @@ SECRETS = sorted(
         for secret in (
             SECRET_KEY,
             REDIS_URL,
-            DATABASES["default"]["PASSWORD"],
+            *passwords_of(REDIS_URL),
+            *passwords_of(DATABASE_URL),
             TELEGRAM_BOT_TOKEN,
             TELEGRAM_WEBHOOK_SECRET,
             REPLICATE_WEBHOOK_SECRET,

@@ -1,0 +1,146 @@
+"""What is logged and reported is masked, however a secret is spelled and whichever logger speaks."""
+
+import logging
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.db import IntegrityError
+from django.test import RequestFactory
+from django.views.debug import get_exception_reporter_class, technical_500_response
+
+from aibot.env import passwords_of
+from aibot.redaction import RedactingFormatter
+from requests_app.models import Request
+from tests.factories import make_request
+from tests.flows.processes import ROOT
+
+KEY = "sk-canary/<&'%2B>-0123"
+WORD = "canary-of-a-prompt"
+
+
+@pytest.fixture(autouse=True)
+def _secret(settings):
+    settings.SECRETS = [KEY]
+
+
+def formatted(message: str, *arguments: Any, exc_info: Any = None) -> str:
+    record = logging.LogRecord("x", logging.ERROR, "f", 1, message, arguments, exc_info)
+    return RedactingFormatter("%(message)s").format(record)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [KEY, "sk-canary%2F%3C%26%27%252B%3E-0123", "sk-canary/&lt;&amp;&#x27;%2B&gt;-0123"],
+    ids=["as it is", "in an address", "on a page"],
+)
+def test_a_secret_is_masked_however_it_is_spelled(spelled):
+    assert formatted("GET /?key=%s!", spelled) == "GET /?key=[hidden]!"
+
+
+@pytest.mark.parametrize("url", ["postgres://bot:p%40ss-%2Fcanary@db/x", "rediss://:p%40ss-%2Fcanary@cache:6380/0"])
+def test_the_password_of_an_address_is_a_secret_in_both_its_spellings(url):
+    assert passwords_of(url) == ["p%40ss-%2Fcanary", "p@ss-/canary"]
+
+
+def test_an_address_without_a_password_has_none():
+    assert passwords_of("sqlite:////var/db.sqlite3") == passwords_of("") == ["", ""]
+
+
+@pytest.mark.django_db
+def test_a_row_that_the_database_refuses_is_not_quoted():
+    request = make_request(input_text=f"{WORD}\n(once).")
+    try:
+        Request.objects.filter(pk=request.pk).update(output_text=WORD, status="COMPLETED")
+    except IntegrityError:
+        text = formatted("It failed", exc_info=sys.exc_info())
+
+    assert "completed_says_who_and_when" in text
+    assert WORD not in text
+
+
+def test_of_postgresqls_words_about_a_refused_row_only_the_row_is_hidden():
+    words = f"DETAIL:  Failing row contains (req_1, {WORD}\n(once), null).\nCONTEXT: x\n"
+
+    assert formatted(words) == "DETAIL:  Failing row contains [hidden]\nCONTEXT: x\n"
+
+
+@pytest.mark.parametrize("debug", ["True", "False"])
+def test_every_logger_writes_each_line_once_and_masked(tmp_path, debug):
+    names = ["django", "django.request", "django.security", "celery", "gunicorn.error", "telegram", "providers", "x"]
+    program = (
+        "import django, logging; django.setup()\n"
+        f"for name in {names}: logging.getLogger(name).error('%s is canary-of-the-secret-key', name)"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": "aibot.settings",
+            "ENV_FILE": os.devnull,
+            "DATA_DIR": str(tmp_path),
+            "SECRET_KEY": "canary-of-the-secret-key",
+            "DEBUG": debug,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    lines = (outcome.stdout + outcome.stderr).splitlines()
+    assert [line.rpartition(": ")[2] for line in lines] == [f"{name} is [hidden]" for name in names]
+
+
+class TestErrorReports:
+    """Of an error that nobody expected, in a frame that holds a prompt and with words that quote a key."""
+
+    @pytest.fixture
+    def reported(self):
+        def fail(said: str) -> None:
+            raise RuntimeError(f"bad key {KEY}")
+
+        request = RequestFactory().post("/telegram/webhook/", headers={"X-Telegram-Bot-Api-Secret-Token": KEY})
+        try:
+            fail(said=f"{WORD} in a coal mine")
+        except RuntimeError:
+            return request, sys.exc_info()
+
+    @pytest.mark.parametrize("written", ["get_traceback_text", "get_traceback_html"])
+    def test_in_production_it_holds_neither(self, reported, written):
+        request, error = reported
+
+        report = getattr(get_exception_reporter_class(request)(request, *error, is_email=True), written)()
+
+        assert "RuntimeError" in report
+        assert "said" in report
+        assert "canary" not in report
+
+    def test_a_developers_page_hides_the_key(self, settings, reported):
+        settings.DEBUG = True
+        request, error = reported
+
+        page = technical_500_response(request, *error).content.decode()
+
+        assert WORD in page  # a developer sees what was worked on
+        assert "sk-canary" not in page
+
+    def test_nobody_is_mailed(self, settings, reported, client, monkeypatch):
+        settings.ADMINS = [("Operator", "operator@example.com")]
+        client.raise_request_exception = False
+
+        def fail(*_: Any) -> None:
+            raise RuntimeError(KEY)
+
+        monkeypatch.setattr("telegram_bot.views.update_parse", fail)
+        settings.TELEGRAM_WEBHOOK_SECRET = "s"
+
+        answer = client.post("/telegram/webhook/", headers={"X-Telegram-Bot-Api-Secret-Token": "s"})
+
+        assert answer.status_code == 500
+        assert "canary" not in answer.content.decode()
+        assert mail.outbox == []
