@@ -1,0 +1,237 @@
+"""Who is let in where: every address of the project, walked as five kinds of visitors.
+
+An address that is new has no line here, and the first test fails until somebody has said who may see it.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group, User
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.authtoken.models import Token
+
+from providers.models import ProviderHealth
+from providers.rollups import fold_attempts
+from requests_app.models import RequestEvent
+from telegram_bot.intake import update_ingest
+from telegram_bot.models import Delivery, TelegramChat, TelegramUser
+from tests.factories import make_account, make_attempt, make_model, make_request
+from tests.telegram_bot.updates import message
+
+Visit = Callable[[str], HttpResponse]
+
+# A GET as a stranger, a user who is not staff, staff without permissions, a superuser, and the holder of an API token.
+OPEN = (200, 200, 200, 200, 200)
+FIGURES = (401, 403, 200, 200, 200)
+STAFF = (302, 302, 200, 200, 302)
+PERMITTED = (302, 302, 403, 200, 302)
+NOBODY = (302, 302, 403, 403, 302)
+POST_ONLY = (405, 405, 405, 405, 405)
+EXPECTED = {
+    "healthz": OPEN,
+    "healthz/": OPEN,
+    "readyz": OPEN,
+    "readyz/": OPEN,
+    "metrics": FIGURES,
+    "metrics/": FIGURES,
+    "media/<path:name>": (401, 403, 404, 404, 404),
+    "api/schema/": FIGURES,
+    "api/docs/": FIGURES,
+    **{
+        f"api/providers/{path}{slash}": FIGURES
+        for path in ("stats", "stats/<str:category>", "cost/<str:category>", "recommended/<str:category>")
+        for slash in ("", "/")
+    },
+    # Telegram and Replicate post; there is nothing to get.
+    "telegram/webhook/": POST_ONLY,
+    "hooks/replicate/": POST_ONLY,
+    # Django's own pages for people who are not logged in, and those that only post or only redirect.
+    "admin/": STAFF,
+    "admin/login/": (200, 200, 302, 302, 200),
+    "admin/logout/": (302, 302, 405, 405, 302),
+    "admin/jsi18n/": STAFF,
+    "admin/autocomplete/": NOBODY,  # without the names of a field
+    "admin/password_change/": STAFF,
+    "admin/password_change/done/": STAFF,
+    "admin/r/<path:content_type_id>/<path:object_id>/": (302, 302, 404, 404, 302),
+    "admin/<app_label>/": (302, 302, 404, 200, 302),
+    "admin/<url>": (302, 302, 404, 404, 302),
+}
+# Each table's pages: the list, the form for a new row, a row's own page, its history, its deletion.
+EDITED = {"", "add", "<path:object_id>/change", "<path:object_id>/history", "<path:object_id>/delete"}
+RECORDED = EDITED - {"add", "<path:object_id>/delete"}
+# What a superuser may open of each table. Records are written by the software alone.
+TABLES = {
+    "auth/group": EDITED,
+    "auth/user": EDITED | {"<id>/password"},
+    "authtoken/tokenproxy": EDITED,
+    "providers/providerconfig": EDITED,
+    "providers/attempt": RECORDED,
+    "providers/attemptrollup": RECORDED,
+    "providers/providerhealth": RECORDED,
+    "requests_app/account": RECORDED,
+    "requests_app/aimodel": EDITED - {"<path:object_id>/delete"},  # this one is in use
+    "requests_app/ledgerentry": RECORDED,
+    "requests_app/request": RECORDED,
+    "requests_app/requestevent": RECORDED,
+    "telegram_bot/delivery": RECORDED,
+    "telegram_bot/telegramchat": RECORDED,
+    "telegram_bot/telegramupdate": RECORDED,
+    "telegram_bot/telegramuser": RECORDED,
+}
+# Where anybody may post; and where everybody ends their own session.
+TAKES_POSTS = {"telegram/webhook/", "hooks/replicate/", "admin/login/", "admin/logout/"}
+
+
+def addresses(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
+    for pattern in resolver.url_patterns:
+        # Django's admin has two regular expressions: the list of an app, and whatever is left.
+        route = re.sub(r"\^?\(\?P(<\w+>).*\)(/?)\$", r"\1\2", str(pattern.pattern))
+        address = prefix + route
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern, address)
+        elif isinstance(pattern, URLPattern):
+            yield address
+
+
+EVERY_ADDRESS = list(addresses(get_resolver()))
+
+
+def expected(address: str) -> tuple[int, ...]:
+    if address in EXPECTED:
+        return EXPECTED[address]
+    table, page = table_and_page(address)
+    if page == "<path:object_id>":
+        return (302, 302, 302, 302, 302)  # an old form of the address, which leads to the change page
+    return PERMITTED if page in TABLES[table] else NOBODY
+
+
+def table_and_page(address: str) -> tuple[str, str]:
+    _, app, table, *page = address.strip("/").split("/")
+    return f"{app}/{table}", "/".join(page)
+
+
+def is_known(address: str) -> bool:
+    return address in EXPECTED or (address.startswith("admin/") and table_and_page(address)[0] in TABLES)
+
+
+@pytest.fixture
+def _rows():
+    """One row in each table that has a page, so that the pages have something to show."""
+    request = make_request(account=make_account(), model=make_model())
+    RequestEvent.objects.create(request=request, to_status="PENDING", actor="test")
+    make_attempt(caller_key=request.id)
+    fold_attempts()
+    ProviderHealth.objects.create(category="TEXT", provider="openai")
+    Group.objects.create(name="Helpers")
+    update_ingest(message("Hello"))
+    TelegramUser.objects.create(user_id=42, account=make_account())
+    TelegramChat.objects.create(chat_id=42)
+    Delivery.objects.create(request=request, part=0, kind="RESULT", state="PENDING", chat_id=42)
+
+
+@pytest.fixture
+def visitors(_rows) -> list[Client]:
+    """The five kinds, in the order of the table above."""
+    user = User.objects.create_user("ada")
+    clients = [Client() for _ in range(4)]
+    clients[1].force_login(user)
+    clients[2].force_login(User.objects.create_user("helper", is_staff=True))
+    clients[3].force_login(User.objects.create_superuser("operator"))
+    token = Token.objects.create(user=User.objects.create_user("prometheus"))
+    return [*clients, Client(headers={"Authorization": f"Token {token.key}"})]
+
+
+def filled(address: str) -> str:
+    """Return the address with the key of a row that exists, or with what does not."""
+    path = address.replace("<str:category>", "TEXT").replace("<path:content_type_id>/<path:object_id>", "999/1")
+    path = path.replace("<url>", "nowhere/").replace("<app_label>", "providers").replace("<id>", "<path:object_id>")
+    if "<path:object_id>" in path:
+        _, app, table, *_ = path.split("/")
+        row = apps.get_model(app, table)._base_manager.order_by("pk").first()
+        path = path.replace("<path:object_id>", str(row.pk) if row else "1")
+    return f"/{path}"
+
+
+def is_sent_to_the_login(response: HttpResponse) -> bool:
+    return response.status_code == 302 and urlsplit(response.headers["Location"]).path == "/admin/login/"
+
+
+def test_of_every_address_it_is_said_who_is_let_in():
+    assert [address for address in EVERY_ADDRESS if not is_known(address)] == []
+    assert set(EXPECTED) <= set(EVERY_ADDRESS)
+    assert TABLES.keys() == {
+        table_and_page(address)[0]
+        for address in EVERY_ADDRESS
+        if address.startswith("admin/") and address.endswith("/add/")
+    }
+
+
+@pytest.mark.django_db
+def test_every_address_lets_in_whom_it_should(visitors, settings):
+    settings.TELEGRAM_WEBHOOK_SECRET = "s" * 32
+    surprises = {}
+    for address in EVERY_ADDRESS:
+        seen = tuple(visitor.get(filled(address)).status_code for visitor in visitors)
+        if seen != expected(address):
+            surprises[address] = f"{seen} instead of {expected(address)}"
+    assert surprises == {}
+
+
+@pytest.mark.django_db
+def test_whoever_is_kept_out_of_the_admin_is_sent_to_the_login(visitors):
+    outsiders = [visitors[0], visitors[1], visitors[4]]
+    for address in EVERY_ADDRESS:
+        if address.startswith("admin/") and address not in ("admin/login/", "admin/logout/"):
+            for visitor in outsiders:
+                path = filled(address)
+                assert is_sent_to_the_login(visitor.get(path)), path
+
+
+@pytest.mark.django_db
+def test_without_permissions_no_post_changes_anything(visitors):
+    actions = {"block", "cancel", "delete_selected", "resume", "unblock", "wake_now"}
+    before = everything()
+    for address in EVERY_ADDRESS:
+        if address in TAKES_POSTS:
+            continue
+        for visitor in (*visitors[:3], visitors[4]):
+            path = filled(address)
+            visitor.post(path, {"post": "yes", "name": "canary", "username": "canary", "enabled": ""})
+            for action in actions if is_list(address) else ():
+                visitor.post(path, {"action": action, "_selected_action": selected(address), "post": "yes"})
+            visitor.put(path)
+            visitor.patch(path)
+            visitor.delete(path)
+    assert everything() == before
+
+
+def is_list(address: str) -> bool:
+    return address not in EXPECTED and table_and_page(address)[1] == ""
+
+
+def selected(address: str) -> list[str]:
+    """Return the keys of the rows of the table that this list is of."""
+    model = apps.get_model(table_and_page(address)[0].replace("/", "."))
+    return [str(row.pk) for row in model._base_manager.all()]
+
+
+def everything() -> dict[str, list[dict[str, object]]]:
+    """Return all rows of all tables, but for who is logged in."""
+    models = [model for model in apps.get_models() if model._meta.label != "sessions.Session"]
+    return {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in models}
+
+
+@pytest.mark.django_db
+def test_not_even_a_superuser_writes_a_record(visitors):
+    superuser = visitors[3]
+    written = [table for table, pages in TABLES.items() if pages is RECORDED and table != "requests_app/account"]
+    for table in written:
+        for page in ("add/", "<path:object_id>/change/", "<path:object_id>/delete/"):
+            path = filled(f"admin/{table}/{page}")
+            assert superuser.post(path, {"post": "yes"}).status_code == 403, path
