@@ -230,6 +230,8 @@ LOGGING = {
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
         # httpx writes each URL at INFO, and Telegram's URLs hold the bot's token.
         "httpx": {"level": "WARNING"},
+        # At DEBUG the Bot writes down every message that it sends.
+        "telegram": {"level": "INFO"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
     },
