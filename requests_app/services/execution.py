@@ -40,9 +40,11 @@ def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
         request_quarantine(request=request, reason=f"claimed {CLAIMS_BEFORE_QUARANTINE} times without an end")
         logger.error("%s is in quarantine; an operator must decide.", request_id)
         return True
+    # Held until the end of this function: the outlet knows by it, when it delivers, that the stream was its own.
+    show = on_text or get_outlet().progress(request_id)
     keeper.keep(lease)
     try:
-        if not _answer(request, lease, on_text or get_outlet().progress(request_id)):
+        if not _answer(request, lease, show):
             return True
     except (LeaseLost, AttemptRefused):
         # What this worker streamed may stand over the answer that its successor has shown: show that once more. Where

@@ -1,5 +1,7 @@
 """A prompt becomes a request and a placeholder, and then an answer."""
 
+import gc
+
 import pytest
 
 from providers.errors import ContentRefused, NotSent, OutcomeUnknown
@@ -7,11 +9,12 @@ from providers.types import UnknownPolicy
 from requests_app.models import AIModel, LedgerEntry, Request
 from requests_app.services.cancelling import request_cancel
 from requests_app.services.execution import request_advance
-from telegram_bot import texts
+from telegram_bot import streaming, texts
 from telegram_bot.delivery import request_deliver
 from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 from tests.factories import make_model
 from tests.fakes.telegram import refuse
+from tests.flows.processes import wait_until
 from tests.telegram_bot.updates import GROUP_ID, mention, message
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +40,28 @@ def test_a_prompt_is_answered_in_place_of_its_placeholder(fake, say, chain):
     (shown,) = fake.chat(42).messages
     assert (shown.text, [entity["type"] for entity in shown.entities]) == ("Hello, Ada!", ["bold"])
     assert request.status == "COMPLETED"
+    assert Delivery.objects.get().state == "DELIVERED"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_that_has_shown_all_is_known_when_the_answer_follows(fake, say, chain, monkeypatch):
+    chain(aimlapi=["Hello, Ada!"])
+    close = streaming.frames_close
+
+    def close_after_the_last_frame(request_id):
+        wait_until(lambda: is_idle(request_id), "the last frame")
+        gc.collect()
+        return close(request_id)
+
+    def is_idle(request_id):
+        frames = streaming._frames.get(request_id)
+        return frames is None or not (frames._is_woken or frames._task)
+
+    monkeypatch.setattr("telegram_bot.delivery.frames_close", close_after_the_last_frame)
+    say(message("Say hello"))
+    advance()
+
+    # Otherwise it would be shown once more later, as if another process had streamed it.
     assert Delivery.objects.get().state == "DELIVERED"
 
 
