@@ -118,6 +118,15 @@ VENDORS: Mapping[str, Vendor] = {
             Category.VIDEO: "providers.backends.runware.RunwareVideo",
         },
     ),
+    "kie": Vendor(
+        "Kie.ai",
+        "KIE_API_KEY",
+        "https://api.kie.ai",
+        {
+            Category.IMAGE: "providers.backends.kie.KieImage",
+            Category.VIDEO: "providers.backends.kie.KieVideo",
+        },
+    ),
     "groq": Vendor(
         "Groq",
         "GROQ_API_KEY",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from providers.sandbox.aimlapi import AimlapiWithMedia
 from providers.sandbox.callbacks import Callbacks
 from providers.sandbox.jobs import Clock
+from providers.sandbox.kie import Kie
 from providers.sandbox.openrouter import OpenRouterWithMedia
 from providers.sandbox.piapi import PiapiWithTasks
 from providers.sandbox.pictures import OpenAIWithPictures
@@ -16,7 +17,7 @@ from providers.sandbox.wire import Vendor
 from providers.sandbox.xai import XaiWithPictures
 
 WITH_MEDIA = (AimlapiWithMedia, PiapiWithTasks, OpenRouterWithMedia, XaiWithPictures)
-SLUGS = (*TEXT_VENDORS, Replicate.slug, ElevenLabs.slug, Runware.slug)
+SLUGS = (*TEXT_VENDORS, Replicate.slug, ElevenLabs.slug, Runware.slug, Kie.slug)
 
 
 def make_vendors(
@@ -35,4 +36,5 @@ def make_vendors(
         ),
         ElevenLabs.slug: ElevenLabs(),
         Runware.slug: Runware(film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock),
+        Kie.slug: Kie(film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock),
     }

@@ -69,8 +69,9 @@ class TestFigures:
             "piapi",
             "aimlapi",
             "runware",
+            "kie",
         ]
-        assert [row["enabled"] for row in rows] == [True, True, *[False] * 5]
+        assert [row["enabled"] for row in rows] == [True, True, *[False] * 6]
 
     def test_costs_are_listed_cheapest_first(self, client, token):
         make_attempt(category="IMAGE", provider="openai", cost=Decimal("0.0021"))
@@ -82,6 +83,7 @@ class TestFigures:
             ("openai", 0.0021, 100),
             ("replicate", 0.003, None),
             ("xai", 0.02, None),
+            ("kie", 0.04, None),
             ("openrouter", None, None),
             ("aimlapi", None, None),
             ("runware", None, None),

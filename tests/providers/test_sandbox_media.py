@@ -27,7 +27,7 @@ from providers.types import Category, Job, Usage, Wishes
 from tests.providers.test_sandbox_outputs import ROWS as OTHER_ROWS
 from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, SHIPPED, Watch, client, make, order, soon, wish_for
 
-SLUGS = ("aimlapi", "piapi", "openrouter", "xai", "runware")
+SLUGS = ("aimlapi", "piapi", "openrouter", "xai", "runware", "kie")
 ROWS = [
     (category, slug)
     for slug in SLUGS
@@ -38,9 +38,11 @@ JOBS = [
     (Category.AUDIO, "piapi"),
     (Category.IMAGE, "piapi"),
     (Category.IMAGE, "runware"),
+    (Category.IMAGE, "kie"),
     (Category.VIDEO, "piapi"),
     (Category.VIDEO, "aimlapi"),
     (Category.VIDEO, "runware"),
+    (Category.VIDEO, "kie"),
 ]
 VAGUE_ABOUT_FAILURE = [(Category.IMAGE, "xai")]  # its error has no code, so nobody knows what was done
 
@@ -96,7 +98,7 @@ def test_our_cost_is_what_the_sandbox_billed(sandbox, watch, category, slug):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("seconds", [5, 10])
-@pytest.mark.parametrize("slug", ["piapi", "aimlapi"])
+@pytest.mark.parametrize("slug", ["piapi", "aimlapi", "kie"])
 def test_a_longer_film_costs_more_on_both_sides(sandbox, watch, slug, seconds):
     prompt = wish_for(Category.VIDEO, slug, wishes=Wishes(seconds=seconds))
 
@@ -239,6 +241,8 @@ def test_a_question_that_fails_does_not_end_the_job(sandbox, watch, category, sl
         (Category.AUDIO, "aimlapi", 1),
         (Category.IMAGE, "piapi", 3),
         (Category.VIDEO, "piapi", 3),
+        (Category.IMAGE, "kie", 1),
+        (Category.VIDEO, "kie", 1),
     ],
 )
 def test_the_files_are_gone_after_their_time(sandbox, watch, category, slug, days):
@@ -255,7 +259,7 @@ def test_the_files_are_gone_after_their_time(sandbox, watch, category, slug, day
 
 @pytest.mark.parametrize(
     ("slug", "sides"),
-    [("aimlapi", (1024, 576)), ("piapi", (1024, 576)), ("openrouter", (1024, 576)), ("xai", (1024, 576))],
+    [(slug, (1024, 576)) for slug in ("aimlapi", "piapi", "openrouter", "xai", "kie")],
 )
 def test_wishes_shape_the_picture(sandbox, watch, slug, sides):
     provider = client(sandbox, Category.IMAGE, slug)
@@ -301,7 +305,7 @@ def test_the_vendors_list_knows_the_rows_model(sandbox, category, slug):
     call = provider.models_call(model)
 
     if call is None:
-        assert slug in ("piapi", "runware")  # which document no list
+        assert slug in ("piapi", "runware", "kie")  # which document no list
         return
     with provider.exchange(call, Quoting("", wish_for(category, slug)), timeout_seconds=5, deadline=soon()) as answer:
         listed = provider.read_models(json.loads(answer.body()))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 CHAINS = {
     Category.TEXT: ["aimlapi", "piapi", "openrouter", "openai", "anthropic", "xai", "groq"],
-    Category.IMAGE: ["replicate", "openai", "xai", "openrouter", "piapi", "aimlapi", "runware"],
+    Category.IMAGE: ["replicate", "openai", "xai", "openrouter", "piapi", "aimlapi", "runware", "kie"],
     Category.AUDIO: ["elevenlabs", "replicate", "openrouter", "aimlapi", "piapi"],
 }
 # Who may know what was asked: the request, the update that brought it, and nobody else.

@@ -1,0 +1,173 @@
+"""Kie.ai pictures and films: tasks of many makers' models behind one counter, whose HTTP status says nothing.
+
+Source: https://docs.kie.ai/market/common/get-task-detail, …/market/google/nanobanana2, …/market/kling/text-to-video
+(read 2026-11 in copies); what the documents leave out is from public code, with its date beside it.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from providers.bodies import decode_object, dig, text_at, urls_in
+from providers.errors import (
+    AccessDenied,
+    ContentRefused,
+    ModelGone,
+    OutcomeUnknown,
+    ProviderError,
+    RequestRejected,
+    ServerFault,
+    Unsupported,
+)
+from providers.excerpts import Quoting
+from providers.faults import Fault, Rule
+from providers.making import JobProvider, job_of
+from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
+
+GENERATION_FAILED = 501
+
+
+class KieTask(JobProvider):
+    """Tasks in the envelope {code, msg, data}. Errors come with HTTP 200 too, so the code in the body decides.
+
+    The ids are the vendor's own and there is no list of tasks, so an order whose answer was lost stays lost. Stopping
+    a task is not offered.
+    """
+
+    slug = "kie"
+    output_hosts = (".aiquickdraw.com",)  # tempfile.… and file.…, seen in public code only (2026-09)
+    rules = (
+        # "Credits insufficient" was seen with 500 as well (2026-05).
+        Rule(
+            AccessDenied,
+            statuses=(422, 500),
+            text=r"\bcredits?\b.{0,20}\binsufficient|\binsufficient\b.{0,20}\bcredits?\b",
+        ),
+        Rule(AccessDenied, statuses=(433,)),  # this key has a limit of its own
+        Rule(ModelGone, text=r"\bmodel name\b.{0,30}\bnot supported"),  # with 422 (2026-08) or 404 (2026-09)
+        Rule(ModelGone, statuses=(505,)),  # the feature is switched off
+        Rule(
+            ContentRefused,
+            statuses=(200, 400, 422, 500, 501),
+            text=r"\b(nsfw|moderat\w+|sensitive|flagged|prohibited|violat\w+|content polic\w+)\b",
+        ),
+        Rule(ServerFault, statuses=(455, GENERATION_FAILED)),  # under maintenance; failed, and no task is left
+        # 500 also stands for an input that a model does not take (2026-10).
+        Rule(RequestRejected, statuses=(500,), text=r"\b(is|are) required\b|\brange of allowed options\b"),
+    )
+
+    def build(self, prompt: Prompt) -> Call:
+        return Call("/api/v1/jobs/createTask", json={"model": prompt.model, "input": self.inputs(prompt)})
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the fields of the model's own input."""
+        raise NotImplementedError
+
+    def used(self, prompt: Prompt) -> Usage:
+        """Return what a finished task used. The vendor does not say it, so the row's price decides."""
+        raise NotImplementedError
+
+    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
+        fault = super().read_fault(status, body)
+        return Fault(fault.status, fault.codes, text_at(body, "msg") or fault.text)
+
+    def fault_in(self, body: Mapping[str, Any]) -> bool:
+        # A failed task may bring the code of its failure along, and read_job() knows what became of it.
+        return body.get("code") != 200 and not _is_failed(body)
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        return self.read_job(prompt, body)
+
+    def poll_call(self, job_id: str) -> Call:
+        return Call(f"/api/v1/jobs/recordInfo?taskId={quote(job_id, safe='')}", method="GET")
+
+    def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        if _is_failed(body):
+            raise self._ended(prompt, body)
+        task = body.get("data")
+        job = job_of(dig(task, "taskId"))
+        if text_at(task, "state") != "success":  # none yet, or "waiting", "queuing", "generating"
+            return job
+        urls = _outputs_of(task)
+        if not urls:
+            unknown = OutcomeUnknown("success without an output")
+            unknown.ends_job = True
+            raise unknown
+        return MediaResult(url=urls[0], usage=self.used(prompt), model=prompt.model, job_id=job.id)
+
+    def _ended(self, prompt: Prompt, body: Mapping[str, Any]) -> ProviderError:
+        """Return why a task has failed."""
+        task = body.get("data")
+        code = text_at(task, "failCode")
+        said = text_at(task, "failMsg") or text_at(body, "msg") or "fail"
+        words = Quoting(self.access.key, prompt).clean(said)
+        fault = Fault(200, (code,), words)
+        error = next((rule.error for rule in self.rules if rule.fits(fault)), ServerFault)(words, code=code)
+        error.ends_job = True
+        return error
+
+
+def _is_failed(body: Mapping[str, Any]) -> bool:
+    return text_at(body, "data", "state") == "fail" or body.get("code") == GENERATION_FAILED
+
+
+def _outputs_of(task: Any) -> list[str]:
+    """Return the addresses in the JSON that a task holds as a string."""
+    try:
+        return urls_in(decode_object(text_at(task, "resultJson")).get("resultUrls"))
+    except ValueError:
+        return []
+
+
+class KieImage(KieTask):
+    """Nano Banana 2 and its kin; other families of models have other fields."""
+
+    first_poll_seconds = 3.0
+    longest_poll_seconds = 5.0
+    ratios = frozenset(
+        {"1:1", "1:4", "1:8", "2:3", "3:2", "3:4", "4:1", "4:3", "4:5", "5:4", "8:1", "9:16", "16:9", "21:9"}
+    )
+
+    def check(self, prompt: Prompt) -> None:
+        super().check(prompt)
+        if prompt.wishes.aspect_ratio and prompt.wishes.aspect_ratio not in self.ratios:
+            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        return {
+            "prompt": prompt.text,
+            "aspect_ratio": prompt.wishes.aspect_ratio or "1:1",
+            "resolution": "1K",  # the price is that of 1K
+            "output_format": "png",
+        }
+
+    def used(self, prompt: Prompt) -> Usage:
+        return Usage(images=1)
+
+
+class KieVideo(KieTask):
+    """Kling 2.6, silent: with sound it costs twice as much."""
+
+    unknown_policy = UnknownPolicy.STOP
+    first_poll_seconds = 10.0
+    lengths: ClassVar[tuple[int, ...]] = (5, 10)
+    ratios = frozenset({"1:1", "16:9", "9:16"})
+
+    def check(self, prompt: Prompt) -> None:
+        super().check(prompt)
+        if prompt.wishes.aspect_ratio and prompt.wishes.aspect_ratio not in self.ratios:
+            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+        if prompt.wishes.seconds and prompt.wishes.seconds not in self.lengths:
+            raise Unsupported(f"no film of {prompt.wishes.seconds} s", provider=self.slug)
+
+    def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        return {
+            "prompt": prompt.text,
+            "sound": False,
+            "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
+            "duration": str(prompt.wishes.seconds or 5),  # a string here
+        }
+
+    def used(self, prompt: Prompt) -> Usage:
+        return Usage(seconds=Decimal(prompt.wishes.seconds or 5))

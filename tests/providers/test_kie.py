@@ -1,0 +1,181 @@
+"""Kie.ai's tasks: HTTP 200 whatever happens, codes in the body, outputs in a string of JSON."""
+
+import json
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import pytest
+
+from providers.errors import (
+    AccessDenied,
+    ContentRefused,
+    ModelGone,
+    OutcomeUnknown,
+    ProviderError,
+    RateLimited,
+    RequestRejected,
+    ServerFault,
+    Unsupported,
+)
+from providers.types import Category, Job, MediaResult, UnknownPolicy, Usage, Wishes
+from tests.fakes.http_server import FakeServer
+from tests.media_contract import WANTED, JobProviderContract
+
+TASK_ID = "task_12345678"
+UNKNOWN_MODEL = "The model name you specified is not supported. Please verify your input."
+FLAGGED = "Your prompt was flagged as violating content policies."
+
+
+class KieContract(JobProviderContract):
+    vendor = "kie"
+    path = "/api/v1/jobs/createTask"
+    answer = {"code": 200, "msg": "success", "data": {"taskId": TASK_ID}}
+    result = Job(TASK_ID)
+    job_id = TASK_ID
+    poll_path = f"/api/v1/jobs/recordInfo?taskId={TASK_ID}"
+    file: ClassVar[str]
+    usage: ClassVar[Usage]
+    policy: ClassVar[UnknownPolicy]
+
+    def state(self, status: str, **fields: Any) -> dict[str, Any]:
+        param = json.dumps({"model": self.model, "input": {"image_input": ["https://example.com/given.png"]}})
+        record = {"taskId": TASK_ID, "model": self.model, "state": status, "param": param, "resultJson": "", **fields}
+        return {"code": 200, "msg": "success", "data": record}
+
+    def failed(self, words: str, code: str = "500") -> dict[str, Any]:
+        return self.state("fail", failCode=code, failMsg=words)
+
+    def error_body(self, message: str) -> Any:
+        return {"code": 500, "msg": message, "data": None}
+
+    @pytest.mark.parametrize("status", ["waiting", "queuing", "generating"])
+    def test_an_unfinished_task_goes_on(self, server: FakeServer, status: str) -> None:
+        assert self.poll(server, self.state(status)) == Job(TASK_ID)
+
+    def test_a_finished_task_has_its_file(self, server: FakeServer) -> None:
+        written = json.dumps({"resultUrls": [self.file]})
+        result = self.poll(server, self.state("success", resultJson=written, failCode="", failMsg=""))
+        self.assert_result(result, MediaResult(url=self.file, usage=self.usage))
+        assert isinstance(result, MediaResult)
+        assert result.job_id == TASK_ID
+
+    @pytest.mark.parametrize("written", [None, "", "no JSON", "[]", "{}", '{"resultUrls": []}', {"resultUrls": []}])
+    def test_a_success_without_a_file_may_be_billed(self, server: FakeServer, written: Any) -> None:
+        error = self.poll_failure(server, self.state("success", resultJson=written))
+        assert type(error) is OutcomeUnknown
+        assert error.ends_job
+
+    @pytest.mark.parametrize(
+        ("code", "message", "expected"),
+        [
+            (401, "You do not have access permissions", AccessDenied),
+            (402, "Credits insufficient", AccessDenied),
+            (500, "Credits insufficient", AccessDenied),
+            (422, "Insufficient credits", AccessDenied),
+            (433, "The sub-key has reached its limit", AccessDenied),
+            (429, "Your call frequency is too high", RateLimited),
+            (404, "Not found", ModelGone),
+            (404, UNKNOWN_MODEL, ModelGone),
+            (422, UNKNOWN_MODEL, ModelGone),
+            (505, "The feature is disabled", ModelGone),
+            (422, "Invalid input", RequestRejected),
+            (500, "aspect_ratio is required", RequestRejected),
+            (500, "duration is not within the range of allowed options", RequestRejected),
+            (422, FLAGGED, ContentRefused),
+            (500, FLAGGED, ContentRefused),
+            (501, FLAGGED, ContentRefused),
+            (455, "The service is under maintenance", ServerFault),
+            (501, "The generation has failed", ServerFault),
+            (500, "Server exception, please try again later", OutcomeUnknown),
+        ],
+    )
+    def test_error_table(self, server: FakeServer, code: int, message: str, expected: type[ProviderError]) -> None:
+        self.assert_means(server, 200, {"code": code, "msg": message, "data": None}, expected)
+
+    @pytest.mark.parametrize(
+        ("words", "code", "expected"),
+        [
+            (FLAGGED, "400", ContentRefused),
+            ("The output was blocked as NSFW", "501", ContentRefused),
+            ("internal error, please try again later.", "500", ServerFault),
+            ("Generation failed, please try again later", "400", ServerFault),
+            ("", "", ServerFault),
+        ],
+    )
+    def test_a_failed_task_says_why(
+        self, server: FakeServer, words: str, code: str, expected: type[ProviderError]
+    ) -> None:
+        error = self.poll_failure(server, self.failed(words, code))
+        assert (type(error), error.code, error.ends_job) == (expected, code, True)
+
+    def test_a_failure_ends_the_task_whatever_code_it_brings(self, server: FakeServer) -> None:
+        with_record = {**self.failed("internal error"), "code": 501}
+        alone = {"code": 501, "msg": "The generation has failed", "data": None}
+        for body in (with_record, alone):
+            error = self.poll_failure(server, body)
+            assert type(error) is ServerFault
+            assert error.ends_job
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"code": 422, "msg": "recordInfo is null", "data": None},  # soon after the order
+            {"code": 200, "msg": "success", "data": None},
+            {"code": 404, "msg": "Task not found"},
+            {"code": 429, "msg": "Rate limit exceeded", "data": None},
+            {"code": 455, "msg": "The service is under maintenance", "data": None},
+        ],
+    )
+    def test_a_code_in_the_answer_to_a_question_does_not_end_the_task(self, server: FakeServer, body: Any) -> None:
+        assert not self.poll_failure(server, body).ends_job
+
+    def test_a_lost_order_cannot_be_looked_for(self) -> None:
+        assert self.provider().unknown_policy is self.policy
+
+    def test_a_ratio_that_it_does_not_make_is_not_ordered(self, server: FakeServer) -> None:
+        with pytest.raises(Unsupported, match="7:3"):
+            self.run(server, wishes=Wishes(aspect_ratio="7:3"))
+        assert server.connections == 0
+
+    def plain_input(self, server: FakeServer) -> dict[str, Any]:
+        server.will(self.answered())
+        self.run(server, wishes=Wishes())
+        return dict(server.received[0].json["input"])
+
+
+class TestKieImage(KieContract):
+    category = Category.IMAGE
+    model = "nano-banana-2"
+    wishes = Wishes(aspect_ratio="16:9")
+    file = "https://tempfile.aiquickdraw.com/workers/nano/image_1782405459454_m9svbw.png"
+    usage = Usage(images=1)
+    policy = UnknownPolicy.RESPEND
+    body = {
+        "model": "nano-banana-2",
+        "input": {"prompt": WANTED, "aspect_ratio": "16:9", "resolution": "1K", "output_format": "png"},
+    }
+
+    def test_a_picture_is_square_unless_somebody_wishes_otherwise(self, server: FakeServer) -> None:
+        assert self.plain_input(server)["aspect_ratio"] == "1:1"
+
+
+class TestKieVideo(KieContract):
+    category = Category.VIDEO
+    model = "kling-2.6/text-to-video"
+    wishes = Wishes(seconds=10, aspect_ratio="9:16")
+    file = "https://tempfile.aiquickdraw.com/r/film.mp4"
+    usage = Usage(seconds=Decimal(10))
+    policy = UnknownPolicy.STOP
+    body = {
+        "model": "kling-2.6/text-to-video",
+        "input": {"prompt": WANTED, "sound": False, "aspect_ratio": "9:16", "duration": "10"},
+    }
+
+    def test_a_film_is_short_and_wide_unless_somebody_wishes_otherwise(self, server: FakeServer) -> None:
+        plain = self.plain_input(server)
+        assert (plain["aspect_ratio"], plain["duration"]) == ("16:9", "5")
+
+    def test_a_length_that_it_does_not_make_is_not_ordered(self, server: FakeServer) -> None:
+        with pytest.raises(Unsupported, match="7 s"):
+            self.run(server, wishes=Wishes(seconds=7))
+        assert server.connections == 0
