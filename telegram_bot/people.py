@@ -1,5 +1,6 @@
 """Who writes to the bot, where, and whether the bot may write there."""
 
+import re
 from datetime import timedelta
 
 import telegram
@@ -13,18 +14,21 @@ State = Delivery.State
 
 UNREACHABLE = "the chat cannot be reached"
 REVIVAL_DAYS = 7  # what could not be shown for longer than this stays unshown when a user comes back
+# Signs that turn the direction of what follows them: an operator would read the number beside such a name backwards.
+TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def user_ensure(*, sender: telegram.User) -> TelegramUser:
     """Return the row of this person, with their account; both are made on first sight and kept up to date."""
+    name = TURNING.sub("", sender.full_name).strip()
     facts = {
         "username": (sender.username or "")[:64],
-        "name": sender.full_name[:128],
+        "name": name[:128],
         "language": (sender.language_code or "")[:16],
     }
     user = TelegramUser.objects.select_related("account").filter(user_id=sender.id).first()
     if user is None:
-        account = account_ensure(key=f"telegram:{sender.id}", name=sender.full_name)
+        account = account_ensure(key=f"telegram:{sender.id}", name=name)
         return TelegramUser.objects.get_or_create(user_id=sender.id, defaults={**facts, "account": account})[0]
     if any(getattr(user, field) != value for field, value in facts.items()):
         TelegramUser.objects.filter(user_id=sender.id).update(**facts)
