@@ -1,0 +1,197 @@
+"""What models and people write is shown and never obeyed: neither by an operator's browser nor by the chat."""
+
+from collections.abc import Iterator
+from html import escape
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import Group, User
+from django.db import models
+from django.test import Client
+from django.urls import reverse
+from rest_framework.authtoken.models import Token
+
+from providers.models import Attempt, ProviderHealth
+from providers.rollups import fold_attempts
+from requests_app.models import Account, Request
+from requests_app.services.execution import request_advance
+from telegram_bot.models import TelegramUser
+from tests.telegram_bot.conftest import chain, fake, say
+from tests.telegram_bot.updates import USER, message
+
+__all__ = ["chain", "fake", "say"]
+
+pytestmark = pytest.mark.django_db
+
+TAG, ATTRIBUTE, SCHEME = "x-canary", "onx-canary", "javascript:"
+# It breaks out of an attribute, a script and a comment; as short as can be, for columns that are.
+MARKUP = f"""'"><{TAG}>{{{{7}}}}--></script><{TAG} {ATTRIBUTE}=1 a='{ATTRIBUTE}=1 b=" {ATTRIBUTE}=1 """
+MARKDOWN = "**bold** [web](https://a.example) [x](javascript:x) [y](tg://user?id=1) ![z](tg://emoji?id=5)"
+# These turn what follows them: a name that ends in one would turn the number beside it.
+TURNING = "".join(chr(code) for code in (0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+ARABIC = "مرحبا\N{RIGHT-TO-LEFT MARK} (AI) \N{RIGHT-TO-LEFT OVERRIDE}txt.exe\N{POP DIRECTIONAL FORMATTING} نعم"
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.shown = ""  # texts, and the values of a form's fields
+        self.obeyed: list[str] = []  # what should have been shown
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attributes}
+        links = [values.get(name, "") for name in ("href", "src", "action", "formaction")]
+        self.obeyed += [tag] * (tag == TAG)
+        self.obeyed += [name for name in values if name == ATTRIBUTE]
+        self.obeyed += [link for link in links if link.strip().lower().startswith(SCHEME)]
+        self.shown += values.get("value", "")
+
+    def handle_data(self, data: str) -> None:
+        self.shown += data
+
+
+def marked_up(column: models.Field) -> Any:
+    """Return markup as this column holds it, and None for one that is no text."""
+    if isinstance(column, models.JSONField):
+        listed = {"name": MARKUP, "content_type": MARKUP, "size": 7}
+        return [listed] if column.default is list else {MARKUP: [MARKUP]}
+    if isinstance(column, models.URLField):
+        return f"{SCHEME}{MARKUP}"
+    is_text = isinstance(column, models.CharField | models.TextField)
+    if not is_text or column.choices or column.primary_key or (column.max_length or 99) < len(TAG) + 5:
+        return None  # of the software's own words
+    return MARKUP[: column.max_length]
+
+
+def rows() -> Iterator[models.Model]:
+    """Yield a row of each table that has a page."""
+    for model in admin.site._registry:
+        row = model._base_manager.order_by("pk").first()
+        assert row is not None, f"{model._meta.label} is empty: make a row of it in `operator`"
+        yield row
+
+
+@pytest.fixture
+def operator(fake, say, chain) -> Client:
+    """Somebody who looks, after markup was written into every text of a row of each table, their own name included."""
+    chain(aimlapi=["Hello"])
+    superuser = User.objects.create_superuser("operator")
+    Token.objects.create(user=superuser)
+    Group.objects.create(name="Helpers")
+    ProviderHealth.objects.create(category="TEXT", provider="openai")
+    say(message("Hello"))
+    request = Request.objects.get()
+    request_advance(request_id=request.id)
+    fold_attempts()
+    log = LogEntry.objects.create(user=superuser, action_flag=CHANGE, object_id=request.id)
+    for row in [*rows(), log]:
+        texts = {column.name: marked_up(column) for column in row._meta.concrete_fields}
+        texts = {name: text for name, text in texts.items() if text is not None}
+        if texts:
+            type(row)._base_manager.filter(pk=row.pk).update(**texts)
+    Attempt.objects.update(caller_key=request.id)  # so that the request's own page lists it
+    client = Client()
+    client.force_login(User.objects.get())
+    return client
+
+
+def pages_of(row: models.Model) -> Iterator[str]:
+    place = f"admin:{row._meta.app_label}_{row._meta.model_name}"
+    yield reverse(f"{place}_changelist")
+    for name in ("change", "history", "delete"):
+        yield reverse(f"{place}_{name}", args=[row.pk])
+
+
+class TestAdmin:
+    def test_no_page_obeys_what_is_written_in_a_table(self, operator):
+        obeyed, silent = {}, []
+        for row in rows():
+            pages = {path: operator.get(path) for path in pages_of(row)}
+            read = {path: Page(page.content.decode()) for path, page in pages.items() if page.status_code == 200}
+            obeyed |= {path: page.obeyed for path, page in read.items() if page.obeyed}
+            assert len(read) >= 3, pages  # the list, the row and its history
+            if any(marked_up(column) for column in row._meta.concrete_fields):
+                silent += [row._meta.label] * (f"<{TAG}>" not in "".join(page.shown for page in read.values()))
+        assert obeyed == {}
+        assert silent == [], "their markup was on none of their pages, so nothing was tried"
+
+    def test_nor_does_the_index_with_its_recent_actions(self, operator):
+        page = Page(operator.get("/admin/").content.decode())
+
+        assert page.obeyed == []
+        assert page.shown.count(f"<{TAG}>") >= 2  # the operator's own name, and the row that was changed
+
+    def test_no_list_obeys_what_is_looked_for_in_it(self, operator):
+        for row in rows():
+            path = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_changelist")
+            for parameter in ("q", "provider", "handled", "_popup", "e", "o", "p"):
+                page = operator.get(path, {parameter: MARKUP}, follow=True)
+                assert Page(page.content.decode()).obeyed == [], (path, parameter)
+
+    def test_no_notice_obeys_the_name_of_what_was_changed(self, operator):
+        account = Account.objects.get()
+
+        page = operator.post(
+            reverse("admin:requests_app_account_change", args=[account.pk]),
+            {"amount": "1", "reason": MARKUP, "form_key": MARKUP[:32]},
+            follow=True,
+        )
+
+        read = Page(page.content.decode())
+        assert "was changed successfully" in read.shown
+        assert read.obeyed == []
+
+    def test_what_turns_the_direction_of_a_text_turns_nothing_beside_it(self, operator):
+        Request.objects.update(output_text=ARABIC)
+
+        page = operator.get(reverse("admin:requests_app_request_change", args=[Request.objects.get().pk]))
+
+        # A block of its own ends whatever direction was begun in it.
+        assert f'<div class="readonly">{escape(ARABIC)}</div>' in page.content.decode()
+
+
+class TestChat:
+    def test_an_answer_is_sent_as_text_with_harmless_entities_and_no_parse_mode(self, fake, say, chain):
+        chain(aimlapi=[f"{MARKDOWN}\n\n{MARKUP}\n\n{ARABIC}\n\n*_`unclosed"])
+        say(message("Hello"))
+        request_advance(request_id=Request.objects.get().id)
+
+        (shown,) = fake.chat(42).messages
+        assert f"<{TAG} {ATTRIBUTE}=1" in shown.text
+        assert ARABIC in shown.text
+        assert "**" not in shown.text
+        links = [entity["url"] for entity in shown.entities if entity["type"] == "text_link"]
+        assert links == ["https://a.example"]
+        assert {"bold", "text_link"} <= {entity["type"] for entity in shown.entities}
+        assert {"text_mention", "custom_emoji", "mention"}.isdisjoint(entity["type"] for entity in shown.entities)
+        assert [call for call in fake.calls if "parse_mode" in call.parameters] == []
+
+    def test_a_name_is_greeted_as_it_is_written(self, fake, say, chain):
+        chain(aimlapi=[])
+        say(message("/start", **{"from": {**USER, "first_name": f"**A** <b>{MARKUP[:20]}", "last_name": "_[x](y)_"}}))
+
+        (greeting,) = fake.chat(42).messages
+        assert f"Hello **A** <b>{MARKUP[:20]} _[x](y)_!" in greeting.text
+        assert greeting.entities == []
+        assert [call for call in fake.calls if "parse_mode" in call.parameters] == []
+
+    def test_a_name_turns_nothing_that_stands_beside_it(self, fake, say, chain):
+        chain(aimlapi=[])
+        for _ in range(2):  # met for the first time, and known already
+            say(message("/start", **{"from": {**USER, "first_name": f"{TURNING}عمر", "last_name": f"L{TURNING}."}}))
+
+            assert TelegramUser.objects.get().name == Account.objects.get().name == "عمر L."
+        assert "Hello عمر L.! 👋" in fake.chat(42).texts[0]
+
+    def test_a_name_of_nothing_else_is_no_name(self, fake, say, chain):
+        chain(aimlapi=[])
+        say(message("/start", **{"from": {**USER, "first_name": TURNING, "last_name": ""}}))
+
+        assert str(TelegramUser.objects.get()) == "42"
+        assert str(Account.objects.get()) == "telegram:42"
