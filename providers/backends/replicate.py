@@ -185,6 +185,8 @@ def _film_seconds(prompt: Prompt) -> int:
 class ReplicateAudio(Replicate):
     """MiniMax speech; also Bark and music models, which want a prompt instead of a text.
 
+    Music: "minimax/music-2.6", "google/lyria-3". Community models are named with the version that their page shows:
+    "suno-ai/bark:VERSION" speaks, "meta/musicgen:VERSION" plays.
     Source: https://replicate.com/minimax/speech-2.6-turbo/api/schema (read 2026-11).
     """
 
