@@ -135,11 +135,15 @@ class RunwareTask(JobProvider):
         return [] if is_unheard_of or not (list_at(body, "errors") or list_at(body, "data")) else [job]
 
     def _ended(self, prompt: Prompt, body: Mapping[str, Any]) -> ProviderError:
-        """Return why a task has failed. Limits of our rate and account speak of the question and not of the task."""
+        """Return why a task has failed.
+
+        Limits of our rate and account speak of the question and not of the task, and a task that is not found may
+        only not be there yet: its time ends it.
+        """
         fault = self.read_fault(200, body)
         words = Quoting(self.access.key, prompt).clean(fault.text)
         error = error_for(Fault(200, fault.codes, words), self.rules)(words, code=" ".join(fault.codes))
-        error.ends_job = not isinstance(error, RateLimited | AccessDenied)
+        error.ends_job = not (isinstance(error, RateLimited | AccessDenied) or NOT_FOUND.fits(fault))
         return error
 
 

@@ -117,6 +117,9 @@ class RunwareContract(JobProviderContract):
         # A limit or a key says nothing about the task itself.
         assert error.ends_job is (expected not in (RateLimited, AccessDenied))
 
+    def test_a_task_that_is_not_found_may_only_not_be_there_yet(self, server: FakeServer) -> None:
+        assert not self.poll_failure(server, failure_of("taskFailedOrNotFound")).ends_job
+
     def test_an_order_is_named_by_its_attempt(self, server: FakeServer) -> None:
         assert UUID(TASK_ID).version == 4
         server.will(self.answered(), self.answered())
