@@ -1,0 +1,135 @@
+"""The canaries once more, through real processes: what lies on the broker and what the processes write."""
+
+import json
+import subprocess
+import sys
+from base64 import b64decode
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings as project
+from django.db import connection
+from django.test import Client
+from redis import Redis
+
+from aibot.celery import app
+from providers.models import ProviderConfig
+from providers.registry import VENDORS
+from requests_app import doorbell
+from requests_app.models import Request
+from telegram_bot.inbox import inbox_drain
+from tests.factories import make_model, make_provider
+from tests.fakes.http_server import FakeServer
+from tests.fakes.telegram import TOKEN, FakeTelegram
+from tests.flows.processes import ROOT, environment, sweeper, wait_until, worker
+from tests.security.canaries import KEYS, PROMPT, WORD, found_in
+from tests.security.gossip import gossips_for
+from tests.telegram_bot.updates import message
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WEBHOOK_SECRET = "canary-of-the-webhook"
+HOOK_SECRET = "whsec_Y2FuYXJ5LW9mLXRoZS1ob29r"
+BUCKET_SECRET = "canary-of-the-bucket"
+CHAIN = ["aimlapi", "piapi", "openrouter", "openai", "anthropic", "xai", "groq"]
+
+
+@pytest.fixture
+def gossips() -> Iterator[dict[str, FakeServer]]:
+    with gossips_for(VENDORS) as servers:
+        yield servers
+
+
+@pytest.fixture
+def variables(settings, fake: FakeTelegram, gossips) -> dict[str, str]:
+    """What the processes start with: a canary for each secret, and the addresses of those who repeat them."""
+    settings.TELEGRAM_WEBHOOK_SECRET = WEBHOOK_SECRET
+    make_model()
+    ProviderConfig.objects.update(enabled=False)
+    for priority, slug in enumerate(CHAIN, start=1):
+        make_provider(slug, priority=priority, enabled=True)
+    keys = {vendor.key_variable: KEYS[slug] for slug, vendor in VENDORS.items()}
+    addresses = {vendor.base_url_variable: gossips[slug].url + vendor.base_path for slug, vendor in VENDORS.items()}
+    return {
+        **keys,
+        **addresses,
+        "TELEGRAM_BOT_TOKEN": TOKEN,
+        "TELEGRAM_API_BASE_URL": fake.url,
+        "TELEGRAM_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "REPLICATE_WEBHOOK_SECRET": HOOK_SECRET,
+        "S3_BUCKET": "pictures",
+        "S3_ACCESS_KEY_ID": "a-key-id",
+        "S3_SECRET_ACCESS_KEY": BUCKET_SECRET,
+    }
+
+
+def secrets() -> list[str]:
+    password = connection.settings_dict["PASSWORD"]
+    own = [TOKEN, WEBHOOK_SECRET, HOOK_SECRET, BUCKET_SECRET, project.SECRET_KEY, *KEYS.values()]
+    return [*own, password] if password else own
+
+
+def on_the_broker() -> list[str]:
+    """Return all that lies on the broker, message by message."""
+    if not project.REDIS_URL:
+        folders = (project.QUEUE_DIR / "messages", project.QUEUE_DIR / "control")
+        return [path.read_text() for folder in folders for path in folder.iterdir()]
+    with Redis.from_url(project.REDIS_URL, decode_responses=True) as broker:
+        lists = [key for key in broker.scan_iter() if broker.type(key) == "list"]
+        hashes = [key for key in broker.scan_iter() if broker.type(key) == "hash"]  # what was taken and not confirmed
+        return [item for key in lists for item in broker.lrange(key, 0, -1)] + [
+            item for key in hashes for item in broker.hvals(key)
+        ]
+
+
+def rings() -> list[tuple[str, list[str | int]]]:
+    """Return the tasks that wait on the broker, with their arguments."""
+    messages = [json.loads(text) for text in on_the_broker() if '"task"' in text]
+    return sorted((message["headers"]["task"], json.loads(b64decode(message["body"]))[0]) for message in messages)
+
+
+def post(update: dict) -> None:
+    headers = {"X-Telegram-Bot-Api-Secret-Token": WEBHOOK_SECRET}
+    body = json.dumps(update)
+    assert (
+        Client().post("/telegram/webhook/", body, content_type="application/json", headers=headers).status_code == 200
+    )
+
+
+def test_they_are_neither_on_the_broker_nor_in_what_the_processes_write(tmp_path, fake, variables):
+    app.control.purge()
+    post(message(PROMPT))
+    inbox_drain(chat_id=42)
+    doorbell.wait_until_rung(10)
+    request = Request.objects.get()
+
+    wait_until(lambda: len(rings()) >= 2, "the rings on the broker")
+    assert rings() == [("requests_app.tasks.advance", [request.id]), ("telegram_bot.tasks.handle_chat", [42])]
+    assert found_in("".join(on_the_broker()), [*secrets(), WORD]) == []
+
+    written = tmp_path / "written.log"
+    with written.open("wb") as output, worker(stderr=output, **variables) as process, sweeper(**variables):
+        wait_until(lambda: any("back" in text for text in fake.chat(42).texts), "the word that nobody answered")
+        process.terminate()
+        process.wait(timeout=30)
+
+    log = written.read_text()
+    assert all(f"✗ {slug} failed for TEXT" in log for slug in CHAIN)
+    assert found_in(log, [*secrets(), WORD]) == []
+    assert found_in("".join(on_the_broker()), [*secrets(), WORD]) == []
+
+
+def test_they_are_not_in_what_the_command_line_shows(variables):
+    outcome = subprocess.run(
+        [sys.executable, "manage.py", "ask", "TEXT", PROMPT, "--json"],
+        cwd=ROOT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert outcome.returncode == 1
+    assert [attempt["provider"] for attempt in json.loads(outcome.stdout)["attempts"]] == CHAIN
+    assert found_in(outcome.stdout + outcome.stderr, [*secrets(), WORD]) == []
