@@ -1,4 +1,4 @@
-"""Outputs that lie in the local folder, for operators; a cloud storage serves its own."""
+"""Outputs and what users have sent, for operators; wherever they lie, they are read through here."""
 
 from mimetypes import guess_type
 
@@ -9,13 +9,26 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from providers.permissions import StaffOrToken
+from providers.permissions import StaffOrToken, is_developer
+
+
+class MaySeeRequests(StaffOrToken):
+    """Whoever may see the request that a file belongs to.
+
+    A staff account for something else or a scraper's token is not enough: the names of what users have sent can be
+    guessed, because they count Telegram's updates.
+    """
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not super().has_permission(request, view):
+            return False
+        return request.user.has_perm("requests_app.view_request") or is_developer(request)
 
 
 class MediaView(APIView):
-    """One output. Its type follows from the name that we gave it when we had looked into it."""
+    """One file. Its type follows from the name that we gave it when we had looked into it."""
 
-    permission_classes = [StaffOrToken]
+    permission_classes = [MaySeeRequests]
 
     @extend_schema(exclude=True)
     def get(self, request: Request, name: str) -> FileResponse:

@@ -60,7 +60,7 @@ def test_the_link_leads_through_us_and_asks_who_comes(bucket, client):
 
     assert link == f"/media/{stored.name}"
     assert client.get(link).status_code in (401, 403)
-    client.force_login(get_user_model().objects.create_user("operator", is_staff=True))
+    client.force_login(get_user_model().objects.create_superuser("operator"))
     assert b"".join(client.get(link).streaming_content) == picture("red")
     assert client.get("/media/results/01/nothing.png").status_code == 404
 

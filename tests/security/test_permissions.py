@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.apps import apps
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -39,7 +41,7 @@ EXPECTED = {
     "readyz/": OPEN,
     "metrics": FIGURES,
     "metrics/": FIGURES,
-    "media/<path:name>": (401, 403, 404, 404, 404),
+    "media/<path:name>": (401, 403, 403, 404, 403),
     "api/schema/": FIGURES,
     "api/docs/": FIGURES,
     **{
@@ -181,6 +183,20 @@ def test_every_address_lets_in_whom_it_should(visitors, settings):
         if seen != expected(address):
             surprises[address] = f"{seen} instead of {expected(address)}"
     assert surprises == {}
+
+
+@pytest.mark.django_db
+def test_what_users_send_and_get_is_seen_by_those_who_may_see_requests(visitors, settings):
+    path = f"/media/{default_storage.save('prompts/07/telegram-700000007.png', ContentFile(b'canary'))}"
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.add(Permission.objects.get(codename="view_request"))
+    visitors.append(Client())
+    visitors[-1].force_login(clerk)
+
+    assert [visitor.get(path).status_code for visitor in visitors] == [401, 403, 403, 200, 403, 200]
+    settings.DEBUG = True
+    assert visitors[0].get(path).status_code == 200
+    assert visitors[0].get(path, headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
 
 
 @pytest.mark.django_db
