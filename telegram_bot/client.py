@@ -23,6 +23,8 @@ from telegram import error as ptb
 from telegram.request import HTTPXRequest
 
 from providers.connections import give_back_connection
+from providers.excerpts import Quoting
+from providers.types import Category, Prompt
 from telegram_bot.errors import (
     CallRefused,
     ChatMoved,
@@ -88,6 +90,14 @@ class QuietRequest(HTTPXRequest):
             raise ptb.TelegramError("The server's answer is not JSON") from error
 
 
+class Refusal(ptb.BadRequest):
+    """A refusal, with an excerpt of its sentence that quotes nothing of what was sent: it is logged and kept."""
+
+    def __init__(self, sentence: str, excerpt: str) -> None:
+        super().__init__(sentence)
+        self.excerpt = excerpt
+
+
 class QuietBot(telegram.Bot):
     """PTB's Bot, with answers as they came and a repr without the token.
 
@@ -104,6 +114,9 @@ class QuietBot(telegram.Bot):
             return await self._post(method, parameters, read_timeout=read_timeout or READ_SECONDS)
         except (KeyError, TypeError) as error:
             raise ptb.NetworkError("The server's answer has no result") from error
+        except ptb.BadRequest as error:
+            quoting = Quoting(self.token, Prompt(Category.TEXT, str(parameters.get("text") or "")))
+            raise Refusal(error.message, quoting.excerpt(error.message)) from error.__cause__
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +363,7 @@ def meaning_of(error: ptb.TelegramError) -> TelegramFault:
     # A subclass of NetworkError in PTB, so it comes first.
     if isinstance(error, ptb.BadRequest):
         # Where the body was not JSON, PTB's sentence quotes it.
-        return CallRefused("400 without a reason") if error.__cause__ else _meaning_of_sentence(error.message)
+        return CallRefused("400 without a reason") if error.__cause__ else _meaning_of_sentence(error)
     if isinstance(error.__cause__, NOTHING_SENT):
         return NotReached()
     # The kind alone: the sentence may quote the address or the answer.
@@ -358,8 +371,8 @@ def meaning_of(error: ptb.TelegramError) -> TelegramFault:
     return OutcomeUnsure(f"Telegram gave no sound answer{kind}.")
 
 
-def _meaning_of_sentence(sentence: str) -> TelegramFault:
+def _meaning_of_sentence(error: ptb.BadRequest) -> TelegramFault:
     for words, fault in MEANINGS:
-        if words in sentence.lower():
+        if words in error.message.lower():
             return fault()
-    return CallRefused(sentence[:150])
+    return CallRefused((error.excerpt if isinstance(error, Refusal) else error.message)[:150])
