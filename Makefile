@@ -42,8 +42,8 @@ soak: $(DEVELOPMENT) ## Kill, freeze and restart everything under traffic for MI
 	@$(BIN)/python -m tests.proof.soak --minutes $(MINUTES) $(ARGS)
 
 bench: $(DEVELOPMENT) ## Measure, on the same servers as the tests
-	@for file in tests/bench_*.py; do echo "== $$file"; \
-	$(BIN)/python -m tests.servers python -m tests.$$(basename $$file .py) || exit 1; done
+	@for file in tests/bench/[a-z]*.py; do echo "== $$file"; \
+	$(BIN)/python -m tests.servers python -m tests.bench.$$(basename $$file .py) || exit 1; done
 
 mutants: $(DEVELOPMENT) ## Break the promise on purpose, rule by rule, and show which test notices (ARGS=lease)
 	@$(BIN)/python -m tests.servers python -m tests.proof.mutants $(ARGS)

@@ -14,8 +14,8 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from providers.breaker import Standing, read_health
-from providers.selectors import ProviderStats, provider_stats
+from providers.chain.circuit_breaker import Standing, read_health
+from providers.statistics.selectors import ProviderStats, provider_stats
 from providers.types import Category
 from requests_app.selectors import credits_outstanding, oldest_due_seconds, unfinished_by_status
 

@@ -96,7 +96,7 @@ S3_OPTIONS = {
     "secret_key": env_secret("S3_SECRET_ACCESS_KEY") or None,
 }
 STORAGES = {
-    "default": {"BACKEND": "aibot.storage.S3MediaStorage", "OPTIONS": S3_OPTIONS}
+    "default": {"BACKEND": "aibot.s3_storage.S3MediaStorage", "OPTIONS": S3_OPTIONS}
     if S3_BUCKET
     else {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -194,7 +194,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["providers.permissions.StaffOrToken"],
+    "DEFAULT_PERMISSION_CLASSES": ["providers.statistics.permissions.StaffOrToken"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
@@ -203,7 +203,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Statistics, cost comparison and the recommended provider.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["providers.permissions.StaffOrToken"],
+    "SERVE_PERMISSIONS": ["providers.statistics.permissions.StaffOrToken"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -281,12 +281,12 @@ WELCOME_CREDITS = env_int("WELCOME_CREDITS", 20)
 SYSTEM_PROMPT = env_text(
     "SYSTEM_PROMPT", "You are a helpful assistant in a Telegram chat. Answer in the language of the question."
 )
-RESULT_OUTLET = "telegram_bot.delivery.TelegramOutlet"
+RESULT_OUTLET = "telegram_bot.delivery.backend.TelegramOutlet"
 # What the sweeper does in each round, in this order.
 SWEEPS = [
-    "requests_app.services.sweeping.sweep_requests",
-    "telegram_bot.sweeping.sweep_telegram",
-    "providers.rollups.fold_attempts",
+    "requests_app.services.sweeper.sweep_requests",
+    "telegram_bot.sweeper.sweep_telegram",
+    "providers.statistics.rollups.fold_attempts",
 ]
 
 # --- Telegram ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from aibot.health import healthz, readyz
-from aibot.media import MediaView
+from aibot.media_views import MediaView
 from aibot.metrics import MetricsView
 
 admin.site.site_header = "AI bot"
@@ -15,7 +15,7 @@ admin.site.site_url = None  # there is no other site to view
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("api/providers/", include("providers.urls")),
+    path("api/providers/", include("providers.statistics.urls")),
     path("telegram/", include("telegram_bot.urls")),
     path("hooks/", include("requests_app.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -9,11 +9,11 @@ from django.db.models.functions import Now
 from django.forms import NumberInput
 from django.http import HttpRequest
 
-from providers.breaker import wake
+from providers.admin_base import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
+from providers.chain.circuit_breaker import wake
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth
-from providers.readonly_admin import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
 from providers.registry import is_implemented
-from providers.selectors import CATEGORY_ORDER, shown_usd
+from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
 from providers.types import Category
 
 # TEXT first, as everywhere else; the alphabet would begin with AUDIO.

@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Dj
 from django.db import DatabaseError
 
 from providers.registry import VENDORS, is_implemented, label_of, provider_class
-from providers.signatures import signing_key
+from providers.transport.webhook_signatures import signing_key
 
 
 def check_registry(**_: Any) -> list[CheckMessage]:

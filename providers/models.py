@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from providers import registry
 from providers.capabilities import validate_capabilities
-from providers.identifiers import time_ordered_uuid
-from providers.prices import validate_prices
+from providers.common.ids import time_ordered_uuid
+from providers.pricing import validate_prices
 from providers.types import Category, CostSource
 
 CATEGORY_CHOICES = [(category.value, category.value) for category in Category]

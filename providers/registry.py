@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from providers.types import Category
 
 if TYPE_CHECKING:
-    from providers.base import TextProvider
-    from providers.making import MediaProvider
+    from providers.backends.base import TextProvider
+    from providers.backends.media_generation import MediaProvider
 
 
 @dataclass(frozen=True, slots=True)

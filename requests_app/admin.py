@@ -12,8 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from providers.models import Attempt
-from providers.readonly_admin import (
+from providers.admin_base import (
     LargeTableAdmin,
     ProviderFilter,
     ReadOnlyAdmin,
@@ -22,9 +21,10 @@ from providers.readonly_admin import (
     shown_cost,
     shown_ms,
 )
+from providers.models import Attempt
 from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent
 from requests_app.services.accounts import account_set_blocked, account_top_up
-from requests_app.services.cancelling import request_cancel, request_resume
+from requests_app.services.cancellation import request_cancel, request_resume
 
 
 def actor_of(request: HttpRequest) -> str:

@@ -5,7 +5,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from providers import registry
-from providers.identifiers import time_ordered_uuid
+from providers.common.ids import time_ordered_uuid
 from providers.models import CATEGORY_CHOICES
 from providers.types import CostSource
 from requests_app.options import validate_options

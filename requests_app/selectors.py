@@ -3,7 +3,7 @@
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce, Greatest, Now
 
-from providers.candidates import can_serve
+from providers.chain.candidates import can_serve
 from providers.types import Category, Turn
 from requests_app.models import Account, AIModel, Request
 

@@ -2,9 +2,9 @@
 
 from celery import shared_task
 
-from providers.connections import give_back_connection
-from providers.jobs import job_cancel
-from requests_app.outlet import get_outlet
+from providers.chain.jobs import job_cancel
+from providers.db import give_back_connection
+from requests_app.delivery_backend import get_outlet
 from requests_app.services.execution import request_advance
 
 

@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from requests_app.hooks import replicate
+from requests_app.webhooks import replicate
 
 urlpatterns = [path("replicate/", replicate, name="replicate_hook")]

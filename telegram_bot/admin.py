@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from providers.readonly_admin import ReadOnlyAdmin, ReadOnlyInline, code_of
+from providers.admin_base import ReadOnlyAdmin, ReadOnlyInline, code_of
 from telegram_bot.models import Delivery, TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
 
 

@@ -2,9 +2,9 @@
 
 from celery import shared_task
 
-from providers.connections import give_back_connection
-from telegram_bot.inbox import inbox_drain
-from telegram_bot.placing import placeholder_place
+from providers.db import give_back_connection
+from telegram_bot.delivery.placeholder import placeholder_place
+from telegram_bot.updates.queue import inbox_drain
 
 
 @shared_task(name="telegram_bot.tasks.handle_chat")

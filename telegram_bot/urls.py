@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from telegram_bot.views import webhook
+from telegram_bot.updates.views import webhook
 
 urlpatterns = [path("webhook/", webhook, name="telegram_webhook")]

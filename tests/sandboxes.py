@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from providers.making import JobProvider, MediaProvider
+from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.registry import VENDORS, provider_class
 from providers.sandbox import Sandbox
 from providers.sandbox.bill import shipped_rows

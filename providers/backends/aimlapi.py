@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from providers.bodies import dig, money_at, storable, text_at, urls_in
+from providers.backends.error_mapping import Fault, Rule
+from providers.backends.media_generation import JobProvider, MediaProvider, job_of
+from providers.backends.openai_compatible import OpenAIShapedText, picture_in
 from providers.errors import ContentRefused, ModelGone, OutcomeUnknown, RequestRejected, ServerFault, Unsupported
-from providers.excerpts import Quoting
-from providers.faults import Fault, Rule
-from providers.making import JobProvider, MediaProvider, job_of
-from providers.openai_shape import OpenAIShapedText, picture_in
+from providers.transport.json_fields import dig, money_at, storable, text_at, urls_in
+from providers.transport.redaction import Quoting
 from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
 CREDIT = Decimal(1) / 2_000_000  # of a dollar

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from providers.base import TextProvider, Transcript
-from providers.bodies import count_at, dig, list_at, storable, text_at
+from providers.backends.base import TextProvider, Transcript
+from providers.backends.error_mapping import Rule
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -17,7 +17,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.faults import Rule
+from providers.transport.json_fields import count_at, dig, list_at, storable, text_at
 from providers.types import Attachment, Call, Feature, Listed, Prompt, Usage
 
 VERSION = {"anthropic-version": "2023-06-01"}  # a call without it is refused

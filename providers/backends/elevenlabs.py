@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from providers.bodies import dig, text_at
+from providers.backends.error_mapping import Fault, Rule
+from providers.backends.media_generation import MediaProvider
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -14,8 +15,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.faults import Fault, Rule
-from providers.making import MediaProvider
+from providers.transport.json_fields import dig, text_at
 from providers.types import Call, MediaResult, Prompt, Usage
 
 # A premade voice that paid plans keep. "Default" voices end on 2026-12-31 and library voices are closed to free plans,

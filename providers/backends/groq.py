@@ -1,8 +1,8 @@
 """Groq text generation. Source: https://console.groq.com/docs/openai (read 2026-11)."""
 
+from providers.backends.error_mapping import Rule
+from providers.backends.openai_compatible import OpenAIShapedText
 from providers.errors import ModelGone, RateLimited
-from providers.faults import Rule
-from providers.openai_shape import OpenAIShapedText
 
 
 class GroqText(OpenAIShapedText):

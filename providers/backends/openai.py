@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from providers.bodies import count_at
+from providers.backends.error_mapping import Rule
+from providers.backends.openai_compatible import OpenAIShapedImage, OpenAIShapedText
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -12,8 +13,7 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.faults import Rule
-from providers.openai_shape import OpenAIShapedImage, OpenAIShapedText
+from providers.transport.json_fields import count_at
 from providers.types import Call, Feature, Prompt, Usage
 
 RULES = (

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from providers.base import Provider
-from providers.bodies import dig, text_at
+from providers.backends.base import Provider
+from providers.backends.error_mapping import Fault, Rule
+from providers.backends.media_generation import MediaProvider
+from providers.backends.openai_compatible import SOUND_FORMATS, OpenAIShapedImage, OpenAIShapedText
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -15,9 +17,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.faults import Fault, Rule
-from providers.making import MediaProvider
-from providers.openai_shape import SOUND_FORMATS, OpenAIShapedImage, OpenAIShapedText
+from providers.transport.json_fields import dig, text_at
 from providers.types import Call, Feature, MediaResult, Prompt, Usage
 
 MODERATED = "moderated"  # our own code for an error that lists what a moderation has found

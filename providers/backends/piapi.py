@@ -10,7 +10,9 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from providers.bodies import dig, storable, text_at, urls_in
+from providers.backends.error_mapping import Fault, Rule
+from providers.backends.media_generation import JobProvider, job_of
+from providers.backends.openai_compatible import OpenAIShapedText
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -20,10 +22,8 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.excerpts import Quoting
-from providers.faults import Fault, Rule
-from providers.making import JobProvider, job_of
-from providers.openai_shape import OpenAIShapedText
+from providers.transport.json_fields import dig, storable, text_at, urls_in
+from providers.transport.redaction import Quoting
 from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
 RULES = (

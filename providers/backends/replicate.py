@@ -9,11 +9,11 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from django.utils.dateparse import parse_datetime
 
-from providers.bodies import dig, storable, text_at, urls_in, whole_characters
+from providers.backends.error_mapping import Fault, Rule
+from providers.backends.media_generation import JOB_ID, POLL_SECONDS, JobProvider, job_of
 from providers.errors import ContentRefused, OutcomeUnknown, ProviderError, ServerFault
-from providers.excerpts import Quoting
-from providers.faults import Fault, Rule
-from providers.making import JOB_ID, POLL_SECONDS, JobProvider, job_of
+from providers.transport.json_fields import dig, storable, text_at, urls_in, whole_characters
+from providers.transport.redaction import Quoting
 from providers.types import Call, Job, Listed, MediaResult, Prompt, UnknownPolicy, Usage
 
 MOST_PAGES = 5  # of a hundred orders each, the newest first

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
-from providers.bodies import dig, list_at, money_at, storable, text_at, urls_in
+from providers.backends.error_mapping import Fault, Rule, error_for
+from providers.backends.media_generation import POLL_SECONDS, JobProvider, job_of
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -24,9 +25,8 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.excerpts import Quoting
-from providers.faults import Fault, Rule, error_for
-from providers.making import POLL_SECONDS, JobProvider, job_of
+from providers.transport.json_fields import dig, list_at, money_at, storable, text_at, urls_in
+from providers.transport.redaction import Quoting
 from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
 NOT_FOUND = Rule(ProviderError, text=r"\A(taskFailedOrNotFound|\w*NotFound|\w*Expired)\b")

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from providers.bodies import text_at
+from providers.backends.error_mapping import Rule
+from providers.backends.openai_compatible import OpenAIShapedImage, OpenAIShapedText
 from providers.errors import AccessDenied, ContentRefused
-from providers.faults import Rule
-from providers.openai_shape import OpenAIShapedImage, OpenAIShapedText
+from providers.transport.json_fields import text_at
 from providers.types import Call, Feature, MediaResult, Prompt
 
 

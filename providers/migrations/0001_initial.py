@@ -2,8 +2,8 @@
 
 import django.core.validators
 import django.db.models.functions.datetime
-import providers.identifiers
-import providers.prices
+import providers.common.ids
+import providers.pricing
 import providers.registry
 from decimal import Decimal
 from django.db import migrations, models
@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Attempt',
             fields=[
-                ('id', models.UUIDField(default=providers.identifiers.time_ordered_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=providers.common.ids.time_ordered_uuid, editable=False, primary_key=True, serialize=False)),
                 ('caller_key', models.CharField(db_index=True, max_length=64)),
                 ('number', models.PositiveSmallIntegerField()),
                 ('category', models.CharField(choices=[('TEXT', 'TEXT'), ('IMAGE', 'IMAGE'), ('VIDEO', 'VIDEO'), ('AUDIO', 'AUDIO')], max_length=8)),
@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
                 ('model', models.CharField(help_text="The vendor's own model id. Vendors retire ids every few months.", max_length=200)),
                 ('list_price', models.DecimalField(blank=True, decimal_places=6, help_text='USD per unit. Shown and compared; estimates a cost where nothing better is known.', max_digits=12, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))])),
                 ('price_unit', models.CharField(choices=[('1k_tokens', '1,000 tokens'), ('image', 'image'), ('second', 'second'), ('1k_characters', '1,000 characters'), ('call', 'call')], default='call', max_length=16)),
-                ('prices', models.JSONField(blank=True, default=dict, help_text='Detailed rates in USD, as strings, such as {"input_per_million": "0.10", "output_per_million": "0.50", "as_of": "2026-11-23"}. Costs are computed from them.', validators=[providers.prices.validate_prices])),
+                ('prices', models.JSONField(blank=True, default=dict, help_text='Detailed rates in USD, as strings, such as {"input_per_million": "0.10", "output_per_million": "0.50", "as_of": "2026-11-23"}. Costs are computed from them.', validators=[providers.pricing.validate_prices])),
                 ('timeout_seconds', models.PositiveSmallIntegerField(default=30, help_text='The longest silence of a stream, or the longest wait for a whole answer.', validators=[django.core.validators.MinValueValidator(1)])),
                 ('daily_cap_usd', models.DecimalField(blank=True, decimal_places=2, help_text='The provider is skipped for the rest of the day (UTC) once it has cost this much. Empty: no cap.', max_digits=10, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))])),
                 ('updated_at', models.DateTimeField(auto_now=True)),

@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from providers import migrations
-from providers.prices import cost_of
+from providers.pricing import cost_of
 from providers.sandbox.answers import Tokens
 from providers.types import Category, Usage
 

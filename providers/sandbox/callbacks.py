@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from providers import http
 from providers.errors import ProviderError
 from providers.sandbox.addresses import is_loopback
 from providers.sandbox.wire import new_id
-from providers.signatures import SIGNATURE_VERSION, signing_key
+from providers.transport import client
+from providers.transport.webhook_signatures import SIGNATURE_VERSION, signing_key
 
 logger = logging.getLogger("sandbox")
 
@@ -66,7 +66,7 @@ class Callbacks:
             "webhook-signature": f"{SIGNATURE_VERSION}{signature}",
         }
         try:
-            with http.send(
+            with client.send(
                 "POST",
                 url,
                 headers=headers,

@@ -4,9 +4,9 @@ import json
 import time
 from typing import Any
 
-from providers import http
 from providers.errors import ProviderError
 from providers.sandbox.server import CONTROL
+from providers.transport import client
 
 PATIENCE_SECONDS = 5.0
 
@@ -32,7 +32,7 @@ def heal(url: str, provider: str = "") -> dict[str, str | None]:
 
 def _exchange(method: str, url: str, path: str, wish: dict[str, Any] | None = None) -> Any:
     try:
-        with http.send(
+        with client.send(
             method,
             f"{url}/{CONTROL}/{path}",
             headers={"Content-Type": "application/json"},

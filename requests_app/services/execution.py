@@ -8,16 +8,16 @@ from typing import Any
 from django.conf import settings
 from django.core.files.storage import default_storage
 
-from providers.attempts import Answer, AttemptRefused
+from providers.chain.attempts import Answer, AttemptRefused
+from providers.chain.fallback import FallbackManager, Pending
 from providers.errors import ChainError
-from providers.fallback import FallbackManager, Pending
 from providers.types import Attachment, Category, OnText, Prompt
+from requests_app.delivery_backend import get_outlet
 from requests_app.errors import LeaseLost
 from requests_app.models import Request
 from requests_app.options import wishes_of
-from requests_app.outlet import get_outlet
 from requests_app.selectors import history_of
-from requests_app.services.ending import request_complete, request_end, request_quarantine
+from requests_app.services.completion import request_complete, request_end, request_quarantine
 from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, Lease, keeper, lease_claim, lease_give_back
 
 logger = logging.getLogger("requests_app.execution")

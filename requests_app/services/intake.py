@@ -7,8 +7,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from providers.media import StoredMedia
-from requests_app.doorbell import ring_on_commit
+from providers.storage import StoredMedia
+from requests_app.dispatch import ring_on_commit
 from requests_app.errors import (
     AccountBlocked,
     InsufficientCredits,

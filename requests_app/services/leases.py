@@ -17,7 +17,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Now
 
-from providers.connections import give_back_connection
+from providers.db import give_back_connection
 from requests_app.errors import LeaseLost
 from requests_app.models import Request, RequestEvent
 

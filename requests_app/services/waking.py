@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.db.models.functions import Now
 
-from requests_app.doorbell import ring_on_commit
+from requests_app.dispatch import ring_on_commit
 from requests_app.models import Request
 from requests_app.services.intake import ADVANCE_TASK
 

@@ -1,7 +1,7 @@
 """What a user has left."""
 
 from telegram_bot import texts
-from telegram_bot.handlers.incoming import Incoming
+from telegram_bot.handlers.context import Incoming
 
 
 def balance(incoming: Incoming) -> str:

@@ -1,8 +1,8 @@
 """/cancel."""
 
-from requests_app.services.cancelling import request_cancel
+from requests_app.services.cancellation import request_cancel
 from telegram_bot import texts
-from telegram_bot.handlers.incoming import Incoming
+from telegram_bot.handlers.context import Incoming
 from telegram_bot.selectors import newest_open_request
 
 

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from providers.candidates import can_listen
-from providers.media import StoredMedia, keep_picture, keep_recording
+from providers.chain.candidates import can_listen
+from providers.storage import StoredMedia, keep_picture, keep_recording
 from requests_app.errors import RequestRefused
 from requests_app.models import AIModel, Request
 from requests_app.services.intake import request_accept
 from telegram_bot import texts
-from telegram_bot.client import get_client
-from telegram_bot.handlers.incoming import Incoming
+from telegram_bot.api.client import get_client
+from telegram_bot.chats import thread_ensure
+from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
+from telegram_bot.handlers.context import Incoming
 from telegram_bot.models import Delivery
-from telegram_bot.people import thread_ensure
-from telegram_bot.placing import placeholder_prepare, placeholder_send
 from telegram_bot.selectors import model_for, text_model_for
 
 

@@ -2,7 +2,7 @@
 
 from requests_app.selectors import offered_models
 from telegram_bot import texts
-from telegram_bot.handlers.incoming import Incoming
+from telegram_bot.handlers.context import Incoming
 from telegram_bot.keyboards import model_keyboard
 from telegram_bot.selectors import model_for
 

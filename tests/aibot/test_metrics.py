@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.authtoken.models import Token
 
 from providers.models import ProviderHealth
-from providers.rollups import fold_attempts
+from providers.statistics.rollups import fold_attempts
 from requests_app.models import Account
 from tests.factories import make_account, make_attempt, make_request
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar
 
-from providers.making import JobProvider
+from providers.backends.media_generation import JobProvider
 from providers.types import Access, Call, Feature, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy
 
 # What one call does: return this text or result, raise this error, or call this function and return its text.

@@ -21,13 +21,13 @@ from django.db import connection, connections
 from PIL import Image
 
 from aibot.celery import app
+from providers.backends.media_generation import JobProvider
 from providers.errors import OutcomeUnknown, ProviderError, ServerFault
-from providers.making import JobProvider
 from providers.types import Access, Call, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy, Usage
 from telegram_bot import texts
-from telegram_bot.errors import CallRefused, MessageGone, OutcomeUnsure, SlowDown
-from telegram_bot.formatting import Piece
-from telegram_bot.media import StoredFile
+from telegram_bot.api.errors import CallRefused, MessageGone, OutcomeUnsure, SlowDown
+from telegram_bot.content.files import StoredFile
+from telegram_bot.content.rendering import Piece
 from tests.fakes.telegram import ApiError, FakeTelegram
 
 PATIENCE_SECONDS = 30  # for a thread to reach its next call; then the product has hung

@@ -20,12 +20,12 @@ from django.utils.module_loading import import_string
 django.setup()
 
 from aibot.celery import app  # noqa: E402
-from requests_app import doorbell  # noqa: E402
+from requests_app import dispatch  # noqa: E402
+from requests_app.delivery_backend import get_outlet  # noqa: E402
 from requests_app.models import Request  # noqa: E402
-from requests_app.outlet import get_outlet  # noqa: E402
 from requests_app.tasks import advance  # noqa: E402
-from telegram_bot import client  # noqa: E402
-from telegram_bot.intake import update_ingest  # noqa: E402
+from telegram_bot.api import client  # noqa: E402
+from telegram_bot.updates.ingest import update_ingest  # noqa: E402
 from tests.proof.crash_clock import pass_time, requests_of  # noqa: E402
 from tests.proof.crash_points import POINTS, Point  # noqa: E402
 
@@ -81,7 +81,7 @@ def owner_of(point: Point) -> tuple[Any, str]:
 def _work(updates: list[Any]) -> None:
     """Take updates in, one after the other, and do all that follows, as one worker with one thread would."""
     rings: deque[tuple[str, str | int]] = deque()
-    doorbell._rings.put_nowait = rings.append  # type: ignore[method-assign, assignment]
+    dispatch._rings.put_nowait = rings.append  # type: ignore[method-assign, assignment]
     for raw in updates:
         update_ingest(raw)
         _answer(rings)

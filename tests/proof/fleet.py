@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.proof.nursery import ROOT, command_of, die_with_parent
+from tests.proof.process_pool import ROOT, command_of, die_with_parent
 
 WORKERS = 4
 SWEEPERS = 2
@@ -47,7 +47,7 @@ class Fleet:
 
     def begin(self) -> None:
         self._nursery = subprocess.Popen(
-            [sys.executable, "-m", "tests.proof.nursery"],
+            [sys.executable, "-m", "tests.proof.process_pool"],
             cwd=ROOT,
             env=self._environment,
             stdin=subprocess.PIPE,

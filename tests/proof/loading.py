@@ -11,9 +11,10 @@ from django.db.models.functions import Now
 
 from providers.models import Attempt
 from requests_app.models import Account, LedgerEntry, Request, RequestEvent
-from telegram_bot import delivery, texts
-from telegram_bot.formatting import pieces_of
-from telegram_bot.media import file_of
+from telegram_bot import texts
+from telegram_bot.content.files import file_of
+from telegram_bot.content.rendering import pieces_of
+from telegram_bot.delivery import backend
 from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 from tests.fakes.telegram import FakeTelegram, Message
 from tests.proof.facts import (
@@ -125,7 +126,7 @@ def _looks_of(row: Request) -> Mapping[int, str]:
         looks = dict(enumerate(piece.text for piece in pieces_of(row.output_text)))
     else:
         looks = {0: texts.failure(row)}
-    is_late = row.completed_at is not None and row.completed_at - row.created_at > delivery.NOTICE_AFTER
+    is_late = row.completed_at is not None and row.completed_at - row.created_at > backend.NOTICE_AFTER
     if len(looks) == 1 and is_late and row.status != Request.Status.CANCELLED:
         looks[Delivery.NOTICE_PART] = texts.READY if row.status == Request.Status.COMPLETED else texts.NOT_READY
     return looks

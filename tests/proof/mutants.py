@@ -27,10 +27,10 @@ CLAIMS = "tests/requests_app/test_claiming.py"
 CREDITS = "tests/requests_app/test_hold_and_capture.py"
 CHAIN = "tests/requests_app/test_execution.py"
 JOBS = "tests/requests_app/test_long_jobs.py"
-SWEEPS = "tests/requests_app/test_sweeping.py"
+SWEEPS = "tests/requests_app/test_sweeper.py"
 SHOWING = "tests/telegram_bot/test_delivery.py"
 PLACING = "tests/telegram_bot/test_placeholder.py"
-CHAT_SWEEPS = "tests/telegram_bot/test_sweeping.py"
+CHAT_SWEEPS = "tests/telegram_bot/test_telegram_sweeper.py"
 WEBHOOK = "tests/telegram_bot/test_webhook.py"
 
 
@@ -66,28 +66,28 @@ MUTANTS = (
     mutant(
         "the sweeper rings for nobody",
         (SWEEPS,),
-        ("requests_app/services/sweeping.py", "        ring(ADVANCE_TASK, request_id)\n", "        pass\n"),
+        ("requests_app/services/sweeper.py", "        ring(ADVANCE_TASK, request_id)\n", "        pass\n"),
     ),
     mutant(
         "an update is acknowledged before it is written",
         (WEBHOOK,),
-        ("telegram_bot/intake.py", "            update.save(force_insert=True)\n", "            pass\n"),
+        ("telegram_bot/updates/ingest.py", "            update.save(force_insert=True)\n", "            pass\n"),
     ),
     mutant(
         "a lost order is not looked for",
         (JOBS,),
-        ("providers/fallback.py", "is_searched=policy is UnknownPolicy.ADOPT", "is_searched=False"),
+        ("providers/chain/fallback.py", "is_searched=policy is UnknownPolicy.ADOPT", "is_searched=False"),
     ),
     mutant(
         "a job's id is not committed",
         (JOBS,),
-        ("providers/attempts.py", 'state=Attempt.State.RUNNING, job_id=job.id, error_class=""', 'error_class=""'),
+        ("providers/chain/attempts.py", 'state=Attempt.State.RUNNING, job_id=job.id, error_class=""', 'error_class=""'),
     ),
     mutant(
         "success and answer are two transactions",
         (CRASHES,),
         (
-            "providers/fallback.py",
+            "providers/chain/fallback.py",
             "        with transaction.atomic():\n            answer = attempt.succeed(outcome, media)\n"
             "            errand.store(answer)\n",
             "        answer = attempt.succeed(outcome, media)\n        errand.store(answer)\n",
@@ -96,7 +96,7 @@ MUTANTS = (
     mutant(
         "what an attempt has decided is forgotten",
         (CHAIN,),
-        ("providers/fallback.py", "refusals = self._refusals_so_far(earlier)", "refusals = 0"),
+        ("providers/chain/fallback.py", "refusals = self._refusals_so_far(earlier)", "refusals = 0"),
     ),
     # Nothing is charged or bought twice.
     mutant(
@@ -146,7 +146,7 @@ MUTANTS = (
         "credits are released whoever has ended the request",
         (CREDITS,),
         (
-            "requests_app/services/ending.py",
+            "requests_app/services/completion.py",
             "        if has_ended:\n            jobs",
             "        if True:\n            jobs",
         ),
@@ -165,7 +165,7 @@ MUTANTS = (
         "a call that a lost worker left is as good as never made",
         (GAMES,),
         (
-            "providers/attempts.py",
+            "providers/chain/attempts.py",
             "        state=Attempt.State.UNKNOWN,\n        error_class=WORKER_LOST,",
             "        state=Attempt.State.FAILED,\n        error_class=WORKER_LOST,",
         ),
@@ -174,7 +174,7 @@ MUTANTS = (
         "a dear call of unknown outcome is bought again elsewhere",
         (CHAIN,),
         (
-            "providers/fallback.py",
+            "providers/chain/fallback.py",
             "                if error.maybe_paid and candidate.provider.unknown_policy is UnknownPolicy.STOP:\n"
             "                    raise PaymentUncertain from error\n",
             "",
@@ -183,13 +183,17 @@ MUTANTS = (
     mutant(
         "an unknown cost is nothing",
         (CHAIN,),
-        ("providers/prices.py", "    return None, CostSource.UNKNOWN\n", "    return Decimal(0), CostSource.UNKNOWN\n"),
+        (
+            "providers/pricing.py",
+            "    return None, CostSource.UNKNOWN\n",
+            "    return Decimal(0), CostSource.UNKNOWN\n",
+        ),
     ),
     mutant(
         "a late answer is thrown away, and its bill with it",
         (CHAIN,),
         (
-            "providers/attempts.py",
+            "providers/chain/attempts.py",
             "            rows.filter(state=Attempt.State.UNKNOWN).update(**outcome)\n",
             "            pass\n",
         ),
@@ -197,19 +201,19 @@ MUTANTS = (
     mutant(
         "a call that was begun after its request's end stays open",
         (GAMES,),
-        ("requests_app/services/sweeping.py", " + _let_go()", ""),
+        ("requests_app/services/sweeper.py", " + _let_go()", ""),
     ),
     mutant(
         "a cancelled film is made to its end",
         (JOBS,),
-        ("requests_app/services/sweeping.py", " + _stop_jobs()", ""),
+        ("requests_app/services/sweeper.py", " + _stop_jobs()", ""),
     ),
     # Nothing is shown twice.
     mutant(
         "a message whose sender was lost is sent again",
         (CRASHES,),
         (
-            "telegram_bot/sweeping.py",
+            "telegram_bot/sweeper.py",
             'state=State.UNCERTAIN, error="its sender was lost", next_at=None',
             'state=State.PENDING, error="its sender was lost", next_at=None',
         ),
@@ -218,7 +222,7 @@ MUTANTS = (
         "a message without a confirmation is sent again",
         (SHOWING,),
         (
-            "telegram_bot/delivery.py",
+            "telegram_bot/delivery/backend.py",
             "rows.update(state=State.UNCERTAIN, error=str(fault)[:200], next_at=None)",
             "rows.update(state=State.PENDING, error=str(fault)[:200], next_at=None)",
         ),
@@ -227,7 +231,7 @@ MUTANTS = (
         "the answer is a message of its own",
         (SHOWING,),
         (
-            "telegram_bot/delivery.py",
+            "telegram_bot/delivery/backend.py",
             "        client.edit(delivery.chat_id, delivery.message_id, piece)\n",
             "        client.send(delivery.chat_id, piece)\n",
         ),
@@ -236,7 +240,7 @@ MUTANTS = (
         "a part is sent that somebody else is sending",
         (SHOWING,),
         (
-            "telegram_bot/delivery.py",
+            "telegram_bot/delivery/backend.py",
             "due = rows.filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()), state=State.PENDING)",
             "due = rows",
         ),
@@ -244,7 +248,7 @@ MUTANTS = (
     mutant(
         "a placeholder that comes too late stays",
         (PLACING,),
-        ("telegram_bot/placing.py", "        _remove(client, delivery, message_id)\n", ""),
+        ("telegram_bot/delivery/placeholder.py", "        _remove(client, delivery, message_id)\n", ""),
     ),
 )
 

@@ -24,12 +24,12 @@ from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 from tests.fakes.telegram import FakeTelegram
 from tests.proof.checker import Case, Violation, check
 from tests.proof.facts import Facts
+from tests.proof.fast_timings import hurry, hurry_rows
+from tests.proof.fault_injection import Weather
 from tests.proof.fleet import Fleet
-from tests.proof.haste import hurry, hurry_rows
 from tests.proof.loading import load_facts
 from tests.proof.nemesis import Nemesis
 from tests.proof.traffic import Traffic
-from tests.proof.weather import Weather
 from tests.servers import Server
 
 T = TypeVar("T")

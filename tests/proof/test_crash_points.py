@@ -18,13 +18,13 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from providers.attempts import JOB_STOPPED
+from providers.chain.attempts import JOB_STOPPED
 from providers.models import Attempt
 from providers.sandbox import Sandbox, running_sandbox
 from requests_app.models import AIModel, Request
 from telegram_bot import texts
-from telegram_bot.intake import update_ingest
 from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
+from telegram_bot.updates.ingest import update_ingest
 from tests.factories import make_model, make_provider
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.flows.processes import ROOT, environment, sweeper, wait_until, worker

@@ -8,10 +8,10 @@ from providers.sandbox import Sandbox, running_sandbox
 from providers.types import Access
 from requests_app.models import Account, AIModel, Request
 from requests_app.services.execution import request_advance
-from telegram_bot import client as client_module
-from telegram_bot.client import get_client
-from telegram_bot.inbox import inbox_drain
-from telegram_bot.intake import update_ingest
+from telegram_bot.api import client as client_module
+from telegram_bot.api.client import get_client
+from telegram_bot.updates.ingest import update_ingest
+from telegram_bot.updates.queue import inbox_drain
 from tests.factories import make_model, make_provider
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.proof.checker import check

@@ -22,14 +22,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from aibot.celery import app
 from providers.models import Attempt, AttemptRollup, ProviderHealth
 from providers.types import Access
+from requests_app.delivery_backend import get_outlet
 from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent
-from requests_app.outlet import get_outlet
 from requests_app.services.accounts import account_top_up
-from requests_app.services.cancelling import request_cancel, request_resume
+from requests_app.services.cancellation import request_cancel, request_resume
 from requests_app.services.leases import LeaseKeeper, keeper
-from telegram_bot import client as client_module
-from telegram_bot.intake import update_ingest
+from telegram_bot.api import client as client_module
 from telegram_bot.models import Delivery, TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
+from telegram_bot.updates.ingest import update_ingest
 from tests.factories import make_model, make_provider
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.proof.checker import (
@@ -289,7 +289,7 @@ def _table(settings: Any, monkeypatch: pytest.MonkeyPatch, rung: list[tuple[str,
     settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL = TOKEN, telegram.url
     settings.PROVIDER_ACCESS = {slug: Access("key", "") for chain in CHAINS.values() for slug in chain}
     settings.WELCOME_CREDITS, settings.LEASE_SECONDS = 12, 15
-    monkeypatch.setattr("providers.candidates.provider_class", lambda *names: Game.provider_class(*names))
+    monkeypatch.setattr("providers.chain.candidates.provider_class", lambda *names: Game.provider_class(*names))
     monkeypatch.setattr(LeaseKeeper, "_run", lambda self: None)  # renewed by a rule instead
     get_outlet.cache_clear()
     app.loader.import_default_modules()

@@ -8,9 +8,9 @@ from django.contrib.auth.models import Permission, User
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from providers.admin_base import CappedPaginator
 from providers.models import Attempt, ProviderConfig, ProviderHealth
-from providers.readonly_admin import CappedPaginator
-from providers.rollups import fold_attempts
+from providers.statistics.rollups import fold_attempts
 from providers.types import Access
 from tests.factories import make_attempt, make_provider
 

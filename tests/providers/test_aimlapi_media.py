@@ -17,9 +17,9 @@ from providers.errors import (
     Unsupported,
 )
 from providers.types import Category, Job, MediaResult, UnknownPolicy, Usage, Wishes
-from tests.contracts import contract_of
+from tests.contracts.media import PICTURE, PICTURE_BASE64, SOUND, WANTED, JobProviderContract, MediaProviderContract
+from tests.contracts.openapi import contract_of
 from tests.fakes.http_server import FakeServer, answer
-from tests.media_contract import PICTURE, PICTURE_BASE64, SOUND, WANTED, JobProviderContract, MediaProviderContract
 
 FILE = "https://cdn.aimlapi.com/alpaca/1d/x?Expires=1764000000&Signature=abc%3D"
 JOB_ID = "60ac7c34-3224-4b14-8e7d-0aa0db708325:klingai/video-v3"

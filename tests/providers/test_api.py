@@ -12,8 +12,8 @@ from drf_spectacular.validation import validate_schema
 from jsonschema import validate
 from rest_framework.authtoken.models import Token
 
-from providers.api import COST_EXAMPLE, RECOMMENDATION_EXAMPLE, STATS_EXAMPLE
 from providers.models import ProviderConfig
+from providers.statistics.views import COST_EXAMPLE, RECOMMENDATION_EXAMPLE, STATS_EXAMPLE
 from tests.factories import make_attempt, make_provider
 
 pytestmark = pytest.mark.django_db

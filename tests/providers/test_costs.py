@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from django.core.exceptions import ValidationError
 
-from providers.prices import cost_of, validate_prices
+from providers.pricing import cost_of, validate_prices
 from providers.types import CostSource, Usage
 
 RATES = {"input_per_million": "2.00", "cached_input_per_million": "0.50", "output_per_million": "6.00"}

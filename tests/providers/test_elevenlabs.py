@@ -14,10 +14,10 @@ from providers.errors import (
     ServerFault,
 )
 from providers.types import Category, MediaResult, Usage, Wishes
-from tests.contract import KEY
-from tests.contracts import contract_of
+from tests.contracts.media import SOUND, WANTED, MediaProviderContract
+from tests.contracts.openapi import contract_of
+from tests.contracts.text import KEY
 from tests.fakes.http_server import FakeServer, answer
-from tests.media_contract import SOUND, WANTED, MediaProviderContract
 
 
 class TestElevenLabs(MediaProviderContract):

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from providers import http
+from providers.backends.media_generation import FETCH_TRIES
 from providers.errors import NotSent, OutcomeUnknown, ProviderError
-from providers.making import FETCH_TRIES
 from providers.registry import provider_class
+from providers.transport import client
 from providers.types import Access, Category
-from tests.contract import KEY, everything_said_by
+from tests.contracts.text import KEY, everything_said_by
 from tests.fakes.http_server import FakeServer, answer, close_after, endless, half_body, head, reset
 
 HOSTS = ("files.example.com", ".cdn.example.com")
@@ -24,7 +24,7 @@ PUBLIC = "93.184.215.14"
 
 
 def fetch(url: str, *, own_address: str = "https://api.example.com/v1", most_bytes: int = 1000) -> bytes:
-    return http.fetch(
+    return client.fetch(
         url,
         hosts=HOSTS,
         own_address=own_address,
@@ -122,10 +122,10 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     ],
 )
 def test_an_address_that_is_not_public(address: str, names: dict[str, list[str]], calls: list[Any]) -> None:
-    assert not http.is_public(ipaddress.ip_address(address))
+    assert not client.is_public(ipaddress.ip_address(address))
     names["files.example.com"] = [address]
     with pytest.raises(PermissionError):
-        http.public_address_of("files.example.com", 443)
+        client.public_address_of("files.example.com", 443)
     with pytest.raises(NotSent):
         fetch("https://files.example.com/x.png")
     assert calls == []
@@ -135,9 +135,9 @@ def test_an_address_that_is_not_public(address: str, names: dict[str, list[str]]
     "address", ["1.1.1.1", PUBLIC, "172.32.0.1", "100.128.0.1", "::ffff:1.1.1.1", "2606:4700::1111", "2a00:1450::1"]
 )
 def test_a_public_address(address: str, names: dict[str, list[str]]) -> None:
-    assert http.is_public(ipaddress.ip_address(address))
+    assert client.is_public(ipaddress.ip_address(address))
     names["files.example.com"] = [address]
-    assert http.public_address_of("files.example.com", 443) == address
+    assert client.public_address_of("files.example.com", 443) == address
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_anything_else_is_not_called(url: str, names: dict[str, list[str]], call
 
 def test_without_hosts_only_the_vendors_own_address_is_called(calls: list[Any]) -> None:
     with pytest.raises(NotSent):
-        http.fetch(
+        client.fetch(
             "https://files.example.com/x",
             hosts=(),
             own_address="https://api.example.com",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.base import Transcript
+from providers.backends.base import Transcript
 from providers.errors import ProviderError
 from providers.registry import VENDORS, provider_class
 from providers.types import Access, Category

@@ -4,7 +4,7 @@ import pytest
 
 from providers.errors import AccessDenied, ModelGone, ProviderError, RateLimited, RequestRejected, ServerFault
 from providers.types import Usage
-from tests.contract import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract
+from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract
 from tests.fakes.http_server import FakeServer
 
 

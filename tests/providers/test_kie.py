@@ -18,8 +18,8 @@ from providers.errors import (
     Unsupported,
 )
 from providers.types import Category, Job, MediaResult, UnknownPolicy, Usage, Wishes
+from tests.contracts.media import WANTED, JobProviderContract
 from tests.fakes.http_server import FakeServer
-from tests.media_contract import WANTED, JobProviderContract
 
 TASK_ID = "task_12345678"
 UNKNOWN_MODEL = "The model name you specified is not supported. Please verify your input."

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, RateLimited
-from providers.http import MAX_BODY_BYTES
-from providers.making import JobProvider, MediaProvider
 from providers.registry import VENDORS, provider_class
+from providers.transport.client import MAX_BODY_BYTES
 from providers.types import Access, Category, Prompt
 from tests.fakes.http_server import (
     FakeServer,

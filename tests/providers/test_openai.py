@@ -15,7 +15,7 @@ from providers.errors import (
     ServerFault,
 )
 from providers.types import Usage
-from tests.contract import HISTORY, KEY, PICTURE, QUESTION, SYSTEM, TextProviderContract, sample
+from tests.contracts.text import HISTORY, KEY, PICTURE, QUESTION, SYSTEM, TextProviderContract, sample
 from tests.fakes.http_server import FakeServer, answer
 
 

@@ -16,8 +16,8 @@ from providers.errors import (
     Unsupported,
 )
 from providers.types import Category, MediaResult, Usage, Wishes
+from tests.contracts.media import PICTURE, PICTURE_BASE64, WANTED, MediaProviderContract
 from tests.fakes.http_server import FakeServer, answer
-from tests.media_contract import PICTURE, PICTURE_BASE64, WANTED, MediaProviderContract
 
 
 class TestOpenAIImage(MediaProviderContract):

@@ -17,8 +17,8 @@ from providers.errors import (
     ServerFault,
 )
 from providers.types import Attachment, Usage
-from tests.contract import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, event_bytes, make_prompt, sample
-from tests.contracts import contract_of
+from tests.contracts.openapi import contract_of
+from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, event_bytes, make_prompt, sample
 from tests.fakes.http_server import FakeServer, answer, drip_for_ever, head, stream
 
 

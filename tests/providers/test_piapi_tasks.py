@@ -17,9 +17,9 @@ from providers.errors import (
     Unsupported,
 )
 from providers.types import Category, Job, MediaResult, UnknownPolicy, Usage, Wishes
-from tests.contract import KEY
+from tests.contracts.media import WANTED, JobProviderContract
+from tests.contracts.text import KEY
 from tests.fakes.http_server import FakeServer, answer
-from tests.media_contract import WANTED, JobProviderContract
 
 TASK_ID = "49638cd2-4689-4f33-9336-164a8f6b1111"
 FILE = "https://img.theapi.app/temp/x"

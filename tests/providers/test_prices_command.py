@@ -118,7 +118,7 @@ def test_a_vendor_that_cannot_be_asked_is_one_line_for_all_its_rows(server, faul
 
 
 def test_a_vendor_that_says_nothing_does_not_stop_the_others(server, monkeypatch):
-    monkeypatch.setattr("providers.catalogue.LIST_SECONDS", 0.2)
+    monkeypatch.setattr("providers.chain.model_audit.LIST_SECONDS", 0.2)
     server.will(hang, listing({"id": "grok-4.7"}))
     make_provider("aimlapi", priority=1, prices=FRESH)
     make_provider("xai", priority=2, model="grok-4.7", prices=FRESH)

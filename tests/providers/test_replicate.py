@@ -19,9 +19,9 @@ from providers.errors import (
     ServerFault,
 )
 from providers.types import Category, Job, MediaResult, UnknownPolicy, Usage, Wishes
-from tests.contracts import contract_of
+from tests.contracts.media import WANTED, JobProviderContract
+from tests.contracts.openapi import contract_of
 from tests.fakes.http_server import FakeServer, answer
-from tests.media_contract import WANTED, JobProviderContract
 
 JOB_ID = "gm3qorzdhgbfurvjtvhg6dckhu"
 FILE = "https://replicate.delivery/xezq/abc/out-0"

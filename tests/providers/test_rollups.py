@@ -11,10 +11,10 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from providers import rollups
 from providers.models import Attempt, AttemptRollup
-from providers.rollups import fold_attempts, rollups_rebuild
-from providers.selectors import provider_stats
+from providers.statistics import rollups
+from providers.statistics.rollups import fold_attempts, rollups_rebuild
+from providers.statistics.selectors import provider_stats
 from tests.factories import make_attempt
 
 State = Attempt.State

@@ -20,8 +20,8 @@ from providers.errors import (
     Unsupported,
 )
 from providers.types import Category, Job, MediaResult, Prompt, UnknownPolicy, Usage, Wishes
+from tests.contracts.media import WANTED, JobProviderContract
 from tests.fakes.http_server import FakeServer, answer
-from tests.media_contract import WANTED, JobProviderContract
 
 ORDER_ID = "01a2080a-48a5-7d89-9141-a67d30f0aa82"
 TASK_ID = "f87a2360-85d7-4b6e-8f70-a6caa2f6d503"  # what the order's id becomes

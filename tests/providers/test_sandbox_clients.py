@@ -9,7 +9,7 @@ import pytest
 
 from providers.errors import AccessDenied, OutcomeUnknown, ProviderError, RateLimited, ServerFault
 from providers.models import ProviderConfig
-from providers.prices import cost_of
+from providers.pricing import cost_of
 from providers.registry import VENDORS as DIRECTORY
 from providers.registry import provider_class
 from providers.sandbox import Sandbox, running_sandbox

@@ -9,7 +9,7 @@ import requests
 
 from providers.sandbox import Sandbox, running_sandbox
 from providers.sandbox.vendors import TEXT_VENDORS
-from tests.contracts import STREAM, Contract, contract_of
+from tests.contracts.openapi import STREAM, Contract, contract_of
 
 # Where the vendor's document begins its paths: below the version, or above it.
 PREFIXES = {"openrouter": "/api/v1", "openai": "/v1", "groq": "/openai/v1"}

@@ -17,12 +17,12 @@ from providers.errors import (
     RateLimited,
     ServerFault,
 )
-from providers.excerpts import Quoting
-from providers.media import file_type_of
 from providers.models import ProviderConfig
-from providers.prices import cost_of
+from providers.pricing import cost_of
 from providers.registry import VENDORS
 from providers.sandbox import Sandbox, running_sandbox
+from providers.storage import file_type_of
+from providers.transport.redaction import Quoting
 from providers.types import Category, Job, Usage, Wishes
 from tests.providers.test_sandbox_outputs import ROWS as OTHER_ROWS
 from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, SHIPPED, Watch, client, make, order, soon, wish_for

@@ -11,7 +11,7 @@ from providers.sandbox import Sandbox, running_sandbox
 from providers.sandbox.aimlapi_models import FILMS as AIMLAPI_FILMS
 from providers.sandbox.aimlapi_models import PICTURES as AIMLAPI_PICTURES
 from providers.sandbox.aimlapi_models import SPEECH as AIMLAPI_SPEECH
-from tests.contracts import contract_of
+from tests.contracts.openapi import contract_of
 from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, WISH, Watch
 
 TASKS, PICTURES, FILMS, SPEECH = "/api/v1/task", "/v1/images/generations", "/v2/video/generations", "/v1/tts"

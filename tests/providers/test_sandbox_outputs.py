@@ -13,13 +13,13 @@ import requests
 
 from providers.backends.replicate import Replicate
 from providers.errors import AccessDenied, ContentRefused, OutcomeUnknown, ProviderError, RateLimited, ServerFault
-from providers.media import file_type_of
 from providers.models import ProviderConfig
-from providers.prices import cost_of
+from providers.pricing import cost_of
 from providers.sandbox import Sandbox, running_sandbox
-from providers.signatures import is_genuine
+from providers.storage import file_type_of
+from providers.transport.webhook_signatures import is_genuine
 from providers.types import Category, Job, Wishes
-from tests.contracts import contract_of
+from tests.contracts.openapi import contract_of
 from tests.fakes.http_server import FakeServer, Received, answer
 from tests.flows.processes import wait_until
 from tests.sandboxes import FILM_SECONDS, SHIPPED, WISH, Watch, client, make, order, soon, wish_for

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from providers.registry import VENDORS, provider_class
 from providers.types import Access, Attachment, Category, Prompt, Turn
-from tests.contract import sample
+from tests.contracts.text import sample
 
 TEXT_VENDORS = [slug for slug, vendor in VENDORS.items() if Category.TEXT in vendor.backends]
 MODELS = {"aimlapi": "deepseek/deepseek-v4-flash", "anthropic": "claude-haiku-5-5"}

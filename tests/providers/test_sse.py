@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.sse import Event, events
+from providers.transport.sse import Event, events
 
 STREAM = (
     "\ufeffevent: first\r\n: OPENROUTER PROCESSING\r\nid: 1\r\nretry: 10\r\ndata: приве\r\ndata:т 🐤\r\n\r\n"

@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 
 from providers.models import Attempt, ProviderConfig
-from providers.rollups import fold_attempts
-from providers.selectors import ProviderStats, cost_comparison, provider_stats, recommended
+from providers.statistics.rollups import fold_attempts
+from providers.statistics.selectors import ProviderStats, cost_comparison, provider_stats, recommended
 from providers.types import Access, Category
 from tests.factories import make_attempt, make_provider
 

@@ -17,7 +17,7 @@ from providers.errors import (
     Unsupported,
 )
 from providers.types import Attachment, Usage
-from tests.contract import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, make_prompt, sample
+from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, make_prompt, sample
 from tests.fakes.http_server import FakeServer, answer
 
 

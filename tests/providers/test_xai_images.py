@@ -15,8 +15,8 @@ from providers.errors import (
     ServerFault,
 )
 from providers.types import Category, MediaResult, Usage, Wishes
+from tests.contracts.media import PICTURE, PICTURE_BASE64, WANTED, MediaProviderContract
 from tests.fakes.http_server import FakeServer, answer
-from tests.media_contract import PICTURE, PICTURE_BASE64, WANTED, MediaProviderContract
 
 
 class TestXaiImage(MediaProviderContract):

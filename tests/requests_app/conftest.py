@@ -23,7 +23,7 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
                 make_provider(slug)
             ProviderConfig.objects.filter(category="TEXT", provider=slug).update(priority=priority)
         settings.PROVIDER_ACCESS = {slug: Access(f"key-{slug}", "http://127.0.0.1:9") for slug in outcomes}
-        monkeypatch.setattr("providers.candidates.provider_class", script.provider_class)
+        monkeypatch.setattr("providers.chain.candidates.provider_class", script.provider_class)
         return script
 
     return make
@@ -38,5 +38,5 @@ def sandboxed(settings, monkeypatch) -> Iterator[Sandbox]:
             slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{vendor.base_path}")
             for slug, vendor in VENDORS.items()
         }
-        monkeypatch.setattr("providers.fallback.pause_before_next", lambda provider, age_seconds: 0)
+        monkeypatch.setattr("providers.chain.fallback.pause_before_next", lambda provider, age_seconds: 0)
         yield sandbox

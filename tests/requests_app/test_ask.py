@@ -93,7 +93,7 @@ def test_an_order_whose_answer_was_lost_is_adopted_and_not_repeated(sandboxed, m
             sandboxed.heal()
         return 0
 
-    monkeypatch.setattr("providers.fallback.pause_before_next", heal_after_the_order)
+    monkeypatch.setattr("providers.chain.fallback.pause_before_next", heal_after_the_order)
 
     answer = ask_as_json("VIDEO", "A quiet lake")
 

@@ -12,7 +12,7 @@ from providers.models import Attempt, ProviderConfig, ProviderHealth
 from providers.types import TextResult, Turn, UnknownPolicy, Usage
 from requests_app.models import Account, Request
 from requests_app.selectors import history_of
-from requests_app.services.cancelling import request_cancel, request_resume
+from requests_app.services.cancellation import request_cancel, request_resume
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
 from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE

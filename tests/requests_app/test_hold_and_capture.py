@@ -6,13 +6,13 @@ from decimal import Decimal
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from providers.attempts import Answer
+from providers.chain.attempts import Answer
 from providers.types import CostSource, TextResult
 from requests_app.errors import TooManyOpenRequests
 from requests_app.models import Account, LedgerEntry, Request
 from requests_app.services.accounts import account_ensure, account_top_up
-from requests_app.services.cancelling import request_cancel
-from requests_app.services.ending import request_complete, request_end
+from requests_app.services.cancellation import request_cancel
+from requests_app.services.completion import request_complete, request_end
 from requests_app.services.intake import request_accept
 from requests_app.states import transition
 from tests.factories import make_account, make_model, make_request

@@ -12,16 +12,16 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 from PIL import Image
 
+from providers.chain.jobs import job_cancel
 from providers.errors import AccessDenied, NotSent, OutcomeUnknown, ServerFault
-from providers.jobs import job_cancel
 from providers.models import Attempt, ProviderConfig
 from providers.types import Access, Job, MediaResult, UnknownPolicy, Usage
 from requests_app.models import Account, Request
-from requests_app.services.cancelling import request_cancel
+from requests_app.services.cancellation import request_cancel
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
 from requests_app.services.leases import lease_claim
-from requests_app.services.sweeping import sweep_requests
+from requests_app.services.sweeper import sweep_requests
 from tests.factories import make_account, make_model, make_provider
 from tests.fakes.chain import JobScript
 
@@ -51,7 +51,7 @@ def vendor(settings, monkeypatch):
         ProviderConfig.objects.filter(category=category).delete()
         make_provider("replicate", category=category, timeout_seconds=900)
         settings.PROVIDER_ACCESS = {"replicate": Access("key", "http://127.0.0.1:9")}
-        monkeypatch.setattr("providers.candidates.provider_class", jobs.provider_class)
+        monkeypatch.setattr("providers.chain.candidates.provider_class", jobs.provider_class)
         return jobs
 
     return make

@@ -13,11 +13,11 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from providers.backends.replicate import ReplicateVideo
+from providers.chain.provider_callbacks import callback_url
 from providers.checks import check_webhooks
 from providers.errors import OutcomeUnknown
 from providers.models import Attempt, ProviderConfig
 from providers.types import Access, Category, Job, MediaResult, Prompt, Usage
-from providers.webhooks import callback_url
 from requests_app.models import Request
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
@@ -228,7 +228,7 @@ class TestWhoIsNotBelieved:
     def test_anybody_while_no_secret_is_configured(self, client, settings, caplog, secret):
         settings.REPLICATE_WEBHOOK_SECRET = secret
 
-        with caplog.at_level(logging.ERROR, "requests_app.hooks"):
+        with caplog.at_level(logging.ERROR, "requests_app.webhooks"):
             assert call(client, {"id": "job1"}) == 403
 
         assert len(caplog.records) == 1
@@ -254,7 +254,7 @@ def test_a_database_that_fails_is_a_503_so_that_the_call_comes_again(client, mon
     def fail(**_: Any) -> None:
         raise OperationalError
 
-    monkeypatch.setattr("requests_app.hooks.job_heard_of", fail)
+    monkeypatch.setattr("requests_app.webhooks.job_heard_of", fail)
 
     assert call(client, {"id": "job1"}) == 503
 
@@ -299,7 +299,7 @@ class TestOrders:
         ProviderConfig.objects.filter(category="VIDEO").delete()
         make_provider("replicate", category="VIDEO", timeout_seconds=900)
         settings.PROVIDER_ACCESS = {"replicate": Access("key", "http://127.0.0.1:9")}
-        monkeypatch.setattr("providers.candidates.provider_class", vendor)
+        monkeypatch.setattr("providers.chain.candidates.provider_class", vendor)
         return given
 
     def accepted(self) -> Request:

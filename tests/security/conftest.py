@@ -10,7 +10,7 @@ from tests.fakes.bucket import KEY_ID, NAME, SECRET, FakeBucket, running_bucket
 from tests.fakes.http_server import FakeServer
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.security.canaries import KEYS, SECRETS, Log, everybody_talks
-from tests.security.gossip import gossips_for
+from tests.security.secret_leaks import gossips_for
 from tests.telegram_bot.conftest import fake, say
 
 __all__ = ["fake", "say"]
@@ -42,12 +42,15 @@ def log() -> Iterator[Log]:
 @pytest.fixture
 def bucket(settings, monkeypatch) -> Iterator[FakeBucket]:
     """A bucket for the outputs, reached with the secret among the canaries."""
-    monkeypatch.setattr("aibot.storage.TRIES", 1)
+    monkeypatch.setattr("aibot.s3_storage.TRIES", 1)
     with running_bucket() as running:
         options = {"bucket_name": NAME, "endpoint_url": running.url, "access_key": KEY_ID, "secret_key": SECRET}
         settings.STORAGES = {
             **settings.STORAGES,
-            "default": {"BACKEND": "aibot.storage.S3MediaStorage", "OPTIONS": {**options, "region_name": "eu-west-1"}},
+            "default": {
+                "BACKEND": "aibot.s3_storage.S3MediaStorage",
+                "OPTIONS": {**options, "region_name": "eu-west-1"},
+            },
         }
         yield running
 

@@ -118,7 +118,7 @@ class TestFaultsOfTheSandbox:
             keys = [access.key for access in settings.PROVIDER_ACCESS.values()]
             settings.SECRETS = [*keys, *settings.SECRETS]
             canaries += keys
-            monkeypatch.setattr("providers.fallback.pause_before_next", lambda provider, age_seconds: 0)
+            monkeypatch.setattr("providers.chain.fallback.pause_before_next", lambda provider, age_seconds: 0)
             yield sandbox
 
     @pytest.mark.parametrize("shift", [0, 3])

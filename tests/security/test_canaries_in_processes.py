@@ -15,15 +15,15 @@ from redis import Redis
 from aibot.celery import app
 from providers.models import ProviderConfig
 from providers.registry import VENDORS
-from requests_app import doorbell
+from requests_app import dispatch
 from requests_app.models import Request
-from telegram_bot.inbox import inbox_drain
+from telegram_bot.updates.queue import inbox_drain
 from tests.factories import make_model, make_provider
 from tests.fakes.http_server import FakeServer
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.flows.processes import ROOT, environment, sweeper, wait_until, worker
 from tests.security.canaries import KEYS, PROMPT, WORD, found_in
-from tests.security.gossip import gossips_for
+from tests.security.secret_leaks import gossips_for
 from tests.telegram_bot.updates import message
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -100,7 +100,7 @@ def test_they_are_neither_on_the_broker_nor_in_what_the_processes_write(tmp_path
     app.control.purge()
     post(message(PROMPT))
     inbox_drain(chat_id=42)
-    doorbell.wait_until_rung(10)
+    dispatch.wait_until_rung(10)
     request = Request.objects.get()
 
     wait_until(lambda: len(rings()) >= 2, "the rings on the broker")

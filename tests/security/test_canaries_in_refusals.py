@@ -71,7 +71,7 @@ def test_a_mail_about_an_error_holds_no_secret_no_session_and_no_prompt(canaries
         said = raw["message"]["text"]
         raise RuntimeError(f"{KEYS['openai']} and {TOKEN}, {len(said)} characters")
 
-    monkeypatch.setattr("telegram_bot.views.update_ingest", fail)
+    monkeypatch.setattr("telegram_bot.updates.views.update_ingest", fail)
     headers = {"X-Telegram-Bot-Api-Secret-Token": SECRETS["TELEGRAM_WEBHOOK_SECRET"]}
     client = Client(raise_request_exception=False, headers=headers)
     client.force_login(User.objects.create_superuser("operator"))

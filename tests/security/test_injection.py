@@ -15,7 +15,7 @@ from django.urls import reverse
 from rest_framework.authtoken.models import Token
 
 from providers.models import Attempt, ProviderHealth
-from providers.rollups import fold_attempts
+from providers.statistics.rollups import fold_attempts
 from requests_app.models import Account, Request
 from requests_app.services.execution import request_advance
 from telegram_bot.models import TelegramUser

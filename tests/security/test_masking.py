@@ -136,7 +136,7 @@ class TestErrorReports:
         def fail(*_: Any) -> None:
             raise RuntimeError(KEY)
 
-        monkeypatch.setattr("telegram_bot.views.update_parse", fail)
+        monkeypatch.setattr("telegram_bot.updates.views.update_parse", fail)
         settings.TELEGRAM_WEBHOOK_SECRET = "s"
 
         answer = client.post("/telegram/webhook/", headers={"X-Telegram-Bot-Api-Secret-Token": "s"})

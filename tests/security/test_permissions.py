@@ -18,10 +18,10 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.authtoken.models import Token
 
 from providers.models import ProviderHealth
-from providers.rollups import fold_attempts
+from providers.statistics.rollups import fold_attempts
 from requests_app.models import RequestEvent
-from telegram_bot.intake import update_ingest
 from telegram_bot.models import Delivery, TelegramChat, TelegramUser
+from telegram_bot.updates.ingest import update_ingest
 from tests.factories import make_account, make_attempt, make_model, make_request
 from tests.telegram_bot.updates import message
 

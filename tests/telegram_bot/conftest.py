@@ -6,12 +6,12 @@ import pytest
 
 from providers.models import ProviderConfig
 from providers.types import Access
-from requests_app.outlet import get_outlet
-from telegram_bot import client as client_module
-from telegram_bot.client import get_client
-from telegram_bot.inbox import inbox_drain
-from telegram_bot.intake import update_ingest
+from requests_app.delivery_backend import get_outlet
+from telegram_bot.api import client as client_module
+from telegram_bot.api.client import get_client
 from telegram_bot.models import TelegramUpdate
+from telegram_bot.updates.ingest import update_ingest
+from telegram_bot.updates.queue import inbox_drain
 from tests.factories import make_model, make_provider
 from tests.fakes.chain import ChainScript, Outcome
 from tests.fakes.telegram import TOKEN, FakeTelegram
@@ -43,7 +43,7 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
             make_provider(slug, priority=priority)
         ProviderConfig.objects.exclude(provider__in=outcomes).delete()
         settings.PROVIDER_ACCESS = {slug: Access(f"key-{slug}", "http://127.0.0.1:9") for slug in outcomes}
-        monkeypatch.setattr("providers.candidates.provider_class", script.provider_class)
+        monkeypatch.setattr("providers.chain.candidates.provider_class", script.provider_class)
         return script
 
     return make

@@ -7,9 +7,9 @@ import threading
 import pytest
 from telegram.error import TelegramError
 
-from telegram_bot import client as client_module
-from telegram_bot.client import QuietRequest, get_client
-from telegram_bot.errors import (
+from telegram_bot.api import client as client_module
+from telegram_bot.api.client import QuietRequest, get_client
+from telegram_bot.api.errors import (
     CallRefused,
     ChatMoved,
     ChatUnreachable,
@@ -23,7 +23,7 @@ from telegram_bot.errors import (
     ThreadGone,
     TokenRefused,
 )
-from telegram_bot.formatting import Piece
+from telegram_bot.content.rendering import Piece
 from tests.fakes.telegram import TOKEN, answers, flood, no_answer, refuse
 
 HELLO = Piece("Hello")
@@ -170,7 +170,7 @@ def test_an_edit_that_was_carried_out_needs_no_particular_answer(fake):
 
 def test_a_forked_process_gets_a_client_of_its_own(fake, monkeypatch):
     ours = get_client()
-    monkeypatch.setattr("telegram_bot.client.os.getpid", lambda: -1)
+    monkeypatch.setattr("telegram_bot.api.client.os.getpid", lambda: -1)
 
     theirs = get_client()
 

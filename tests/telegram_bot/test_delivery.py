@@ -7,14 +7,15 @@ import pytest
 from django.utils import timezone
 
 from requests_app import tasks
+from requests_app.delivery_backend import DELIVER_TASK
 from requests_app.models import Request
-from requests_app.outlet import DELIVER_TASK
-from telegram_bot import client, texts
-from telegram_bot import delivery as delivery_module
-from telegram_bot.delivery import TelegramOutlet
+from telegram_bot import texts
+from telegram_bot.api import client
+from telegram_bot.chats import chat_set_reachable
+from telegram_bot.delivery import backend as delivery_module
+from telegram_bot.delivery.backend import TelegramOutlet
 from telegram_bot.models import Delivery, TelegramChat
-from telegram_bot.people import chat_set_reachable
-from telegram_bot.sweeping import sweep_telegram
+from telegram_bot.sweeper import sweep_telegram
 from tests.factories import make_request
 from tests.fakes.telegram import Hold, flood, no_answer, not_reached, refuse
 

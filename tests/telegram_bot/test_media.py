@@ -5,14 +5,14 @@ import io
 import pytest
 from PIL import Image
 
-from providers.media import keep_output
 from providers.models import ProviderConfig
+from providers.storage import keep_output
 from providers.types import Category, Feature
 from requests_app.models import Request
-from requests_app.services.cancelling import request_cancel
+from requests_app.services.cancellation import request_cancel
 from requests_app.services.execution import request_advance
 from telegram_bot import texts
-from telegram_bot.delivery import request_deliver
+from telegram_bot.delivery.backend import request_deliver
 from telegram_bot.models import Delivery
 from tests.factories import make_request
 from tests.fakes.telegram import no_answer, refuse

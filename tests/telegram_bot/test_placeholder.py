@@ -7,10 +7,11 @@ import pytest
 from django.utils import timezone
 
 from requests_app.models import Request
-from telegram_bot import client, tasks, texts
-from telegram_bot.delivery import TelegramOutlet
+from telegram_bot import tasks, texts
+from telegram_bot.api import client
+from telegram_bot.delivery.backend import TelegramOutlet
+from telegram_bot.delivery.placeholder import placeholder_place, placeholder_prepare
 from telegram_bot.models import Delivery, TelegramChat
-from telegram_bot.placing import placeholder_place, placeholder_prepare
 from tests.factories import make_request
 from tests.fakes.telegram import Hold, flood, hang_up_after, no_answer, refuse
 

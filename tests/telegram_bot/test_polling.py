@@ -13,10 +13,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
-from telegram_bot import polling, texts
-from telegram_bot.client import get_client
+from telegram_bot import texts
+from telegram_bot.api.client import get_client
 from telegram_bot.management.commands.telegram_setup import webhook_url
 from telegram_bot.models import TelegramUpdate
+from telegram_bot.updates import polling
 from tests.fakes.telegram import TOKEN, Hold, refuse
 from tests.telegram_bot.updates import message
 

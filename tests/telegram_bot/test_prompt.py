@@ -7,10 +7,11 @@ import pytest
 from providers.errors import ContentRefused, NotSent, OutcomeUnknown
 from providers.types import UnknownPolicy
 from requests_app.models import AIModel, LedgerEntry, Request
-from requests_app.services.cancelling import request_cancel
+from requests_app.services.cancellation import request_cancel
 from requests_app.services.execution import request_advance
-from telegram_bot import streaming, texts
-from telegram_bot.delivery import request_deliver
+from telegram_bot import texts
+from telegram_bot.delivery import streaming
+from telegram_bot.delivery.backend import request_deliver
 from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 from tests.factories import make_model
 from tests.fakes.telegram import refuse
@@ -57,7 +58,7 @@ def test_a_stream_that_has_shown_all_is_known_when_the_answer_follows(fake, say,
         frames = streaming._frames.get(request_id)
         return frames is None or not (frames._is_woken or frames._task)
 
-    monkeypatch.setattr("telegram_bot.delivery.frames_close", close_after_the_last_frame)
+    monkeypatch.setattr("telegram_bot.delivery.backend.frames_close", close_after_the_last_frame)
     say(message("Say hello"))
     advance()
 

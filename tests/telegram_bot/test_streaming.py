@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from requests_app import tasks
 from requests_app.models import Request
-from telegram_bot import client, streaming
-from telegram_bot.delivery import TelegramOutlet
+from telegram_bot.api import client
+from telegram_bot.delivery import streaming
+from telegram_bot.delivery.backend import TelegramOutlet
 from telegram_bot.models import Delivery, TelegramChat
 from tests.factories import make_request
 from tests.fakes.telegram import FakeTelegram, Hold, flood, no_answer, refuse, units_of

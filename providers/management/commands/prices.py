@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from providers.catalogue import remarks_on, rows_to_check
+from providers.chain.model_audit import remarks_on, rows_to_check
 
 
 class Command(BaseCommand):

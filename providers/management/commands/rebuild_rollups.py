@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from providers.rollups import fold_attempts, rollups_rebuild
+from providers.statistics.rollups import fold_attempts, rollups_rebuild
 
 
 class Command(BaseCommand):

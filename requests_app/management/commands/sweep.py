@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
-from requests_app.doorbell import wait_until_rung
+from requests_app.dispatch import wait_until_rung
 
 logger = logging.getLogger("requests_app.sweeper")
 

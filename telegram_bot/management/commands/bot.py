@@ -7,12 +7,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from requests_app.doorbell import wait_until_rung
-from telegram_bot.client import TelegramClient, get_client
-from telegram_bot.errors import TelegramFault, TokenRefused
-from telegram_bot.polling import poll
+from requests_app.dispatch import wait_until_rung
+from telegram_bot.api.client import TelegramClient, get_client
+from telegram_bot.api.errors import TelegramFault, TokenRefused
+from telegram_bot.updates.polling import poll
 
-logger = logging.getLogger("telegram_bot.polling")
+logger = logging.getLogger("telegram_bot.updates.polling")
 
 
 class Command(BaseCommand):

@@ -8,10 +8,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.urls import reverse
 
 from telegram_bot import texts
+from telegram_bot.api.client import TelegramClient, get_client
+from telegram_bot.api.errors import TelegramFault
 from telegram_bot.checks import SECRET_SHAPE
-from telegram_bot.client import TelegramClient, get_client
-from telegram_bot.errors import TelegramFault
-from telegram_bot.intake import ALLOWED_UPDATES
+from telegram_bot.updates.ingest import ALLOWED_UPDATES
 
 
 class Command(BaseCommand):

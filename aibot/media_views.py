@@ -1,0 +1,39 @@
+"""Outputs and what users have sent, for operators; wherever they lie, they are read through here."""
+
+from mimetypes import guess_type
+
+from django.core.exceptions import SuspiciousFileOperation
+from django.core.files.storage import default_storage
+from django.http import FileResponse, Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from providers.statistics.permissions import StaffOrToken, is_developer
+
+
+class MaySeeRequests(StaffOrToken):
+    """Whoever may see the request that a file belongs to.
+
+    A staff account for something else or a scraper's token is not enough: the names of what users have sent can be
+    guessed, because they count Telegram's updates.
+    """
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not super().has_permission(request, view):
+            return False
+        return request.user.has_perm("requests_app.view_request") or is_developer(request)
+
+
+class MediaView(APIView):
+    """One file. Its type follows from the name that we gave it when we had looked into it."""
+
+    permission_classes = [MaySeeRequests]
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, name: str) -> FileResponse:
+        try:
+            file = default_storage.open(name)
+        except (OSError, SuspiciousFileOperation) as error:
+            raise Http404 from error
+        return FileResponse(file, content_type=guess_type(name)[0] or "application/octet-stream")

@@ -1,0 +1,111 @@
+"""What the admin of every app shares: tables that nobody edits, and tables of millions of rows."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from providers import registry
+from providers.statistics.selectors import shown_usd
+
+
+class CappedPaginator(Paginator):
+    """Counts no further than it must: COUNT(*) over millions of rows takes seconds, and nobody opens page 201."""
+
+    MOST_COUNTED = 10_000
+    object_list: QuerySet[Any]
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list.order_by()[: self.MOST_COUNTED].count()
+
+    @property
+    def is_capped(self) -> bool:
+        """There are more rows than it says."""
+        return self.count == self.MOST_COUNTED
+
+
+class NobodyEdits:
+    """Permissions of a table that is written by the software alone, whoever looks at it. For admins and inlines."""
+
+    def has_add_permission(self, *_: Any) -> bool:
+        return False
+
+    def has_change_permission(self, *_: Any) -> bool:
+        return False
+
+    def has_delete_permission(self, *_: Any) -> bool:
+        return False
+
+
+class LargeTableChangeList(ChangeList):
+    """A list that does not mention a number of results which it has not counted to the end."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.full_result_count = self.result_count
+
+
+class LargeTableAdmin(admin.ModelAdmin):
+    """A list that stays quick with millions of rows: it counts little and sorts by indexed columns only."""
+
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_max_show_all = 50
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return LargeTableChangeList
+
+
+class ReadOnlyAdmin(NobodyEdits, LargeTableAdmin):
+    """The record of what happened: never edited, not even by superusers."""
+
+
+class ReadOnlyInline(NobodyEdits, admin.TabularInline):
+    """Such a record's rows on the page of what they belong to."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = False
+
+
+class ProviderFilter(admin.SimpleListFilter):
+    """Filters by vendor without asking the table which vendors it holds."""
+
+    title = "provider"
+    parameter_name = "provider"
+    field = "provider"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return registry.choices()
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{self.field: self.value()}) if self.value() else queryset
+
+
+def code_of(field: str) -> Callable[[Any], str]:
+    """Return a column that shows a choice as logs and SQL call it, such as OK; its page and the filter explain it."""
+
+    @admin.display(description=field)
+    def code(row: Any) -> str:
+        return getattr(row, field)
+
+    return code
+
+
+def shown_cost(cost: Decimal | None, *, is_billed: bool) -> str:
+    """Return a cost as operators read it: one that may be billed but that nobody knows is unknown, never 0."""
+    return shown_usd(cost) if is_billed or cost is not None else "–"
+
+
+def shown_ms(milliseconds: float | None) -> str:
+    """Return a duration in seconds, as people compare them."""
+    return "–" if milliseconds is None else f"{milliseconds / 1000:.2f}\N{NO-BREAK SPACE}s"

@@ -1,0 +1,252 @@
+"""The template of every provider: check, build, send, classify, read. No vendor is named here."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from providers.backends.error_mapping import Fault, Rule, error_for, read_fault, retry_after
+from providers.errors import OutcomeUnknown, ProviderError, Unsupported
+from providers.transport import client, sse
+from providers.transport.json_fields import date_at, decode_object, list_at, text_at, whole_characters
+from providers.transport.redaction import Quoting
+from providers.types import Access, Call, Feature, Listed, OnText, Prompt, TextResult, UnknownPolicy, Usage
+
+
+class Transcript:
+    """The text of an answer as it grows."""
+
+    def __init__(self, on_text: OnText | None) -> None:
+        self.text = ""
+        self._on_text = on_text
+        self._raw = ""
+
+    def add(self, piece: str) -> None:
+        """Append a piece and show the whole text so far, once there is something to see."""
+        if not piece:
+            return
+        self._raw += piece
+        self.text = whole_characters(self._raw)
+        if self._on_text and self.text and not self.text.isspace():
+            self._on_text(self.text)
+
+
+class Provider:
+    """One vendor's API, as far as all kinds of answers share it. Cheap to make, keeps nothing between calls.
+
+    A subclass states facts as class attributes and writes pure steps. No step may do I/O, read settings or log; what
+    a step raises is censored on its way out, so it may quote the vendor.
+    """
+
+    slug: ClassVar[str]
+    features: ClassVar[frozenset[Feature]] = frozenset()
+    picture_types: ClassVar[frozenset[str]] = frozenset()  # which pictures Feature.IMAGE_INPUT means
+    recording_types: ClassVar[frozenset[str]] = frozenset()  # which recordings Feature.AUDIO_INPUT means
+    unknown_policy: ClassVar[UnknownPolicy] = UnknownPolicy.RESPEND
+
+    auth_header: ClassVar[str] = "Authorization"
+    auth_scheme: ClassVar[str] = "Bearer "
+    code_paths: ClassVar[tuple[tuple[str, ...], ...]] = (("code",), ("type",))  # of machine codes in an error object
+    rules: ClassVar[tuple[Rule, ...]] = ()  # the vendor's error table, before the statuses that all share
+
+    models_path: ClassVar[str] = ""  # of the list of its models, or of one with "{model}"; empty: it documents none
+    models_field: ClassVar[str] = "data"  # where the list is; empty: the body is the list
+    model_id_field: ClassVar[str] = "id"
+    model_end_field: ClassVar[str] = ""  # the date on which a model ends
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+
+    def check(self, prompt: Prompt) -> None:
+        """Raise Unsupported when the vendor cannot do what the prompt needs. Nothing has been sent or paid then."""
+        kinds = {attachment.content_type for attachment in prompt.attachments}
+        pictures = {kind for kind in kinds if kind.startswith("image/")}
+        needs = {
+            Feature.SYSTEM_PROMPT: prompt.system,
+            Feature.HISTORY: prompt.history,
+            Feature.IMAGE_INPUT: pictures,
+            Feature.AUDIO_INPUT: kinds - pictures,
+        }
+        for feature, is_needed in needs.items():
+            if is_needed and feature not in self.features:
+                raise Unsupported(f"no {feature.value}", provider=self.slug)
+        others = kinds - self.picture_types - self.recording_types
+        if others:
+            raise Unsupported(f"no {', '.join(sorted(others))}", provider=self.slug)
+
+    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
+        """Return what an error body says."""
+        return read_fault(status, body, self.code_paths)
+
+    def models_call(self, model: str) -> Call | None:
+        """Return the question which models there are, or whether there is this one; None where it cannot be asked."""
+        return Call(self.models_path.format(model=model), method="GET") if self.models_path else None
+
+    def read_models(self, body: Any) -> list[Listed]:
+        """Return the models that the answer lists, each under every name that a call may use."""
+        entries = list_at(body, self.models_field) if self.models_field else body
+        listed = []
+        for entry in entries if isinstance(entries, list) else []:
+            names = (text_at(entry, self.model_id_field), *list_at(entry, "aliases"))
+            ends_on = date_at(entry, self.model_end_field)
+            listed += [Listed(name, ends_on) for name in names if isinstance(name, str) and name]
+        return listed
+
+    @contextmanager
+    def exchange(
+        self, call: Call, quoting: Quoting, *, timeout_seconds: float, deadline: float
+    ) -> Iterator[client.Answer]:
+        """Send a call with the vendor's key and lend its answer, which is a 2xx.
+
+        Every ProviderError that comes out of it, the caller's own included, names provider and status and holds
+        neither the key nor the prompt.
+        """
+        headers = {self.auth_header: f"{self.auth_scheme}{self.access.key}", **call.headers}
+        body = None
+        if call.json is not None:
+            headers["Content-Type"] = "application/json"
+            # Half an emoji in a prompt would not be UTF-8; the vendor gets a question mark for it.
+            body = json.dumps(call.json, ensure_ascii=False).encode("utf-8", "replace")
+        status = None
+        try:
+            with client.send(
+                call.method,
+                f"{self.access.base_url.rstrip('/')}{call.path}",
+                headers=headers,
+                body=body,
+                silence_seconds=timeout_seconds,
+                deadline=deadline,
+                may_be_plain=True,
+            ) as answer:
+                status = answer.status
+                if not 200 <= status < 300:
+                    raise self.refusal(answer, _error_body(answer), quoting)
+                yield answer
+        except ProviderError as error:
+            error.provider = self.slug
+            error.status = status
+            quoting.censor(error)
+            raise
+
+    def refusal(self, answer: client.Answer, body: Mapping[str, Any], quoting: Quoting) -> ProviderError:
+        """Return the error that an error body means. The prompt is cut out first: its words must decide nothing."""
+        fault = self.read_fault(answer.status, body)
+        fault = replace(fault, text=quoting.clean(fault.text))
+        return error_for(fault, self.rules)(
+            fault.text, code=" ".join(fault.codes[:1]), retry_after=retry_after(answer.headers, body)
+        )
+
+
+class TextProvider(Provider):
+    """One vendor's text API. Its steps are build(), read_text(), read_usage() and read_stream()."""
+
+    features = frozenset({Feature.STREAMING, Feature.SYSTEM_PROMPT, Feature.HISTORY})
+
+    answer_field: ClassVar[str]  # a 200 without it is no answer
+    end_marker: ClassVar[str] = "[DONE]"  # the data or the name of a stream's last event
+
+    def run(
+        self, prompt: Prompt, *, timeout_seconds: float, deadline: float, on_text: OnText | None = None
+    ) -> TextResult:
+        """Ask the vendor once and return its answer.
+
+        With `on_text` the answer is streamed where the vendor can, and `timeout_seconds` is the longest silence;
+        without it, the longest wait for the whole answer. `deadline` is a time.monotonic() value and ends everything.
+        Raises a ProviderError.
+        """
+        self.check(prompt)
+        transcript = Transcript(on_text)
+        call = self.build(prompt, stream=on_text is not None and Feature.STREAMING in self.features)
+        quoting = Quoting(self.access.key, prompt)
+        try:
+            with self.exchange(call, quoting, timeout_seconds=timeout_seconds, deadline=deadline) as answer:
+                result = self._result_of(self._receive(answer, transcript, quoting))
+        except ProviderError as error:
+            # Whoever has begun to speak has worked, whatever stopped the answer.
+            error.maybe_paid = error.maybe_paid or bool(transcript.text)
+            raise
+        if on_text and not transcript.text:
+            on_text(result.text)
+        return result
+
+    def build(self, prompt: Prompt, *, stream: bool) -> Call:
+        """Return the request. Called once for each call, after check()."""
+        raise NotImplementedError
+
+    def read_text(self, body: Mapping[str, Any]) -> str:
+        """Return the text of a complete answer. Raises ContentRefused, or OutcomeUnknown when there is none."""
+        raise NotImplementedError
+
+    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+        """Return what the vendor says was used. Must not raise: a bill is never lost for its form."""
+        raise NotImplementedError
+
+    def read_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
+        """Add the pieces of text to the transcript and return the body that a plain call would have brought.
+
+        `messages` ends at the end marker and raises on everything that is none or an error.
+        """
+        raise NotImplementedError
+
+    def is_fault(self, body: Mapping[str, Any]) -> bool:
+        """Tell whether the body of a 200, or one message of a stream, speaks of an error."""
+        return bool(body.get("error"))
+
+    def _receive(self, answer: client.Answer, transcript: Transcript, quoting: Quoting) -> dict[str, Any]:
+        """Return the body of an answer that has one and speaks of no error."""
+        if answer.content_type == "text/event-stream":
+            body = self.read_stream(self._messages(answer, quoting), transcript)
+            answer.drain()
+            return body
+        body = _decoded(answer.body().decode("utf-8-sig", "replace"), answer)
+        if self.is_fault(body) or self.answer_field not in body:
+            raise self.refusal(answer, body, quoting)
+        return body
+
+    def _messages(self, answer: client.Answer, quoting: Quoting) -> Iterator[dict[str, Any]]:
+        """Yield the JSON objects of a stream up to its end marker, without which it is no answer."""
+        for event in sse.events(answer.chunks()):
+            if self.end_marker == event.data:
+                return
+            if not event.data or event.name == "ping":
+                continue
+            message = _decoded(event.data, answer)
+            if self.is_fault(message):
+                raise self.refusal(answer, message, quoting)
+            answer.progress()
+            yield message
+            if self.end_marker == event.name:
+                return
+        raise OutcomeUnknown("the stream stopped before its end")
+
+    def _result_of(self, body: Mapping[str, Any]) -> TextResult:
+        usage = self.read_usage(body)
+        try:
+            text = whole_characters(self.read_text(body))
+            if not text.strip():
+                raise OutcomeUnknown("no text")
+        except ProviderError as error:
+            # A model has worked on this, be it for a refusal or for nothing.
+            error.usage, error.maybe_paid = usage, True
+            raise
+        return TextResult(text, usage, whole_characters(text_at(body, "model")))
+
+
+def _decoded(text: str, answer: client.Answer) -> dict[str, Any]:
+    try:
+        return decode_object(text)
+    except ValueError as error:
+        raise OutcomeUnknown(f"not a JSON object, content type {answer.content_type or 'missing'}") from error
+
+
+def _error_body(answer: client.Answer) -> Mapping[str, Any]:
+    """Return the body of an error answer, however it looks; a proxy's page becomes a message."""
+    try:
+        text = answer.body().decode("utf-8-sig", "replace")
+    except ProviderError:
+        return {}  # the status has come, and says enough
+    try:
+        return decode_object(text)
+    except ValueError:
+        return {"message": text}

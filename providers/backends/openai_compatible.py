@@ -1,0 +1,148 @@
+"""The shape of OpenAI's chat completions and pictures, which many vendors copy.
+
+Source: https://platform.openai.com/docs/api-reference/chat (read 2026-11).
+"""
+
+import base64
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from providers.backends.base import TextProvider, Transcript
+from providers.backends.media_generation import MediaProvider
+from providers.errors import ContentRefused, OutcomeUnknown
+from providers.transport.json_fields import count_at, dig, money_at, storable, text_at
+from providers.types import Attachment, Call, MediaResult, Prompt, Usage
+
+SOUND_FORMATS = {"audio/mpeg": "mp3", "audio/ogg": "ogg", "audio/wav": "wav", "audio/flac": "flac"}
+
+
+class OpenAIShapedText(TextProvider):
+    """The base of the vendors that copy OpenAI: each is a handful of declarations."""
+
+    answer_field = "choices"
+
+    path: ClassVar[str] = "/chat/completions"
+    max_tokens_field: ClassVar[str] = "max_tokens"
+    stream_options: ClassVar[Mapping[str, Any] | None] = {"include_usage": True}  # None: the vendor knows no such field
+    output_includes_reasoning: ClassVar[bool] = True  # are reasoning tokens part of completion_tokens?
+    cost_path: ClassVar[tuple[str, ...]] = ()  # where the body names the cost
+    cost_unit: ClassVar[Decimal] = Decimal(1)  # USD
+
+    def options(self, prompt: Prompt) -> Mapping[str, Any]:
+        """Return further fields of the request. Sampling fields stay out: newer models answer them with a 400."""
+        return {}
+
+    def messages(self, prompt: Prompt) -> list[dict[str, Any]]:
+        """Return the conversation in the vendor's roles."""
+        system = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        history = [{"role": turn.role, "content": turn.text} for turn in prompt.history]
+        attached = [_part_of(attachment) for attachment in prompt.attachments]
+        content = [*attached, {"type": "text", "text": prompt.text}] if attached else prompt.text
+        return [*system, *history, {"role": "user", "content": content}]
+
+    def build(self, prompt: Prompt, *, stream: bool) -> Call:
+        body: dict[str, Any] = {
+            "model": prompt.model,
+            "messages": self.messages(prompt),
+            self.max_tokens_field: prompt.max_output_tokens,
+            **self.options(prompt),
+        }
+        if stream:
+            body["stream"] = True
+            if self.stream_options:
+                body["stream_options"] = self.stream_options
+        return Call(self.path, json=body)
+
+    def read_text(self, body: Mapping[str, Any]) -> str:
+        choice = dig(body, "choices", 0)
+        finish_reason = text_at(choice, "finish_reason")
+        refusal = text_at(choice, "message", "refusal")
+        text = _text_of(dig(choice, "message", "content"))
+        if refusal or finish_reason == "content_filter":
+            raise ContentRefused(refusal or "content_filter")
+        # Blank with "length": reasoning has eaten the budget. Text with "length" is an answer, only a short one.
+        if not text.strip() or finish_reason == "error":
+            raise OutcomeUnknown(f"no text, finish reason {finish_reason or 'missing'}")
+        return text
+
+    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+        usage = body.get("usage")
+        cached = count_at(usage, "prompt_tokens_details", "cached_tokens") or 0
+        prompt_tokens = count_at(usage, "prompt_tokens")
+        output_tokens = count_at(usage, "completion_tokens")
+        if output_tokens is not None and not self.output_includes_reasoning:
+            output_tokens += count_at(usage, "completion_tokens_details", "reasoning_tokens") or 0
+        return Usage(
+            input_tokens=None if prompt_tokens is None else max(0, prompt_tokens - cached),
+            cached_input_tokens=cached,
+            output_tokens=output_tokens,
+            reported_cost=money_at(body, *self.cost_path, unit=self.cost_unit),
+            raw=self.read_raw_usage(body),
+        )
+
+    def read_raw_usage(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the vendor's own account of what was used, as it came."""
+        usage = storable(body.get("usage"))
+        return usage if isinstance(usage, dict) else {}
+
+    def read_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
+        body: dict[str, Any] = {}
+        finish_reason, refusal = None, ""
+        for chunk in messages:
+            # The last of each counts. The chunk with the usage may have `choices: []`.
+            body.update({name: chunk[name] for name in ("model", "usage", "meta") if chunk.get(name)})
+            transcript.add(_text_of(dig(chunk, "choices", 0, "delta", "content")))
+            refusal += text_at(chunk, "choices", 0, "delta", "refusal")
+            finish_reason = dig(chunk, "choices", 0, "finish_reason") or finish_reason
+        message = {"content": transcript.text, "refusal": refusal}
+        return {**body, "choices": [{"message": message, "finish_reason": finish_reason}]}
+
+
+class OpenAIShapedImage(MediaProvider):
+    """Pictures that come at once and in the answer itself, as base64: data[0].b64_json."""
+
+    cost_path: ClassVar[tuple[str, ...]] = ()  # where the body names the cost
+    cost_unit: ClassVar[Decimal] = Decimal(1)  # USD
+
+    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
+        usage = self.read_usage(body)
+        content = picture_in(body)
+        if not content:
+            error = OutcomeUnknown("no picture in the answer")
+            error.usage = usage
+            raise error
+        return MediaResult(content=content, usage=usage, model=prompt.model)
+
+    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+        """Return what the vendor says was used. Must not raise: a bill is never lost for its form."""
+        raw = storable(body.get("usage"))
+        cost = money_at(body, *self.cost_path, unit=self.cost_unit)
+        return Usage(images=1, reported_cost=cost, raw=raw if isinstance(raw, dict) else {})
+
+
+def picture_in(body: Mapping[str, Any]) -> bytes:
+    """Return the picture in an answer's data[0].b64_json, b"" where there is none.
+
+    Some put "data:image/jpeg;base64," before it.
+    """
+    encoded = text_at(body, "data", 0, "b64_json")
+    try:
+        return base64.b64decode(encoded.partition(",")[2] if encoded.startswith("data:") else encoded, validate=True)
+    except ValueError:
+        return b""
+
+
+def _text_of(content: Any) -> str:
+    """Return the text of a message's content, which some models send as a list of thoughts and text."""
+    if isinstance(content, list):
+        return "".join(text_at(part, "text") for part in content if dig(part, "type") == "text")
+    return content if isinstance(content, str) else ""
+
+
+def _part_of(attachment: Attachment) -> dict[str, Any]:
+    """Return the part of a message that holds a picture or a recording."""
+    data = base64.b64encode(attachment.content).decode()
+    if attachment.content_type in SOUND_FORMATS:
+        return {"type": "input_audio", "input_audio": {"data": data, "format": SOUND_FORMATS[attachment.content_type]}}
+    return {"type": "image_url", "image_url": {"url": f"data:{attachment.content_type};base64,{data}"}}

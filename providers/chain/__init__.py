@@ -1,0 +1,1 @@
+"""One prompt down the fallback chain: candidates, circuit breaker, attempts, jobs."""

@@ -1,0 +1,171 @@
+"""Writing attempts: a row before each call, its outcome after it."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from providers.errors import ProviderError
+from providers.models import Attempt, ProviderConfig
+from providers.pricing import cost_of
+from providers.storage import StoredMedia
+from providers.types import CostSource, Job, Result, Usage
+
+WORKER_LOST = "WorkerLost"  # error_class of an attempt whose worker died in the middle of the call
+JOB_STOPPED = "Stopped"  # error_class of a job that nobody waited for any more; its vendor knows
+
+
+class AttemptRefused(Exception):
+    """Another worker makes this caller's calls by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A result, who gave it and what it cost."""
+
+    result: Result
+    provider: str
+    model: str
+    cost: Decimal | None  # USD; None is unknown
+    cost_source: CostSource
+    duration_ms: int
+    media: StoredMedia | None = None  # a picture, film or sound, stored already
+
+
+class OpenAttempt:
+    """An attempt between its first commit and its outcome. Measures the time on this machine's clock."""
+
+    def __init__(self, attempt_id: UUID, row: ProviderConfig, *, age_seconds: float = 0.0) -> None:
+        self.id = attempt_id
+        self.row = row
+        self.first_token_ms: int | None = None
+        self._started = time.monotonic() - age_seconds
+
+    def elapsed_ms(self) -> int:
+        return round((time.monotonic() - self._started) * 1000)
+
+    def note_text(self) -> None:
+        """Remember when the first words came."""
+        if self.first_token_ms is None:
+            self.first_token_ms = self.elapsed_ms()
+
+    def start_job(self, job: Job) -> None:
+        """Commit the id under which the vendor goes on; from now on any worker can ask for it.
+
+        Where another order in the same words was lost, it may have taken this job for its own: then it keeps it.
+        """
+        rows = Attempt.objects.filter(id=self.id)
+        with suppress(IntegrityError), transaction.atomic():
+            if not rows.filter(finished_at=None).update(
+                state=Attempt.State.RUNNING, job_id=job.id, error_class="", error_text=""
+            ):
+                # The caller has ended while the order was on its way. The sweeper stops the job.
+                rows.filter(state=Attempt.State.UNKNOWN, error_class="").update(job_id=job.id)
+
+    def succeed(self, result: Result, media: StoredMedia | None = None) -> Answer:
+        """Record the answer and its cost. Call inside the transaction that stores the result.
+
+        An answer that comes after a new owner has written this attempt off as UNKNOWN is recorded all the same:
+        it is paid for. The row then keeps the reason, for it explains what else was bought meanwhile.
+        """
+        row, duration_ms = self.row, self.elapsed_ms()
+        cost, source = self._cost_of(result.usage)
+        outcome: dict[str, Any] = {
+            "state": Attempt.State.OK,
+            "http_status": 200,
+            "usage": result.usage.raw,
+            "cost": cost,
+            "cost_source": source,
+            "duration_ms": duration_ms,
+            "first_token_ms": self.first_token_ms,
+            "finished_at": Now(),
+        }
+        rows = Attempt.objects.filter(id=self.id, rolled_up=False)
+        if not rows.filter(state__in=Attempt.LIVE).update(error_class="", error_text="", **outcome):
+            rows.filter(state=Attempt.State.UNKNOWN).update(**outcome)
+        return Answer(result, row.provider, result.model or row.model, cost, source, duration_ms, media)
+
+    def fail(self, error: ProviderError) -> None:
+        """Record why there is no answer: FAILED where the vendor certainly did nothing, UNKNOWN otherwise.
+
+        A failure may be billed too (a refusal, a blank answer), and some vendors say what they used for it.
+        """
+        self._end(error, Attempt.State.UNKNOWN if error.maybe_paid else Attempt.State.FAILED)
+
+    def search(self, error: ProviderError) -> None:
+        """Record that the outcome is unknown and the vendor will be asked what became of it."""
+        Attempt.objects.filter(id=self.id, finished_at=None).update(
+            state=Attempt.State.UNKNOWN, error_class=error.error_class, error_text=str(error)[:300]
+        )
+
+    def expire(self, error: ProviderError) -> None:
+        """Record that a job did not end in its time."""
+        self._end(error, Attempt.State.EXPIRED)
+
+    def abandon(self, error: ProviderError) -> None:
+        """Record that an order whose outcome is unknown was not found at the vendor."""
+        self._end(error, Attempt.State.ABANDONED)
+
+    def _end(self, error: ProviderError, state: Attempt.State) -> None:
+        cost, source = self._cost_of(error.usage) if error.usage else (None, CostSource.UNKNOWN)
+        Attempt.objects.filter(id=self.id, finished_at=None).update(
+            state=state,
+            error_class=error.error_class,
+            error_text=str(error)[:300],
+            http_status=error.status,
+            usage=error.usage.raw if error.usage else {},
+            cost=cost,
+            cost_source="" if state == Attempt.State.FAILED else source,
+            duration_ms=self.elapsed_ms(),
+            first_token_ms=self.first_token_ms,
+            finished_at=Now(),
+        )
+
+    def _cost_of(self, usage: Usage) -> tuple[Decimal | None, CostSource]:
+        row = self.row
+        return cost_of(usage, prices=row.prices, list_price=row.list_price, price_unit=row.price_unit)
+
+
+def attempt_open(*, caller_key: str, number: int, row: ProviderConfig) -> OpenAttempt:
+    """Commit the row of a call that is about to be made, the caller's `number`th.
+
+    Raises AttemptRefused (nothing written) where another worker makes this caller's calls.
+    """
+    try:
+        attempt = Attempt.objects.create(
+            caller_key=caller_key, number=number, category=row.category, provider=row.provider, model=row.model
+        )
+    except IntegrityError as error:
+        raise AttemptRefused from error
+    return OpenAttempt(attempt.id, row)
+
+
+def attempt_write_off(attempt: Attempt, *, is_searched: bool) -> None:
+    """Mark a call that a lost worker left in the middle as UNKNOWN. Only its caller's new owner may.
+
+    The vendor may bill it, so it stays on the record; `is_searched` keeps it open until the vendor has been asked.
+    """
+    Attempt.objects.filter(id=attempt.id, state=Attempt.State.SENDING).update(
+        state=Attempt.State.UNKNOWN,
+        error_class=WORKER_LOST,
+        error_text="The worker was lost in the middle of the call.",
+        cost_source=CostSource.UNKNOWN,
+        finished_at=None if is_searched else Now(),
+    )
+    attempt.refresh_from_db()
+
+
+def attempts_let_go(*, caller_key: str) -> list[UUID]:
+    """Close what is still open of a caller that has ended; return the attempts whose jobs go on at the vendor."""
+    attempts = Attempt.objects.filter(caller_key=caller_key, finished_at=None)
+    jobs = list(attempts.filter(state=Attempt.State.RUNNING).values_list("id", flat=True))
+    attempts.exclude(id__in=jobs).update(state=Attempt.State.UNKNOWN, cost_source=CostSource.UNKNOWN, finished_at=Now())
+    attempts.filter(id__in=jobs).update(
+        state=Attempt.State.ABANDONED, cost_source=CostSource.UNKNOWN, finished_at=Now()
+    )
+    return jobs

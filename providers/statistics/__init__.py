@@ -1,0 +1,1 @@
+"""Sums over attempts, and the API that shows them."""

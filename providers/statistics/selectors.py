@@ -1,0 +1,203 @@
+"""Questions about providers that change nothing: statistics, cost comparison, recommendation."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet, Sum
+
+from providers.models import Attempt, AttemptRollup, ProviderConfig
+from providers.registry import is_implemented
+from providers.statistics.rollups import SUMS, in_dollars, sum_in_ticks
+from providers.types import Category
+
+RECOMMENDED_ABOVE = 80  # per cent of successes
+CATEGORY_ORDER = {category.value: position for position, category in enumerate(Category)}
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStats:
+    """What one provider did in one category. Money is in USD; a figure that nobody knows is None, never 0."""
+
+    category: str
+    provider: str
+    priority: int | None  # None: the operator has removed its row, but it was used
+    enabled: bool
+    list_price: Decimal | None
+    price_unit: str  # what the list price buys, in words
+    since: datetime | None  # the first hour that is counted; None counts everything
+    requests: int = 0  # finished attempts
+    successes: int = 0
+    priced_successes: int = 0  # successes whose cost is known
+    unknown_costs: int = 0  # attempts that may be billed at an unknown cost
+    total_cost: Decimal = Decimal(0)  # all known costs, those of failures included
+    success_ms: int = 0  # sum over the successes
+
+    @property
+    def failures(self) -> int:
+        return self.requests - self.successes
+
+    @property
+    def expected(self) -> bool:
+        """Nothing was measured: the average cost is the list price."""
+        return not self.requests
+
+    @property
+    def success_rate(self) -> Decimal | None:
+        """Per cent, two decimals."""
+        return round(Decimal(100 * self.successes) / self.requests, 2) if self.requests else None
+
+    @property
+    def avg_cost(self) -> Decimal | None:
+        """What an answer costs: failures that were billed make the answers dearer."""
+        if self.expected:
+            return self.list_price
+        return round(self.total_cost / self.priced_successes, 10) if self.priced_successes else None
+
+    @property
+    def avg_time(self) -> int | None:
+        """Milliseconds of a success."""
+        return round(self.success_ms / self.successes) if self.successes else None
+
+    @property
+    def is_reliable(self) -> bool:
+        # Whole numbers: a rate of 80.001 % is above the line, though it is shown as 80.00.
+        return self.successes * 100 > self.requests * RECOMMENDED_ABOVE
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The provider that the figures speak for, and why."""
+
+    category: str
+    recommended: str | None  # None: nobody qualifies
+    explanation: str
+    since: datetime | None
+
+
+def provider_stats(category: Category | None = None, since: datetime | None = None) -> list[ProviderStats]:
+    """Return the statistics of each provider in the operator's order, used or not.
+
+    `since` is taken back to its full hour. Providers that were used but have no row any more come last in their
+    category, so that the sums stay whole.
+    """
+    since = since and since.replace(minute=0, second=0, microsecond=0)
+    configs = ProviderConfig.objects.filter(category=category.value) if category else ProviderConfig.objects.all()
+    sums = _sums(category, since)
+    stats = [
+        ProviderStats(
+            category=config.category,
+            provider=config.provider,
+            priority=config.priority,
+            enabled=config.enabled,
+            list_price=config.list_price,
+            price_unit=config.get_price_unit_display(),
+            since=since,
+            **sums.pop((config.category, config.provider), {}),
+        )
+        for config in configs
+    ]
+    stats += [
+        ProviderStats(
+            category=removed_category,
+            provider=provider,
+            priority=None,
+            enabled=False,
+            list_price=None,
+            price_unit="",
+            since=since,
+            **figures,
+        )
+        for (removed_category, provider), figures in sums.items()
+    ]
+    return sorted(stats, key=_operators_order)
+
+
+def cost_comparison(category: Category, since: datetime | None = None) -> list[ProviderStats]:
+    """Return the statistics of one category, the cheapest answer first, unknown costs last."""
+    return sorted(provider_stats(category, since), key=_cheapest_first)
+
+
+def recommended(category: Category, since: datetime | None = None) -> Recommendation:
+    """Return the cheapest enabled provider with a success rate over 80 %.
+
+    Where no enabled provider has been used, it is the cheapest by list price among those that could be.
+    """
+    enabled = [stats for stats in cost_comparison(category, since) if stats.enabled]
+    used = [stats for stats in enabled if not stats.expected]
+    choice, explanation = _of_used(used) if used else _of_unused(enabled, since)
+    return Recommendation(category.value, choice, explanation, enabled[0].since if enabled else since)
+
+
+def _of_used(used: list[ProviderStats]) -> tuple[str | None, str]:
+    reliable = [stats for stats in used if stats.is_reliable]
+    if not reliable:
+        return None, f"None of the {len(used)} used providers has a success rate over {RECOMMENDED_ABOVE} %."
+    best = reliable[0]
+    cost = "an unknown amount" if best.avg_cost is None else f"{shown_usd(best.avg_cost)} an answer"
+    return best.provider, (
+        f"It costs {cost} and succeeds in {best.success_rate} % of {best.requests} attempts: the cheapest of "
+        f"{len(reliable)} with a success rate over {RECOMMENDED_ABOVE} %."
+    )
+
+
+def _of_unused(enabled: list[ProviderStats], since: datetime | None) -> tuple[str | None, str]:
+    ready = [stats for stats in enabled if is_ready(Category(stats.category), stats.provider)]
+    if not ready:
+        return None, "No enabled provider has a key and is supported here."
+    best = ready[0]
+    when = f"since {since:%Y-%m-%d}" if since else "yet"
+    price = "it has no list price" if best.list_price is None else f"{shown_usd(best.list_price)} per {best.price_unit}"
+    return best.provider, f"No enabled provider was used {when}: this is the cheapest by list price ({price})."
+
+
+def is_ready(category: Category, provider: str) -> bool:
+    """Tell whether the provider has a key and a class for this category, so that it can be asked at all."""
+    access = settings.PROVIDER_ACCESS.get(provider)
+    return bool(access and access.key) and is_implemented(category, provider)
+
+
+def shown_usd(amount: Decimal | None) -> str:
+    """Return an amount as people read it, without the zeros at its end; None is unknown."""
+    return "unknown" if amount is None else f"${amount.normalize():f}"
+
+
+def _sums(category: Category | None, since: datetime | None) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the sums per category and provider: what is folded plus what is not."""
+    counters: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for row in _folded_and_not(category, since):
+        key = row.pop("category"), row.pop("provider")
+        # PostgreSQL returns the sum of whole numbers as a decimal.
+        counters[key].update({name: int(value) for name, value in row.items()})
+    return {key: {**counter, "total_cost": in_dollars(counter["total_cost"])} for key, counter in counters.items()}
+
+
+def _folded_and_not(category: Category | None, since: datetime | None) -> QuerySet[Any, dict[str, Any]]:
+    rollups = AttemptRollup.objects.order_by()
+    attempts = Attempt.objects.order_by().filter(rolled_up=False, finished_at__isnull=False)
+    if category:
+        rollups, attempts = rollups.filter(category=category.value), attempts.filter(category=category.value)
+    if since:
+        rollups, attempts = rollups.filter(hour__gte=since), attempts.filter(created_at__gte=since)
+    # The names of the second half differ because a sum must not be called like its field; the union drops them.
+    folded = {f"all_{name}": sum_in_ticks(name) if name == "total_cost" else Sum(name) for name in SUMS}
+    # One statement, because it sees one moment of the database: between two of them a sweeper may fold rows, which
+    # would then be counted twice or not at all.
+    return (
+        attempts.values("category", "provider")
+        .annotate(**SUMS)
+        .union(rollups.values("category", "provider").annotate(**folded), all=True)
+    )
+
+
+def _operators_order(stats: ProviderStats) -> tuple[int, bool, int, str]:
+    priority = stats.priority
+    return CATEGORY_ORDER[stats.category], priority is None, priority or 0, stats.provider
+
+
+def _cheapest_first(stats: ProviderStats) -> tuple[bool, Decimal, tuple[int, bool, int, str]]:
+    cost = stats.avg_cost
+    return cost is None, cost or Decimal(0), _operators_order(stats)

@@ -1,0 +1,1 @@
+"""How bytes travel to a provider and back. Knows no provider and no database."""

@@ -1,0 +1,379 @@
+"""The one door outward: every call to a vendor leaves through here. What its answer means is not known here.
+
+It is an adapter of requests without a Session around it: no cookies, no proxies or passwords from the environment,
+no redirects, and nothing that reads a body without counting it.
+"""
+
+import http.client
+import ipaddress
+import logging
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from providers.errors import NotSent, OutcomeUnknown, ProviderError, ProviderMisconfigured
+from providers.transport.deadlines import Watch, watch_until
+
+CONNECT_SECONDS = 5.0  # at most, for each of the host's addresses
+MAX_BODY_BYTES = 8 * 1024 * 1024  # of an answer, decoded; a text answer has a few thousand
+READ_BYTES = 64 * 1024
+# Load balancers commonly close a connection after 60 idle seconds, and a request sent in that very moment is lost
+# with an unknown outcome. A younger connection that was closed all the same is noticed before it is used.
+MAX_IDLE_SECONDS = 45.0
+MAX_CONNECTIONS = 256  # kept per host: 200 requests may wait at once in one worker
+DRAIN_SECONDS = 0.2  # how long a finished stream may take to close itself, for its connection to be kept
+
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": "aibot"}
+TIME_IS_UP = "the time was up"
+
+# Everything by which requests and what lies below it say that a call has failed.
+BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+# Its warnings quote headers that it cannot parse, and those may hold anything.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+_calls = threading.local()  # .watch: the call that this thread is making
+
+
+class _Guarded:
+    """Connections that show their socket to the watchdog and tell when the first byte leaves."""
+
+    watch: Watch | None = None
+    used_at = 0.0
+    sock: Any  # a socket or None
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        # A TLS handshake follows, which ends in this time as a whole, however slowly its bytes come.
+        seconds_left = _calls.watch.due - time.monotonic()
+        sock.settimeout(max(0.001, min(CONNECT_SECONDS, seconds_left)))
+        return sock
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        watch: Watch = _calls.watch
+        watch.guard(self.sock, self)
+        watch.is_sent = True
+        self.used_at = time.monotonic()
+        super().send(data)  # type: ignore[misc]
+
+    @property
+    def is_connected(self) -> bool:
+        is_young = time.monotonic() - self.used_at < MAX_IDLE_SECONDS
+        return is_young and super().is_connected  # type: ignore[misc]
+
+
+class _HTTPConnection(_Guarded, HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Guarded, HTTPSConnection):
+    pass
+
+
+class _Public:
+    """Connections to public addresses only; the address that was checked is the one that is connected to."""
+
+    _dns_host: str
+    port: int
+
+    def _new_conn(self) -> socket.socket:
+        name = self._dns_host
+        self._dns_host = public_address_of(name, self.port)
+        try:
+            return super()._new_conn()  # type: ignore[misc]
+        finally:
+            self._dns_host = name  # TLS asks for the certificate of the name
+
+
+class _PublicHTTPSConnection(_Public, _HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _PublicHTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _PublicHTTPSConnection
+
+
+class _Adapter(HTTPAdapter):
+    pools: Mapping[str, type[urllib3.HTTPConnectionPool]] = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = dict(self.pools)
+
+
+class _PublicAdapter(_Adapter):
+    pools = {"https": _PublicHTTPSPool}
+
+
+@cache
+def _adapter() -> _Adapter:
+    """Return this process's adapter for the vendors' APIs, which keeps the connections."""
+    return _Adapter(pool_connections=32, pool_maxsize=MAX_CONNECTIONS)
+
+
+@cache
+def _public_adapter() -> _PublicAdapter:
+    """Return this process's adapter for addresses that somebody else has named."""
+    return _PublicAdapter(pool_connections=32, pool_maxsize=16)
+
+
+def _forget_connections() -> None:
+    # A connection shared by parent and child would mix their bytes.
+    _adapter.cache_clear()
+    _public_adapter.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget_connections)
+
+
+class Answer:
+    """A vendor's answer: its status and headers are here, its body is still on the wire."""
+
+    def __init__(
+        self,
+        response: requests.Response,
+        watch: Watch,
+        *,
+        silence_seconds: float,
+        deadline: float,
+        most_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._raw = response.raw
+        self._watch = watch
+        self._silence_seconds = silence_seconds
+        self._deadline = deadline
+        self._received = 0
+        self._most_bytes = most_bytes
+
+    @property
+    def content_type(self) -> str:
+        """The media type in small letters, without its parameters."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def body(self) -> bytes:
+        """Return the whole body. Raises OutcomeUnknown when it is cut off, late or too long."""
+        return b"".join(iter(self._read, b""))
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body's bytes as they come. Raises OutcomeUnknown as body() does."""
+        yield from iter(self._read_some, b"")
+
+    def progress(self) -> None:
+        """Say that something worth waiting for has come: the silence is measured anew from here."""
+        self._watch.due = min(self._deadline, time.monotonic() + self._silence_seconds)
+
+    def drain(self) -> None:
+        """Read what follows the end marker of a stream, so that the connection can be used again.
+
+        Usually it is the five bytes that end the body, and they are here already. A server that leaves the body open
+        costs a moment and the connection.
+        """
+        with suppress(*BROKEN):
+            self._watch.wait_at_most(DRAIN_SECONDS)
+            self._raw.read1(READ_BYTES, decode_content=True)
+
+    def close(self) -> None:
+        """Give the connection back, or close it when the body was not read to its end."""
+        self._response.close()
+
+    def _read(self) -> bytes:
+        return self._counted(self._raw.read)
+
+    def _read_some(self) -> bytes:
+        return self._counted(self._raw.read1)
+
+    def _counted(self, read: Callable[..., bytes | None]) -> bytes:
+        try:
+            piece = read(READ_BYTES, decode_content=True) or b""
+        except BROKEN as error:
+            failure = _failure(self._watch, error)
+        else:
+            self._received += len(piece)
+            if self._received > self._most_bytes:
+                raise OutcomeUnknown(f"the answer is longer than {self._most_bytes} bytes")
+            if not self._watch.is_expired:  # to a reader, a cut looks like the end
+                return piece
+            failure = OutcomeUnknown(TIME_IS_UP)
+        raise failure
+
+
+@contextmanager
+def send(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    silence_seconds: float,
+    deadline: float,
+    may_be_plain: bool = False,
+    is_public_only: bool = False,
+    most_bytes: int = MAX_BODY_BYTES,
+) -> Iterator[Answer]:
+    """Send one request, once, and lend its answer.
+
+    The call is cut at `deadline` (a time.monotonic() value), or earlier when `silence_seconds` pass without
+    Answer.progress(): a reader who reports none has that long for the whole answer. Only name resolution cannot be
+    cut; the system's resolver limits it.
+
+    Raises NotSent when nothing has left this machine, OutcomeUnknown when anything goes wrong after the first byte.
+    `may_be_plain` allows http: only for addresses from the environment. `is_public_only` refuses to connect to any
+    address that is not public: for those that a vendor has named.
+    """
+    if not (url.startswith("https://") or may_be_plain):
+        raise ProviderMisconfigured("Only https addresses may be called.")
+    watch = _calls.watch = watch_until(min(deadline, time.monotonic() + silence_seconds))
+    try:
+        adapter = _public_adapter() if is_public_only else _adapter()
+        response = _respond(adapter, watch, method, url, headers, body, silence_seconds)
+        answer = Answer(response, watch, silence_seconds=silence_seconds, deadline=deadline, most_bytes=most_bytes)
+        try:
+            yield answer
+        finally:
+            answer.close()
+    finally:
+        if watch.line is not None:
+            watch.line.used_at = time.monotonic()
+        watch.end()
+
+
+def fetch(
+    url: str,
+    *,
+    hosts: Iterable[str],
+    own_address: str,
+    most_bytes: int,
+    silence_seconds: float,
+    deadline: float,
+) -> bytes:
+    """Return the bytes behind an address that a vendor has named.
+
+    It must be https on one of the vendor's `hosts` (".example.com" means all below it) and lead to a public address;
+    what lies under `own_address`, which comes from the environment, is trusted as it is. No key goes along.
+
+    Raises NotSent for any other address, OutcomeUnknown for anything but a complete file within the limits.
+    """
+    try:
+        parts, own = urlsplit(url), urlsplit(own_address)
+    except ValueError:
+        raise NotSent("the output's address makes no sense") from None
+    is_own = (parts.scheme, parts.netloc) == (own.scheme, own.netloc)
+    if not is_own and not (parts.scheme == "https" and _is_among(parts.netloc.lower(), hosts)):
+        raise NotSent("the output's address is not one of the vendor's")
+    with send(
+        "GET",
+        url,
+        headers={},
+        silence_seconds=silence_seconds,
+        deadline=deadline,
+        may_be_plain=is_own,
+        is_public_only=not is_own,
+        most_bytes=most_bytes,
+    ) as answer:
+        if answer.status != 200:
+            raise OutcomeUnknown("the output could not be fetched", status=answer.status)
+        pieces = []
+        for piece in answer.chunks():
+            answer.progress()
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _is_among(netloc: str, hosts: Iterable[str]) -> bool:
+    # A port or a user name in the address makes it another one; so does a backslash, at which some end the host.
+    if not HOST.fullmatch(netloc):
+        return False
+    return any(netloc.endswith(host) if host.startswith(".") else netloc == host for host in hosts)
+
+
+def public_address_of(name: str, port: int) -> str:
+    """Resolve a host name and return one of its addresses. Raises PermissionError unless all of them are public."""
+    found = [info[4][0] for info in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+    for address in found:
+        if not is_public(ipaddress.ip_address(address)):
+            raise PermissionError("its address is not a public one")
+    return str(found[0])
+
+
+HOST = re.compile(r"[a-z0-9.-]+")
+UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given out; NAT64 and old ways to write IPv4 lie outside of it
+# 6to4 and Teredo hold an IPv4 address of somebody's choice; the others are reserved, which older Pythons do not know.
+RESERVED = [
+    ipaddress.ip_network(text) for text in ("2002::/16", "2001::/32", "3fff::/20", "192.0.0.0/24", "192.88.99.0/24")
+]
+
+
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Tell whether an address is out on the internet, and not one that leads back inside by another name."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return is_public(address.ipv4_mapped)
+        if address not in UNICAST:
+            return False
+    is_reserved = any(address in network for network in RESERVED)
+    return address.is_global and not address.is_multicast and not is_reserved
+
+
+def _respond(
+    adapter: _Adapter,
+    watch: Watch,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    silence_seconds: float,
+) -> requests.Response:
+    seconds_left = watch.due - time.monotonic()
+    if seconds_left <= 0:
+        raise NotSent(TIME_IS_UP)
+    try:
+        request = requests.Request(method, url, headers={**HEADERS, **headers}, data=body).prepare()
+        return adapter.send(
+            request, stream=True, timeout=(min(CONNECT_SECONDS, seconds_left), silence_seconds), proxies={}
+        )
+    except BROKEN as error:
+        failure = _failure(watch, error)
+    raise failure
+
+
+def _failure(watch: Watch, error: Exception) -> ProviderError:
+    """Return what a broken call means: certainly not executed, or nobody knows.
+
+    The caller raises it outside of the handler, so that `error`, which may quote what came over the wire or the key,
+    does not travel along as its context.
+    """
+    words = TIME_IS_UP if watch.is_expired else _words_of(error)
+    return OutcomeUnknown(words) if watch.is_sent else NotSent(words)
+
+
+def _words_of(error: BaseException) -> str:
+    """Name the cause at the root of requests' and urllib3's wrappings, in the system's own words where it has some."""
+    while isinstance(deeper := error.__cause__ or error.__context__, BROKEN):
+        error = deeper
+    name = type(error).__name__
+    is_systems_own = isinstance(error, OSError) and not isinstance(error, requests.RequestException)
+    return f"{name}: {error}" if is_systems_own and str(error) else name

@@ -1,0 +1,51 @@
+"""What a user or an operator decides about a request: to cancel it, or to try a quarantined one again."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from requests_app.delivery_backend import DELIVER_TASK
+from requests_app.dispatch import ring_on_commit
+from requests_app.models import Request
+from requests_app.services.completion import request_end
+from requests_app.services.intake import ADVANCE_TASK
+from requests_app.states import transition
+
+Status = Request.Status
+
+
+def request_cancel(*, request_id: str, actor: str) -> bool:
+    """Cancel an open or quarantined request, give the credits back and tell its user.
+
+    A provider's call that is under way is let go; its cost is recorded, its answer is not shown. Returns False
+    where the request has ended already.
+    """
+    request = Request.objects.get(id=request_id)
+    with transaction.atomic():
+        is_cancelled = request_end(
+            request=request, to=Status.CANCELLED, error_code="CANCELLED", actor=actor, reason="cancelled"
+        )
+        if is_cancelled:
+            ring_on_commit(DELIVER_TASK, request_id)
+    return is_cancelled
+
+
+def request_resume(*, request_id: str, actor: str) -> bool:
+    """Try a quarantined request again, with a new deadline. Returns False where it is not in quarantine."""
+    request = Request.objects.get(id=request_id)
+    with transaction.atomic():
+        is_resumed = transition(
+            request_id=request_id,
+            sources=[Status.QUARANTINED],
+            to=Status.PROCESSING,
+            actor=actor,
+            reason="tried again",
+            tries=0,
+            lease_until=None,
+            deadline_at=Now() + timedelta(seconds=settings.DEADLINE_SECONDS[request.category]),
+        )
+        if is_resumed:
+            ring_on_commit(ADVANCE_TASK, request_id)
+    return is_resumed

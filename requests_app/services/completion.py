@@ -1,0 +1,91 @@
+"""How a request ends: answered, without an answer, or set aside for the operator."""
+
+from typing import Any
+
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models.functions import Now
+
+from providers.chain.attempts import Answer, attempts_let_go
+from providers.types import TextResult
+from requests_app.dispatch import ring_on_commit
+from requests_app.models import Request
+from requests_app.services.credits import credits_capture, credits_release
+from requests_app.states import transition
+
+Status = Request.Status
+
+CANCEL_JOB_TASK = "requests_app.tasks.cancel_job"
+
+
+def request_complete(*, request: Request, answer: Answer, processing_ms: int) -> bool:
+    """Store the answer and capture the credits, together. Returns False where the request has ended already.
+
+    Whoever brings an answer first may complete the request, even a worker that has lost it meanwhile: an answer is
+    an answer, and it is paid for. Call inside the transaction that marks the attempt as succeeded.
+    """
+    with transaction.atomic(savepoint=False):
+        is_first = transition(
+            request_id=request.id,
+            sources=[Status.PROCESSING],
+            to=Status.COMPLETED,
+            actor="worker",
+            reason=f"answered by {answer.provider}",
+            **_output_of(answer),
+            actual_provider=answer.provider,
+            cost=answer.cost,
+            cost_source=answer.cost_source,
+            processing_ms=processing_ms,
+            **_ENDED,
+        )
+        if is_first:
+            credits_capture(request=request)
+    return is_first
+
+
+def _output_of(answer: Answer) -> dict[str, Any]:
+    if answer.media is None:
+        return {"output_text": answer.result.text if isinstance(answer.result, TextResult) else ""}
+    return {"output_media": [answer.media.as_dict()], "output_url": default_storage.url(answer.media.name)}
+
+
+def request_end(
+    *, request: Request, to: Status, error_code: str, actor: str, reason: str, fence: int | None = None
+) -> bool:
+    """End the request without an answer and give the credits back, together.
+
+    `to` is FAILED or CANCELLED. Returns False where the request has ended already or, with `fence`, where another
+    worker owns it by now. A call under way is written off; should it answer all the same, its cost is recorded.
+    """
+    with transaction.atomic():
+        has_ended = transition(
+            request_id=request.id,
+            sources=[Status.PENDING, Status.PROCESSING, Status.QUARANTINED],
+            to=to,
+            actor=actor,
+            reason=reason,
+            fence=fence,
+            error_code=error_code,
+            **_ENDED,
+        )
+        if has_ended:
+            jobs = attempts_let_go(caller_key=request.id)
+            for attempt_id in jobs:
+                ring_on_commit(CANCEL_JOB_TASK, str(attempt_id))
+            credits_release(request=request, reason=reason)
+    return has_ended
+
+
+def request_quarantine(*, request: Request, reason: str) -> bool:
+    """Set a request aside that workers die of. Its credits stay held until an operator decides."""
+    return transition(
+        request_id=request.id,
+        sources=[Status.PENDING, Status.PROCESSING],
+        to=Status.QUARANTINED,
+        actor="worker",
+        reason=reason,
+        lease_until=None,
+    )
+
+
+_ENDED: dict[str, Any] = {"lease_until": None, "next_at": None, "completed_at": Now()}

@@ -1,0 +1,378 @@
+"""Calls to the Bot API, and what their errors mean to us.
+
+The project's code is synchronous, the Bot is not. So each process keeps one thread that runs one event loop with one
+Bot, whose connections are reused; callers hand over a coroutine and wait for it.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache, partial
+from typing import Any, TypeVar
+
+import httpx
+import telegram
+from django.conf import settings
+from telegram import error as ptb
+from telegram.request import HTTPXRequest
+
+from providers.db import give_back_connection
+from providers.transport.redaction import Quoting
+from providers.types import Category, Prompt
+from telegram_bot.api.errors import (
+    CallRefused,
+    ChatMoved,
+    ChatUnreachable,
+    EntitiesRefused,
+    MessageGone,
+    NotReached,
+    OutcomeUnsure,
+    PollingConflict,
+    SlowDown,
+    TelegramFault,
+    ThreadGone,
+    TokenRefused,
+)
+from telegram_bot.content.files import StoredFile
+from telegram_bot.content.rendering import Piece
+
+logger = logging.getLogger("telegram_bot.api.client")
+
+# PTB's opt-in to spans of time as timedelta; without it each 429 warns of a deprecation.
+os.environ.setdefault("PTB_TIMEDELTA", "1")
+
+Result = TypeVar("Result")
+
+CONNECTIONS = 64  # frames of that many streams may be under way at once
+CONNECT_SECONDS = 4
+READ_SECONDS = 8
+WRITE_SECONDS = 5
+CALL_SECONDS = 10  # whatever a call is stuck in, it ends after this
+UPLOAD_SECONDS = 120  # for fifty megabytes on a slow line
+POLL_SECONDS = 30  # how long Telegram holds a poll open while nothing happens
+
+# Telegram has no codes for these, only sentences. They were read in tdlib/telegram-bot-api (Client.cpp, 2026-05) and
+# have not changed for years; one that is not known here is a CallRefused.
+MEANINGS: list[tuple[str, type[TelegramFault]]] = [
+    ("message to edit not found", MessageGone),
+    ("message can't be edited", MessageGone),
+    ("message_id_invalid", MessageGone),
+    ("thread not found", ThreadGone),
+    ("topic_closed", ThreadGone),
+    ("topic_deleted", ThreadGone),
+    ("entit", EntitiesRefused),  # "can't parse entities", "entity … is invalid"
+    ("chat not found", ChatUnreachable),
+    ("peer_id_invalid", ChatUnreachable),
+    ("user is deactivated", ChatUnreachable),
+    ("not enough rights", ChatUnreachable),
+    ("no rights to send", ChatUnreachable),
+    ("chat_write_forbidden", ChatUnreachable),
+    ("chat_restricted", ChatUnreachable),
+]
+NOT_MODIFIED = "message is not modified"
+NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class QuietRequest(HTTPXRequest):
+    """PTB's HTTP client, which would log a body that it cannot read. Bodies hold what people write."""
+
+    @staticmethod
+    def parse_json_payload(payload: bytes) -> dict[str, Any]:
+        try:
+            return json.loads(payload)
+        except ValueError as error:
+            raise ptb.TelegramError("The server's answer is not JSON") from error
+
+
+class Refusal(ptb.BadRequest):
+    """A refusal, with an excerpt of its sentence that quotes nothing of what was sent: it is logged and kept."""
+
+    def __init__(self, sentence: str, excerpt: str) -> None:
+        super().__init__(sentence)
+        self.excerpt = excerpt
+
+
+class QuietBot(telegram.Bot):
+    """PTB's Bot, with answers as they came and a repr without the token.
+
+    PTB's own methods parse the whole message that an answer quotes. Where one cannot be parsed, because the server is
+    newer or is not Telegram's, a message that was sent would look like one that was not.
+    """
+
+    def __repr__(self) -> str:
+        return "<Bot>"
+
+    async def call(self, method: str, *, read_timeout: float | None = None, **parameters: Any) -> Any:
+        """Call a method of the Bot API and return its result; parameters that are None are left out."""
+        try:
+            return await self._post(method, parameters, read_timeout=read_timeout or READ_SECONDS)
+        except (KeyError, TypeError) as error:
+            raise ptb.NetworkError("The server's answer has no result") from error
+        except ptb.BadRequest as error:
+            quoting = Quoting(self.token, Prompt(Category.TEXT, str(parameters.get("text") or "")))
+            raise Refusal(error.message, quoting.excerpt(error.message)) from error.__cause__
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the bot is."""
+
+    id: int
+    username: str
+
+
+class TelegramClient:
+    """One Bot and the thread that it lives in. Every call raises one of errors.py and nothing else."""
+
+    def __init__(self, token: str, base_url: str) -> None:
+        self._me: Identity | None = None
+        self.bot = QuietBot(
+            token,
+            base_url=f"{base_url}/bot",
+            base_file_url=f"{base_url}/file/bot",
+            request=_http(CONNECTIONS),
+            get_updates_request=_http(1),
+        )
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, name="telegram", daemon=True).start()
+
+    def run(self, work: Coroutine[Any, Any, Result], seconds: float = CALL_SECONDS) -> Result:
+        """Run a coroutine on the Bot's loop and wait for it; no database connection is held meanwhile."""
+        give_back_connection()
+        future = asyncio.run_coroutine_threadsafe(_translated(work, seconds), self.loop)
+        try:
+            return future.result(seconds + 1)
+        except TimeoutError as error:
+            raise OutcomeUnsure("The Bot's loop does not answer") from error
+        finally:
+            future.cancel()  # where the wait was interrupted, by Ctrl-C for instance
+
+    def close(self) -> None:
+        """Close the connections and end the thread."""
+        self.run(self._shut_down())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+
+    async def _shut_down(self) -> None:
+        for request in self.bot._request:
+            await request.shutdown()
+
+    def me(self) -> Identity:
+        """Return who the bot is; Telegram is asked once."""
+        if self._me is None:
+            facts = self.run(self.bot.call("getMe"))
+            self._me = Identity(facts.get("id", 0), facts.get("username", ""))
+        return self._me
+
+    def send(
+        self,
+        chat_id: int,
+        piece: Piece,
+        *,
+        thread_id: int | None = None,
+        reply_to: int | None = None,
+        keyboard: telegram.InlineKeyboardMarkup | None = None,
+    ) -> int:
+        """Send a message and return its id. After OutcomeUnsure it may be in the chat all the same."""
+        message = self.run(
+            self.bot.call(
+                "sendMessage",
+                chat_id=chat_id,
+                text=piece.text,
+                entities=piece.entities or None,
+                message_thread_id=thread_id,
+                reply_parameters=_reply_to(reply_to),
+                reply_markup=keyboard,
+                link_preview_options=NO_PREVIEW,
+            )
+        )
+        return _message_id(message)
+
+    def edit(self, chat_id: int, message_id: int, piece: Piece) -> None:
+        """Make a message show this and nothing else, buttons included. Doing it again is harmless."""
+        self.run(self.edit_later(chat_id, message_id, piece))
+
+    async def edit_later(self, chat_id: int, message_id: int, piece: Piece) -> None:
+        """Edit, as a coroutine for the Bot's loop. Raises PTB's errors, which run() translates."""
+        try:
+            await self.bot.call(
+                "editMessageText",
+                chat_id=chat_id,
+                message_id=message_id,
+                text=piece.text,
+                entities=piece.entities or None,
+                link_preview_options=NO_PREVIEW,
+            )
+        except ptb.BadRequest as error:
+            if NOT_MODIFIED not in error.message.lower():
+                raise
+
+    def download(self, file_id: str) -> bytes:
+        """Return a file that somebody sent to the bot; Telegram hands out up to 20 MB."""
+        return self.run(self._downloaded(file_id), UPLOAD_SECONDS)
+
+    async def _downloaded(self, file_id: str) -> bytes:
+        # The file's address holds the token, so it stays in here.
+        file = await self.bot.get_file(file_id)
+        return bytes(await file.download_as_bytearray())
+
+    def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> None:
+        """Turn a message into this file. Doing it again shows the same again."""
+        kinds: dict[str, Callable[..., telegram.InputMedia]] = {
+            "photo": telegram.InputMediaPhoto,
+            "video": partial(telegram.InputMediaVideo, supports_streaming=True),
+            "audio": telegram.InputMediaAudio,
+            "document": telegram.InputMediaDocument,
+        }
+        media = kinds[file.kind](media=file.read(), filename=file.filename)
+        self.run(self.bot.call("editMessageMedia", chat_id=chat_id, message_id=message_id, media=media), UPLOAD_SECONDS)
+
+    def send_media(
+        self, chat_id: int, file: StoredFile, *, thread_id: int | None = None, reply_to: int | None = None
+    ) -> int:
+        """Send a file and return the message's id. After OutcomeUnsure it may be in the chat all the same."""
+        parameters: dict[str, Any] = {
+            "chat_id": chat_id,
+            file.kind: telegram.InputFile(file.read(), filename=file.filename),
+            "message_thread_id": thread_id,
+            "reply_parameters": _reply_to(reply_to),
+        }
+        message = self.run(self.bot.call(f"send{file.kind.capitalize()}", **parameters), UPLOAD_SECONDS)
+        return _message_id(message)
+
+    def delete(self, chat_id: int, message_id: int) -> None:
+        """Delete a message."""
+        self.run(self.bot.call("deleteMessage", chat_id=chat_id, message_id=message_id))
+
+    def answer_button(self, callback_id: str, text: str = "") -> None:
+        """Tell Telegram that a button's press was noticed, with a short text over the chat or without."""
+        self.run(self.bot.call("answerCallbackQuery", callback_query_id=callback_id, text=text or None))
+
+    def updates(self, offset: int | None, allowed_updates: Sequence[str]) -> list[dict[str, Any]]:
+        """Wait up to POLL_SECONDS for updates from `offset` on, and confirm those before it.
+
+        They are as they came: PTB's get_updates() fails as a whole where it cannot parse one of them.
+        """
+        poll = self.bot.call(
+            "getUpdates",
+            offset=offset,
+            timeout=POLL_SECONDS,
+            allowed_updates=allowed_updates,
+            read_timeout=POLL_SECONDS + READ_SECONDS,
+        )
+        return self.run(poll, POLL_SECONDS + CALL_SECONDS)
+
+    def set_webhook(self, url: str, secret: str, allowed_updates: Sequence[str]) -> None:
+        """Have updates sent to this address. Those that wait already are kept."""
+        self.run(self.bot.call("setWebhook", url=url, secret_token=secret, allowed_updates=allowed_updates))
+
+    def remove_webhook(self) -> None:
+        """Have updates wait to be asked for. Those that wait already are kept."""
+        self.run(self.bot.call("deleteWebhook", drop_pending_updates=False))
+
+    def set_commands(self, commands: Mapping[str, str], language: str) -> None:
+        """Set the list of commands that people with this language see; "" is for everyone else."""
+        listed = [{"command": command, "description": description} for command, description in commands.items()]
+        self.run(self.bot.call("setMyCommands", commands=listed, language_code=language))
+
+    def set_descriptions(self, description: str, short_description: str, language: str) -> None:
+        """Set what the bot's page says to people with this language; "" is for everyone else."""
+        self.run(self.bot.call("setMyDescription", description=description, language_code=language))
+        self.run(self.bot.call("setMyShortDescription", short_description=short_description, language_code=language))
+
+
+NO_PREVIEW = telegram.LinkPreviewOptions(is_disabled=True)
+
+_client: tuple[tuple[int, str, str], TelegramClient] | None = None
+_client_lock = threading.Lock()
+
+
+def get_client() -> TelegramClient:
+    """Return the process's one client. A forked process makes its own: threads and connections do not survive a fork.
+
+    Raises TokenRefused where no token is set.
+    """
+    global _client
+    key = (os.getpid(), settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL)
+    with _client_lock:
+        if _client is None or _client[0] != key:
+            if not settings.TELEGRAM_BOT_TOKEN:
+                raise TokenRefused("TELEGRAM_BOT_TOKEN is not set. @BotFather gives you a token.")
+            _client = key, TelegramClient(*key[1:])
+        return _client[1]
+
+
+def _reply_to(message_id: int | None) -> telegram.ReplyParameters | None:
+    # A prompt that was deleted meanwhile is answered all the same.
+    return telegram.ReplyParameters(message_id, allow_sending_without_reply=True) if message_id else None
+
+
+def _message_id(message: Any) -> int:
+    if not isinstance(message, dict) or "message_id" not in message:
+        raise OutcomeUnsure("The server's answer names no message")
+    return int(message["message_id"])
+
+
+def _http(connections: int) -> QuietRequest:
+    return QuietRequest(
+        connection_pool_size=connections,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        write_timeout=WRITE_SECONDS,
+        pool_timeout=CONNECT_SECONDS,
+        media_write_timeout=UPLOAD_SECONDS,
+        httpx_kwargs={"verify": _certificates()},
+    )
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read the authorities' certificates once: it takes 50 ms, and the Bot has two HTTP clients."""
+    return httpx.create_ssl_context()
+
+
+async def _translated(work: Coroutine[Any, Any, Result], seconds: float) -> Result:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError as error:
+        raise OutcomeUnsure("Time-out") from error
+    except ptb.TelegramError as error:
+        # Without its cause: PTB's and httpx' sentences may hold the address, and that holds the token.
+        raise meaning_of(error) from None
+
+
+def meaning_of(error: ptb.TelegramError) -> TelegramFault:
+    """Return what an error of PTB's means to us."""
+    if isinstance(error, ptb.RetryAfter):
+        pause = error.retry_after
+        return SlowDown(pause.total_seconds() if isinstance(pause, timedelta) else pause)
+    if isinstance(error, ptb.ChatMigrated):
+        return ChatMoved(error.new_chat_id)
+    if isinstance(error, ptb.Forbidden):
+        return ChatUnreachable()
+    if isinstance(error, ptb.InvalidToken):
+        return TokenRefused()
+    if isinstance(error, ptb.Conflict):
+        return PollingConflict()
+    # A subclass of NetworkError in PTB, so it comes first.
+    if isinstance(error, ptb.BadRequest):
+        # Where the body was not JSON, PTB's sentence quotes it.
+        return CallRefused("400 without a reason") if error.__cause__ else _meaning_of_sentence(error)
+    if isinstance(error.__cause__, NOTHING_SENT):
+        return NotReached()
+    # The kind alone: the sentence may quote the address or the answer.
+    kind = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
+    return OutcomeUnsure(f"Telegram gave no sound answer{kind}.")
+
+
+def _meaning_of_sentence(error: ptb.BadRequest) -> TelegramFault:
+    for words, fault in MEANINGS:
+        if words in error.message.lower():
+            return fault()
+    return CallRefused((error.excerpt if isinstance(error, Refusal) else error.message)[:150])

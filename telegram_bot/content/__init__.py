@@ -1,0 +1,1 @@
+"""What a message shows: text with entities, or a file."""

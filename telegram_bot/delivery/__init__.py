@@ -1,0 +1,1 @@
+"""How results reach a chat: the placeholder, its growth, the answer."""

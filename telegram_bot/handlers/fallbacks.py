@@ -1,0 +1,23 @@
+"""What the bot cannot do yet, and what it does not know."""
+
+from telegram_bot import texts
+from telegram_bot.api.client import get_client
+from telegram_bot.handlers.context import Incoming
+
+
+def unsupported(incoming: Incoming) -> str:
+    """A picture, a recording, a file – say that they cannot be read yet."""
+    incoming.answer(texts.UNSUPPORTED)
+    return "refused: not a text"
+
+
+def unknown_command(incoming: Incoming) -> str:
+    """A command that nobody knows – say where to find those that exist."""
+    incoming.answer(texts.UNKNOWN_COMMAND)
+    return "refused: unknown command"
+
+
+def unknown_button(incoming: Incoming) -> str:
+    """A button that nobody knows any more – stop its waiting sign."""
+    get_client().answer_button(incoming.callback_id, texts.OLD_BUTTON)
+    return "refused: unknown button"

@@ -1,0 +1,65 @@
+"""The net under the doorbell: updates and deliveries that everyone forgot, and updates that are old."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from requests_app.delivery_backend import DELIVER_TASK
+from requests_app.dispatch import ring
+from requests_app.models import Request
+from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
+from telegram_bot.updates.ingest import HANDLE_TASK
+
+State = Delivery.State
+
+PLACE_TASK = "telegram_bot.tasks.place"
+MOST_PER_SWEEP = 500
+GRACE = timedelta(seconds=5)  # whoever was rung first is about to do it
+KEPT = timedelta(days=7)  # handled updates; Telegram repeats one for a day
+
+
+def sweep_telegram() -> int:
+    """Ring for updates, placeholders and deliveries that are due, and return how many. Updates a week old go.
+
+    Any number of sweepers may run: whoever is rung in vain finds nothing to claim.
+    """
+    TelegramUpdate.objects.filter(handled_at__isnull=False, received_at__lt=Now() - KEPT).delete()
+    return _ring_for_updates() + _ring_for_placeholders() + _ring_for_deliveries()
+
+
+def _ring_for_updates() -> int:
+    held = TelegramChat.objects.filter(lease_until__gte=Now()).values("chat_id")
+    waiting = TelegramUpdate.objects.filter(
+        Q(next_at__lte=Now()) | Q(next_at__isnull=True, received_at__lt=Now() - GRACE),
+        handled_at__isnull=True,
+        chat_id__isnull=False,
+    ).exclude(chat_id__in=held)
+    chats: list[Any] = list(waiting.order_by().values_list("chat_id", flat=True).distinct()[:MOST_PER_SWEEP])
+    for chat_id in chats:
+        ring(HANDLE_TASK, chat_id)
+    return len(chats)
+
+
+def _ring_for_placeholders() -> int:
+    due = Delivery.objects.filter(state=State.PLACING, next_at__lte=Now())
+    ids = list(due.order_by("id").values_list("request_id", flat=True)[:MOST_PER_SWEEP])
+    for request_id in ids:
+        ring(PLACE_TASK, request_id)
+    return len(ids)
+
+
+def _ring_for_deliveries() -> int:
+    # Its sender died between the send and its record. It may be in the chat, so it is not sent again.
+    Delivery.objects.filter(state=State.SENDING, next_at__lte=Now()).update(
+        state=State.UNCERTAIN, error="its sender was lost", next_at=None
+    )
+    due = Delivery.objects.filter(
+        Q(next_at__lte=Now()) | Q(next_at__isnull=True, request__completed_at__lt=Now() - GRACE),
+        state=State.PENDING,
+    ).exclude(request__status__in=[*Request.OPEN, Request.Status.QUARANTINED])
+    ids = list(due.order_by("request_id").values_list("request_id", flat=True).distinct()[:MOST_PER_SWEEP])
+    for request_id in ids:
+        ring(DELIVER_TASK, request_id)
+    return len(ids)

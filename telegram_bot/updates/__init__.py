@@ -1,0 +1,1 @@
+"""Updates: how they come in, and which handler they reach."""

@@ -1,0 +1,81 @@
+"""Whether a message is meant for the bot, and what it says to it."""
+
+import re
+from dataclasses import dataclass, field
+
+from telegram import Message, MessageEntity
+from telegram.constants import ChatType
+
+from telegram_bot.api.client import get_client
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a message says to the bot."""
+
+    command: str  # "start", or "" for a prompt
+    text: str = field(repr=False)  # the prompt, or what follows the command
+    is_certain: bool = True  # False: a command in a group that other bots may be meant by as well
+
+
+def reason_to_ignore(message: Message) -> str:
+    """Return why nobody should answer this message, or "" where somebody should."""
+    if message.chat.type == ChatType.CHANNEL:
+        return "a channel's post"
+    if message.from_user is None or message.sender_chat:
+        return "written in the name of a chat"
+    if message.from_user.is_bot or message.via_bot:
+        return "written by a bot"
+    if message.text is None and message.effective_attachment is None:
+        return "a service message"
+    return ""
+
+
+def address_of(message: Message) -> Address | None:
+    """Return what a message says to the bot; None where it is meant for somebody else.
+
+    In a private chat everything is meant for the bot; in a group commands, mentions and replies to it are.
+    """
+    is_private = message.chat.type == ChatType.PRIVATE
+    text = message.text or message.caption or ""
+    found = COMMAND.match(text) if message.text else None
+    if found:
+        name, _, bot = found[0].partition("@")
+        if bot and bot.lower() != _username():
+            return None
+        rest = text[found.end() :].strip()
+        return Address(name[1:].lower(), rest, is_certain=is_private or bool(bot))
+    mention = _mention_in(message)
+    if is_private or mention or _is_reply_to_bot(message):
+        return Address("", text.replace(mention, "").strip() if mention else text)
+    return None
+
+
+# As Telegram recognises them; "/etc/hosts" is none.
+COMMAND = re.compile(r"/[A-Za-z0-9_]{1,32}(@[A-Za-z0-9_]+)?(?=\s|$)")
+MENTIONS: list[str | None] = [MessageEntity.MENTION, MessageEntity.TEXT_MENTION]
+
+
+def _mention_in(message: Message) -> str:
+    """Return how the message mentions the bot, "" where it does not."""
+    if message.chat.type == ChatType.PRIVATE:
+        return ""
+    mentions = {**message.parse_entities(MENTIONS), **message.parse_caption_entities(MENTIONS)}
+    for entity, words in mentions.items():
+        if entity.type == MessageEntity.MENTION and words.lower() == f"@{_username()}":
+            return words
+        if entity.user and entity.user.id == get_client().me().id:
+            return words
+    return ""
+
+
+def _is_reply_to_bot(message: Message) -> bool:
+    replied = message.reply_to_message
+    # In a topic every message replies to the one that opened the topic, which may be the bot's.
+    if replied is None or replied.from_user is None or replied.forum_topic_created:
+        return False
+    return replied.from_user.id == get_client().me().id
+
+
+def _username() -> str:
+    return get_client().me().username.lower()

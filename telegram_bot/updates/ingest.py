@@ -1,0 +1,102 @@
+"""Taking updates in: each is written once, as it came, and a worker is rung. The webhook and the poller share this."""
+
+import json
+import logging
+from enum import Enum
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from requests_app.dispatch import ring_on_commit
+from telegram_bot.api.errors import UpdateMalformed
+from telegram_bot.models import TelegramUpdate
+
+logger = logging.getLogger("telegram_bot.updates.ingest")
+
+HANDLE_TASK = "telegram_bot.tasks.handle_chat"
+
+# What we ask Telegram for. Other kinds may arrive all the same, for a while or from an older setting.
+ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
+LARGEST_ID = 2**63 - 1
+
+
+class Intake(Enum):
+    """What became of an update that arrived."""
+
+    ACCEPTED = "accepted"
+    SEEN = "seen already"
+    IGNORED = "ignored"
+    MALFORMED = "malformed"
+
+
+def update_parse(body: bytes) -> Any:
+    """Return a body's JSON. Raises UpdateMalformed."""
+    try:
+        return json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise UpdateMalformed("The body is not JSON") from error
+
+
+def update_ingest(raw: Any) -> Intake:
+    """Write an update as it came and ring for its chat once it is committed. A second arrival changes nothing.
+
+    What nobody could handle is logged, without its content, and let go: refusing it would make Telegram send it
+    again, and hold back its chat, for a day. Raises DatabaseError where nothing could be written.
+    """
+    try:
+        update = _row_for(raw)
+    except UpdateMalformed as error:
+        logger.warning("An update was dropped: %s.", error)
+        return Intake.MALFORMED
+    try:
+        with transaction.atomic():
+            update.save(force_insert=True)
+            if update.chat_id is not None:
+                ring_on_commit(HANDLE_TASK, update.chat_id)
+    except IntegrityError:
+        return Intake.SEEN
+    return Intake.IGNORED if update.chat_id is None else Intake.ACCEPTED
+
+
+def _row_for(raw: Any) -> TelegramUpdate:
+    if not isinstance(raw, dict):
+        raise UpdateMalformed("it is not an object")
+    update_id: Any = raw.get("update_id")
+    if not _is_id(update_id):
+        raise UpdateMalformed("it has no update_id")
+    if not _is_storable(raw):
+        raise UpdateMalformed(f"update {update_id} holds characters or numbers that no text has")
+    kind, content = next(((key, value) for key, value in raw.items() if isinstance(value, dict)), ("unknown", {}))
+    update = TelegramUpdate(update_id=update_id, kind=kind[:40], raw=raw, chat_id=_chat_id(content))
+    if update.chat_id is None:
+        update.handled_at, update.outcome = timezone.now(), "ignored: belongs to no chat"
+    return update
+
+
+def _chat_id(content: dict[str, Any]) -> int | None:
+    """Return the chat that an update's content names; a pressed button names it in its message."""
+    for holder in (content, content.get("message")):
+        chat = holder.get("chat") if isinstance(holder, dict) else None
+        if isinstance(chat, dict) and _is_id(chat.get("id")):
+            return chat["id"]
+    return None
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and abs(value) <= LARGEST_ID
+
+
+def _is_storable(raw: dict[str, Any]) -> bool:
+    """Tell whether both databases can hold this: no NUL, no half characters, no infinite numbers."""
+    try:
+        text = json.dumps(raw, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError):
+        return False
+    # A NUL is written \u0000, and so is the text of somebody who asks about NULs, after one more backslash.
+    return "\\u0000" not in text.replace("\\\\", "")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)

@@ -1,0 +1,76 @@
+"""Measure how late 500 open jobs are looked after: from their end at the vendor to the answer in the database.
+
+Run by `make bench`, on a real PostgreSQL and Redis, with one worker and one sweeper.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from tests.bench.requests import fresh_database, percentile
+from tests.fakes.replicate import KEY, FakeReplicate, running_replicate
+
+JOBS = 500
+
+
+def main() -> None:
+    with running_replicate() as replicate:
+        os.environ.update(
+            DJANGO_SETTINGS_MODULE="aibot.settings",
+            ENV_FILE=os.devnull,
+            SECRET_KEY="bench-" + "x" * 50,
+            DATABASE_URL=fresh_database(os.environ["TEST_DATABASE_URL"]),
+            REDIS_URL=os.environ["TEST_REDIS_URL"],
+            REPLICATE_API_TOKEN=KEY,
+            REPLICATE_BASE_URL=replicate.url,
+            MAX_OPEN_REQUESTS="100000",
+            ALLOWED_HOSTS="localhost",
+        )
+        import django
+
+        django.setup()
+        bench(replicate)
+
+
+def bench(replicate: FakeReplicate) -> None:
+    from django.core.management import call_command
+
+    from providers.models import Attempt
+    from requests_app.models import AIModel, Request
+    from requests_app.services.accounts import account_ensure, account_top_up
+    from requests_app.services.intake import request_accept
+
+    call_command("migrate", verbosity=0)
+    account = account_ensure(key="bench")
+    account_top_up(account_id=account.pk, amount=10**9, actor="bench")
+    model = AIModel.objects.get(slug="video-ai")
+    commands = [["-m", "celery", "-A", "aibot", "--quiet", "worker", "--loglevel=ERROR"], ["manage.py", "sweep"]]
+    processes = [subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL) for command in commands]
+    try:
+        for number in range(JOBS):
+            request_accept(intake_key=f"film:{number}", account=account, model=model, text=f"Film {number}")
+        wait_for(lambda: Attempt.objects.filter(state="RUNNING").count() == JOBS)
+        time.sleep(40)  # until the pauses have reached their usual length
+        ended = time.time()
+        replicate.finish.set()
+        wait_for(lambda: not Request.objects.filter(status__in=Request.OPEN).exists())
+        lags = [row.timestamp() - ended for row in Request.objects.values_list("completed_at", flat=True)]
+        p50, p95 = percentile(lags, 0.5), percentile(lags, 0.95)
+        print(f"{JOBS} jobs end at once, one worker: lag p50 {p50:.1f} s, p95 {p95:.1f} s")
+        print(f"orders {len(replicate.orders)}, attempts {Attempt.objects.count()}")
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait()
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float = 150) -> None:
+    patience = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < patience:
+        time.sleep(0.3)
+
+
+if __name__ == "__main__":
+    main()

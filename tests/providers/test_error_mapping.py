@@ -1,0 +1,101 @@
+"""Reading error answers: rules, shapes, and when to ask again."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+
+from providers.backends.error_mapping import Fault, Rule, error_for, read_fault, retry_after
+from providers.errors import AccessDenied, ModelGone, OutcomeUnknown, ProviderError, RateLimited, RequestRejected
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({"retry-after-ms": "1500", "Retry-After": "9"}, {}, 1.5),
+        ({"Retry-After": "9"}, {"retry_after": 3}, 9.0),
+        ({"Retry-After": "0"}, {}, 0.0),
+        ({"Retry-After": "-5"}, {}, 0.0),
+        ({"Retry-After": "2.5"}, {}, 2.5),
+        ({}, {"retry_after": 3}, 3.0),
+        ({}, {"error": {"retry_after": "4"}}, 4.0),
+        ({}, {"error": {"metadata": {"retry_after_seconds": 5}}}, 5.0),
+        ({"Retry-After": "soon"}, {}, None),
+        ({"Retry-After": "nan"}, {"retry_after": "inf"}, None),
+        ({}, {"retry_after": [1]}, None),
+        ({}, {"error": "text"}, None),
+        ({"Retry-After": "Fri, 01 Jan 2021 00:00:00 GMT"}, {}, 0.0),
+        ({"Retry-After": "Fri, 01 Jan 2021 00:00:00 -0000"}, {}, 0.0),
+    ],
+)
+def test_when_to_ask_again(headers: dict[str, str], body: dict[str, Any], seconds: float | None) -> None:
+    assert retry_after(CaseInsensitiveDict(headers), body) == seconds
+
+
+def test_when_to_ask_again_as_a_date() -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    seconds = retry_after({"Retry-After": date}, {})
+    assert seconds is not None
+    assert 3000 < seconds <= 3600
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ({"error": {"code": "c", "type": "t", "message": "m"}}, Fault(400, ("c", "t"), "m")),
+        ({"error": {"code": None, "type": "t", "message": None}}, Fault(400, ("t",), "")),
+        ({"error": "m", "code": "c"}, Fault(400, ("c",), "m")),
+        ({"message": "m", "code": 7}, Fault(400, ("7",), "m")),
+        ({"message": ["m"]}, Fault(400, (), "")),
+        ({"code": {"a": 1}, "message": "m"}, Fault(400, (), "m")),
+        ({}, Fault(400, (), "")),
+    ],
+)
+def test_it_reads_errors_in_any_shape(body: dict[str, Any], fault: Fault) -> None:
+    read = read_fault(400, body, (("code",), ("type",)))
+    assert (read.status, read.codes) == (fault.status, fault.codes)
+    assert not fault.text or read.text == fault.text
+
+
+@pytest.mark.parametrize(
+    ("codes", "status"), [(502, 502), ("429", 429), ("4290", 200), ("x", 200), ("9" * 5000, 200), (200, 200)]
+)
+def test_a_200_may_name_another_status(codes: Any, status: int) -> None:
+    assert read_fault(200, {"error": {"code": codes}}, (("code",),)).status == status
+    assert read_fault(401, {"error": {"code": codes}}, (("code",),)).status == 401
+
+
+def test_the_first_rule_that_fits_decides() -> None:
+    rules = (
+        Rule(ModelGone, statuses=(400,), codes=("gone",)),
+        Rule(RateLimited, text=r"slow\s+down"),
+        Rule(OutcomeUnknown, statuses=(400,)),
+    )
+    decide = [
+        (Fault(400, ("other", "gone")), ModelGone),
+        (Fault(401, ("gone",)), AccessDenied),
+        (Fault(400, (), "Please SLOW down"), RateLimited),
+        (Fault(400), OutcomeUnknown),
+        (Fault(418), RequestRejected),
+        (Fault(200), OutcomeUnknown),
+        (Fault(599), OutcomeUnknown),
+    ]
+    for fault, expected in decide:
+        assert error_for(fault, rules) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "expected"),
+    [
+        (400, "Insufficient balance", AccessDenied),
+        (429, "Your credit balance is too low", AccessDenied),
+        (429, "You have run out of credits", AccessDenied),
+        (429, "Credits exhausted", AccessDenied),
+        (429, "Resource has been exhausted (e.g. check quota)", RateLimited),  # Google's words for a rate limit
+        (500, "Insufficient balance", OutcomeUnknown),
+    ],
+)
+def test_an_empty_wallet_is_known_by_its_words(status: int, text: str, expected: type[ProviderError]) -> None:
+    assert error_for(Fault(status, (), text), ()) is expected

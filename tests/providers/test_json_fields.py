@@ -1,0 +1,97 @@
+"""Foreign JSON: whatever it holds, reading it is safe."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.transport.json_fields import (
+    count_at,
+    decode_object,
+    dig,
+    list_at,
+    money_at,
+    storable,
+    text_at,
+    whole_characters,
+)
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.decimals() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+)
+
+
+@given(anything, st.lists(st.sampled_from(["a", "b", 0, 1, -1]), max_size=4))
+def test_no_shape_makes_it_raise(value: Any, path: list[str | int]) -> None:
+    dig(value, *path)
+    assert isinstance(text_at(value, *path), str)
+    assert isinstance(list_at(value, *path), list)
+    count, money = count_at(value, *path), money_at(value, *path)
+    assert count is None or count >= 0
+    assert money is None or money >= 0
+    stored = storable(value)
+    assert json.loads(json.dumps(stored).encode()) == stored
+    assert "\\u0000" not in json.dumps(stored)
+
+
+def test_it_digs() -> None:
+    body = {"choices": [{"message": {"content": "x", "n": 3}}], "list": [1]}
+    assert text_at(body, "choices", 0, "message", "content") == "x"
+    assert count_at(body, "choices", -1, "message", "n") == 3
+    assert dig(body, "choices", 1) is None
+    assert dig(body, "choices", "message") is None
+    assert list_at(body, "list") == [1]
+
+
+def test_money_is_read_from_its_digits() -> None:
+    body = decode_object('{"a": 0.1000000000000000055, "b": "0.0012", "c": 6730000, "d": 1e-7}')
+    assert money_at(body, "a") == Decimal("0.1000000000000000055")
+    assert money_at(body, "b") == Decimal("0.0012")
+    assert money_at(body, "c", unit=Decimal("1e-10")) == Decimal("0.000673")
+    assert money_at(body, "d") == Decimal("0.0000001")
+
+
+@pytest.mark.parametrize("amount", [-1, True, None, "", "NaN", "Infinity", "12 USD", 10**9, Decimal("1e999999"), [1]])
+def test_an_amount_that_cannot_be_is_unknown(amount: Any) -> None:
+    assert money_at({"cost": amount}, "cost") is None
+
+
+@pytest.mark.parametrize("count", [-1, True, None, "5", Decimal("5.0"), 10**12])
+def test_a_count_that_cannot_be_is_unknown(count: Any) -> None:
+    assert count_at({"tokens": count}, "tokens") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "1", '"x"', "{", '{"a": NaN}', '{"a": -Infinity}', "[" * 100_000, "1" * 5000, "<html>"]
+)
+def test_what_is_no_object_is_refused_without_being_quoted(text: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        decode_object(text)
+    assert caught.value.__context__ is None
+    assert len(str(caught.value)) < 80
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("plain", "plain"),
+        ("🐤", "🐤"),
+        ("\ud83d\udc24", "🐤"),
+        ("a\ud83d", "a\N{REPLACEMENT CHARACTER}"),
+        ("\udc24b", "\N{REPLACEMENT CHARACTER}b"),
+        ("nul\0nul", "nulnul"),
+    ],
+)
+def test_halves_are_joined_or_replaced(text: str, whole: str) -> None:
+    assert whole_characters(text) == whole
+
+
+def test_what_lies_too_deep_is_dropped() -> None:
+    deep: Any = "bottom"
+    for _ in range(500):
+        deep = {"a": deep}
+    assert "bottom" not in json.dumps(storable(deep))
