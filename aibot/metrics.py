@@ -14,7 +14,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from providers.chain.circuit_breaker import Standing, read_health
+from providers.chain.circuit_breaker import CircuitState, read_health
 from providers.statistics.selectors import ProviderStats, provider_stats
 from providers.types import Category
 from requests_app.selectors import credits_outstanding, oldest_due_seconds, unfinished_by_status
@@ -28,7 +28,7 @@ class DatabaseCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         stats = provider_stats()
         yield from _attempts(stats)
-        yield _resting(stats)
+        yield _open_circuits(stats)
         yield from _requests()
 
     def describe(self) -> Sequence[Metric]:
@@ -53,13 +53,13 @@ def _attempts(stats: Sequence[ProviderStats]) -> Iterator[Metric]:
     yield from (attempts, successes, failures, costs, unknown)
 
 
-def _resting(stats: Sequence[ProviderStats]) -> Metric:
-    resting = GaugeMetricFamily("aibot_provider_resting", "1 while the breaker lets it rest.", labels=LABELS)
+def _open_circuits(stats: Sequence[ProviderStats]) -> Metric:
+    open_circuits = GaugeMetricFamily("aibot_circuit_open", "1 while the circuit breaker passes it by.", labels=LABELS)
     health = {category.value: read_health(category.value) for category in Category}
     for row in stats:
         known = health[row.category].get(row.provider)
-        resting.add_metric([row.category, row.provider], bool(known and known.standing is Standing.RESTING))
-    return resting
+        open_circuits.add_metric([row.category, row.provider], bool(known and known.state is CircuitState.OPEN))
+    return open_circuits
 
 
 def _requests() -> Iterator[Metric]:

@@ -7,7 +7,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from aibot.env import env_bool, env_int, env_list, env_secret, env_text, env_url, passwords_of
-from providers.registry import VENDORS
+from providers.registry import PROVIDERS
 from providers.types import Access
 
 # --- Environment ------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ CELERY_TIMEZONE = TIME_ZONE
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-# The broker is a doorbell: a message carries an id, the database holds the work, and the sweeper rings again.
+# The broker is a doorbell: a message carries an id, the database holds the work, and the sweeper enqueued_now again.
 # So messages are acknowledged early, and publishing fails fast rather than making a caller wait.
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_PUBLISH_RETRY = False
@@ -247,7 +247,7 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "aibot.redaction.ReportFilter"
 SANDBOX_URL = env_url("SANDBOX_URL")
 PROVIDER_ACCESS = {
     slug: Access(key=env_secret(vendor.key_variable), base_url=env_url(vendor.base_url_variable, vendor.base_url))
-    for slug, vendor in VENDORS.items()
+    for slug, vendor in PROVIDERS.items()
 }
 # The sandbox answers only where no key at all is set: invented answers must never mix with paid ones.
 SANDBOX_ACTIVE = bool(SANDBOX_URL) and not any(access.key for access in PROVIDER_ACCESS.values())
@@ -257,7 +257,7 @@ if SANDBOX_ACTIVE:
             key=f"sandbox-key-{slug}",
             base_url=env_url(vendor.base_url_variable, f"{SANDBOX_URL}/{slug}{vendor.base_path}"),
         )
-        for slug, vendor in VENDORS.items()
+        for slug, vendor in PROVIDERS.items()
     }
 
 # Where vendors call us when a job is over; without the address or the secret the jobs are only asked for.
@@ -281,7 +281,7 @@ WELCOME_CREDITS = env_int("WELCOME_CREDITS", 20)
 SYSTEM_PROMPT = env_text(
     "SYSTEM_PROMPT", "You are a helpful assistant in a Telegram chat. Answer in the language of the question."
 )
-RESULT_OUTLET = "telegram_bot.delivery.backend.TelegramOutlet"
+DELIVERY_BACKEND = "telegram_bot.delivery.backend.TelegramDeliveryBackend"
 # What the sweeper does in each round, in this order.
 SWEEPS = [
     "requests_app.services.sweeper.sweep_requests",

@@ -10,7 +10,7 @@ from django.forms import NumberInput
 from django.http import HttpRequest
 
 from providers.admin_base import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
-from providers.chain.circuit_breaker import wake
+from providers.chain.circuit_breaker import reset
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth
 from providers.registry import is_implemented
 from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
@@ -31,17 +31,17 @@ class ProviderConfigAdmin(admin.ModelAdmin):
         "priority",
         "weight",
         "has_key",
-        "standing",
+        "circuit",
         "shown_price",
         "model",
     ]
     list_editable = ["enabled", "priority", "weight"]
     list_filter = ["category", "enabled"]
     ordering: ClassVar[Any] = [AS_USERS_KNOW_THEM.asc(), "priority", "provider"]
-    readonly_fields = ["has_key", "standing", "rest_reason", "updated_at"]
+    readonly_fields = ["has_key", "circuit", "pause_reason", "updated_at"]
     formfield_overrides = {PositiveSmallIntegerField: {"widget": NumberInput(attrs={"style": "width: 4em"})}}
     fieldsets = [
-        (None, {"fields": [("category", "provider"), "model", "has_key", "standing", "rest_reason"]}),
+        (None, {"fields": [("category", "provider"), "model", "has_key", "circuit", "pause_reason"]}),
         ("Order", {"fields": ["enabled", "priority", "weight"]}),
         ("Prices", {"fields": [("list_price", "price_unit"), "prices", "daily_cap_usd"]}),
         ("Calls", {"fields": ["capabilities", "timeout_seconds", "updated_at"]}),
@@ -54,8 +54,8 @@ class ProviderConfigAdmin(admin.ModelAdmin):
             .get_queryset(request)
             .annotate(
                 now=Now(),
-                resting_until=Subquery(health.values("resting_until")),
-                reason_of_rest=Subquery(health.values("reason")),
+                open_until=Subquery(health.values("open_until")),
+                reason_of_pause=Subquery(health.values("reason")),
             )
         )
 
@@ -72,37 +72,38 @@ class ProviderConfigAdmin(admin.ModelAdmin):
         access = settings.PROVIDER_ACCESS.get(row.provider)
         return bool(access and access.key)
 
-    @admin.display(description="health")
-    def standing(self, row: Any) -> str:
+    @admin.display(description="circuit")
+    def circuit(self, row: Any) -> str:
         if not is_implemented(Category(row.category), row.provider):
             return "not supported yet"
-        if row.resting_until is None:
-            return "healthy"
-        if row.resting_until <= row.now:
-            return "waking: probed next"
-        return f"rests until {row.resting_until:%H:%M:%S}"
+        if row.open_until is None:
+            return "closed"
+        if row.open_until <= row.now:
+            return "half-open: probed next"
+        return f"paused until {row.open_until:%H:%M:%S}"
 
-    @admin.display(description="why it rests")
-    def rest_reason(self, row: Any) -> str:
-        return row.reason_of_rest or "–"
+    @admin.display(description="why it is paused")
+    def pause_reason(self, row: Any) -> str:
+        return row.reason_of_pause or "–"
 
 
 @admin.register(ProviderHealth)
 class ProviderHealthAdmin(ReadOnlyAdmin):
-    """What the breaker remembers. Written by workers; an operator can end a rest."""
+    """The circuit breaker's rows. Written by workers; an operator can close a circuit at once."""
 
-    list_display = ["provider", "category", "failures", "resting_until", "probing_until", "reason"]
+    list_display = ["provider", "category", "failures", "open_until", "probe_until", "reason"]
     list_filter = ["category"]
     ordering = ["category", "provider"]
-    actions = ["wake_now"]
+    actions = ["reset_now"]
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("providers.change_providerhealth")
 
-    @admin.action(description="Wake now: try it again with the next request", permissions=["operate"])
-    def wake_now(self, request: HttpRequest, queryset: QuerySet[ProviderHealth]) -> None:
-        woken = sum(wake(category=row.category, provider=row.provider) for row in queryset)
-        self.message_user(request, f"{woken} of {len(queryset)} woken.", messages.SUCCESS if woken else messages.INFO)
+    @admin.action(description="Resume now: try it again with the next request", permissions=["operate"])
+    def reset_now(self, request: HttpRequest, queryset: QuerySet[ProviderHealth]) -> None:
+        resumed = sum(reset(category=row.category, provider=row.provider) for row in queryset)
+        level = messages.SUCCESS if resumed else messages.INFO
+        self.message_user(request, f"{resumed} of {len(queryset)} resumed.", level)
 
 
 @admin.register(Attempt)

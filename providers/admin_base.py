@@ -18,17 +18,17 @@ from providers.statistics.selectors import shown_usd
 class CappedPaginator(Paginator):
     """Counts no further than it must: COUNT(*) over millions of rows takes seconds, and nobody opens page 201."""
 
-    MOST_COUNTED = 10_000
+    MAX_COUNTED = 10_000
     object_list: QuerySet[Any]
 
     @cached_property
     def count(self) -> int:
-        return self.object_list.order_by()[: self.MOST_COUNTED].count()
+        return self.object_list.order_by()[: self.MAX_COUNTED].count()
 
     @property
     def is_capped(self) -> bool:
         """There are more rows than it says."""
-        return self.count == self.MOST_COUNTED
+        return self.count == self.MAX_COUNTED
 
 
 class NobodyEdits:

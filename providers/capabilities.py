@@ -11,12 +11,12 @@ from providers.types import Prompt
 LISTS: Mapping[str, type] = {"seconds": int, "aspect_ratios": str, "voices": str, "languages": str}
 SWITCHES = ("image_input", "audio_input")
 # What a model that says nothing of it is believed to take. Few listen, and a wrong guess would send the row to rest.
-USUAL_INPUT = {"image": True, "audio": False}
+DEFAULT_INPUT = {"image": True, "audio": False}
 NAMES = ("max_prompt_characters", *LISTS, *SWITCHES)
 
 
 def validate_capabilities(capabilities: Any) -> None:
-    """Refuse what shortfall() could not use, in words that say what to type."""
+    """Refuse what unsupported_reason() could not use, in words that say what to type."""
     if not isinstance(capabilities, dict):
         raise ValidationError("Capabilities must be a JSON object.")
     for name, value in capabilities.items():
@@ -34,7 +34,7 @@ def _example(name: str) -> str:
     return {"seconds": "[5, 10]", "aspect_ratios": '["1:1", "16:9"]', "languages": '["en", "de"]'}.get(name, '["…"]')
 
 
-def shortfall(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
+def unsupported_reason(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
     """Return what the prompt needs and the row cannot do, "" where it can do all.
 
     What a row leaves out is no limit, except for recordings.
@@ -42,24 +42,24 @@ def shortfall(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
     longest = capabilities.get("max_prompt_characters")
     if longest is not None and len(prompt.text) > longest:
         return f"no prompts over {longest} characters"
-    wishes = prompt.wishes
+    output_options = prompt.output_options
     for name, wish in (
-        ("seconds", wishes.seconds),
-        ("aspect_ratios", wishes.aspect_ratio),
-        ("voices", wishes.voice),
-        ("languages", wishes.language),
+        ("seconds", output_options.seconds),
+        ("aspect_ratios", output_options.aspect_ratio),
+        ("voices", output_options.voice),
+        ("languages", output_options.language),
     ):
         if wish and name in capabilities and wish not in capabilities[name]:
             return f"not {wish!r}, only {name.replace('_', ' ')} {', '.join(str(item) for item in capabilities[name])}"
     kinds = {attachment.content_type.partition("/")[0] for attachment in prompt.attachments}
-    for kind, is_usual in USUAL_INPUT.items():
+    for kind, is_usual in DEFAULT_INPUT.items():
         if kind in kinds and not capabilities.get(f"{kind}_input", is_usual):
             return f"no {kind} input"
     return ""
 
 
-def fitted(prompt: Prompt, *, model: str, capabilities: Mapping[str, Any]) -> Prompt:
+def apply_route_defaults(prompt: Prompt, *, model: str, capabilities: Mapping[str, Any]) -> Prompt:
     """Return the prompt as one row is asked: with its model, and with its first voice where no wish names one."""
     voices = capabilities.get("voices") or [""]
-    voice = prompt.wishes.voice or voices[0]
-    return replace(prompt, model=model, wishes=replace(prompt.wishes, voice=voice))
+    voice = prompt.output_options.voice or voices[0]
+    return replace(prompt, model=model, output_options=replace(prompt.output_options, voice=voice))

@@ -8,14 +8,14 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Django's own name
 from django.db import DatabaseError
 
-from providers.registry import VENDORS, is_implemented, label_of, provider_class
+from providers.registry import PROVIDERS, is_implemented, label_of, provider_class
 from providers.transport.webhook_signatures import signing_key
 
 
 def check_registry(**_: Any) -> list[CheckMessage]:
     """E001: every class that the registry names can be imported."""
     messages: list[CheckMessage] = []
-    for slug, vendor in VENDORS.items():
+    for slug, vendor in PROVIDERS.items():
         for category, dotted_path in vendor.backends.items():
             try:
                 provider_class(category, slug)
@@ -42,13 +42,13 @@ def check_keys(*, databases: Sequence[str] | None = None, **_: Any) -> list[Chec
         }
     except DatabaseError:
         return []  # before the first migration
-    keyless = [slug for slug in VENDORS if slug in enabled and not settings.PROVIDER_ACCESS[slug].key]
+    keyless = [slug for slug in PROVIDERS if slug in enabled and not settings.PROVIDER_ACCESS[slug].key]
     if not keyless:
         return []
     return [
         Warning(
             f"Enabled, but skipped for want of a key: {', '.join(label_of(slug) for slug in keyless)}.",
-            hint=f"Set {', '.join(VENDORS[slug].key_variable for slug in keyless)}, or switch them off in the admin.",
+            hint=f"Set {', '.join(PROVIDERS[slug].key_variable for slug in keyless)}, or switch them off in the admin.",
             id="providers.W001",
         )
     ]

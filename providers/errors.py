@@ -14,8 +14,8 @@ class ProviderError(Exception):
 
     error_class = "ProviderError"  # what the attempt's row says
     tries_elsewhere = True  # may the next provider be asked?
-    counts_as_fault = True  # does it speak against the provider's health?
-    rests_at_once = False  # does a single one send the provider to rest?
+    counts_as_failure = True  # does it speak against the provider's health?
+    trips_at_once = False  # does a single one send the provider to rest?
     maybe_paid = False  # may the vendor have executed and billed the call?
     ends_job = False  # is a job over that was asked for? Otherwise only the question failed, and can be asked again
 
@@ -60,7 +60,7 @@ class RateLimited(ProviderError):
     """The provider limits our rate."""
 
     error_class = "RateLimited"
-    rests_at_once = True
+    trips_at_once = True
 
 
 class AccessDenied(ProviderError):
@@ -70,22 +70,22 @@ class AccessDenied(ProviderError):
     """
 
     error_class = "AccessDenied"
-    rests_at_once = True
+    trips_at_once = True
 
 
 class RequestRejected(ProviderError):
     """The provider rejects this request as it is."""
 
     error_class = "RequestRejected"
-    counts_as_fault = False
+    counts_as_failure = False
 
 
 class ModelGone(RequestRejected):
     """The provider does not serve this model; its row needs another model id."""
 
     # A retired id fails every request alike, so the row rests and the operator is told.
-    counts_as_fault = True
-    rests_at_once = True
+    counts_as_failure = True
+    trips_at_once = True
 
 
 class ContentRefused(RequestRejected):
@@ -98,7 +98,7 @@ class Unsupported(ProviderError):
     """This provider cannot do what the request needs; nothing was sent."""
 
     error_class = "Unsupported"
-    counts_as_fault = False
+    counts_as_failure = False
 
 
 class OutcomeUnknown(ProviderError):
@@ -114,7 +114,7 @@ class NotStored(OutcomeUnknown):
     # Another provider's output would not be taken either. A job's output is fetched again; others are lost.
     error_class = "NotStored"
     tries_elsewhere = False
-    counts_as_fault = False
+    counts_as_failure = False
 
 
 class ChainError(Exception):

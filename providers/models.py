@@ -29,7 +29,10 @@ class ProviderConfig(models.Model):
 
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
     provider = models.CharField(max_length=32, choices=registry.choices)
-    enabled = models.BooleanField(default=True, help_text="Your switch. A provider that rests after failures stays on.")
+    enabled = models.BooleanField(
+        default=True,
+        help_text="Your switch. The circuit breaker pauses a failing provider by itself and never touches it.",
+    )
     priority = models.PositiveSmallIntegerField(default=100, help_text="The lowest number is tried first.")
     weight = models.PositiveSmallIntegerField(
         default=1, help_text="Rows of equal priority share the load in proportion to their weights."
@@ -89,14 +92,16 @@ class ProviderConfig(models.Model):
 
 
 class ProviderHealth(models.Model):
-    """The breaker's memory of one provider in one category, shared by all workers. Times are the database's."""
+    """The circuit breaker of one provider in one category, shared by all workers. Times are the database's."""
 
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
     provider = models.CharField(max_length=32, choices=registry.choices)
     failures = models.PositiveIntegerField(default=0)  # in a row
-    level = models.PositiveSmallIntegerField(default=0)  # how many rests in a row: each is twice as long
-    resting_until = models.DateTimeField(null=True, blank=True)
-    probing_until = models.DateTimeField(null=True, blank=True)  # one request is trying; the others pass by
+    consecutive_trips = models.PositiveSmallIntegerField(default=0, db_column="level")  # each cools down twice as long
+    open_until = models.DateTimeField(null=True, blank=True, db_column="resting_until")  # NULL: the circuit is closed
+    probe_until = models.DateTimeField(
+        null=True, blank=True, db_column="probing_until"
+    )  # until then one request probes
     reason = models.CharField(max_length=300, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -16,7 +16,7 @@ NOTES = ("as_of", "source")
 THOUSAND = Decimal(1_000)
 MILLION = Decimal(1_000_000)
 # The column keeps ten decimals: xAI reports in ticks of 1e-10 dollars, and nobody bills finer.
-SMALLEST = Decimal("1e-10")
+COST_QUANTUM = Decimal("1e-10")
 
 
 def validate_prices(prices: Any) -> None:
@@ -58,13 +58,13 @@ def cost_of(
     Without any of them the cost is None, never 0.
     """
     if usage.reported_cost is not None:
-        return usage.reported_cost.quantize(SMALLEST), CostSource.PROVIDER_REPORTED
+        return usage.reported_cost.quantize(COST_QUANTUM), CostSource.PROVIDER_REPORTED
     computed = _by_units(usage, prices) if _has_units(usage) else _by_tokens(usage, prices)
     if computed is not None:
-        return computed.quantize(SMALLEST), CostSource.COMPUTED
+        return computed.quantize(COST_QUANTUM), CostSource.COMPUTED
     quantity = _quantity(usage, price_unit)
     if list_price is not None and quantity is not None:
-        return (list_price * quantity).quantize(SMALLEST), CostSource.ESTIMATED
+        return (list_price * quantity).quantize(COST_QUANTUM), CostSource.ESTIMATED
     return None, CostSource.UNKNOWN
 
 

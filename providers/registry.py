@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Vendor:
+class ProviderSpec:
     """One line of the directory."""
 
     label: str  # how people write the name
@@ -36,8 +36,8 @@ class Vendor:
         return urlsplit(self.base_url).path
 
 
-VENDORS: Mapping[str, Vendor] = {
-    "aimlapi": Vendor(
+PROVIDERS: Mapping[str, ProviderSpec] = {
+    "aimlapi": ProviderSpec(
         "AIMLAPI",
         "AIMLAPI_KEY",
         "https://api.aimlapi.com",
@@ -48,7 +48,7 @@ VENDORS: Mapping[str, Vendor] = {
             Category.AUDIO: "providers.backends.aimlapi.AimlapiAudio",
         },
     ),
-    "piapi": Vendor(
+    "piapi": ProviderSpec(
         "PiAPI",
         "PIAPI_KEY",
         "https://api.piapi.ai",
@@ -59,7 +59,7 @@ VENDORS: Mapping[str, Vendor] = {
             Category.AUDIO: "providers.backends.piapi.PiapiMusic",
         },
     ),
-    "openrouter": Vendor(
+    "openrouter": ProviderSpec(
         "OpenRouter",
         "OPENROUTER_KEY",
         "https://openrouter.ai/api/v1",
@@ -69,7 +69,7 @@ VENDORS: Mapping[str, Vendor] = {
             Category.AUDIO: "providers.backends.openrouter.OpenRouterSpeech",
         },
     ),
-    "openai": Vendor(
+    "openai": ProviderSpec(
         "OpenAI",
         "OPENAI_API_KEY",
         "https://api.openai.com/v1",
@@ -78,13 +78,13 @@ VENDORS: Mapping[str, Vendor] = {
             Category.IMAGE: "providers.backends.openai.OpenAIImage",
         },
     ),
-    "anthropic": Vendor(
+    "anthropic": ProviderSpec(
         "Anthropic",
         "ANTHROPIC_API_KEY",
         "https://api.anthropic.com",
         {Category.TEXT: "providers.backends.anthropic.AnthropicText"},
     ),
-    "xai": Vendor(
+    "xai": ProviderSpec(
         "xAI",
         "XAI_API_KEY",
         "https://api.x.ai/v1",
@@ -93,7 +93,7 @@ VENDORS: Mapping[str, Vendor] = {
             Category.IMAGE: "providers.backends.xai.XaiImage",
         },
     ),
-    "replicate": Vendor(
+    "replicate": ProviderSpec(
         "Replicate",
         "REPLICATE_API_TOKEN",
         "https://api.replicate.com/v1",
@@ -103,13 +103,13 @@ VENDORS: Mapping[str, Vendor] = {
             Category.AUDIO: "providers.backends.replicate.ReplicateAudio",
         },
     ),
-    "elevenlabs": Vendor(
+    "elevenlabs": ProviderSpec(
         "ElevenLabs",
         "ELEVENLABS_API_KEY",
         "https://api.elevenlabs.io",
         {Category.AUDIO: "providers.backends.elevenlabs.ElevenLabsSpeech"},
     ),
-    "runware": Vendor(
+    "runware": ProviderSpec(
         "Runware",
         "RUNWARE_API_KEY",
         "https://api.runware.ai/v1",
@@ -118,7 +118,7 @@ VENDORS: Mapping[str, Vendor] = {
             Category.VIDEO: "providers.backends.runware.RunwareVideo",
         },
     ),
-    "kie": Vendor(
+    "kie": ProviderSpec(
         "Kie.ai",
         "KIE_API_KEY",
         "https://api.kie.ai",
@@ -127,7 +127,7 @@ VENDORS: Mapping[str, Vendor] = {
             Category.VIDEO: "providers.backends.kie.KieVideo",
         },
     ),
-    "groq": Vendor(
+    "groq": ProviderSpec(
         "Groq",
         "GROQ_API_KEY",
         "https://api.groq.com/openai/v1",
@@ -138,18 +138,18 @@ VENDORS: Mapping[str, Vendor] = {
 
 def choices() -> list[tuple[str, str]]:
     """Return (slug, label) pairs in reading order, for models and forms."""
-    return [(slug, vendor.label) for slug, vendor in VENDORS.items()]
+    return [(slug, vendor.label) for slug, vendor in PROVIDERS.items()]
 
 
 def label_of(slug: str) -> str:
     """Return how people write the vendor's name; an unknown slug is returned as it is."""
-    vendor = VENDORS.get(slug)
+    vendor = PROVIDERS.get(slug)
     return vendor.label if vendor else slug
 
 
 def is_implemented(category: Category, slug: str) -> bool:
     """Tell whether a class speaks this vendor's API for this category."""
-    vendor = VENDORS.get(slug)
+    vendor = PROVIDERS.get(slug)
     return vendor is not None and category in vendor.backends
 
 
@@ -159,5 +159,5 @@ def provider_class(category: Category, slug: str) -> type["TextProvider | MediaP
 
     Raises KeyError when nobody implements it; ask is_implemented() first.
     """
-    module_path, _, name = VENDORS[slug].backends[category].rpartition(".")
+    module_path, _, name = PROVIDERS[slug].backends[category].rpartition(".")
     return getattr(import_module(module_path), name)

@@ -14,7 +14,7 @@ from providers.types import Category
 
 logger = logging.getLogger("providers")
 
-MOST_PIXELS = 64_000_000  # 8,000 × 8,000; a small file can unpack into a picture that fills the memory
+MAX_PIXELS = 64_000_000  # 8,000 × 8,000; a small file can unpack into a picture that fills the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class StoredMedia:
         return {"name": self.name, "content_type": self.content_type, "size": self.size}
 
 
-PICTURES = {
+IMAGE_TYPES = {
     "PNG": FileType("image/png", "png"),
     "JPEG": FileType("image/jpeg", "jpg"),
     "WEBP": FileType("image/webp", "webp"),
@@ -55,7 +55,7 @@ FLAC = FileType("audio/flac", "flac")
 def file_type_of(category: Category, content: bytes) -> FileType:
     """Return what an output of this category is. Raises OutcomeUnknown where it is nothing of the kind."""
     if category is Category.IMAGE:
-        found = _picture_type(content)
+        found = _image_type(content)
     elif category is Category.VIDEO:
         found = _video_type(content)
     else:
@@ -67,19 +67,19 @@ def file_type_of(category: Category, content: bytes) -> FileType:
     return found
 
 
-def _picture_type(content: bytes) -> FileType | None:
+def _image_type(content: bytes) -> FileType | None:
     """Let Pillow read the whole file: a header alone is easily right."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=list(PICTURES)) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
+            with Image.open(io.BytesIO(content), formats=list(IMAGE_TYPES)) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
                     return None
                 name = picture.format or ""
                 picture.verify()
     except Exception:  # noqa: BLE001 — Pillow raises whatever its decoders do; all of it means "no picture"
         return None
-    return PICTURES.get(name)
+    return IMAGE_TYPES.get(name)
 
 
 def _video_type(content: bytes) -> FileType | None:
@@ -100,7 +100,7 @@ def _audio_type(content: bytes) -> FileType | None:
     return FLAC if content.startswith(b"fLaC") else None
 
 
-def keep_output(*, category: Category, content: bytes, key: str) -> StoredMedia:
+def store_output(*, category: Category, content: bytes, key: str) -> StoredMedia:
     """Check an output and store it under a name made of `key`; storing it again replaces the first copy.
 
     Raises OutcomeUnknown where the bytes are no output of this category, NotStored where the storage fails.
@@ -113,13 +113,13 @@ def keep_output(*, category: Category, content: bytes, key: str) -> StoredMedia:
         raise NotStored(type(error).__name__) from error
 
 
-def keep_picture(*, content: bytes, key: str) -> StoredMedia | None:
+def store_image(*, content: bytes, key: str) -> StoredMedia | None:
     """Check a picture that a user sent and store it under a name made of `key`. None where it is no picture."""
-    file_type = _picture_type(content)
+    file_type = _image_type(content)
     return _keep(content, file_type, f"prompts/{key[-2:]}/{key}") if file_type else None
 
 
-def keep_recording(*, content: bytes, key: str) -> StoredMedia | None:
+def store_audio(*, content: bytes, key: str) -> StoredMedia | None:
     """Check a recording that a user sent and store it under a name made of `key`. None where it is no sound."""
     file_type = _audio_type(content)
     return _keep(content, file_type, f"prompts/{key[-2:]}/{key}") if file_type else None

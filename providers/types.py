@@ -69,7 +69,7 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class OutputOptions:
     """How an output should be, where the user says so; what a provider cannot fulfil passes it over."""
 
     seconds: int | None = None  # the length of a film or a piece of music
@@ -89,9 +89,9 @@ class Prompt:
     max_output_tokens: int = 4096  # reasoning included, so keep it generous: a small cap buys empty answers
     model: str = ""  # the vendor's id; the chain fills it in from the provider's row
     attachments: tuple[Attachment, ...] = ()
-    wishes: Wishes = Wishes()
+    output_options: OutputOptions = OutputOptions()
     callback_url: str = ""  # which the vendor may call when a job is over; the chain fills it in
-    order_id: str = ""  # the attempt's id, for vendors that let us name the order; the chain fills it in
+    submission_id: str = ""  # the attempt's id, for vendors that let us name the order; the chain fills it in
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedModel:
     """One model in a vendor's list."""
 
     id: str

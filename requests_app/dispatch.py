@@ -1,7 +1,7 @@
 """Ringing Celery: telling a worker that something waits in the database.
 
-A ring may be lost, late or double; the sweeper rings again. So ringing must never make anybody wait or fail,
-least of all the webhook while Redis hangs: rings go through a thread of their own.
+A enqueue may be lost, late or double; the sweeper enqueued_now again. So ringing must never make anybody wait or fail,
+least of all the webhook while Redis hangs: enqueued_now go through a thread of their own.
 """
 
 import logging
@@ -14,51 +14,51 @@ from django.db import transaction
 
 logger = logging.getLogger("requests_app.dispatch")
 
-# While the broker hangs, rings pile up to here and are then dropped.
-_rings: "queue.Queue[tuple[str, str | int]]" = queue.Queue(maxsize=1000)
-_ringer: threading.Thread | None = None
-_ringer_lock = threading.Lock()
+# While the broker hangs, enqueued_now pile up to here and are then dropped.
+_queue: "queue.Queue[tuple[str, str | int]]" = queue.Queue(maxsize=1000)
+_sender: threading.Thread | None = None
+_sender_lock = threading.Lock()
 
 
-def ring_on_commit(task: str, key: str | int) -> None:
+def enqueue_on_commit(task: str, key: str | int) -> None:
     """Ring once the current transaction is committed, or at once where none is open."""
-    transaction.on_commit(partial(ring, task, key), robust=True)
+    transaction.on_commit(partial(enqueue, task, key), robust=True)
 
 
-def ring(task: str, key: str | int) -> None:
+def enqueue(task: str, key: str | int) -> None:
     """Ask a worker to run the task of this name with this key soon. Returns at once and never raises.
 
-    Tasks go by name so that the services, which ring, need not import the tasks, which call the services.
+    Tasks go by name so that the services, which enqueue, need not import the tasks, which call the services.
     """
-    _start_ringer()
+    _start_sender()
     try:
-        _rings.put_nowait((task, key))
+        _queue.put_nowait((task, key))
     except queue.Full:
         logger.warning("The broker does not keep up; %s waits for the sweeper.", task)
 
 
-def wait_until_rung(timeout_seconds: float) -> None:
-    """Give rings of a process that is about to end a moment to leave; those that do not are the sweeper's."""
-    with _rings.all_tasks_done:
-        _rings.all_tasks_done.wait_for(lambda: not _rings.unfinished_tasks, timeout_seconds)
+def flush(timeout_seconds: float) -> None:
+    """Give enqueued_now of a process that is about to end a moment to leave; those that do not are the sweeper's."""
+    with _queue.all_tasks_done:
+        _queue.all_tasks_done.wait_for(lambda: not _queue.unfinished_tasks, timeout_seconds)
 
 
-def _start_ringer() -> None:
-    global _ringer
+def _start_sender() -> None:
+    global _sender
     # A forked server inherits the variable but not the thread, so ask whether it lives.
-    if _ringer is None or not _ringer.is_alive():
-        with _ringer_lock:
-            if _ringer is None or not _ringer.is_alive():
-                _ringer = threading.Thread(target=_keep_ringing, name="doorbell", daemon=True)
-                _ringer.start()
+    if _sender is None or not _sender.is_alive():
+        with _sender_lock:
+            if _sender is None or not _sender.is_alive():
+                _sender = threading.Thread(target=_send_forever, name="doorbell", daemon=True)
+                _sender.start()
 
 
-def _keep_ringing() -> None:
+def _send_forever() -> None:
     while True:
-        task, key = _rings.get()
+        task, key = _queue.get()
         try:
             current_app.send_task(task, (key,))
         except Exception as error:  # noqa: BLE001 — whatever the broker does, the sweeper is the net
-            logger.warning("Could not ring for %s: %s. The sweeper will.", task, error.__class__.__name__)
+            logger.warning("Could not enqueue for %s: %s. The sweeper will.", task, error.__class__.__name__)
         finally:
-            _rings.task_done()
+            _queue.task_done()

@@ -5,13 +5,13 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from providers.types import Wishes
+from providers.types import OutputOptions
 
 KINDS: Mapping[str, type] = {"seconds": int, "aspect_ratio": str, "voice": str, "language": str}
 
 
 def validate_options(options: Any) -> None:
-    """Refuse options that wishes_of() could not read, in words that say what to type."""
+    """Refuse options that output_options_of() could not read, in words that say what to type."""
     if not isinstance(options, dict):
         raise ValidationError("Options must be a JSON object.")
     for name, value in options.items():
@@ -21,6 +21,6 @@ def validate_options(options: Any) -> None:
             raise ValidationError(f"{name} must be a {'whole number' if KINDS[name] is int else 'text in quotes'}.")
 
 
-def wishes_of(options: Mapping[str, Any]) -> Wishes:
+def output_options_of(options: Mapping[str, Any]) -> OutputOptions:
     """Return a request's options as the providers understand them."""
-    return Wishes(**{name: options[name] for name in KINDS if name in options})
+    return OutputOptions(**{name: options[name] for name in KINDS if name in options})

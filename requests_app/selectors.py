@@ -7,8 +7,8 @@ from providers.chain.candidates import can_serve
 from providers.types import Category, Turn
 from requests_app.models import Account, AIModel, Request
 
-MOST_EARLIER_REQUESTS = 10
-MOST_HISTORY_CHARACTERS = 16_000
+MAX_EARLIER_REQUESTS = 10
+MAX_HISTORY_CHARACTERS = 16_000
 
 
 def offered_models() -> list[AIModel]:
@@ -33,8 +33,8 @@ def history_of(request: Request) -> tuple[Turn, ...]:
         created_at__lt=request.created_at,
     ).order_by("-created_at")
     turns: list[Turn] = []
-    room = MOST_HISTORY_CHARACTERS
-    for question, answer in earlier.values_list("input_text", "output_text")[:MOST_EARLIER_REQUESTS]:
+    room = MAX_HISTORY_CHARACTERS
+    for question, answer in earlier.values_list("input_text", "output_text")[:MAX_EARLIER_REQUESTS]:
         room -= len(question) + len(answer)
         if room < 0:
             break

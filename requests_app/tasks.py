@@ -4,7 +4,7 @@ from celery import shared_task
 
 from providers.chain.jobs import job_cancel
 from providers.db import give_back_connection
-from requests_app.delivery_backend import get_outlet
+from requests_app.delivery_backend import get_delivery_backend
 from requests_app.services.execution import request_advance
 
 
@@ -19,9 +19,9 @@ def advance(request_id: str) -> None:
 
 @shared_task(name="requests_app.tasks.deliver")
 def deliver(request_id: str) -> None:
-    """Show how a request ended. Running it twice shows nothing twice; see Outlet.deliver()."""
+    """Show how a request ended. Running it twice shows nothing twice; see DeliveryBackend.deliver()."""
     try:
-        get_outlet().deliver(request_id)
+        get_delivery_backend().deliver(request_id)
     finally:
         give_back_connection()
 

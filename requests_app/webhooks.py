@@ -5,13 +5,13 @@ import time
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import Error as DatabaseFault
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from providers.chain.provider_callbacks import job_heard_of
+from providers.chain.provider_callbacks import match_callback
 from providers.transport.json_fields import decode_any
 from providers.transport.webhook_signatures import is_genuine, signing_key
 from requests_app.services.waking import request_wake
@@ -31,22 +31,22 @@ def replicate(request: HttpRequest) -> HttpResponse:
         body = request.body
         if not is_genuine(request.headers, body, secret=secret, now=time.time()):
             return HttpResponse(status=403)
-        _hear(request.GET.get("attempt", ""), body)
+        _handle_callback(request.GET.get("attempt", ""), body)
     except RequestDataTooBig:
         return HttpResponse(status=413)
     except UnreadablePostError:
         return HttpResponse(status=400)
-    except DatabaseFault as error:
+    except AnyDatabaseError as error:
         logger.error("A call about a job was lost (%s); the job is asked for all the same.", type(error).__name__)
         return HttpResponse(status=503)
     return HttpResponse()
 
 
-def _hear(attempt_id: str, body: bytes) -> None:
+def _handle_callback(attempt_id: str, body: bytes) -> None:
     try:
         job = decode_any(body.decode("utf-8", "replace"))
     except ValueError:
         return  # signed, and yet nothing that we know: the same again would be no better
-    request_id = job_heard_of(provider="replicate", attempt_id=attempt_id, job=job)
+    request_id = match_callback(provider="replicate", attempt_id=attempt_id, job=job)
     if request_id and request_wake(request_id=request_id):
         logger.info("Replicate says that the job of %s is over.", request_id)

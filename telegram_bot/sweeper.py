@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from requests_app.delivery_backend import DELIVER_TASK
-from requests_app.dispatch import ring
+from requests_app.dispatch import enqueue
 from requests_app.models import Request
 from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 from telegram_bot.updates.ingest import HANDLE_TASK
@@ -15,42 +15,42 @@ from telegram_bot.updates.ingest import HANDLE_TASK
 State = Delivery.State
 
 PLACE_TASK = "telegram_bot.tasks.place"
-MOST_PER_SWEEP = 500
-GRACE = timedelta(seconds=5)  # whoever was rung first is about to do it
+MAX_PER_SWEEP = 500
+GRACE = timedelta(seconds=5)  # whoever was enqueued first is about to do it
 KEPT = timedelta(days=7)  # handled updates; Telegram repeats one for a day
 
 
 def sweep_telegram() -> int:
     """Ring for updates, placeholders and deliveries that are due, and return how many. Updates a week old go.
 
-    Any number of sweepers may run: whoever is rung in vain finds nothing to claim.
+    Any number of sweepers may run: whoever is enqueued in vain finds nothing to claim.
     """
     TelegramUpdate.objects.filter(handled_at__isnull=False, received_at__lt=Now() - KEPT).delete()
-    return _ring_for_updates() + _ring_for_placeholders() + _ring_for_deliveries()
+    return _enqueue_updates() + _enqueue_placeholders() + _enqueue_deliveries()
 
 
-def _ring_for_updates() -> int:
+def _enqueue_updates() -> int:
     held = TelegramChat.objects.filter(lease_until__gte=Now()).values("chat_id")
     waiting = TelegramUpdate.objects.filter(
         Q(next_at__lte=Now()) | Q(next_at__isnull=True, received_at__lt=Now() - GRACE),
         handled_at__isnull=True,
         chat_id__isnull=False,
     ).exclude(chat_id__in=held)
-    chats: list[Any] = list(waiting.order_by().values_list("chat_id", flat=True).distinct()[:MOST_PER_SWEEP])
+    chats: list[Any] = list(waiting.order_by().values_list("chat_id", flat=True).distinct()[:MAX_PER_SWEEP])
     for chat_id in chats:
-        ring(HANDLE_TASK, chat_id)
+        enqueue(HANDLE_TASK, chat_id)
     return len(chats)
 
 
-def _ring_for_placeholders() -> int:
+def _enqueue_placeholders() -> int:
     due = Delivery.objects.filter(state=State.PLACING, next_at__lte=Now())
-    ids = list(due.order_by("id").values_list("request_id", flat=True)[:MOST_PER_SWEEP])
+    ids = list(due.order_by("id").values_list("request_id", flat=True)[:MAX_PER_SWEEP])
     for request_id in ids:
-        ring(PLACE_TASK, request_id)
+        enqueue(PLACE_TASK, request_id)
     return len(ids)
 
 
-def _ring_for_deliveries() -> int:
+def _enqueue_deliveries() -> int:
     # Its sender died between the send and its record. It may be in the chat, so it is not sent again.
     Delivery.objects.filter(state=State.SENDING, next_at__lte=Now()).update(
         state=State.UNCERTAIN, error="its sender was lost", next_at=None
@@ -59,7 +59,7 @@ def _ring_for_deliveries() -> int:
         Q(next_at__lte=Now()) | Q(next_at__isnull=True, request__completed_at__lt=Now() - GRACE),
         state=State.PENDING,
     ).exclude(request__status__in=[*Request.OPEN, Request.Status.QUARANTINED])
-    ids = list(due.order_by("request_id").values_list("request_id", flat=True).distinct()[:MOST_PER_SWEEP])
+    ids = list(due.order_by("request_id").values_list("request_id", flat=True).distinct()[:MAX_PER_SWEEP])
     for request_id in ids:
-        ring(DELIVER_TASK, request_id)
+        enqueue(DELIVER_TASK, request_id)
     return len(ids)

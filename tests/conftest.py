@@ -6,26 +6,26 @@ import pytest
 from django.conf import LazySettings
 
 from providers.transport import client
-from requests_app.delivery_backend import MemoryOutlet, Outlet, get_outlet
+from requests_app.delivery_backend import DeliveryBackend, MemoryDeliveryBackend, get_delivery_backend
 
 
 @pytest.fixture
-def memory_outlet(settings: LazySettings) -> Iterator[Outlet]:
+def memory_backend(settings: LazySettings) -> Iterator[DeliveryBackend]:
     """The in-memory outlet instead of the chat."""
-    settings.RESULT_OUTLET = "requests_app.delivery_backend.MemoryOutlet"
-    get_outlet.cache_clear()
-    outlet = get_outlet()
-    assert isinstance(outlet, MemoryOutlet)
+    settings.DELIVERY_BACKEND = "requests_app.delivery_backend.MemoryDeliveryBackend"
+    get_delivery_backend.cache_clear()
+    outlet = get_delivery_backend()
+    assert isinstance(outlet, MemoryDeliveryBackend)
     yield outlet
-    get_outlet.cache_clear()
+    get_delivery_backend.cache_clear()
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | int]]:
-    """What the doorbell was asked to ring, instead of ringing it."""
-    rings: list[tuple[str, str | int]] = []
-    monkeypatch.setattr("requests_app.dispatch._rings.put_nowait", rings.append)
-    return rings
+def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | int]]:
+    """What the doorbell was asked to enqueue, instead of ringing it."""
+    enqueued_now: list[tuple[str, str | int]] = []
+    monkeypatch.setattr("requests_app.dispatch._queue.put_nowait", enqueued_now.append)
+    return enqueued_now
 
 
 @pytest.fixture(autouse=True)

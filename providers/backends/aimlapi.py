@@ -7,18 +7,18 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from providers.backends.error_mapping import Fault, Rule
+from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import JobProvider, MediaProvider, job_of
-from providers.backends.openai_compatible import OpenAIShapedText, picture_in
+from providers.backends.openai_compatible import OpenAICompatibleText, image_in
 from providers.errors import ContentRefused, ModelGone, OutcomeUnknown, RequestRejected, ServerFault, Unsupported
-from providers.transport.json_fields import dig, money_at, storable, text_at, urls_in
-from providers.transport.redaction import Quoting
+from providers.transport.json_fields import get_path, json_safe, money_at, text_at, urls_in
+from providers.transport.redaction import Redactor
 from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
 CREDIT = Decimal(1) / 2_000_000  # of a dollar
 
 
-class AimlapiText(OpenAIShapedText):
+class AimlapiText(OpenAICompatibleText):
     """Chat completions of many makers. Success is a 201. The base URL has no version."""
 
     slug = "aimlapi"
@@ -28,18 +28,18 @@ class AimlapiText(OpenAIShapedText):
     models_path = "/v1/models"  # a model answers to its aliases too
     rules = (
         # A 500 may wrap what an upstream has refused, so there the text decides (github.com/aimlapi/api-docs, issue 3).
-        Rule(
+        ErrorRule(
             ContentRefused,
             statuses=(400, 403, 500),
             text=r"content.policy|safety (system|filter|polic|check)|flagged|moderation|inappropriate|nsfw",
         ),
-        Rule(ServerFault, statuses=(500,), text="maintenance"),
-        Rule(
+        ErrorRule(ServerFault, statuses=(500,), text="maintenance"),
+        ErrorRule(
             ModelGone,
             statuses=(400, 500),
             text=r"\bmodel\b.{0,100}(not found|not exist|not available|unknown|deprecated|retired)|unknown model",
         ),
-        Rule(RequestRejected, statuses=(500,), text=r"\b400\b|bad request"),
+        ErrorRule(RequestRejected, statuses=(500,), text=r"\b400\b|bad request"),
     )
 
     # Of the models read in 2026-11 these take the field; others answer unknown values with a 400.
@@ -48,9 +48,9 @@ class AimlapiText(OpenAIShapedText):
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         return {"reasoning_effort": "low"} if prompt.model.startswith(self.models_with_effort) else {}
 
-    def read_raw_usage(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        raw = super().read_raw_usage(body)
-        return {**raw, "meta": storable(body["meta"])} if body.get("meta") else raw
+    def parse_raw_usage(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        raw = super().parse_raw_usage(body)
+        return {**raw, "meta": json_safe(body["meta"])} if body.get("meta") else raw
 
 
 class AimlapiMedia(MediaProvider):
@@ -64,7 +64,7 @@ class AimlapiMedia(MediaProvider):
 
     def bill(self, body: Mapping[str, Any], usage: Usage) -> Usage:
         """Return the usage with what the vendor says it cost: in dollars, else in its credits."""
-        raw = storable(dig(body, "meta", "usage"))
+        raw = json_safe(get_path(body, "meta", "usage"))
         cost = money_at(raw, "usd_spent")
         if cost is None:
             cost = money_at(raw, "credits_used", unit=CREDIT)
@@ -85,16 +85,16 @@ class AimlapiImage(AimlapiMedia):
 
     def check(self, prompt: Prompt) -> None:
         super().check(prompt)
-        if prompt.wishes.aspect_ratio not in self.sizes:
-            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+        if prompt.output_options.aspect_ratio not in self.sizes:
+            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
 
     def build(self, prompt: Prompt) -> Call:
-        size = self.sizes[prompt.wishes.aspect_ratio]
+        size = self.sizes[prompt.output_options.aspect_ratio]
         return Call("/v1/images/generations", json={"model": prompt.model, "prompt": prompt.text, "image_size": size})
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
+    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
         usage = self.bill(body, Usage(images=1))
-        content, urls = picture_in(body), urls_in(dig(body, "data", 0, "url"))
+        content, urls = image_in(body), urls_in(get_path(body, "data", 0, "url"))
         if not content and not urls:
             error = OutcomeUnknown("no picture in the answer")
             error.usage = usage
@@ -115,27 +115,27 @@ class AimlapiJob(AimlapiMedia, JobProvider):
         """Return what a finished job used."""
         raise NotImplementedError
 
-    def fault_in(self, body: Mapping[str, Any]) -> bool:
+    def has_error(self, body: Mapping[str, Any]) -> bool:
         return "status" not in body  # an error that came with a status is the job's own
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        return self.read_job(prompt, body)
+    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        return self.parse_job(prompt, body)
 
     def poll_call(self, job_id: str) -> Call:
         return Call(f"{self.path}?generation_id={quote(job_id, safe='')}", method="GET")
 
-    def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+    def parse_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         status = text_at(body, "status")
         if status == "error":
             said = f"{text_at(body, 'error', 'name')} {text_at(body, 'error', 'message')}".strip() or status
-            words = Quoting(self.access.key, prompt).clean(said)
-            fault = Fault(500, text=words)
-            error = next((rule.error for rule in self.rules if rule.fits(fault)), ServerFault)(words)
+            words = Redactor(self.access.key, prompt).clean(said)
+            reply = ErrorReply(500, text=words)
+            error = next((rule.error for rule in self.rules if rule.fits(reply)), ServerFault)(words)
             error.ends_job = True
             raise error
         if status != "completed":  # "queued", "generating"
             return job_of(body.get("id"))
-        urls = urls_in(dig(body, self.output_field, "url"))
+        urls = urls_in(get_path(body, self.output_field, "url"))
         usage = self.bill(body, self.used(prompt))
         if not urls:
             unknown = OutcomeUnknown("completed without an output")
@@ -156,14 +156,14 @@ class AimlapiVideo(AimlapiJob):
         body = {
             "model": prompt.model,
             "prompt": prompt.text,
-            "duration": prompt.wishes.seconds or 5,
-            "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
+            "duration": prompt.output_options.seconds or 5,
+            "aspect_ratio": prompt.output_options.aspect_ratio or "16:9",
             **({"resolution": "540p"} if prompt.model.startswith("luma/") else {}),
         }
         return Call(self.path, json=body)
 
     def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(prompt.wishes.seconds or 5))
+        return Usage(seconds=Decimal(prompt.output_options.seconds or 5))
 
 
 class AimlapiAudio(AimlapiJob):
@@ -174,7 +174,7 @@ class AimlapiAudio(AimlapiJob):
     """
 
     first_poll_seconds = 5.0
-    longest_poll_seconds = 5.0
+    max_poll_seconds = 5.0
     path = "/v2/generate/audio"
     output_field = "audio_file"
     answers_with_file = True  # some models of speech; most answer with an address
@@ -191,13 +191,13 @@ class AimlapiAudio(AimlapiJob):
     def _music(self, prompt: Prompt) -> Call:
         body: dict[str, Any] = {"model": prompt.model, "prompt": prompt.text}
         if prompt.model.startswith("elevenlabs/"):
-            body["music_length_ms"] = 1000 * (prompt.wishes.seconds or self.music_seconds)
+            body["music_length_ms"] = 1000 * (prompt.output_options.seconds or self.music_seconds)
         elif prompt.model.startswith("minimax/"):
             body["lyrics_optimizer"] = True  # a description is no lyrics, and these are written for it
         return Call(self.path, json=body)
 
     def _speech(self, prompt: Prompt) -> Call:
-        maker, voice = prompt.model.partition("/")[0], prompt.wishes.voice
+        maker, voice = prompt.model.partition("/")[0], prompt.output_options.voice
         body = {"model": prompt.model, "text": prompt.text, **self.formats.get(maker, {})}
         if voice:
             body |= {"voice_setting": {"voice_id": voice}} if maker == "minimax" else {"voice": voice}
@@ -205,15 +205,15 @@ class AimlapiAudio(AimlapiJob):
 
     def used(self, prompt: Prompt) -> Usage:
         if _is_music(prompt.model):
-            return Usage(seconds=Decimal(prompt.wishes.seconds or self.music_seconds))
+            return Usage(seconds=Decimal(prompt.output_options.seconds or self.music_seconds))
         return Usage(characters=len(prompt.text))
 
-    def fault_in(self, body: Mapping[str, Any]) -> bool:
-        return super().fault_in(body) and "audio" not in body
+    def has_error(self, body: Mapping[str, Any]) -> bool:
+        return super().has_error(body) and "audio" not in body
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         if _is_music(prompt.model):
-            return self.read_job(prompt, body)
+            return self.parse_job(prompt, body)
         usage = self.bill(body, self.used(prompt))
         urls = urls_in(body.get("audio"))  # the address, or in older models an object with it
         if not urls:
@@ -222,7 +222,7 @@ class AimlapiAudio(AimlapiJob):
             raise error
         return MediaResult(url=urls[0], usage=usage, model=prompt.model)
 
-    def read_bytes(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
+    def parse_file(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
         if not content:
             raise OutcomeUnknown("no sound in the answer")
         said = {"usd_spent": headers.get("x-aimlapi-usd-spent"), "credits_used": headers.get("x-aimlapi-credits-used")}

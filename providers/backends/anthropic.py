@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from providers.backends.base import TextProvider, Transcript
-from providers.backends.error_mapping import Rule
+from providers.backends.error_mapping import ErrorRule
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -17,8 +17,8 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.transport.json_fields import count_at, dig, list_at, storable, text_at
-from providers.types import Attachment, Call, Feature, Listed, Prompt, Usage
+from providers.transport.json_fields import count_at, get_path, json_safe, list_at, text_at
+from providers.types import Attachment, Call, Feature, ListedModel, Prompt, Usage
 
 VERSION = {"anthropic-version": "2023-06-01"}  # a call without it is refused
 
@@ -28,7 +28,7 @@ class AnthropicText(TextProvider):
 
     slug = "anthropic"
     features = TextProvider.features | {Feature.IMAGE_INPUT}
-    picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+    image_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
     auth_header = "x-api-key"
     auth_scheme = ""
     answer_field = "content"
@@ -36,17 +36,17 @@ class AnthropicText(TextProvider):
     models_path = "/v1/models?limit=1000"  # the largest page
     code_paths = (("details", "error_code"), ("type",))
     rules = (
-        Rule(AccessDenied, statuses=(400,), text=r"spend limit|credit balance"),
-        Rule(AccessDenied, codes=("enforced_spend_limit_reached",)),  # a 429 that lasts until the 1st of the month
-        Rule(AccessDenied, codes=("authentication_error", "billing_error", "permission_error")),
-        Rule(ModelGone, codes=("not_found_error",)),
-        Rule(RateLimited, codes=("rate_limit_error",)),
-        Rule(ServerFault, codes=("overloaded_error", "conflict_error")),
-        Rule(RequestRejected, codes=("invalid_request_error", "request_too_large")),
+        ErrorRule(AccessDenied, statuses=(400,), text=r"spend limit|credit balance"),
+        ErrorRule(AccessDenied, codes=("enforced_spend_limit_reached",)),  # a 429 that lasts until the 1st of the month
+        ErrorRule(AccessDenied, codes=("authentication_error", "billing_error", "permission_error")),
+        ErrorRule(ModelGone, codes=("not_found_error",)),
+        ErrorRule(RateLimited, codes=("rate_limit_error",)),
+        ErrorRule(ServerFault, codes=("overloaded_error", "conflict_error")),
+        ErrorRule(RequestRejected, codes=("invalid_request_error", "request_too_large")),
     )
 
     def build(self, prompt: Prompt, *, stream: bool) -> Call:
-        pictures = [_picture_block(attachment) for attachment in prompt.attachments]
+        pictures = [_image_block(attachment) for attachment in prompt.attachments]
         content = [*pictures, {"type": "text", "text": prompt.text}] if pictures else prompt.text
         body: dict[str, Any] = {
             "model": prompt.model,
@@ -66,26 +66,26 @@ class AnthropicText(TextProvider):
     def models_call(self, model: str) -> Call:
         return Call(self.models_path, headers=VERSION, method="GET")
 
-    def read_models(self, body: Any) -> list[Listed]:
+    def parse_models(self, body: Any) -> list[ListedModel]:
         # Models up to the Haiku 4.5 are listed with the date of their release and called without it as well.
-        dated = super().read_models(body)
+        dated = super().parse_models(body)
         return [*dated, *(replace(listed, id=re.sub(r"-[0-9]{8}$", "", listed.id)) for listed in dated)]
 
-    def read_text(self, body: Mapping[str, Any]) -> str:
+    def parse_text(self, body: Mapping[str, Any]) -> str:
         stop_reason = text_at(body, "stop_reason")
         if stop_reason == "refusal":
             raise ContentRefused(text_at(body, "stop_details", "explanation") or "refusal")
         # The first block may be thinking.
-        blocks = [block for block in list_at(body, "content") if dig(block, "type") == "text"]
+        blocks = [block for block in list_at(body, "content") if get_path(block, "type") == "text"]
         text = "".join(text_at(block, "text") for block in blocks)
         if not text.strip():
             raise OutcomeUnknown(f"no text, stop reason {stop_reason or 'missing'}")
         return text
 
-    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+    def parse_usage(self, body: Mapping[str, Any]) -> Usage:
         usage = body.get("usage")
         input_tokens = count_at(usage, "input_tokens")
-        raw = storable(usage)
+        raw = json_safe(usage)
         return Usage(
             # What was read from or written to the cache comes on top of input_tokens.
             input_tokens=None
@@ -96,7 +96,7 @@ class AnthropicText(TextProvider):
             raw=raw if isinstance(raw, dict) else {},
         )
 
-    def read_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
+    def parse_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
         body: dict[str, Any] = {}
         usage: dict[str, Any] = {}
         for message in messages:
@@ -114,6 +114,6 @@ def _known(fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None} if isinstance(fields, dict) else {}
 
 
-def _picture_block(picture: Attachment) -> dict[str, Any]:
+def _image_block(picture: Attachment) -> dict[str, Any]:
     data = base64.b64encode(picture.content).decode()
     return {"type": "image", "source": {"type": "base64", "media_type": picture.content_type, "data": data}}

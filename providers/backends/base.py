@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from providers.backends.error_mapping import Fault, Rule, error_for, read_fault, retry_after
+from providers.backends.error_mapping import ErrorReply, ErrorRule, error_for, parse_error, retry_after
 from providers.errors import OutcomeUnknown, ProviderError, Unsupported
 from providers.transport import client, sse
-from providers.transport.json_fields import date_at, decode_object, list_at, text_at, whole_characters
-from providers.transport.redaction import Quoting
-from providers.types import Access, Call, Feature, Listed, OnText, Prompt, TextResult, UnknownPolicy, Usage
+from providers.transport.deadlines import Deadline
+from providers.transport.json_fields import date_at, decode_object, list_at, text_at, valid_unicode
+from providers.transport.redaction import Redactor
+from providers.types import Access, Call, Feature, ListedModel, OnText, Prompt, TextResult, UnknownPolicy, Usage
 
 
 class Transcript:
@@ -27,7 +28,7 @@ class Transcript:
         if not piece:
             return
         self._raw += piece
-        self.text = whole_characters(self._raw)
+        self.text = valid_unicode(self._raw)
         if self._on_text and self.text and not self.text.isspace():
             self._on_text(self.text)
 
@@ -41,14 +42,14 @@ class Provider:
 
     slug: ClassVar[str]
     features: ClassVar[frozenset[Feature]] = frozenset()
-    picture_types: ClassVar[frozenset[str]] = frozenset()  # which pictures Feature.IMAGE_INPUT means
-    recording_types: ClassVar[frozenset[str]] = frozenset()  # which recordings Feature.AUDIO_INPUT means
+    image_types: ClassVar[frozenset[str]] = frozenset()  # which pictures Feature.IMAGE_INPUT means
+    audio_types: ClassVar[frozenset[str]] = frozenset()  # which recordings Feature.AUDIO_INPUT means
     unknown_policy: ClassVar[UnknownPolicy] = UnknownPolicy.RESPEND
 
     auth_header: ClassVar[str] = "Authorization"
     auth_scheme: ClassVar[str] = "Bearer "
     code_paths: ClassVar[tuple[tuple[str, ...], ...]] = (("code",), ("type",))  # of machine codes in an error object
-    rules: ClassVar[tuple[Rule, ...]] = ()  # the vendor's error table, before the statuses that all share
+    rules: ClassVar[tuple[ErrorRule, ...]] = ()  # the vendor's error table, before the statuses that all share
 
     models_path: ClassVar[str] = ""  # of the list of its models, or of one with "{model}"; empty: it documents none
     models_field: ClassVar[str] = "data"  # where the list is; empty: the body is the list
@@ -71,32 +72,32 @@ class Provider:
         for feature, is_needed in needs.items():
             if is_needed and feature not in self.features:
                 raise Unsupported(f"no {feature.value}", provider=self.slug)
-        others = kinds - self.picture_types - self.recording_types
+        others = kinds - self.image_types - self.audio_types
         if others:
             raise Unsupported(f"no {', '.join(sorted(others))}", provider=self.slug)
 
-    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
+    def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
         """Return what an error body says."""
-        return read_fault(status, body, self.code_paths)
+        return parse_error(status, body, self.code_paths)
 
     def models_call(self, model: str) -> Call | None:
         """Return the question which models there are, or whether there is this one; None where it cannot be asked."""
         return Call(self.models_path.format(model=model), method="GET") if self.models_path else None
 
-    def read_models(self, body: Any) -> list[Listed]:
+    def parse_models(self, body: Any) -> list[ListedModel]:
         """Return the models that the answer lists, each under every name that a call may use."""
         entries = list_at(body, self.models_field) if self.models_field else body
         listed = []
         for entry in entries if isinstance(entries, list) else []:
             names = (text_at(entry, self.model_id_field), *list_at(entry, "aliases"))
             ends_on = date_at(entry, self.model_end_field)
-            listed += [Listed(name, ends_on) for name in names if isinstance(name, str) and name]
+            listed += [ListedModel(name, ends_on) for name in names if isinstance(name, str) and name]
         return listed
 
     @contextmanager
     def exchange(
-        self, call: Call, quoting: Quoting, *, timeout_seconds: float, deadline: float
-    ) -> Iterator[client.Answer]:
+        self, call: Call, redactor: Redactor, *, timeout_seconds: float, deadline: Deadline
+    ) -> Iterator[client.ProviderResponse]:
         """Send a call with the vendor's key and lend its answer, which is a 2xx.
 
         Every ProviderError that comes out of it, the caller's own included, names provider and status and holds
@@ -115,31 +116,31 @@ class Provider:
                 f"{self.access.base_url.rstrip('/')}{call.path}",
                 headers=headers,
                 body=body,
-                silence_seconds=timeout_seconds,
+                idle_timeout_seconds=timeout_seconds,
                 deadline=deadline,
-                may_be_plain=True,
+                allow_http=True,
             ) as answer:
                 status = answer.status
                 if not 200 <= status < 300:
-                    raise self.refusal(answer, _error_body(answer), quoting)
+                    raise self.refusal(answer, _error_body(answer), redactor)
                 yield answer
         except ProviderError as error:
             error.provider = self.slug
             error.status = status
-            quoting.censor(error)
+            redactor.redact_error(error)
             raise
 
-    def refusal(self, answer: client.Answer, body: Mapping[str, Any], quoting: Quoting) -> ProviderError:
+    def refusal(self, answer: client.ProviderResponse, body: Mapping[str, Any], redactor: Redactor) -> ProviderError:
         """Return the error that an error body means. The prompt is cut out first: its words must decide nothing."""
-        fault = self.read_fault(answer.status, body)
-        fault = replace(fault, text=quoting.clean(fault.text))
-        return error_for(fault, self.rules)(
-            fault.text, code=" ".join(fault.codes[:1]), retry_after=retry_after(answer.headers, body)
+        reply = self.parse_error(answer.status, body)
+        reply = replace(reply, text=redactor.clean(reply.text))
+        return error_for(reply, self.rules)(
+            reply.text, code=" ".join(reply.codes[:1]), retry_after=retry_after(answer.headers, body)
         )
 
 
 class TextProvider(Provider):
-    """One vendor's text API. Its steps are build(), read_text(), read_usage() and read_stream()."""
+    """One vendor's text API. Its steps are build(), parse_text(), parse_usage() and parse_stream()."""
 
     features = frozenset({Feature.STREAMING, Feature.SYSTEM_PROMPT, Feature.HISTORY})
 
@@ -147,7 +148,7 @@ class TextProvider(Provider):
     end_marker: ClassVar[str] = "[DONE]"  # the data or the name of a stream's last event
 
     def run(
-        self, prompt: Prompt, *, timeout_seconds: float, deadline: float, on_text: OnText | None = None
+        self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None
     ) -> TextResult:
         """Ask the vendor once and return its answer.
 
@@ -158,10 +159,10 @@ class TextProvider(Provider):
         self.check(prompt)
         transcript = Transcript(on_text)
         call = self.build(prompt, stream=on_text is not None and Feature.STREAMING in self.features)
-        quoting = Quoting(self.access.key, prompt)
+        redactor = Redactor(self.access.key, prompt)
         try:
-            with self.exchange(call, quoting, timeout_seconds=timeout_seconds, deadline=deadline) as answer:
-                result = self._result_of(self._receive(answer, transcript, quoting))
+            with self.exchange(call, redactor, timeout_seconds=timeout_seconds, deadline=deadline) as answer:
+                result = self._result_of(self._receive(answer, transcript, redactor))
         except ProviderError as error:
             # Whoever has begun to speak has worked, whatever stopped the answer.
             error.maybe_paid = error.maybe_paid or bool(transcript.text)
@@ -174,37 +175,37 @@ class TextProvider(Provider):
         """Return the request. Called once for each call, after check()."""
         raise NotImplementedError
 
-    def read_text(self, body: Mapping[str, Any]) -> str:
+    def parse_text(self, body: Mapping[str, Any]) -> str:
         """Return the text of a complete answer. Raises ContentRefused, or OutcomeUnknown when there is none."""
         raise NotImplementedError
 
-    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+    def parse_usage(self, body: Mapping[str, Any]) -> Usage:
         """Return what the vendor says was used. Must not raise: a bill is never lost for its form."""
         raise NotImplementedError
 
-    def read_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
+    def parse_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
         """Add the pieces of text to the transcript and return the body that a plain call would have brought.
 
         `messages` ends at the end marker and raises on everything that is none or an error.
         """
         raise NotImplementedError
 
-    def is_fault(self, body: Mapping[str, Any]) -> bool:
+    def has_error(self, body: Mapping[str, Any]) -> bool:
         """Tell whether the body of a 200, or one message of a stream, speaks of an error."""
         return bool(body.get("error"))
 
-    def _receive(self, answer: client.Answer, transcript: Transcript, quoting: Quoting) -> dict[str, Any]:
+    def _receive(self, answer: client.ProviderResponse, transcript: Transcript, redactor: Redactor) -> dict[str, Any]:
         """Return the body of an answer that has one and speaks of no error."""
         if answer.content_type == "text/event-stream":
-            body = self.read_stream(self._messages(answer, quoting), transcript)
+            body = self.parse_stream(self._messages(answer, redactor), transcript)
             answer.drain()
             return body
         body = _decoded(answer.body().decode("utf-8-sig", "replace"), answer)
-        if self.is_fault(body) or self.answer_field not in body:
-            raise self.refusal(answer, body, quoting)
+        if self.has_error(body) or self.answer_field not in body:
+            raise self.refusal(answer, body, redactor)
         return body
 
-    def _messages(self, answer: client.Answer, quoting: Quoting) -> Iterator[dict[str, Any]]:
+    def _messages(self, answer: client.ProviderResponse, redactor: Redactor) -> Iterator[dict[str, Any]]:
         """Yield the JSON objects of a stream up to its end marker, without which it is no answer."""
         for event in sse.events(answer.chunks()):
             if self.end_marker == event.data:
@@ -212,35 +213,35 @@ class TextProvider(Provider):
             if not event.data or event.name == "ping":
                 continue
             message = _decoded(event.data, answer)
-            if self.is_fault(message):
-                raise self.refusal(answer, message, quoting)
-            answer.progress()
+            if self.has_error(message):
+                raise self.refusal(answer, message, redactor)
+            answer.reset_idle_timer()
             yield message
             if self.end_marker == event.name:
                 return
         raise OutcomeUnknown("the stream stopped before its end")
 
     def _result_of(self, body: Mapping[str, Any]) -> TextResult:
-        usage = self.read_usage(body)
+        usage = self.parse_usage(body)
         try:
-            text = whole_characters(self.read_text(body))
+            text = valid_unicode(self.parse_text(body))
             if not text.strip():
                 raise OutcomeUnknown("no text")
         except ProviderError as error:
             # A model has worked on this, be it for a refusal or for nothing.
             error.usage, error.maybe_paid = usage, True
             raise
-        return TextResult(text, usage, whole_characters(text_at(body, "model")))
+        return TextResult(text, usage, valid_unicode(text_at(body, "model")))
 
 
-def _decoded(text: str, answer: client.Answer) -> dict[str, Any]:
+def _decoded(text: str, answer: client.ProviderResponse) -> dict[str, Any]:
     try:
         return decode_object(text)
     except ValueError as error:
         raise OutcomeUnknown(f"not a JSON object, content type {answer.content_type or 'missing'}") from error
 
 
-def _error_body(answer: client.Answer) -> Mapping[str, Any]:
+def _error_body(answer: client.ProviderResponse) -> Mapping[str, Any]:
     """Return the body of an error answer, however it looks; a proxy's page becomes a message."""
     try:
         text = answer.body().decode("utf-8-sig", "replace")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from providers.backends.error_mapping import Fault, Rule
+from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import MediaProvider
 from providers.errors import (
     AccessDenied,
@@ -15,7 +15,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.transport.json_fields import dig, text_at
+from providers.transport.json_fields import get_path, text_at
 from providers.types import Call, MediaResult, Prompt, Usage
 
 # A premade voice that paid plans keep. "Default" voices end on 2026-12-31 and library voices are closed to free plans,
@@ -39,38 +39,38 @@ class ElevenLabsSpeech(MediaProvider):
     model_id_field = "model_id"
     rules = (
         # Out of credit comes as a 401 on old accounts; the key is right all the same.
-        Rule(AccessDenied, codes=("quota_exceeded", "insufficient_credits", "detected_unusual_activity")),
+        ErrorRule(AccessDenied, codes=("quota_exceeded", "insufficient_credits", "detected_unusual_activity")),
         # Seen with prompts for music (github.com/receptron/mulmocast-app, issue 1410).
-        Rule(ContentRefused, codes=("bad_prompt",)),
-        Rule(RequestRejected, codes=("text_too_long", "max_character_limit_exceeded")),
-        Rule(ModelGone, codes=("model_not_found", "unsupported_model", "model_access_denied")),
-        Rule(ModelGone, codes=("voice_not_found", "voice_access_denied")),
-        Rule(ModelGone, codes=("paid_plan_required", "subscription_required", "feature_not_available")),
-        Rule(RateLimited, codes=("concurrent_limit_exceeded", "too_many_concurrent_requests")),
-        Rule(RateLimited, codes=("rate_limit_exceeded", "system_busy")),
-        Rule(ServerFault, codes=("service_unavailable", "maintenance")),
+        ErrorRule(ContentRefused, codes=("bad_prompt",)),
+        ErrorRule(RequestRejected, codes=("text_too_long", "max_character_limit_exceeded")),
+        ErrorRule(ModelGone, codes=("model_not_found", "unsupported_model", "model_access_denied")),
+        ErrorRule(ModelGone, codes=("voice_not_found", "voice_access_denied")),
+        ErrorRule(ModelGone, codes=("paid_plan_required", "subscription_required", "feature_not_available")),
+        ErrorRule(RateLimited, codes=("concurrent_limit_exceeded", "too_many_concurrent_requests")),
+        ErrorRule(RateLimited, codes=("rate_limit_exceeded", "system_busy")),
+        ErrorRule(ServerFault, codes=("service_unavailable", "maintenance")),
     )
 
     def build(self, prompt: Prompt) -> Call:
-        voice = prompt.wishes.voice or PREMADE_VOICE
+        voice = prompt.output_options.voice or PREMADE_VOICE
         body: dict[str, Any] = {"text": prompt.text, "model_id": prompt.model}
         # eleven_multilingual_v2 finds the language out by itself and refuses to be told.
-        if prompt.wishes.language and prompt.model != "eleven_multilingual_v2":
-            body["language_code"] = prompt.wishes.language
+        if prompt.output_options.language and prompt.model != "eleven_multilingual_v2":
+            body["language_code"] = prompt.output_options.language
         return Call(f"/v1/text-to-speech/{quote(voice, safe='')}?output_format=mp3_44100_128", json=body)
 
-    def read_bytes(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
+    def parse_file(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
         if not content:
             raise OutcomeUnknown("no sound in the answer")
         raw = {"character-cost": headers["character-cost"]} if "character-cost" in headers else {}
         return MediaResult(content=content, usage=Usage(characters=len(prompt.text), raw=raw), model=prompt.model)
 
-    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
+    def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
         detail = body.get("detail")
         if isinstance(detail, Mapping):
-            return super().read_fault(status, {"error": detail})
-        text = detail if isinstance(detail, str) else text_at(dig(detail, 0), "msg")  # a 422 lists its fields
-        return Fault(status, text=text)
+            return super().parse_error(status, {"error": detail})
+        text = detail if isinstance(detail, str) else text_at(get_path(detail, 0), "msg")  # a 422 lists its fields
+        return ErrorReply(status, text=text)
 
-    def fault_in(self, body: Mapping[str, Any]) -> bool:
+    def has_error(self, body: Mapping[str, Any]) -> bool:
         return True  # JSON instead of a sound is never good news

@@ -18,11 +18,11 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.transport.json_fields import dig, storable, text_at
+from providers.transport.json_fields import get_path, json_safe, text_at
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ErrorReply:
     """A vendor's error answer."""
 
     status: int  # HTTP's, or the one that the body of a 200 names
@@ -31,7 +31,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ErrorRule:
     """One row of a vendor's error table. What is left empty fits everything."""
 
     error: type[ProviderError]
@@ -39,18 +39,18 @@ class Rule:
     codes: tuple[str, ...] = ()
     text: str = ""  # a regular expression, found anywhere in the text, in capitals or not
 
-    def fits(self, fault: Fault) -> bool:
+    def fits(self, reply: ErrorReply) -> bool:
         return (
-            (not self.statuses or fault.status in self.statuses)
-            and (not self.codes or not set(self.codes).isdisjoint(fault.codes))
-            and (not self.text or re.search(self.text, fault.text, re.IGNORECASE) is not None)
+            (not self.statuses or reply.status in self.statuses)
+            and (not self.codes or not set(self.codes).isdisjoint(reply.codes))
+            and (not self.text or re.search(self.text, reply.text, re.IGNORECASE) is not None)
         )
 
 
 # Many vendors dress an empty wallet as a bad request or as a rate limit. Waiting does not fill it.
-EMPTY_WALLET = (
-    Rule(AccessDenied, codes=("insufficient_quota",)),
-    Rule(
+INSUFFICIENT_FUNDS = (
+    ErrorRule(AccessDenied, codes=("insufficient_quota",)),
+    ErrorRule(
         AccessDenied,
         statuses=(400, 402, 403, 429),
         text=r"(insufficient|not enough|exhausted|used up|out of|too low).{0,20}\b(credits?|balance|funds)\b"
@@ -71,14 +71,14 @@ BY_STATUS: Mapping[int, type[ProviderError]] = {
 }
 
 
-def error_for(fault: Fault, rules: Iterable[Rule]) -> type[ProviderError]:
-    """Return what the fault means: the first rule that fits, else the status."""
-    for rule in (*rules, *EMPTY_WALLET):
-        if rule.fits(fault):
+def error_for(reply: ErrorReply, rules: Iterable[ErrorRule]) -> type[ProviderError]:
+    """Return what the reply means: the first rule that fits, else the status."""
+    for rule in (*rules, *INSUFFICIENT_FUNDS):
+        if rule.fits(reply):
             return rule.error
-    if fault.status in BY_STATUS:
-        return BY_STATUS[fault.status]
-    return RequestRejected if 400 <= fault.status < 500 else OutcomeUnknown
+    if reply.status in BY_STATUS:
+        return BY_STATUS[reply.status]
+    return RequestRejected if 400 <= reply.status < 500 else OutcomeUnknown
 
 
 def retry_after(headers: Mapping[str, str], body: Mapping[str, Any]) -> float | None:
@@ -88,9 +88,9 @@ def retry_after(headers: Mapping[str, str], body: Mapping[str, Any]) -> float | 
         return in_milliseconds / 1000
     for candidate in (
         headers.get("Retry-After"),
-        dig(body, "retry_after"),
-        dig(body, "error", "retry_after"),
-        dig(body, "error", "metadata", "retry_after_seconds"),
+        get_path(body, "retry_after"),
+        get_path(body, "error", "retry_after"),
+        get_path(body, "error", "metadata", "retry_after_seconds"),
     ):
         seconds = _seconds(candidate)
         if seconds is not None:
@@ -116,14 +116,14 @@ def _seconds_until(date: str) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def read_fault(status: int, body: Mapping[str, Any], code_paths: Iterable[tuple[str, ...]]) -> Fault:
+def parse_error(status: int, body: Mapping[str, Any], code_paths: Iterable[tuple[str, ...]]) -> ErrorReply:
     """Read an error body in any of the shapes in use: nested {"error": {…}}, flat {"error": "…"}, bare {"message"}."""
     error = body.get("error")
     holder: Mapping[str, Any] = error if isinstance(error, Mapping) else body
-    codes = tuple(str(code) for path in code_paths if isinstance(code := dig(holder, *path), int | str) and code)
+    codes = tuple(str(code) for path in code_paths if isinstance(code := get_path(holder, *path), int | str) and code)
     text = error if isinstance(error, str) else text_at(holder, "message")
     if not text and holder:
-        text = json.dumps(storable(holder))
+        text = json.dumps(json_safe(holder))
     if status < 300:
         status = next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), status)
-    return Fault(status, codes, text)
+    return ErrorReply(status, codes, text)

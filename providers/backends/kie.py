@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from providers.backends.error_mapping import Fault, Rule
+from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import JobProvider, job_of
 from providers.errors import (
     AccessDenied,
@@ -21,8 +21,8 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.transport.json_fields import decode_object, dig, text_at, urls_in
-from providers.transport.redaction import Quoting
+from providers.transport.json_fields import decode_object, get_path, text_at, urls_in
+from providers.transport.redaction import Redactor
 from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
 GENERATION_FAILED = 501
@@ -39,22 +39,22 @@ class KieTask(JobProvider):
     output_hosts = (".aiquickdraw.com",)  # tempfile.… and file.…, seen in public code only (2026-09)
     rules = (
         # "Credits insufficient" was seen with 500 as well (2026-05).
-        Rule(
+        ErrorRule(
             AccessDenied,
             statuses=(422, 500),
             text=r"\bcredits?\b.{0,20}\binsufficient|\binsufficient\b.{0,20}\bcredits?\b",
         ),
-        Rule(AccessDenied, statuses=(433,)),  # this key has a limit of its own
-        Rule(ModelGone, text=r"\bmodel name\b.{0,30}\bnot supported"),  # with 422 (2026-08) or 404 (2026-09)
-        Rule(ModelGone, statuses=(505,)),  # the feature is switched off
-        Rule(
+        ErrorRule(AccessDenied, statuses=(433,)),  # this key has a limit of its own
+        ErrorRule(ModelGone, text=r"\bmodel name\b.{0,30}\bnot supported"),  # with 422 (2026-08) or 404 (2026-09)
+        ErrorRule(ModelGone, statuses=(505,)),  # the feature is switched off
+        ErrorRule(
             ContentRefused,
             statuses=(200, 400, 422, 500, 501),
             text=r"\b(nsfw|moderat\w+|sensitive|flagged|prohibited|violat\w+|content polic\w+)\b",
         ),
-        Rule(ServerFault, statuses=(455, GENERATION_FAILED)),  # under maintenance; failed, and no task is left
+        ErrorRule(ServerFault, statuses=(455, GENERATION_FAILED)),  # under maintenance; failed, and no task is left
         # 500 also stands for an input that a model does not take (2026-10).
-        Rule(RequestRejected, statuses=(500,), text=r"\b(is|are) required\b|\brange of allowed options\b"),
+        ErrorRule(RequestRejected, statuses=(500,), text=r"\b(is|are) required\b|\brange of allowed options\b"),
     )
 
     def build(self, prompt: Prompt) -> Call:
@@ -68,25 +68,25 @@ class KieTask(JobProvider):
         """Return what a finished task used. The vendor does not say it, so the row's price decides."""
         raise NotImplementedError
 
-    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
-        fault = super().read_fault(status, body)
-        return Fault(fault.status, fault.codes, text_at(body, "msg") or fault.text)
+    def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
+        reply = super().parse_error(status, body)
+        return ErrorReply(reply.status, reply.codes, text_at(body, "msg") or reply.text)
 
-    def fault_in(self, body: Mapping[str, Any]) -> bool:
-        # A failed task may bring the code of its failure along, and read_job() knows what became of it.
+    def has_error(self, body: Mapping[str, Any]) -> bool:
+        # A failed task may bring the code of its failure along, and parse_job() knows what became of it.
         return body.get("code") != 200 and not _is_failed(body)
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        return self.read_job(prompt, body)
+    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        return self.parse_job(prompt, body)
 
     def poll_call(self, job_id: str) -> Call:
         return Call(f"/api/v1/jobs/recordInfo?taskId={quote(job_id, safe='')}", method="GET")
 
-    def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+    def parse_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         if _is_failed(body):
             raise self._ended(prompt, body)
         task = body.get("data")
-        job = job_of(dig(task, "taskId"))
+        job = job_of(get_path(task, "taskId"))
         if text_at(task, "state") != "success":  # none yet, or "waiting", "queuing", "generating"
             return job
         urls = _outputs_of(task)
@@ -101,9 +101,9 @@ class KieTask(JobProvider):
         task = body.get("data")
         code = text_at(task, "failCode")
         said = text_at(task, "failMsg") or text_at(body, "msg") or "fail"
-        words = Quoting(self.access.key, prompt).clean(said)
-        fault = Fault(200, (code,), words)
-        error = next((rule.error for rule in self.rules if rule.fits(fault)), ServerFault)(words, code=code)
+        words = Redactor(self.access.key, prompt).clean(said)
+        reply = ErrorReply(200, (code,), words)
+        error = next((rule.error for rule in self.rules if rule.fits(reply)), ServerFault)(words, code=code)
         error.ends_job = True
         return error
 
@@ -124,20 +124,20 @@ class KieImage(KieTask):
     """Nano Banana 2 and its kin; other families of models have other fields."""
 
     first_poll_seconds = 3.0
-    longest_poll_seconds = 5.0
+    max_poll_seconds = 5.0
     ratios = frozenset(
         {"1:1", "1:4", "1:8", "2:3", "3:2", "3:4", "4:1", "4:3", "4:5", "5:4", "8:1", "9:16", "16:9", "21:9"}
     )
 
     def check(self, prompt: Prompt) -> None:
         super().check(prompt)
-        if prompt.wishes.aspect_ratio and prompt.wishes.aspect_ratio not in self.ratios:
-            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+        if prompt.output_options.aspect_ratio and prompt.output_options.aspect_ratio not in self.ratios:
+            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         return {
             "prompt": prompt.text,
-            "aspect_ratio": prompt.wishes.aspect_ratio or "1:1",
+            "aspect_ratio": prompt.output_options.aspect_ratio or "1:1",
             "resolution": "1K",  # the price is that of 1K
             "output_format": "png",
         }
@@ -156,18 +156,18 @@ class KieVideo(KieTask):
 
     def check(self, prompt: Prompt) -> None:
         super().check(prompt)
-        if prompt.wishes.aspect_ratio and prompt.wishes.aspect_ratio not in self.ratios:
-            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
-        if prompt.wishes.seconds and prompt.wishes.seconds not in self.lengths:
-            raise Unsupported(f"no film of {prompt.wishes.seconds} s", provider=self.slug)
+        if prompt.output_options.aspect_ratio and prompt.output_options.aspect_ratio not in self.ratios:
+            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
+        if prompt.output_options.seconds and prompt.output_options.seconds not in self.lengths:
+            raise Unsupported(f"no film of {prompt.output_options.seconds} s", provider=self.slug)
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         return {
             "prompt": prompt.text,
             "sound": False,
-            "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
-            "duration": str(prompt.wishes.seconds or 5),  # a string here
+            "aspect_ratio": prompt.output_options.aspect_ratio or "16:9",
+            "duration": str(prompt.output_options.seconds or 5),  # a string here
         }
 
     def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(prompt.wishes.seconds or 5))
+        return Usage(seconds=Decimal(prompt.output_options.seconds or 5))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from providers.backends.error_mapping import Rule
-from providers.backends.openai_compatible import OpenAIShapedImage, OpenAIShapedText
+from providers.backends.error_mapping import ErrorRule
+from providers.backends.openai_compatible import OpenAICompatibleImage, OpenAICompatibleText
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -18,7 +18,7 @@ from providers.types import Call, Feature, Prompt, Usage
 
 RULES = (
     # The code decides before the status: a 429 may be an empty wallet, for which no waiting helps.
-    Rule(
+    ErrorRule(
         AccessDenied,
         codes=(
             "insufficient_quota",
@@ -30,20 +30,20 @@ RULES = (
         ),
     ),
     # False alarms on harmless prompts were seen with these in autumn 2026 (github.com/openai/codex, issue 46093).
-    Rule(ContentRefused, codes=("invalid_prompt", "content_policy_violation", "moderation_blocked")),
-    Rule(ModelGone, codes=("model_not_found",)),
-    Rule(ServerFault, codes=("server_is_overloaded",)),
-    Rule(ServerFault, statuses=(503,), codes=("slow_down",)),
-    Rule(RateLimited, codes=("rate_limit_exceeded", "slow_down")),
+    ErrorRule(ContentRefused, codes=("invalid_prompt", "content_policy_violation", "moderation_blocked")),
+    ErrorRule(ModelGone, codes=("model_not_found",)),
+    ErrorRule(ServerFault, codes=("server_is_overloaded",)),
+    ErrorRule(ServerFault, statuses=(503,), codes=("slow_down",)),
+    ErrorRule(RateLimited, codes=("rate_limit_exceeded", "slow_down")),
 )
 
 
-class OpenAIText(OpenAIShapedText):
+class OpenAIText(OpenAICompatibleText):
     """Chat completions. GPT-6 refuses `max_tokens`, `temperature` and `top_p` (400)."""
 
     slug = "openai"
-    features = OpenAIShapedText.features | {Feature.IMAGE_INPUT}
-    picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+    features = OpenAICompatibleText.features | {Feature.IMAGE_INPUT}
+    image_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
     max_tokens_field = "max_completion_tokens"  # reasoning included
     rules = RULES
     models_path = "/models"
@@ -53,7 +53,7 @@ class OpenAIText(OpenAIShapedText):
         return {"reasoning_effort": "low"}
 
 
-class OpenAIImage(OpenAIShapedImage):
+class OpenAIImage(OpenAICompatibleImage):
     """GPT images: always base64, never an address; `response_format` and `style` are refused.
 
     Source: https://platform.openai.com/docs/api-reference/images/create (read 2026-11).
@@ -67,23 +67,23 @@ class OpenAIImage(OpenAIShapedImage):
 
     def check(self, prompt: Prompt) -> None:
         super().check(prompt)
-        if prompt.wishes.aspect_ratio not in self.sizes:
-            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+        if prompt.output_options.aspect_ratio not in self.sizes:
+            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
 
     def build(self, prompt: Prompt) -> Call:
         body = {
             "model": prompt.model,  # the vendor's default is a model that is gone
             "prompt": prompt.text,
             "n": 1,
-            "size": self.sizes[prompt.wishes.aspect_ratio],
+            "size": self.sizes[prompt.output_options.aspect_ratio],
             "quality": "medium",
             "output_format": "png",
         }
         return Call("/images/generations", json=body)
 
-    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+    def parse_usage(self, body: Mapping[str, Any]) -> Usage:
         # Pictures are billed by tokens; without them it is one picture, for the list price.
-        usage = super().read_usage(body)
+        usage = super().parse_usage(body)
         tokens_in, tokens_out = count_at(usage.raw, "input_tokens"), count_at(usage.raw, "output_tokens")
         if tokens_in is None or tokens_out is None:
             return usage

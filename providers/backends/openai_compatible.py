@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 from providers.backends.base import TextProvider, Transcript
 from providers.backends.media_generation import MediaProvider
 from providers.errors import ContentRefused, OutcomeUnknown
-from providers.transport.json_fields import count_at, dig, money_at, storable, text_at
+from providers.transport.json_fields import count_at, get_path, json_safe, money_at, text_at
 from providers.types import Attachment, Call, MediaResult, Prompt, Usage
 
-SOUND_FORMATS = {"audio/mpeg": "mp3", "audio/ogg": "ogg", "audio/wav": "wav", "audio/flac": "flac"}
+AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/ogg": "ogg", "audio/wav": "wav", "audio/flac": "flac"}
 
 
-class OpenAIShapedText(TextProvider):
+class OpenAICompatibleText(TextProvider):
     """The base of the vendors that copy OpenAI: each is a handful of declarations."""
 
     answer_field = "choices"
@@ -54,11 +54,11 @@ class OpenAIShapedText(TextProvider):
                 body["stream_options"] = self.stream_options
         return Call(self.path, json=body)
 
-    def read_text(self, body: Mapping[str, Any]) -> str:
-        choice = dig(body, "choices", 0)
+    def parse_text(self, body: Mapping[str, Any]) -> str:
+        choice = get_path(body, "choices", 0)
         finish_reason = text_at(choice, "finish_reason")
         refusal = text_at(choice, "message", "refusal")
-        text = _text_of(dig(choice, "message", "content"))
+        text = _text_of(get_path(choice, "message", "content"))
         if refusal or finish_reason == "content_filter":
             raise ContentRefused(refusal or "content_filter")
         # Blank with "length": reasoning has eaten the budget. Text with "length" is an answer, only a short one.
@@ -66,7 +66,7 @@ class OpenAIShapedText(TextProvider):
             raise OutcomeUnknown(f"no text, finish reason {finish_reason or 'missing'}")
         return text
 
-    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+    def parse_usage(self, body: Mapping[str, Any]) -> Usage:
         usage = body.get("usage")
         cached = count_at(usage, "prompt_tokens_details", "cached_tokens") or 0
         prompt_tokens = count_at(usage, "prompt_tokens")
@@ -78,50 +78,50 @@ class OpenAIShapedText(TextProvider):
             cached_input_tokens=cached,
             output_tokens=output_tokens,
             reported_cost=money_at(body, *self.cost_path, unit=self.cost_unit),
-            raw=self.read_raw_usage(body),
+            raw=self.parse_raw_usage(body),
         )
 
-    def read_raw_usage(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def parse_raw_usage(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the vendor's own account of what was used, as it came."""
-        usage = storable(body.get("usage"))
+        usage = json_safe(body.get("usage"))
         return usage if isinstance(usage, dict) else {}
 
-    def read_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
+    def parse_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
         body: dict[str, Any] = {}
         finish_reason, refusal = None, ""
         for chunk in messages:
             # The last of each counts. The chunk with the usage may have `choices: []`.
             body.update({name: chunk[name] for name in ("model", "usage", "meta") if chunk.get(name)})
-            transcript.add(_text_of(dig(chunk, "choices", 0, "delta", "content")))
+            transcript.add(_text_of(get_path(chunk, "choices", 0, "delta", "content")))
             refusal += text_at(chunk, "choices", 0, "delta", "refusal")
-            finish_reason = dig(chunk, "choices", 0, "finish_reason") or finish_reason
+            finish_reason = get_path(chunk, "choices", 0, "finish_reason") or finish_reason
         message = {"content": transcript.text, "refusal": refusal}
         return {**body, "choices": [{"message": message, "finish_reason": finish_reason}]}
 
 
-class OpenAIShapedImage(MediaProvider):
+class OpenAICompatibleImage(MediaProvider):
     """Pictures that come at once and in the answer itself, as base64: data[0].b64_json."""
 
     cost_path: ClassVar[tuple[str, ...]] = ()  # where the body names the cost
     cost_unit: ClassVar[Decimal] = Decimal(1)  # USD
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
-        usage = self.read_usage(body)
-        content = picture_in(body)
+    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
+        usage = self.parse_usage(body)
+        content = image_in(body)
         if not content:
             error = OutcomeUnknown("no picture in the answer")
             error.usage = usage
             raise error
         return MediaResult(content=content, usage=usage, model=prompt.model)
 
-    def read_usage(self, body: Mapping[str, Any]) -> Usage:
+    def parse_usage(self, body: Mapping[str, Any]) -> Usage:
         """Return what the vendor says was used. Must not raise: a bill is never lost for its form."""
-        raw = storable(body.get("usage"))
+        raw = json_safe(body.get("usage"))
         cost = money_at(body, *self.cost_path, unit=self.cost_unit)
         return Usage(images=1, reported_cost=cost, raw=raw if isinstance(raw, dict) else {})
 
 
-def picture_in(body: Mapping[str, Any]) -> bytes:
+def image_in(body: Mapping[str, Any]) -> bytes:
     """Return the picture in an answer's data[0].b64_json, b"" where there is none.
 
     Some put "data:image/jpeg;base64," before it.
@@ -136,13 +136,13 @@ def picture_in(body: Mapping[str, Any]) -> bytes:
 def _text_of(content: Any) -> str:
     """Return the text of a message's content, which some models send as a list of thoughts and text."""
     if isinstance(content, list):
-        return "".join(text_at(part, "text") for part in content if dig(part, "type") == "text")
+        return "".join(text_at(part, "text") for part in content if get_path(part, "type") == "text")
     return content if isinstance(content, str) else ""
 
 
 def _part_of(attachment: Attachment) -> dict[str, Any]:
     """Return the part of a message that holds a picture or a recording."""
     data = base64.b64encode(attachment.content).decode()
-    if attachment.content_type in SOUND_FORMATS:
-        return {"type": "input_audio", "input_audio": {"data": data, "format": SOUND_FORMATS[attachment.content_type]}}
+    if attachment.content_type in AUDIO_FORMATS:
+        return {"type": "input_audio", "input_audio": {"data": data, "format": AUDIO_FORMATS[attachment.content_type]}}
     return {"type": "image_url", "image_url": {"url": f"data:{attachment.content_type};base64,{data}"}}

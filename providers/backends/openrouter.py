@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from providers.backends.base import Provider
-from providers.backends.error_mapping import Fault, Rule
+from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import MediaProvider
-from providers.backends.openai_compatible import SOUND_FORMATS, OpenAIShapedImage, OpenAIShapedText
+from providers.backends.openai_compatible import AUDIO_FORMATS, OpenAICompatibleImage, OpenAICompatibleText
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -17,7 +17,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.transport.json_fields import dig, text_at
+from providers.transport.json_fields import get_path, text_at
 from providers.types import Call, Feature, MediaResult, Prompt, Usage
 
 MODERATED = "moderated"  # our own code for an error that lists what a moderation has found
@@ -29,25 +29,25 @@ class _OpenRouter(Provider):
     slug = "openrouter"
     code_paths = (("metadata", "error_type"), ("availability", "code"), ("code",), ("metadata", "provider_code"))
     rules = (
-        Rule(ContentRefused, codes=("content_policy_violation", "refusal", MODERATED)),
-        Rule(AccessDenied, codes=("authentication", "payment_required", "permission_denied")),
-        Rule(RateLimited, codes=("rate_limit_exceeded", "capacity_exhausted")),
-        Rule(ServerFault, codes=("provider_overloaded", "temporarily_unavailable")),
-        Rule(
+        ErrorRule(ContentRefused, codes=("content_policy_violation", "refusal", MODERATED)),
+        ErrorRule(AccessDenied, codes=("authentication", "payment_required", "permission_denied")),
+        ErrorRule(RateLimited, codes=("rate_limit_exceeded", "capacity_exhausted")),
+        ErrorRule(ServerFault, codes=("provider_overloaded", "temporarily_unavailable")),
+        ErrorRule(
             ModelGone,
             codes=("not_found", "model_deprecated", "no_endpoints", "free_variant_ended", "privacy_restricted"),
         ),
-        Rule(OutcomeUnknown, codes=("timeout",)),
-        Rule(RequestRejected, codes=("invalid_request", "invalid_prompt", "context_length_exceeded")),
+        ErrorRule(OutcomeUnknown, codes=("timeout",)),
+        ErrorRule(RequestRejected, codes=("invalid_request", "invalid_prompt", "context_length_exceeded")),
     )
 
-    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
-        error = body.get("error") or dig(body, "choices", 0, "error")
-        fault = super().read_fault(status, {**body, "error": error})
-        if dig(error, "metadata", "reasons") or dig(error, "metadata", "patterns"):
-            fault = replace(fault, codes=(MODERATED, *fault.codes))
+    def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
+        error = body.get("error") or get_path(body, "choices", 0, "error")
+        reply = super().parse_error(status, {**body, "error": error})
+        if get_path(error, "metadata", "reasons") or get_path(error, "metadata", "patterns"):
+            reply = replace(reply, codes=(MODERATED, *reply.codes))
         # "Provider returned error": the reason is what the upstream said, mostly JSON in a string.
-        return replace(fault, text=f"{fault.text} {text_at(error, 'metadata', 'raw')}".strip())
+        return replace(reply, text=f"{reply.text} {text_at(error, 'metadata', 'raw')}".strip())
 
 
 class _OpenRouterMedia(_OpenRouter):
@@ -57,13 +57,13 @@ class _OpenRouterMedia(_OpenRouter):
     model_end_field = "expiration_date"
 
 
-class OpenRouterText(_OpenRouter, OpenAIShapedText):
+class OpenRouterText(_OpenRouter, OpenAICompatibleText):
     """Chat completions. Once a model has started, errors come inside a 200; while it works, comments keep alive."""
 
     # The vendors below bill the tokens of a recording at rates of their own; here the cost is told all the same.
-    features = OpenAIShapedText.features | {Feature.IMAGE_INPUT, Feature.AUDIO_INPUT}
-    picture_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-    recording_types = frozenset(SOUND_FORMATS)
+    features = OpenAICompatibleText.features | {Feature.IMAGE_INPUT, Feature.AUDIO_INPUT}
+    image_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+    audio_types = frozenset(AUDIO_FORMATS)
     max_tokens_field = "max_completion_tokens"
     stream_options = None  # usage is always included
     cost_path = ("usage", "cost")  # what was really charged
@@ -74,11 +74,11 @@ class OpenRouterText(_OpenRouter, OpenAIShapedText):
         # Dropped for models that do not reason (docs, 2026-11), so it may be sent to all.
         return {"reasoning": {"effort": "low"}}
 
-    def is_fault(self, body: Mapping[str, Any]) -> bool:
-        return super().is_fault(body) or bool(dig(body, "choices", 0, "error"))
+    def has_error(self, body: Mapping[str, Any]) -> bool:
+        return super().has_error(body) or bool(get_path(body, "choices", 0, "error"))
 
 
-class OpenRouterImage(_OpenRouterMedia, OpenAIShapedImage):
+class OpenRouterImage(_OpenRouterMedia, OpenAICompatibleImage):
     """Pictures of many makers, as base64, with what was really charged.
 
     Source: https://openrouter.ai/docs/api/api-reference/images (read 2026-11).
@@ -88,8 +88,8 @@ class OpenRouterImage(_OpenRouterMedia, OpenAIShapedImage):
 
     def build(self, prompt: Prompt) -> Call:
         body = {"model": prompt.model, "prompt": prompt.text, "n": 1}
-        if prompt.wishes.aspect_ratio:
-            body["aspect_ratio"] = prompt.wishes.aspect_ratio
+        if prompt.output_options.aspect_ratio:
+            body["aspect_ratio"] = prompt.output_options.aspect_ratio
         return Call("/images", json=body)
 
 
@@ -103,11 +103,11 @@ class OpenRouterSpeech(_OpenRouterMedia, MediaProvider):
 
     def build(self, prompt: Prompt) -> Call:
         body = {"model": prompt.model, "input": prompt.text, "response_format": "mp3"}  # by default bare samples
-        if prompt.wishes.voice:
-            body["voice"] = prompt.wishes.voice
+        if prompt.output_options.voice:
+            body["voice"] = prompt.output_options.voice
         return Call("/audio/speech", json=body)
 
-    def read_bytes(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
+    def parse_file(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
         if not content:
             raise OutcomeUnknown("no sound in the answer")
         raw = {"generation_id": headers["X-Generation-Id"]} if "X-Generation-Id" in headers else {}

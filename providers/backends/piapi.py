@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from providers.backends.error_mapping import Fault, Rule
+from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import JobProvider, job_of
-from providers.backends.openai_compatible import OpenAIShapedText
+from providers.backends.openai_compatible import OpenAICompatibleText
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -22,20 +22,20 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.transport.json_fields import dig, storable, text_at, urls_in
-from providers.transport.redaction import Quoting
+from providers.transport.json_fields import get_path, json_safe, text_at, urls_in
+from providers.transport.redaction import Redactor
 from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
 RULES = (
     # Any status may carry these, a 200 with an envelope included; bodies may be plain text.
-    Rule(RateLimited, text=r"concurren"),
-    Rule(AccessDenied, text=r"\b(credits?|balance|quota|insufficient|points?)\b"),
-    Rule(ContentRefused, statuses=(200, 400, 403, 500), text=r"\b(sensitive|nsfw|moderation|risk)\b"),
-    Rule(ModelGone, statuses=(403,), text=r"\bplan\b"),  # "needs the Creator plan": this model is not for us
+    ErrorRule(RateLimited, text=r"concurren"),
+    ErrorRule(AccessDenied, text=r"\b(credits?|balance|quota|insufficient|points?)\b"),
+    ErrorRule(ContentRefused, statuses=(200, 400, 403, 500), text=r"\b(sensitive|nsfw|moderation|risk)\b"),
+    ErrorRule(ModelGone, statuses=(403,), text=r"\bplan\b"),  # "needs the Creator plan": this model is not for us
 )
 
 
-class PiapiText(OpenAIShapedText):
+class PiapiText(OpenAICompatibleText):
     """The surface in OpenAI's shape; tasks have another path, header and envelope. The base URL has no version."""
 
     slug = "piapi"
@@ -73,29 +73,29 @@ class PiapiTask(JobProvider):
         """Return what a finished task used."""
         raise NotImplementedError
 
-    def fault_in(self, body: Mapping[str, Any]) -> bool:
+    def has_error(self, body: Mapping[str, Any]) -> bool:
         # Success is 200; an old build of the CLI tested for 0. `data.error` is there on success, too.
         return body.get("code") not in (200, 0) or not isinstance(body.get("data"), Mapping)
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        return self.read_job(prompt, body)
+    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        return self.parse_job(prompt, body)
 
     def poll_call(self, job_id: str) -> Call:
         return Call(f"/api/v1/task/{quote(job_id, safe='')}", method="GET")
 
-    def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+    def parse_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         task = body.get("data")
         status = text_at(task, "status").lower()  # documents and answers differ in capitals
         if status == "failed":
             said = (text_at(task, "error", "message"), text_at(task, "error", "raw_message"), status)
-            words = Quoting(self.access.key, prompt).clean(next(filter(None, said)))
-            fault = Fault(200, text=words)
-            error = next((rule.error for rule in RULES if rule.fits(fault)), ServerFault)(words)  # it is not billed
+            words = Redactor(self.access.key, prompt).clean(next(filter(None, said)))
+            reply = ErrorReply(200, text=words)
+            error = next((rule.error for rule in RULES if rule.fits(reply)), ServerFault)(words)  # it is not billed
             error.ends_job = True
             raise error
         if status != "completed":  # "pending", "staged", "processing"
-            return job_of(dig(task, "task_id"))
-        urls = [url for key in self.output_keys for url in urls_in(dig(task, "output", key))]
+            return job_of(get_path(task, "task_id"))
+        urls = [url for key in self.output_keys for url in urls_in(get_path(task, "output", key))]
         if not urls:
             unknown = OutcomeUnknown("completed without an output")
             unknown.ends_job = True
@@ -104,7 +104,7 @@ class PiapiTask(JobProvider):
 
     def _usage(self, prompt: Prompt, task: Any) -> Usage:
         # `consume` counts points, whose price is not in the documents: the row's price decides.
-        raw = storable(dig(task, "meta", "usage"))
+        raw = json_safe(get_path(task, "meta", "usage"))
         return replace(self.used(prompt), raw=raw if isinstance(raw, dict) else {})
 
 
@@ -114,7 +114,7 @@ class PiapiImage(PiapiTask):
     task_type = "txt2img"
     output_keys = ("image_url", "image_urls", "temporary_image_urls")
     first_poll_seconds = 1.0
-    longest_poll_seconds = 5.0
+    max_poll_seconds = 5.0
     sizes: ClassVar[Mapping[str, tuple[int, int]]] = {
         "": (1024, 1024),  # the largest area
         "1:1": (1024, 1024),
@@ -126,11 +126,11 @@ class PiapiImage(PiapiTask):
 
     def check(self, prompt: Prompt) -> None:
         super().check(prompt)
-        if prompt.wishes.aspect_ratio not in self.sizes:
-            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+        if prompt.output_options.aspect_ratio not in self.sizes:
+            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
-        width, height = self.sizes[prompt.wishes.aspect_ratio]
+        width, height = self.sizes[prompt.output_options.aspect_ratio]
         return {"prompt": prompt.text, "width": width, "height": height, "batch_size": 1}
 
     def used(self, prompt: Prompt) -> Usage:
@@ -151,15 +151,15 @@ class PiapiVideo(PiapiTask):
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         wish = {
             "prompt": prompt.text,
-            "duration": prompt.wishes.seconds or 5,
-            "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
+            "duration": prompt.output_options.seconds or 5,
+            "aspect_ratio": prompt.output_options.aspect_ratio or "16:9",
         }
         if prompt.model == "luma":
             return wish
         return {**wish, "version": "3.0", "mode": "std", "enable_audio": False}
 
     def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(prompt.wishes.seconds or 5))
+        return Usage(seconds=Decimal(prompt.output_options.seconds or 5))
 
 
 class PiapiMusic(PiapiTask):
@@ -171,7 +171,7 @@ class PiapiMusic(PiapiTask):
     task_type = "generate_music"
     output_keys = ("audio_url", "audio_urls")
     first_poll_seconds = 5.0
-    longest_poll_seconds = 5.0
+    max_poll_seconds = 5.0
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         return {"gpt_description_prompt": prompt.text, "lyrics_type": "generate"}

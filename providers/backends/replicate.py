@@ -9,16 +9,17 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from django.utils.dateparse import parse_datetime
 
-from providers.backends.error_mapping import Fault, Rule
+from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import JOB_ID, POLL_SECONDS, JobProvider, job_of
 from providers.errors import ContentRefused, OutcomeUnknown, ProviderError, ServerFault
-from providers.transport.json_fields import dig, storable, text_at, urls_in, whole_characters
-from providers.transport.redaction import Quoting
-from providers.types import Call, Job, Listed, MediaResult, Prompt, UnknownPolicy, Usage
+from providers.transport.deadlines import Deadline
+from providers.transport.json_fields import get_path, json_safe, text_at, urls_in, valid_unicode
+from providers.transport.redaction import Redactor
+from providers.types import Call, Job, ListedModel, MediaResult, Prompt, UnknownPolicy, Usage
 
-MOST_PAGES = 5  # of a hundred orders each, the newest first
+MAX_PAGES = 5  # of a hundred orders each, the newest first
 
-REFUSALS = Rule(ContentRefused, text=r"E005|flagged as sensitive|NSFW|safety system")
+REFUSALS = ErrorRule(ContentRefused, text=r"E005|flagged as sensitive|NSFW|safety system")
 
 
 class Replicate(JobProvider):
@@ -53,19 +54,19 @@ class Replicate(JobProvider):
         """Return what a finished job used; the answer holds no money."""
         raise NotImplementedError
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        outcome, job_id = self.read_job(prompt, body), text_at(body, "id")
+    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        outcome, job_id = self.parse_job(prompt, body), text_at(body, "id")
         if isinstance(outcome, MediaResult) and JOB_ID.fullmatch(job_id):
             return replace(outcome, job_id=job_id)
         return outcome
 
-    def fault_in(self, body: Mapping[str, Any]) -> bool:
-        # A failed prediction is a 200 with a status, and read_job() knows it; the list has results.
+    def has_error(self, body: Mapping[str, Any]) -> bool:
+        # A failed prediction is a 200 with a status, and parse_job() knows it; the list has results.
         return "status" not in body and "results" not in body
 
-    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
+    def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
         detail = body.get("detail")
-        return super().read_fault(status, {**body, "message": detail} if isinstance(detail, str) else body)
+        return super().parse_error(status, {**body, "message": detail} if isinstance(detail, str) else body)
 
     def poll_call(self, job_id: str) -> Call:
         return Call(f"/predictions/{quote(job_id, safe='')}", method="GET")
@@ -76,14 +77,14 @@ class Replicate(JobProvider):
     def models_call(self, model: str) -> Call | None:
         return super().models_call(model.partition(":")[0])
 
-    def read_models(self, body: Any) -> list[Listed]:
+    def parse_models(self, body: Any) -> list[ListedModel]:
         owner, name = text_at(body, "owner"), text_at(body, "name")
-        return [Listed(f"{owner}/{name}")] if owner and name else []
+        return [ListedModel(f"{owner}/{name}")] if owner and name else []
 
-    def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+    def parse_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         status = text_at(body, "status")
         if status in ("failed", "canceled", "aborted"):
-            words = Quoting(self.access.key, prompt).clean(text_at(body, "error") or status)
+            words = Redactor(self.access.key, prompt).clean(text_at(body, "error") or status)
             raise _ended(words)
         if status != "succeeded":  # "starting", "processing", and whatever may come: it goes on until our time is up
             return job_of(body.get("id"))
@@ -92,22 +93,22 @@ class Replicate(JobProvider):
             error = OutcomeUnknown("succeeded without an output")
             error.ends_job = True
             raise error
-        metrics = storable(body.get("metrics"))
+        metrics = json_safe(body.get("metrics"))
         usage = replace(self.used(prompt, len(urls)), raw=metrics if isinstance(metrics, dict) else {})
-        return MediaResult(url=urls[0], usage=usage, model=whole_characters(text_at(body, "model")))
+        return MediaResult(url=urls[0], usage=usage, model=valid_unicode(text_at(body, "model")))
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> list[Job]:
-        quoting = Quoting(self.access.key, prompt)
+    def find(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
+        redactor = Redactor(self.access.key, prompt)
         wanted = self.inputs(replace(prompt, text=prompt.text.encode("utf-8", "replace").decode()))  # as it was sent
         found: list[Job] = []
         path = "/predictions"
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             call = Call(path, method="GET")
-            with self.exchange(call, quoting, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
-                page = self._object_in(answer, quoting)
+            with self.exchange(call, redactor, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
+                page = self._object_in(answer, redactor)
             listed = page.get("results")
             recent = [entry for entry in listed if _is_since(entry, since)] if isinstance(listed, list) else []
-            found += [job_of(dig(entry, "id")) for entry in recent if dig(entry, "input") == wanted]
+            found += [job_of(get_path(entry, "id")) for entry in recent if get_path(entry, "input") == wanted]
             cursor = parse_qs(urlsplit(text_at(page, "next")).query).get("cursor")
             if not recent or not cursor:
                 break
@@ -131,7 +132,7 @@ def _moment(text: str) -> datetime | None:
 
 def _ended(words: str) -> ProviderError:
     """Return why a job has ended without an output. A failed prediction of an official model is not billed."""
-    error = ContentRefused(words) if REFUSALS.fits(Fault(200, text=words)) else ServerFault(words)
+    error = ContentRefused(words) if REFUSALS.fits(ErrorReply(200, text=words)) else ServerFault(words)
     error.ends_job = True
     return error
 
@@ -140,14 +141,14 @@ class ReplicateImage(Replicate):
     """Flux. Source: https://replicate.com/black-forest-labs/flux-schnell/api/schema (read 2026-11)."""
 
     first_poll_seconds = 1.0
-    longest_poll_seconds = 5.0
+    max_poll_seconds = 5.0
     hold = "wait=10"
     give_up_after = "3m"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         return {
             "prompt": prompt.text,
-            "aspect_ratio": prompt.wishes.aspect_ratio or "1:1",
+            "aspect_ratio": prompt.output_options.aspect_ratio or "1:1",
             "output_format": "png",
         }
 
@@ -162,24 +163,24 @@ class ReplicateVideo(Replicate):
     """
 
     first_poll_seconds = 10.0
-    longest_poll_seconds = 10.0
+    max_poll_seconds = 10.0
     give_up_after = "20m"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         is_luma = prompt.model.startswith("luma/")
         return {
             "prompt": prompt.text,
-            "duration": _film_seconds(prompt),
-            "aspect_ratio": prompt.wishes.aspect_ratio or "16:9",
+            "duration": _video_seconds(prompt),
+            "aspect_ratio": prompt.output_options.aspect_ratio or "16:9",
             **({"resolution": "540p"} if is_luma else {"mode": "standard"}),
         }
 
     def used(self, prompt: Prompt, outputs: int) -> Usage:
-        return Usage(seconds=Decimal(_film_seconds(prompt)))
+        return Usage(seconds=Decimal(_video_seconds(prompt)))
 
 
-def _film_seconds(prompt: Prompt) -> int:
-    return prompt.wishes.seconds or 5
+def _video_seconds(prompt: Prompt) -> int:
+    return prompt.output_options.seconds or 5
 
 
 class ReplicateAudio(Replicate):
@@ -191,14 +192,17 @@ class ReplicateAudio(Replicate):
     """
 
     first_poll_seconds = 1.0
-    longest_poll_seconds = 5.0
+    max_poll_seconds = 5.0
     hold = "wait=10"
     give_up_after = "6m"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         if "/speech-" not in prompt.model:
             return {"prompt": prompt.text}
-        return {"text": prompt.text, **({"voice_id": prompt.wishes.voice} if prompt.wishes.voice else {})}
+        return {
+            "text": prompt.text,
+            **({"voice_id": prompt.output_options.voice} if prompt.output_options.voice else {}),
+        }
 
     def used(self, prompt: Prompt, outputs: int) -> Usage:
         return Usage(characters=len(prompt.text))

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
-from providers.backends.error_mapping import Fault, Rule, error_for
+from providers.backends.error_mapping import ErrorReply, ErrorRule, error_for
 from providers.backends.media_generation import POLL_SECONDS, JobProvider, job_of
 from providers.errors import (
     AccessDenied,
@@ -25,11 +25,12 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.transport.json_fields import dig, list_at, money_at, storable, text_at, urls_in
-from providers.transport.redaction import Quoting
+from providers.transport.deadlines import Deadline
+from providers.transport.json_fields import get_path, json_safe, list_at, money_at, text_at, urls_in
+from providers.transport.redaction import Redactor
 from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
-NOT_FOUND = Rule(ProviderError, text=r"\A(taskFailedOrNotFound|\w*NotFound|\w*Expired)\b")
+NOT_FOUND = ErrorRule(ProviderError, text=r"\A(taskFailedOrNotFound|\w*NotFound|\w*Expired)\b")
 
 
 class RunwareTask(JobProvider):
@@ -44,24 +45,24 @@ class RunwareTask(JobProvider):
     output_hosts = ("im.runware.ai", "vm.runware.ai")
     # By families of codes, as the SDK sorts them; the code stands before the words here.
     rules = (
-        Rule(AccessDenied, text=r"\A\w*(Credits|Quota|Balance|paymentRequired)"),
-        Rule(RateLimited, text=r"\A\w*RateLimit"),
-        Rule(
+        ErrorRule(AccessDenied, text=r"\A\w*(Credits|Quota|Balance|paymentRequired)"),
+        ErrorRule(RateLimited, text=r"\A\w*RateLimit"),
+        ErrorRule(
             ContentRefused,
             text=r"\A(\w*ContentPolicyViolation|sensitiveContent|unsafeContent|nsfwContent|(prompt|image)Blocked|moderation)",
         ),
-        Rule(ModelGone, text=r"\A((unknown|invalid)Model\b|model(Unavailable|Disabled|NotReady|NotFound))"),
-        Rule(
+        ErrorRule(ModelGone, text=r"\A((unknown|invalid)Model\b|model(Unavailable|Disabled|NotReady|NotFound))"),
+        ErrorRule(
             AccessDenied,
             text=r"\A(\w*ApiKey|unauthorized|forbidden|permission|insufficientPermissions|auth|token|\w*(Suspended|Disabled)\b"
             r"|(invalid|missing)(Authentication|Credentials))",
         ),
-        Rule(OutcomeUnknown, text=r"\A\w*timeout"),
-        Rule(
+        ErrorRule(OutcomeUnknown, text=r"\A\w*timeout"),
+        ErrorRule(
             ServerFault,
             text=r"\A(provider|inferenceError|processingFailed|taskFailed|noAvailableServer|\w*Unavailable|internalServer)",
         ),
-        Rule(
+        ErrorRule(
             RequestRejected,
             text=r"\A(invalid|missing|conflict|duplicate|unsupported|value|array|unknownParameter|incompatible|max)",
         ),
@@ -73,7 +74,7 @@ class RunwareTask(JobProvider):
     def build(self, prompt: Prompt) -> Call:
         task = {
             "taskType": self.task_type,
-            "taskUUID": _task_id(prompt.order_id),
+            "taskUUID": _task_id(prompt.submission_id),
             "model": prompt.model,
             "positivePrompt": prompt.text,
             "numberResults": 1,
@@ -92,31 +93,31 @@ class RunwareTask(JobProvider):
         """Return what a finished task used."""
         raise NotImplementedError
 
-    def read_fault(self, status: int, body: Mapping[str, Any]) -> Fault:
+    def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
         errors = list_at(body, "errors")
         code, said = text_at(errors, 0, "code"), text_at(errors, 0, "message")
         if not code:
-            return super().read_fault(status, body)
-        return Fault(status, (code,), f"{code} {said}")
+            return super().parse_error(status, body)
+        return ErrorReply(status, (code,), f"{code} {said}")
 
-    def fault_in(self, body: Mapping[str, Any]) -> bool:
-        # An error that names a task is what became of that task, and read_job() knows it.
+    def has_error(self, body: Mapping[str, Any]) -> bool:
+        # An error that names a task is what became of that task, and parse_job() knows it.
         return any(not text_at(error, "taskUUID") for error in list_at(body, "errors"))
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        return self.read_job(prompt, body)
+    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+        return self.parse_job(prompt, body)
 
     def poll_call(self, job_id: str) -> Call:
         return Call("", json=[{"taskType": "getResponse", "taskUUID": job_id}])
 
-    def read_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
+    def parse_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         if list_at(body, "errors"):
             raise self._ended(prompt, body)
-        item = dig(body, "data", 0)
-        job = job_of(dig(item, "taskUUID"))
-        urls = urls_in(dig(item, self.output_field))
+        item = get_path(body, "data", 0)
+        job = job_of(get_path(item, "taskUUID"))
+        urls = urls_in(get_path(item, self.output_field))
         if urls:
-            raw = {"cost": storable(item["cost"])} if "cost" in item else {}
+            raw = {"cost": json_safe(item["cost"])} if "cost" in item else {}
             usage = replace(self.used(prompt), reported_cost=money_at(item, "cost"), raw=raw)
             return MediaResult(url=urls[0], usage=usage, model=prompt.model, job_id=job.id)
         if text_at(item, "status") in ("success", "error"):
@@ -126,12 +127,12 @@ class RunwareTask(JobProvider):
             raise unknown
         return job
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> list[Job]:
-        quoting = Quoting(self.access.key, prompt)
-        job = Job(_task_id(prompt.order_id))
-        with self.exchange(self.poll_call(job.id), quoting, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
-            body = self._object_in(answer, quoting)
-        is_unheard_of = list_at(body, "errors") and NOT_FOUND.fits(self.read_fault(200, body))
+    def find(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
+        redactor = Redactor(self.access.key, prompt)
+        job = Job(_task_id(prompt.submission_id))
+        with self.exchange(self.poll_call(job.id), redactor, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
+            body = self._object_in(answer, redactor)
+        is_unheard_of = list_at(body, "errors") and NOT_FOUND.fits(self.parse_error(200, body))
         return [] if is_unheard_of or not (list_at(body, "errors") or list_at(body, "data")) else [job]
 
     def _ended(self, prompt: Prompt, body: Mapping[str, Any]) -> ProviderError:
@@ -140,18 +141,18 @@ class RunwareTask(JobProvider):
         Limits of our rate and account speak of the question and not of the task, and a task that is not found may
         only not be there yet: its time ends it.
         """
-        fault = self.read_fault(200, body)
-        words = Quoting(self.access.key, prompt).clean(fault.text)
-        error = error_for(Fault(200, fault.codes, words), self.rules)(words, code=" ".join(fault.codes))
-        error.ends_job = not (isinstance(error, RateLimited | AccessDenied) or NOT_FOUND.fits(fault))
+        reply = self.parse_error(200, body)
+        words = Redactor(self.access.key, prompt).clean(reply.text)
+        error = error_for(ErrorReply(200, reply.codes, words), self.rules)(words, code=" ".join(reply.codes))
+        error.ends_job = not (isinstance(error, RateLimited | AccessDenied) or NOT_FOUND.fits(reply))
         return error
 
 
-def _task_id(order_id: str) -> str:
+def _task_id(submission_id: str) -> str:
     """Return the task's id, which must be a UUID of version 4: the same one for the same order."""
-    if not order_id:
+    if not submission_id:
         return str(uuid4())
-    return str(UUID(bytes=hashlib.sha256(order_id.encode()).digest()[:16], version=4))
+    return str(UUID(bytes=hashlib.sha256(submission_id.encode()).digest()[:16], version=4))
 
 
 class RunwareImage(RunwareTask):
@@ -160,7 +161,7 @@ class RunwareImage(RunwareTask):
     task_type = "imageInference"
     output_field = "imageURL"
     first_poll_seconds = 1.0
-    longest_poll_seconds = 5.0
+    max_poll_seconds = 5.0
     sizes: ClassVar[Mapping[str, tuple[int, int]]] = {
         "": (1024, 1024),
         "1:1": (1024, 1024),
@@ -172,11 +173,11 @@ class RunwareImage(RunwareTask):
 
     def check(self, prompt: Prompt) -> None:
         super().check(prompt)
-        if prompt.wishes.aspect_ratio not in self.sizes:
-            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+        if prompt.output_options.aspect_ratio not in self.sizes:
+            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
-        width, height = self.sizes[prompt.wishes.aspect_ratio]
+        width, height = self.sizes[prompt.output_options.aspect_ratio]
         return {"width": width, "height": height, "outputFormat": "PNG"}
 
     def used(self, prompt: Prompt) -> Usage:
@@ -189,15 +190,15 @@ class RunwareVideo(RunwareTask):
     task_type = "videoInference"
     output_field = "videoURL"
     first_poll_seconds = 10.0
-    longest_poll_seconds = 10.0
+    max_poll_seconds = 10.0
 
     def check(self, prompt: Prompt) -> None:
         super().check(prompt)
-        if prompt.wishes.aspect_ratio not in ("", "16:9"):
-            raise Unsupported(f"no aspect ratio {prompt.wishes.aspect_ratio}", provider=self.slug)
+        if prompt.output_options.aspect_ratio not in ("", "16:9"):
+            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
-        return {"duration": prompt.wishes.seconds or 5, "outputFormat": "mp4"}
+        return {"duration": prompt.output_options.seconds or 5, "outputFormat": "mp4"}
 
     def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(prompt.wishes.seconds or 5))
+        return Usage(seconds=Decimal(prompt.output_options.seconds or 5))

@@ -4,33 +4,33 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from providers.backends.error_mapping import Rule
-from providers.backends.openai_compatible import OpenAIShapedImage, OpenAIShapedText
+from providers.backends.error_mapping import ErrorRule
+from providers.backends.openai_compatible import OpenAICompatibleImage, OpenAICompatibleText
 from providers.errors import AccessDenied, ContentRefused
 from providers.transport.json_fields import text_at
 from providers.types import Call, Feature, MediaResult, Prompt
 
 
-class XaiText(OpenAIShapedText):
+class XaiText(OpenAICompatibleText):
     """Chat completions. Errors are flat, {"code": "…", "error": "…"}, and only their text tells them apart."""
 
     slug = "xai"
-    features = OpenAIShapedText.features | {Feature.IMAGE_INPUT}
-    picture_types = frozenset({"image/jpeg", "image/png"})
+    features = OpenAICompatibleText.features | {Feature.IMAGE_INPUT}
+    image_types = frozenset({"image/jpeg", "image/png"})
     max_tokens_field = "max_completion_tokens"  # the visible ones only
     output_includes_reasoning = False  # a recorded answer: 32 prompt + 9 completion + 94 reasoning = 135
     cost_path = ("usage", "cost_in_usd_ticks")
     cost_unit = Decimal("1e-10")
     models_path = "/models"
     rules = (
-        Rule(AccessDenied, statuses=(400,), text="incorrect api key"),  # not a 401
+        ErrorRule(AccessDenied, statuses=(400,), text="incorrect api key"),  # not a 401
         # A refusal has the status of a blocked key (github.com/continuedev/continue, issue 10778).
-        Rule(
+        ErrorRule(
             ContentRefused,
             statuses=(400, 403),
             text=r"violates? usage guidelines|SAFETY_CHECK_TYPE_|can['’]t help with that",
         ),
-        Rule(AccessDenied, statuses=(429,), text=r"used all available credits|monthly spending limit"),
+        ErrorRule(AccessDenied, statuses=(429,), text=r"used all available credits|monthly spending limit"),
     )
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
@@ -38,7 +38,7 @@ class XaiText(OpenAIShapedText):
         return {} if "non-reasoning" in prompt.model else {"reasoning_effort": "low"}
 
 
-class XaiImage(OpenAIShapedImage):
+class XaiImage(OpenAICompatibleImage):
     """Grok Imagine. `size` and `style` are refused; how long an address would live is not said, so base64 is asked for.
 
     Source: https://docs.x.ai/docs/guides/image-generations (read 2026-11).
@@ -58,13 +58,13 @@ class XaiImage(OpenAIShapedImage):
             "n": 1,
             "response_format": "b64_json",
             "resolution": self.resolution,
-            **({"aspect_ratio": prompt.wishes.aspect_ratio} if prompt.wishes.aspect_ratio else {}),
+            **({"aspect_ratio": prompt.output_options.aspect_ratio} if prompt.output_options.aspect_ratio else {}),
         }
         return Call("/images/generations", json=body)
 
-    def read_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
+    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
         if text_at(body, "block_reason"):
             error = ContentRefused(text_at(body, "block_reason"))
-            error.usage, error.maybe_paid = self.read_usage(body), True
+            error.usage, error.maybe_paid = self.parse_usage(body), True
             raise error
-        return super().read_result(prompt, body)
+        return super().parse_result(prompt, body)

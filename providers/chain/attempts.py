@@ -17,7 +17,7 @@ from providers.storage import StoredMedia
 from providers.types import CostSource, Job, Result, Usage
 
 WORKER_LOST = "WorkerLost"  # error_class of an attempt whose worker died in the middle of the call
-JOB_STOPPED = "Stopped"  # error_class of a job that nobody waited for any more; its vendor knows
+JOB_CANCELLED = "Stopped"  # error_class of a job that nobody waited for any more; its vendor knows
 
 
 class AttemptRefused(Exception):
@@ -49,7 +49,7 @@ class OpenAttempt:
     def elapsed_ms(self) -> int:
         return round((time.monotonic() - self._started) * 1000)
 
-    def note_text(self) -> None:
+    def record_first_text(self) -> None:
         """Remember when the first words came."""
         if self.first_token_ms is None:
             self.first_token_ms = self.elapsed_ms()
@@ -145,22 +145,22 @@ def attempt_open(*, caller_key: str, number: int, row: ProviderConfig) -> OpenAt
     return OpenAttempt(attempt.id, row)
 
 
-def attempt_write_off(attempt: Attempt, *, is_searched: bool) -> None:
+def attempt_write_off(attempt: Attempt, *, is_adoptable: bool) -> None:
     """Mark a call that a lost worker left in the middle as UNKNOWN. Only its caller's new owner may.
 
-    The vendor may bill it, so it stays on the record; `is_searched` keeps it open until the vendor has been asked.
+    The vendor may bill it, so it stays on the record; `is_adoptable` keeps it open until the vendor has been asked.
     """
     Attempt.objects.filter(id=attempt.id, state=Attempt.State.SENDING).update(
         state=Attempt.State.UNKNOWN,
         error_class=WORKER_LOST,
         error_text="The worker was lost in the middle of the call.",
         cost_source=CostSource.UNKNOWN,
-        finished_at=None if is_searched else Now(),
+        finished_at=None if is_adoptable else Now(),
     )
     attempt.refresh_from_db()
 
 
-def attempts_let_go(*, caller_key: str) -> list[UUID]:
+def attempts_close(*, caller_key: str) -> list[UUID]:
     """Close what is still open of a caller that has ended; return the attempts whose jobs go on at the vendor."""
     attempts = Attempt.objects.filter(caller_key=caller_key, finished_at=None)
     jobs = list(attempts.filter(state=Attempt.State.RUNNING).values_list("id", flat=True))

@@ -12,10 +12,10 @@ from django.db.models import Sum
 
 from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
-from providers.capabilities import fitted, shortfall
+from providers.capabilities import apply_route_defaults, unsupported_reason
 from providers.chain import circuit_breaker
 from providers.chain.attempts import WORKER_LOST
-from providers.chain.circuit_breaker import CLEAN, Health, Standing
+from providers.chain.circuit_breaker import CLEAN, CircuitState, Health
 from providers.errors import Unsupported
 from providers.models import Attempt, ProviderConfig
 from providers.registry import is_implemented, provider_class
@@ -34,34 +34,34 @@ class Candidate:
 
     def fit(self, prompt: Prompt) -> Prompt:
         """Return the prompt as this row is asked."""
-        return fitted(prompt, model=self.row.model, capabilities=self.row.capabilities)
+        return apply_route_defaults(prompt, model=self.row.model, capabilities=self.row.capabilities)
 
 
-def candidates_in_turn(prompt: Prompt, earlier: Sequence[Attempt]) -> Iterator[Candidate]:
+def candidates_for(prompt: Prompt, earlier: Sequence[Attempt]) -> Iterator[Candidate]:
     """Yield the providers to ask: the awake ones in the operator's order, at last the one that wakes first.
 
     `earlier` are the attempts that were made for this prompt before a crash. The breaker is asked only when a
     candidate's turn comes, so a probe is won by whoever makes it.
     """
-    resting: list[Candidate] = []
+    paused: list[Candidate] = []
     for candidate in _candidates(prompt, earlier):
         row, health = candidate.row, candidate.health
-        may_probe = health.standing is Standing.WAKING and circuit_breaker.win_probe(
+        may_probe = health.state is CircuitState.HALF_OPEN and circuit_breaker.acquire_probe(
             category=row.category, provider=row.provider, seconds=row.timeout_seconds
         )
-        if health.standing is Standing.HEALTHY or may_probe:
+        if health.state is CircuitState.CLOSED or may_probe:
             yield candidate
         else:
             logger.info(
-                "Skipping %s for %s: it rests for another %d s (%s)",
+                "Skipping %s for %s: paused for another %d s (%s)",
                 row.provider,
                 row.category,
                 health.seconds_left,
                 health.reason,
             )
-            resting.append(candidate)
+            paused.append(candidate)
     # Never fail while a provider might work: a rest is a guess, the user's request is real.
-    yield from sorted(resting, key=_wakes_at)[:1]
+    yield from sorted(paused, key=_open_until)[:1]
 
 
 def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
@@ -73,18 +73,18 @@ def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
     outcomes = {attempt.provider: attempt.error_class for attempt in earlier}
     health = circuit_breaker.read_health(prompt.category.value)
     candidates = []
-    for row in _in_operators_order(prompt.category):
+    for row in _by_priority(prompt.category):
         if outcomes.get(row.provider, WORKER_LOST) != WORKER_LOST:
             continue
         provider = provider_for(row)
         if provider is None or _is_over_its_cap(row):
             continue
-        lacking = shortfall(row.capabilities, prompt)
+        lacking = unsupported_reason(row.capabilities, prompt)
         if lacking:
             logger.info("Skipping %s for %s: %s", row.provider, row.category, lacking)
             continue
         try:
-            provider.check(fitted(prompt, model=row.model, capabilities=row.capabilities))
+            provider.check(apply_route_defaults(prompt, model=row.model, capabilities=row.capabilities))
         except Unsupported as error:
             logger.info("Skipping %s for %s: %s", row.provider, row.category, error)
             continue
@@ -92,7 +92,7 @@ def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
     return sorted(candidates, key=lambda candidate: candidate.row.provider in outcomes)
 
 
-def candidate_of(attempt: Attempt) -> Candidate | None:
+def candidate_for_attempt(attempt: Attempt) -> Candidate | None:
     """Return the provider of an attempt that is under way, whatever the operator has switched since.
 
     None where its row or its key is gone.
@@ -109,7 +109,7 @@ def can_serve(category: Category) -> bool:
     return any(provider_for(row) for row in ProviderConfig.objects.filter(category=category.value, enabled=True))
 
 
-def can_listen() -> bool:
+def can_take_audio() -> bool:
     """Tell whether any enabled provider with a key takes recordings in a prompt."""
     rows = ProviderConfig.objects.filter(category=Category.TEXT.value, enabled=True, capabilities__audio_input=True)
     providers = [provider_for(row) for row in rows]
@@ -125,7 +125,7 @@ def provider_for(row: ProviderConfig) -> TextProvider | MediaProvider | None:
     return provider_class(category, row.provider)(access)
 
 
-def _in_operators_order(category: Category) -> list[ProviderConfig]:
+def _by_priority(category: Category) -> list[ProviderConfig]:
     """Return the enabled rows by priority; equals are shuffled so that each comes first as often as its weight says."""
     rows = ProviderConfig.objects.filter(category=category.value, enabled=True)
     return sorted(rows, key=lambda row: (row.priority, -_weighted_chance(row.weight)))
@@ -148,5 +148,5 @@ def _is_over_its_cap(row: ProviderConfig) -> bool:
     return False
 
 
-def _wakes_at(candidate: Candidate) -> datetime:
-    return candidate.health.wakes_at or datetime.max.replace(tzinfo=UTC)
+def _open_until(candidate: Candidate) -> datetime:
+    return candidate.health.open_until or datetime.max.replace(tzinfo=UTC)

@@ -1,7 +1,6 @@
 """The fallback chain: who is asked, in which order, and what follows each outcome."""
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,8 +9,8 @@ from django.db import transaction
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.chain import circuit_breaker
 from providers.chain.attempts import Answer, OpenAttempt, attempt_open, attempt_write_off
-from providers.chain.candidates import Candidate, candidate_of, candidates_in_turn
-from providers.chain.jobs import job_cancel, look_after, pause_before_next
+from providers.chain.candidates import Candidate, candidate_for_attempt, candidates_for
+from providers.chain.jobs import job_cancel, poll_delay_seconds, poll_job
 from providers.chain.provider_callbacks import callback_url
 from providers.db import give_back_connection
 from providers.errors import (
@@ -27,12 +26,13 @@ from providers.errors import (
     StorageFailed,
 )
 from providers.models import Attempt
-from providers.storage import StoredMedia, keep_output
+from providers.storage import StoredMedia, store_output
+from providers.transport.deadlines import Deadline
 from providers.types import Job, MediaResult, OnText, Outcome, Prompt, UnknownPolicy
 
 logger = logging.getLogger("providers")
 
-SHORTEST_TRY_SECONDS = 3.0  # with less than this left before the deadline, no further provider is asked
+MIN_TRY_SECONDS = 3.0  # with less than this left before the deadline, no further provider is asked
 REFUSALS_TO_BELIEVE = 2  # one provider's refusal may be a false alarm
 
 
@@ -49,7 +49,7 @@ class Errand:
 
     prompt: Prompt
     caller_key: str
-    deadline: float  # a time.monotonic() value for everything
+    deadline: Deadline  # a time.monotonic() value for everything
     store: Callable[[Answer], None]
     on_text: OnText | None
 
@@ -62,7 +62,7 @@ class FallbackManager:
         prompt: Prompt,
         *,
         caller_key: str,
-        deadline: float,
+        deadline: Deadline,
         store: Callable[[Answer], None],
         on_text: OnText | None = None,
         before_next: Callable[[], None] | None = None,
@@ -84,8 +84,8 @@ class FallbackManager:
         if under_way:
             return under_way
         refusals = self._refusals_so_far(earlier)
-        for is_further, candidate in enumerate(candidates_in_turn(prompt, earlier)):
-            if deadline - time.monotonic() < SHORTEST_TRY_SECONDS:
+        for is_further, candidate in enumerate(candidates_for(prompt, earlier)):
+            if deadline.remaining() < MIN_TRY_SECONDS:
                 raise OutOfTime
             if is_further and before_next:
                 before_next()
@@ -116,7 +116,7 @@ class FallbackManager:
                 continue
             if row.error_class == NotStored.error_class:
                 raise StorageFailed
-            candidate = candidate_of(row)
+            candidate = candidate_for_attempt(row)
             if candidate and candidate.provider.unknown_policy is UnknownPolicy.STOP:
                 raise PaymentUncertain
         refusals = sum(row.error_class == ContentRefused.error_class for row in earlier)
@@ -137,19 +137,19 @@ class FallbackManager:
                 attempt.search(error)
                 return self._pending(candidate, attempt)
             attempt.fail(error)
-            self._note_failure(candidate, error)
+            self._record_failure(candidate, error)
             raise
 
     def _call(self, errand: Errand, candidate: Candidate, attempt: OpenAttempt) -> Outcome:
         def pass_on(text: str) -> None:
-            attempt.note_text()
+            attempt.record_first_text()
             if errand.on_text:
                 errand.on_text(text)
 
         give_back_connection()
         prompt = candidate.fit(errand.prompt)
         return candidate.provider.run(
-            replace(prompt, callback_url=callback_url(candidate.provider, attempt.id), order_id=str(attempt.id)),
+            replace(prompt, callback_url=callback_url(candidate.provider, attempt.id), submission_id=str(attempt.id)),
             timeout_seconds=float(candidate.row.timeout_seconds),
             deadline=errand.deadline,
             on_text=pass_on if errand.on_text else None,
@@ -170,7 +170,7 @@ class FallbackManager:
             errand.store(answer)
         logger.info("✓ %s succeeded for %s", row.provider, row.category)
         logger.info("Request %s served by provider: %s", errand.caller_key, row.provider)
-        circuit_breaker.note_success(category=row.category, provider=row.provider, health=candidate.health)
+        circuit_breaker.record_success(category=row.category, provider=row.provider, health=candidate.health)
         return answer
 
     def _keep(self, errand: Errand, candidate: Candidate, attempt: OpenAttempt, result: MediaResult) -> StoredMedia:
@@ -179,7 +179,7 @@ class FallbackManager:
         if not content and isinstance(candidate.provider, MediaProvider):
             content = candidate.provider.fetch(result.url, deadline=errand.deadline)
         try:
-            return keep_output(category=errand.prompt.category, content=content, key=str(attempt.id))
+            return store_output(category=errand.prompt.category, content=content, key=str(attempt.id))
         except NotStored as error:
             error.provider, error.usage = candidate.row.provider, result.usage
             raise
@@ -192,40 +192,42 @@ class FallbackManager:
         row = earlier[-1] if earlier else None
         if row is None or row.finished_at:
             return None
-        candidate = candidate_of(row)
+        candidate = candidate_for_attempt(row)
         policy = candidate.provider.unknown_policy if candidate else UnknownPolicy.RESPEND
         if row.state == Attempt.State.SENDING:
-            attempt_write_off(row, is_searched=policy is UnknownPolicy.ADOPT)
+            attempt_write_off(row, is_adoptable=policy is UnknownPolicy.ADOPT)
         if row.finished_at or candidate is None or not isinstance(candidate.provider, JobProvider):
             return None
         attempt = OpenAttempt(row.id, candidate.row, age_seconds=row.age_seconds())
         is_late = row.age_seconds() > candidate.row.timeout_seconds
         try:
             give_back_connection()
-            prompt = replace(candidate.fit(errand.prompt), order_id=str(row.id))
-            outcome = look_after(row, candidate.provider, prompt, deadline=errand.deadline)
+            prompt = replace(candidate.fit(errand.prompt), submission_id=str(row.id))
+            outcome = poll_job(row, candidate.provider, prompt, deadline=errand.deadline)
             if outcome is not None and not (is_late and isinstance(outcome, Job)):
                 return self._settle(errand, candidate, attempt, outcome)
         except ProviderError as error:
             if error.ends_job:
                 attempt.fail(error)
-                self._note_failure(candidate, error)
+                self._record_failure(candidate, error)
                 return None
             logger.info("%s was asked in vain about the job of %s: %s", row.provider, errand.caller_key, error)
         if not is_late:
             return self._pending(candidate, attempt)
         late = OutcomeUnknown(f"not done within {candidate.row.timeout_seconds} s", provider=row.provider)
         attempt.expire(late)
-        self._note_failure(candidate, late)
+        self._record_failure(candidate, late)
         job_cancel(attempt_id=row.id)
         return None
 
     def _pending(self, candidate: Candidate, attempt: OpenAttempt) -> Pending:
         provider = candidate.provider
-        seconds = pause_before_next(provider, attempt.elapsed_ms() / 1000) if isinstance(provider, JobProvider) else 5.0
+        seconds = (
+            poll_delay_seconds(provider, attempt.elapsed_ms() / 1000) if isinstance(provider, JobProvider) else 5.0
+        )
         return Pending(seconds)
 
-    def _note_failure(self, candidate: Candidate, error: ProviderError) -> None:
+    def _record_failure(self, candidate: Candidate, error: ProviderError) -> None:
         row = candidate.row
         logger.warning("✗ %s failed for %s: %s", row.provider, row.category, error)
-        circuit_breaker.note_failure(category=row.category, provider=row.provider, error=error)
+        circuit_breaker.record_failure(category=row.category, provider=row.provider, error=error)

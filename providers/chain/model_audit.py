@@ -3,7 +3,6 @@
 Asking for a list is free and changes nothing. Nothing is written here: what follows is the operator's decision.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -14,16 +13,17 @@ from providers.errors import ModelGone, OutcomeUnknown, ProviderError
 from providers.models import ProviderConfig
 from providers.pricing import RATES
 from providers.registry import label_of
+from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import date_at, decode_any
-from providers.transport.redaction import Quoting
-from providers.types import Call, Category, Listed, Prompt
+from providers.transport.redaction import Redactor
+from providers.types import Call, Category, ListedModel, Prompt
 
 PRICE_AGE = timedelta(days=90)  # after which a price may be wrong
 LIST_SECONDS = 30.0  # for one list of models
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class Finding:
     """One thing that the operator should know."""
 
     about: str
@@ -34,13 +34,13 @@ class Remark:
         return f"{self.about}: {self.words}"
 
 
-class Catalogue:
+class ModelLists:
     """What the vendors' lists say; each list is asked for once."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[str, str], list[Listed] | ProviderError] = {}
+        self._answers: dict[tuple[str, str], list[ListedModel] | ProviderError] = {}
 
-    def find(self, provider: Provider, call: Call, model: str) -> Listed | None:
+    def find(self, provider: Provider, call: Call, model: str) -> ListedModel | None:
         """Return the model as its vendor lists it, None where it is gone. Raises a ProviderError."""
         is_about_one = "{model}" in provider.models_path
         asked = (provider.slug, call.path)
@@ -54,13 +54,13 @@ class Catalogue:
         return next((listed for listed in answer if is_about_one or listed.id == model), None)
 
 
-def _ask(provider: Provider, call: Call) -> list[Listed] | ProviderError:
-    quoting = Quoting(provider.access.key, Prompt(Category.TEXT, ""))
-    deadline = time.monotonic() + LIST_SECONDS
+def _ask(provider: Provider, call: Call) -> list[ListedModel] | ProviderError:
+    redactor = Redactor(provider.access.key, Prompt(Category.TEXT, ""))
+    deadline = Deadline.after(LIST_SECONDS)
     try:
-        with provider.exchange(call, quoting, timeout_seconds=LIST_SECONDS, deadline=deadline) as answer:
+        with provider.exchange(call, redactor, timeout_seconds=LIST_SECONDS, deadline=deadline) as answer:
             try:
-                listed = provider.read_models(decode_any(answer.body().decode("utf-8-sig", "replace")))
+                listed = provider.parse_models(decode_any(answer.body().decode("utf-8-sig", "replace")))
             except ValueError as error:
                 raise OutcomeUnknown("the list of models is not JSON") from error
             if not listed:
@@ -70,46 +70,46 @@ def _ask(provider: Provider, call: Call) -> list[Listed] | ProviderError:
         return error
 
 
-def rows_to_check() -> list[tuple[ProviderConfig, Provider]]:
+def routes_to_audit() -> list[tuple[ProviderConfig, Provider]]:
     """Return the enabled rows that have a key and a class, with their providers."""
     rows = ProviderConfig.objects.filter(enabled=True)
     return [(row, provider) for row in rows if (provider := provider_for(row))]
 
 
-def remarks_on(rows: Sequence[tuple[ProviderConfig, Provider]], *, today: date) -> Iterator[Remark]:
+def audit_routes(rows: Sequence[tuple[ProviderConfig, Provider]], *, today: date) -> Iterator[Finding]:
     """Yield what the operator should know about these rows, as soon as it is known."""
-    catalogue = Catalogue()
+    catalogue = ModelLists()
     silent: set[str] = set()  # vendors of which it was said already that they could not be asked
     for row, provider in rows:
         try:
             yield from _on_model(row, provider, catalogue)
         except ProviderError as error:
             if row.provider not in silent:
-                yield Remark(label_of(row.provider), f"could not be asked for its models: {_reason(error)}")
+                yield Finding(label_of(row.provider), f"could not be asked for its models: {_reason(error)}")
             silent.add(row.provider)
         yield from _on_price(row, today)
 
 
-def _on_model(row: ProviderConfig, provider: Provider, catalogue: Catalogue) -> Iterator[Remark]:
+def _on_model(row: ProviderConfig, provider: Provider, catalogue: ModelLists) -> Iterator[Finding]:
     call = provider.models_call(row.model)
     if call is None:
-        yield Remark(_name_of(row), "the vendor documents no list of models; look at its site", is_urgent=False)
+        yield Finding(_name_of(row), "the vendor documents no list of models; look at its site", is_urgent=False)
         return
     listed = catalogue.find(provider, call, row.model)
     if listed is None:
-        yield Remark(_name_of(row), "the vendor no longer has this model")
+        yield Finding(_name_of(row), "the vendor no longer has this model")
     elif listed.ends_on:
-        yield Remark(_name_of(row), f"the model shuts down on {listed.ends_on}")
+        yield Finding(_name_of(row), f"the model shuts down on {listed.ends_on}")
 
 
-def _on_price(row: ProviderConfig, today: date) -> Iterator[Remark]:
+def _on_price(row: ProviderConfig, today: date) -> Iterator[Finding]:
     as_of = date_at(row.prices, "as_of")
     if row.list_price is None and not any(rate in row.prices for rate in RATES):
-        yield Remark(_name_of(row), "there is no price; costs stay unknown unless the vendor reports them")
+        yield Finding(_name_of(row), "there is no price; costs stay unknown unless the vendor reports them")
     elif as_of is None:
-        yield Remark(_name_of(row), 'the price has no date; put "as_of" into its prices')
+        yield Finding(_name_of(row), 'the price has no date; put "as_of" into its prices')
     elif today - as_of > PRICE_AGE:
-        yield Remark(_name_of(row), f"the price is of {as_of}, more than {PRICE_AGE.days} days ago")
+        yield Finding(_name_of(row), f"the price is of {as_of}, more than {PRICE_AGE.days} days ago")
 
 
 def _reason(error: ProviderError) -> str:

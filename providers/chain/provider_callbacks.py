@@ -30,7 +30,7 @@ def callback_url(provider: Provider, attempt_id: UUID) -> str:
     return f"{settings.PUBLIC_URL}/hooks/{provider.slug}/?attempt={attempt_id}"
 
 
-def job_heard_of(*, provider: str, attempt_id: str, job: Any) -> str | None:
+def match_callback(*, provider: str, attempt_id: str, job: Any) -> str | None:
     """Return the caller whose job this call is about, None where nobody waits for it. Repeats are harmless.
 
     `job` is the call's body, of which only the id is used: an order whose answer was lost takes it over, so that it

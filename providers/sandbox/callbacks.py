@@ -17,6 +17,7 @@ from providers.errors import ProviderError
 from providers.sandbox.addresses import is_loopback
 from providers.sandbox.wire import new_id
 from providers.transport import client
+from providers.transport.deadlines import Deadline
 from providers.transport.webhook_signatures import SIGNATURE_VERSION, signing_key
 
 logger = logging.getLogger("sandbox")
@@ -71,9 +72,9 @@ class Callbacks:
                 url,
                 headers=headers,
                 body=body,
-                silence_seconds=PATIENCE_SECONDS,
-                deadline=time.monotonic() + PATIENCE_SECONDS,
-                may_be_plain=True,
+                idle_timeout_seconds=PATIENCE_SECONDS,
+                deadline=Deadline.after(PATIENCE_SECONDS),
+                allow_http=True,
             ) as answer:
                 return answer.status
         except ProviderError:

@@ -1,12 +1,12 @@
 """Talking to a sandbox that runs in another process."""
 
 import json
-import time
 from typing import Any
 
 from providers.errors import ProviderError
 from providers.sandbox.server import CONTROL
 from providers.transport import client
+from providers.transport.deadlines import Deadline
 
 PATIENCE_SECONDS = 5.0
 
@@ -37,9 +37,9 @@ def _exchange(method: str, url: str, path: str, wish: dict[str, Any] | None = No
             f"{url}/{CONTROL}/{path}",
             headers={"Content-Type": "application/json"},
             body=json.dumps(wish).encode() if wish else None,
-            silence_seconds=PATIENCE_SECONDS,
-            deadline=time.monotonic() + PATIENCE_SECONDS,
-            may_be_plain=True,
+            idle_timeout_seconds=PATIENCE_SECONDS,
+            deadline=Deadline.after(PATIENCE_SECONDS),
+            allow_http=True,
         ) as answer:
             status, content = answer.status, json.loads(answer.body())
     except (ProviderError, ValueError) as error:

@@ -15,7 +15,7 @@ from django.db.models.functions import Cast, Now, Round, TruncHour
 from providers.models import Attempt, AttemptRollup
 
 BATCH_ROWS = 5_000
-MOST_BATCHES = 20  # in one call, so that a backlog does not hold up the other sweeps
+MAX_BATCHES = 20  # in one call, so that a backlog does not hold up the other sweeps
 # A call that was written off as UNKNOWN may still be answered, and a folded row changes no more. So these wait until
 # every deadline is over; the statistics count them meanwhile like all rows that are not folded.
 UNKNOWN_SETTLES_AFTER = timedelta(hours=1)
@@ -50,7 +50,7 @@ def fold_attempts() -> int:
     backlog is worked off over several calls.
     """
     folded = 0
-    for _ in range(MOST_BATCHES):
+    for _ in range(MAX_BATCHES):
         batch = _fold_batch()
         folded += batch
         if batch < BATCH_ROWS:
@@ -103,14 +103,14 @@ def rollups_rebuild() -> int:
     Repeatable at any time: readers see the old sums until the new ones are committed, sweepers wait.
     """
     with transaction.atomic():
-        _keep_sweepers_out()
+        _lock_out_sweepers()
         AttemptRollup.objects.all().delete()
         sums = _hourly_sums(Attempt.objects.filter(rolled_up=True))
         AttemptRollup.objects.bulk_create([AttemptRollup(**row) for row in sums], batch_size=1000)
     return len(sums)
 
 
-def _keep_sweepers_out() -> None:
+def _lock_out_sweepers() -> None:
     # A sweeper that has begun to add is waited for; one that begins later waits. SQLite has one writer anyway.
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

@@ -21,10 +21,10 @@ from providers.statistics.serializers import (
 )
 from providers.types import Category
 
-MOST_DAYS = 3650
+MAX_DAYS = 3650
 DAYS = OpenApiParameter(
     "days",
-    {"type": "integer", "minimum": 1, "maximum": MOST_DAYS},
+    {"type": "integer", "minimum": 1, "maximum": MAX_DAYS},
     description="Count only the last so many days. Without it everything is counted.",
 )
 CATEGORY = OpenApiParameter(
@@ -136,6 +136,6 @@ def _since(request: Request) -> datetime | None:
     days = request.query_params.get("days")
     if days is None:
         return None
-    if not (days.isascii() and days.isdecimal() and len(days) <= 4 and 1 <= int(days) <= MOST_DAYS):
-        raise ValidationError({"detail": f"days must be a whole number from 1 to {MOST_DAYS}, not {days[:40]!r}."})
+    if not (days.isascii() and days.isdecimal() and len(days) <= 4 and 1 <= int(days) <= MAX_DAYS):
+        raise ValidationError({"detail": f"days must be a whole number from 1 to {MAX_DAYS}, not {days[:40]!r}."})
     return timezone.now() - timedelta(days=int(days))

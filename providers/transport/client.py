@@ -1,7 +1,8 @@
-"""The one door outward: every call to a vendor leaves through here. What its answer means is not known here.
+"""The HTTP client: every call to a provider leaves through here. What a response means is not known here.
 
 It is an adapter of requests without a Session around it: no cookies, no proxies or passwords from the environment,
-no redirects, and nothing that reads a body without counting it.
+no redirects, a total deadline, an idle timeout, a limit on the bytes received, and SSRF protection for addresses that
+somebody else has named.
 """
 
 import http.client
@@ -24,7 +25,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, ProviderMisconfigured
-from providers.transport.deadlines import Watch, watch_until
+from providers.transport.deadlines import Deadline, GuardedCall, guard_call
 
 CONNECT_SECONDS = 5.0  # at most, for each of the host's addresses
 MAX_BODY_BYTES = 8 * 1024 * 1024  # of an answer, decoded; a text answer has a few thousand
@@ -43,29 +44,29 @@ BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.H
 # Its warnings quote headers that it cannot parse, and those may hold anything.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
-_calls = threading.local()  # .watch: the call that this thread is making
+_calls = threading.local()  # .call: the call that this thread is making
 
 
 class _Guarded:
-    """Connections that show their socket to the watchdog and tell when the first byte leaves."""
+    """Connections that show their socket to the deadline monitor and tell when the first byte leaves."""
 
-    watch: Watch | None = None
+    call: GuardedCall | None = None
     used_at = 0.0
     sock: Any  # a socket or None
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
         # A TLS handshake follows, which ends in this time as a whole, however slowly its bytes come.
-        seconds_left = _calls.watch.due - time.monotonic()
+        seconds_left = _calls.call.deadline.remaining()
         sock.settimeout(max(0.001, min(CONNECT_SECONDS, seconds_left)))
         return sock
 
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
-        watch: Watch = _calls.watch
-        watch.guard(self.sock, self)
-        watch.is_sent = True
+        call: GuardedCall = _calls.call
+        call.guard(self.sock, self)
+        call.is_sent = True
         self.used_at = time.monotonic()
         super().send(data)  # type: ignore[misc]
 
@@ -84,7 +85,7 @@ class _HTTPSConnection(_Guarded, HTTPSConnection):
 
 
 class _Public:
-    """Connections to public addresses only; the address that was checked is the one that is connected to."""
+    """SSRF protection: connections to public addresses only; the checked address is the one that is connected to."""
 
     _dns_host: str
     port: int
@@ -147,27 +148,27 @@ def _forget_connections() -> None:
 os.register_at_fork(after_in_child=_forget_connections)
 
 
-class Answer:
-    """A vendor's answer: its status and headers are here, its body is still on the wire."""
+class ProviderResponse:
+    """A provider's response: its status and headers are here, its body is still on the wire."""
 
     def __init__(
         self,
         response: requests.Response,
-        watch: Watch,
+        call: GuardedCall,
         *,
-        silence_seconds: float,
-        deadline: float,
-        most_bytes: int = MAX_BODY_BYTES,
+        idle_timeout_seconds: float,
+        deadline: Deadline,
+        max_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self._response = response
         self._raw = response.raw
-        self._watch = watch
-        self._silence_seconds = silence_seconds
+        self._call = call
+        self._idle_timeout_seconds = idle_timeout_seconds
         self._deadline = deadline
         self._received = 0
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
 
     @property
     def content_type(self) -> str:
@@ -182,9 +183,9 @@ class Answer:
         """Yield the body's bytes as they come. Raises OutcomeUnknown as body() does."""
         yield from iter(self._read_some, b"")
 
-    def progress(self) -> None:
-        """Say that something worth waiting for has come: the silence is measured anew from here."""
-        self._watch.due = min(self._deadline, time.monotonic() + self._silence_seconds)
+    def reset_idle_timer(self) -> None:
+        """Reset the idle timeout."""
+        self._call.deadline = self._deadline.child(self._idle_timeout_seconds)
 
     def drain(self) -> None:
         """Read what follows the end marker of a stream, so that the connection can be used again.
@@ -193,7 +194,7 @@ class Answer:
         costs a moment and the connection.
         """
         with suppress(*BROKEN):
-            self._watch.wait_at_most(DRAIN_SECONDS)
+            self._call.limit_wait(DRAIN_SECONDS)
             self._raw.read1(READ_BYTES, decode_content=True)
 
     def close(self) -> None:
@@ -210,12 +211,12 @@ class Answer:
         try:
             piece = read(READ_BYTES, decode_content=True) or b""
         except BROKEN as error:
-            failure = _failure(self._watch, error)
+            failure = _failure(self._call, error)
         else:
             self._received += len(piece)
-            if self._received > self._most_bytes:
-                raise OutcomeUnknown(f"the answer is longer than {self._most_bytes} bytes")
-            if not self._watch.is_expired:  # to a reader, a cut looks like the end
+            if self._received > self._max_bytes:
+                raise OutcomeUnknown(f"the answer is longer than {self._max_bytes} bytes")
+            if not self._call.is_expired:  # to a reader, a cut looks like the end
                 return piece
             failure = OutcomeUnknown(TIME_IS_UP)
         raise failure
@@ -228,77 +229,80 @@ def send(
     *,
     headers: Mapping[str, str],
     body: bytes | None = None,
-    silence_seconds: float,
-    deadline: float,
-    may_be_plain: bool = False,
-    is_public_only: bool = False,
-    most_bytes: int = MAX_BODY_BYTES,
-) -> Iterator[Answer]:
-    """Send one request, once, and lend its answer.
+    idle_timeout_seconds: float,
+    deadline: Deadline,
+    allow_http: bool = False,
+    block_private_addresses: bool = False,
+    max_bytes: int = MAX_BODY_BYTES,
+) -> Iterator[ProviderResponse]:
+    """Send one request, once, and lend its response.
 
-    The call is cut at `deadline` (a time.monotonic() value), or earlier when `silence_seconds` pass without
-    Answer.progress(): a reader who reports none has that long for the whole answer. Only name resolution cannot be
-    cut; the system's resolver limits it.
+    The call is aborted at `deadline`, or earlier when `idle_timeout_seconds` pass without a reset_idle_timer(): a
+    reader who never resets it has that long for the whole response. Only name resolution cannot be aborted; the
+    system's resolver limits it.
 
     Raises NotSent when nothing has left this machine, OutcomeUnknown when anything goes wrong after the first byte.
-    `may_be_plain` allows http: only for addresses from the environment. `is_public_only` refuses to connect to any
-    address that is not public: for those that a vendor has named.
+    `allow_http` allows plain http: only for addresses from the environment. `block_private_addresses` refuses to
+    connect to any address that is not public (SSRF): for those that a provider has named.
     """
-    if not (url.startswith("https://") or may_be_plain):
+    if not (url.startswith("https://") or allow_http):
         raise ProviderMisconfigured("Only https addresses may be called.")
-    watch = _calls.watch = watch_until(min(deadline, time.monotonic() + silence_seconds))
+    call = _calls.call = guard_call(deadline.child(idle_timeout_seconds))
     try:
-        adapter = _public_adapter() if is_public_only else _adapter()
-        response = _respond(adapter, watch, method, url, headers, body, silence_seconds)
-        answer = Answer(response, watch, silence_seconds=silence_seconds, deadline=deadline, most_bytes=most_bytes)
+        adapter = _public_adapter() if block_private_addresses else _adapter()
+        response = _respond(adapter, call, method, url, headers, body, idle_timeout_seconds)
+        lent = ProviderResponse(
+            response, call, idle_timeout_seconds=idle_timeout_seconds, deadline=deadline, max_bytes=max_bytes
+        )
         try:
-            yield answer
+            yield lent
         finally:
-            answer.close()
+            lent.close()
     finally:
-        if watch.line is not None:
-            watch.line.used_at = time.monotonic()
-        watch.end()
+        if call.connection is not None:
+            call.connection.used_at = time.monotonic()
+        call.end()
 
 
 def fetch(
     url: str,
     *,
     hosts: Iterable[str],
-    own_address: str,
-    most_bytes: int,
-    silence_seconds: float,
-    deadline: float,
+    trusted_base_url: str,
+    max_bytes: int,
+    idle_timeout_seconds: float,
+    deadline: Deadline,
 ) -> bytes:
-    """Return the bytes behind an address that a vendor has named.
+    """Return the bytes behind an address that a provider has named.
 
-    It must be https on one of the vendor's `hosts` (".example.com" means all below it) and lead to a public address;
-    what lies under `own_address`, which comes from the environment, is trusted as it is. No key goes along.
+    It must be https on one of the provider's `hosts` (".example.com" means all below it) and lead to a public
+    address; what lies under `trusted_base_url`, which comes from the environment, is trusted as it is. No key goes
+    along.
 
     Raises NotSent for any other address, OutcomeUnknown for anything but a complete file within the limits.
     """
     try:
-        parts, own = urlsplit(url), urlsplit(own_address)
+        parts, own = urlsplit(url), urlsplit(trusted_base_url)
     except ValueError:
-        raise NotSent("the output's address makes no sense") from None
+        raise NotSent("the output's address is invalid") from None
     is_own = (parts.scheme, parts.netloc) == (own.scheme, own.netloc)
     if not is_own and not (parts.scheme == "https" and _is_among(parts.netloc.lower(), hosts)):
-        raise NotSent("the output's address is not one of the vendor's")
+        raise NotSent("the output's address is not on one of the provider's hosts")
     with send(
         "GET",
         url,
         headers={},
-        silence_seconds=silence_seconds,
+        idle_timeout_seconds=idle_timeout_seconds,
         deadline=deadline,
-        may_be_plain=is_own,
-        is_public_only=not is_own,
-        most_bytes=most_bytes,
+        allow_http=is_own,
+        block_private_addresses=not is_own,
+        max_bytes=max_bytes,
     ) as answer:
         if answer.status != 200:
             raise OutcomeUnknown("the output could not be fetched", status=answer.status)
         pieces = []
         for piece in answer.chunks():
-            answer.progress()
+            answer.reset_idle_timer()
             pieces.append(piece)
     return b"".join(pieces)
 
@@ -328,7 +332,7 @@ RESERVED = [
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Tell whether an address is out on the internet, and not one that leads back inside by another name."""
+    """Return whether an address is out on the internet, and not one that leads back inside by another name."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped:
             return is_public(address.ipv4_mapped)
@@ -340,34 +344,34 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 def _respond(
     adapter: _Adapter,
-    watch: Watch,
+    call: GuardedCall,
     method: str,
     url: str,
     headers: Mapping[str, str],
     body: bytes | None,
-    silence_seconds: float,
+    idle_timeout_seconds: float,
 ) -> requests.Response:
-    seconds_left = watch.due - time.monotonic()
+    seconds_left = call.deadline.remaining()
     if seconds_left <= 0:
         raise NotSent(TIME_IS_UP)
     try:
         request = requests.Request(method, url, headers={**HEADERS, **headers}, data=body).prepare()
         return adapter.send(
-            request, stream=True, timeout=(min(CONNECT_SECONDS, seconds_left), silence_seconds), proxies={}
+            request, stream=True, timeout=(min(CONNECT_SECONDS, seconds_left), idle_timeout_seconds), proxies={}
         )
     except BROKEN as error:
-        failure = _failure(watch, error)
+        failure = _failure(call, error)
     raise failure
 
 
-def _failure(watch: Watch, error: Exception) -> ProviderError:
+def _failure(call: GuardedCall, error: Exception) -> ProviderError:
     """Return what a broken call means: certainly not executed, or nobody knows.
 
     The caller raises it outside of the handler, so that `error`, which may quote what came over the wire or the key,
     does not travel along as its context.
     """
-    words = TIME_IS_UP if watch.is_expired else _words_of(error)
-    return OutcomeUnknown(words) if watch.is_sent else NotSent(words)
+    words = TIME_IS_UP if call.is_expired else _words_of(error)
+    return OutcomeUnknown(words) if call.is_sent else NotSent(words)
 
 
 def _words_of(error: BaseException) -> str:

@@ -6,9 +6,9 @@ from decimal import Decimal
 from json import JSONDecoder
 from typing import Any, Never
 
-LARGEST_COUNT = 10**9  # tokens: more than any model takes
-LARGEST_COST = Decimal(10**5)  # USD for one call; the column holds a little more
-DEEPEST_LEVEL = 8  # of a usage block; the vendors' have three
+MAX_COUNT = 10**9  # tokens: more than any model takes
+MAX_COST_USD = Decimal(10**5)  # USD for one call; the column holds a little more
+MAX_DEPTH = 8  # of a usage block; the vendors' have three
 
 
 def _refuse_constant(name: str) -> Never:
@@ -37,7 +37,7 @@ def decode_any(text: str) -> Any:
     raise ValueError(f"JSON was expected, not {words}")
 
 
-def dig(value: Any, *path: str | int) -> Any:
+def get_path(value: Any, *path: str | int) -> Any:
     """Return what lies at this path, or None where the path breaks off."""
     for step in path:
         if isinstance(step, str) and isinstance(value, Mapping):
@@ -51,13 +51,13 @@ def dig(value: Any, *path: str | int) -> Any:
 
 def text_at(value: Any, *path: str | int) -> str:
     """Return the string at this path, "" where there is none."""
-    found = dig(value, *path)
+    found = get_path(value, *path)
     return found if isinstance(found, str) else ""
 
 
 def list_at(value: Any, *path: str | int) -> list[Any]:
     """Return the list at this path, an empty one where there is none."""
-    found = dig(value, *path)
+    found = get_path(value, *path)
     return found if isinstance(found, list) else []
 
 
@@ -75,46 +75,46 @@ def urls_in(value: Any, *, level: int = 0) -> list[str]:
         return [value] if value.startswith(("https://", "http://")) else []
     if isinstance(value, Mapping):
         value = list(value.values())
-    if not isinstance(value, list) or level == DEEPEST_LEVEL:
+    if not isinstance(value, list) or level == MAX_DEPTH:
         return []
     return [url for item in value for url in urls_in(item, level=level + 1)]
 
 
 def count_at(value: Any, *path: str | int) -> int | None:
     """Return the plausible whole number at this path, else None."""
-    found = dig(value, *path)
-    is_count = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= LARGEST_COUNT
+    found = get_path(value, *path)
+    is_count = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MAX_COUNT
     return found if is_count else None
 
 
 def money_at(value: Any, *path: str | int, unit: Decimal = Decimal(1)) -> Decimal | None:
     """Return the plausible amount at this path in USD, written as a number or as a string, else None."""
-    found = dig(value, *path)
+    found = get_path(value, *path)
     if isinstance(found, bool) or not isinstance(found, int | str | Decimal):
         return None
     try:
         amount = Decimal(found) * unit
     except ArithmeticError:
         return None
-    return amount if amount.is_finite() and 0 <= amount <= LARGEST_COST else None
+    return amount if amount.is_finite() and 0 <= amount <= MAX_COST_USD else None
 
 
-def storable(value: Any, *, level: int = 0) -> Any:
+def json_safe(value: Any, *, level: int = 0) -> Any:
     """Return the value as any JSON column takes it: decimals as strings, no NUL and no half characters."""
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, str):
-        return whole_characters(value)
-    if isinstance(value, Mapping | list) and level == DEEPEST_LEVEL:
+        return valid_unicode(value)
+    if isinstance(value, Mapping | list) and level == MAX_DEPTH:
         return None
     if isinstance(value, Mapping):
-        return {whole_characters(name): storable(item, level=level + 1) for name, item in value.items()}
+        return {valid_unicode(name): json_safe(item, level=level + 1) for name, item in value.items()}
     if isinstance(value, list):
-        return [storable(item, level=level + 1) for item in value]
+        return [json_safe(item, level=level + 1) for item in value]
     return value
 
 
-def whole_characters(text: str) -> str:
+def valid_unicode(text: str) -> str:
     """Return the text as UTF-8 and PostgreSQL can hold it.
 
     JSON may spell an emoji as two escaped halves, and a stream may cut between them: halves that meet are joined, a

@@ -4,15 +4,15 @@ import html
 import re
 
 from providers.errors import ProviderError
-from providers.transport.json_fields import whole_characters
+from providers.transport.json_fields import valid_unicode
 from providers.types import Prompt
 
 HIDDEN = "[…]"
-LONGEST_EXCERPT = 200
-LONGEST_CODE = 64
+MAX_EXCERPT_CHARACTERS = 200
+MAX_CODE_CHARACTERS = 64
 SCANNED_CHARACTERS = 2000  # a message that says nothing in this many says nothing
-SHORTEST_QUOTE = 16  # this many of a prompt's characters in a row are a quotation of it
-SHORTEST_KEY_PIECE = 8
+MIN_QUOTE_CHARACTERS = 16  # this many of a prompt's characters in a row are a quotation of it
+MIN_KEY_CHARACTERS = 8
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>")
@@ -20,7 +20,7 @@ _ESCAPED_CHARACTER = re.compile(r"\\+u([0-9a-fA-F]{4})")
 _ESCAPED_BLANK = re.compile(r"\\+[nrt]")
 
 
-class Quoting:
+class Redactor:
     """Quotes a vendor's words about one call."""
 
     def __init__(self, key: str, prompt: Prompt) -> None:
@@ -33,25 +33,25 @@ class Quoting:
             text = text.replace(self._key, HIDDEN)
         text = text[:SCANNED_CHARACTERS]
         title = _TITLE.search(text)  # all that a proxy's error page says
-        text = _without_runs(_plain(title[1] if title else text), self._key, SHORTEST_KEY_PIECE)
+        text = _without_runs(_plain(title[1] if title else text), self._key, MIN_KEY_CHARACTERS)
         # A vendor's own "sk-pr****wxyz" still shows the ends of the key.
         text = " ".join(HIDDEN if "***" in word else word for word in text.split())
         said = [_plain(part) for part in self._parts()]
-        text = _without_runs(text, "\n".join(said), SHORTEST_QUOTE)
+        text = _without_runs(text, "\n".join(said), MIN_QUOTE_CHARACTERS)
         for part in said:
-            if 0 < len(part) < SHORTEST_QUOTE:
+            if 0 < len(part) < MIN_QUOTE_CHARACTERS:
                 text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", HIDDEN, text)
         return text
 
     def excerpt(self, text: str) -> str:
         """Return clean() of the text, short enough for a log line."""
         text = self.clean(text)
-        return text if len(text) <= LONGEST_EXCERPT else f"{text[: LONGEST_EXCERPT - 1]}…"
+        return text if len(text) <= MAX_EXCERPT_CHARACTERS else f"{text[: MAX_EXCERPT_CHARACTERS - 1]}…"
 
-    def censor(self, error: ProviderError) -> None:
+    def redact_error(self, error: ProviderError) -> None:
         """Make an error safe to log: its excerpt and its code come from outside."""
         error.excerpt = self.excerpt(error.excerpt)
-        error.code = self.excerpt(error.code)[:LONGEST_CODE]
+        error.code = self.excerpt(error.code)[:MAX_CODE_CHARACTERS]
         error.args = (error.excerpt,)  # what repr() shows
 
     def _parts(self) -> list[str]:
@@ -62,7 +62,7 @@ def _plain(text: str) -> str:
     """Undo the escapings in which a text may be quoted, and put it on one line."""
     text = _TAG.sub(" ", html.unescape(text))
     text = _ESCAPED_CHARACTER.sub(lambda match: chr(int(match[1], 16)), text)
-    text = whole_characters(_ESCAPED_BLANK.sub(" ", text)).replace("\\", "")
+    text = valid_unicode(_ESCAPED_BLANK.sub(" ", text)).replace("\\", "")
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 

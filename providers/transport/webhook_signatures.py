@@ -6,7 +6,7 @@ import hmac
 import re
 from collections.abc import Mapping
 
-CLOCKS_APART_SECONDS = 300  # a call signed longer ago may be a repeated one
+MAX_CLOCK_SKEW_SECONDS = 300  # a call signed longer ago may be a repeated one
 SECRET_PREFIX = "whsec_"  # noqa: S105 — how the secret begins
 SIGNATURE_VERSION = "v1,"
 
@@ -33,7 +33,7 @@ def is_genuine(headers: Mapping[str, str], body: bytes, *, secret: str, now: flo
     call_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not key or not call_id or not _SECONDS.fullmatch(timestamp):
         return False
-    if abs(now - int(timestamp)) > CLOCKS_APART_SECONDS:
+    if abs(now - int(timestamp)) > MAX_CLOCK_SKEW_SECONDS:
         return False
     signed = b".".join((call_id.encode(), timestamp.encode(), body))
     expected = base64.b64encode(hmac.digest(key, signed, "sha256"))

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from requests_app.delivery_backend import DELIVER_TASK
-from requests_app.dispatch import ring_on_commit
+from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
 from requests_app.services.completion import request_end
 from requests_app.services.intake import ADVANCE_TASK
@@ -28,7 +28,7 @@ def request_cancel(*, request_id: str, actor: str) -> bool:
             request=request, to=Status.CANCELLED, error_code="CANCELLED", actor=actor, reason="cancelled"
         )
         if is_cancelled:
-            ring_on_commit(DELIVER_TASK, request_id)
+            enqueue_on_commit(DELIVER_TASK, request_id)
     return is_cancelled
 
 
@@ -47,5 +47,5 @@ def request_resume(*, request_id: str, actor: str) -> bool:
             deadline_at=Now() + timedelta(seconds=settings.DEADLINE_SECONDS[request.category]),
         )
         if is_resumed:
-            ring_on_commit(ADVANCE_TASK, request_id)
+            enqueue_on_commit(ADVANCE_TASK, request_id)
     return is_resumed

@@ -6,9 +6,9 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models.functions import Now
 
-from providers.chain.attempts import Answer, attempts_let_go
+from providers.chain.attempts import Answer, attempts_close
 from providers.types import TextResult
-from requests_app.dispatch import ring_on_commit
+from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
 from requests_app.services.credits import credits_capture, credits_release
 from requests_app.states import transition
@@ -69,9 +69,9 @@ def request_end(
             **_ENDED,
         )
         if has_ended:
-            jobs = attempts_let_go(caller_key=request.id)
+            jobs = attempts_close(caller_key=request.id)
             for attempt_id in jobs:
-                ring_on_commit(CANCEL_JOB_TASK, str(attempt_id))
+                enqueue_on_commit(CANCEL_JOB_TASK, str(attempt_id))
             credits_release(request=request, reason=reason)
     return has_ended
 

@@ -11,11 +11,12 @@ from django.core.files.storage import default_storage
 from providers.chain.attempts import Answer, AttemptRefused
 from providers.chain.fallback import FallbackManager, Pending
 from providers.errors import ChainError
+from providers.transport.deadlines import Deadline
 from providers.types import Attachment, Category, OnText, Prompt
-from requests_app.delivery_backend import get_outlet
+from requests_app.delivery_backend import get_delivery_backend
 from requests_app.errors import LeaseLost
 from requests_app.models import Request
-from requests_app.options import wishes_of
+from requests_app.options import output_options_of
 from requests_app.selectors import history_of
 from requests_app.services.completion import request_complete, request_end, request_quarantine
 from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, Lease, keeper, lease_claim, lease_give_back
@@ -41,7 +42,7 @@ def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
         logger.error("%s is in quarantine; an operator must decide.", request_id)
         return True
     # Held until the end of this function: the outlet knows by it, when it delivers, that the stream was its own.
-    show = on_text or get_outlet().progress(request_id)
+    show = on_text or get_delivery_backend().on_partial(request_id)
     keeper.keep(lease)
     try:
         if not _answer(request, lease, show):
@@ -52,7 +53,7 @@ def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
         logger.info("%s belongs to another worker by now.", request_id)
     finally:
         keeper.let_go(lease)
-    get_outlet().deliver(request_id)
+    get_delivery_backend().deliver(request_id)
     return True
 
 
@@ -73,7 +74,7 @@ def _answer(request: Request, lease: Lease, on_text: OnText | None) -> bool:
         outcome = FallbackManager().answer(
             _prompt_of(request),
             caller_key=request.id,
-            deadline=claimed + seconds_left,
+            deadline=Deadline.after(seconds_left),
             store=store,
             on_text=on_text,
             before_next=lease.check,
@@ -107,7 +108,7 @@ def _prompt_of(request: Request) -> Prompt:
         text=request.input_text,
         history=history_of(request),
         system=settings.SYSTEM_PROMPT if request.category == Category.TEXT else "",
-        wishes=wishes_of(request.options),
+        output_options=output_options_of(request.options),
         attachments=tuple(_attachment_of(stored) for stored in request.input_media),
     )
 

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from providers.storage import StoredMedia
-from requests_app.dispatch import ring_on_commit
+from requests_app.dispatch import enqueue_on_commit
 from requests_app.errors import (
     AccountBlocked,
     InsufficientCredits,
@@ -30,13 +30,13 @@ def request_accept(
     text: str,
     conversation: str = "",
     input_media: Sequence[StoredMedia] = (),
-    is_rung: bool = True,
+    is_enqueued: bool = True,
 ) -> Request:
     """Accept a prompt: the request's row, its first event and the held credits are written together or not at all.
 
     `intake_key` names the message that brought the prompt; accepting it again returns the first request. Without
-    enough credits the request is written as REJECTED with error_code NO_CREDITS and nothing is held. A worker is rung
-    on commit unless `is_rung` is False, where the caller itself executes the request.
+    enough credits the request is written as REJECTED with error_code NO_CREDITS and nothing is held. A wake-up is
+    enqueued on commit unless `is_enqueued` is False, where the caller itself executes the request.
 
     Raises PromptInvalid, UnknownModel, AccountBlocked or TooManyOpenRequests, with nothing written.
     """
@@ -69,8 +69,8 @@ def request_accept(
             _reject(request, error)
         else:
             RequestEvent.objects.create(request=request, to_status=Request.Status.PENDING, actor=account.key)
-            if is_rung:
-                ring_on_commit(ADVANCE_TASK, request.id)
+            if is_enqueued:
+                enqueue_on_commit(ADVANCE_TASK, request.id)
     return request
 
 

@@ -44,7 +44,7 @@ class Lease:
 def lease_claim(*, request_id: str) -> tuple[Lease, Request] | None:
     """Claim an open request that is due and that nobody holds; None where there is nothing to claim.
 
-    One conditional UPDATE decides, so of all workers that are rung for it, one gets it. The request is returned as
+    One conditional UPDATE decides, so of all workers that are enqueued for it, one gets it. The request is returned as
     the claim left it, with the database's time as `now`.
     """
     rows = Request.objects.filter(

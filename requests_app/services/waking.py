@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.db.models.functions import Now
 
-from requests_app.dispatch import ring_on_commit
+from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
 from requests_app.services.intake import ADVANCE_TASK
 
@@ -16,5 +16,5 @@ def request_wake(*, request_id: str) -> bool:
     with transaction.atomic():
         is_open = Request.objects.filter(id=request_id, status__in=Request.OPEN).update(next_at=Now()) > 0
         if is_open:
-            ring_on_commit(ADVANCE_TASK, request_id)
+            enqueue_on_commit(ADVANCE_TASK, request_id)
     return is_open

@@ -23,9 +23,10 @@ from telegram import error as ptb
 from telegram.request import HTTPXRequest
 
 from providers.db import give_back_connection
-from providers.transport.redaction import Quoting
+from providers.transport.redaction import Redactor
 from providers.types import Category, Prompt
 from telegram_bot.api.errors import (
+    BotApiError,
     CallRefused,
     ChatMoved,
     ChatUnreachable,
@@ -35,12 +36,11 @@ from telegram_bot.api.errors import (
     OutcomeUnsure,
     PollingConflict,
     SlowDown,
-    TelegramFault,
     ThreadGone,
     TokenRefused,
 )
 from telegram_bot.content.files import StoredFile
-from telegram_bot.content.rendering import Piece
+from telegram_bot.content.rendering import MessagePart
 
 logger = logging.getLogger("telegram_bot.api.client")
 
@@ -59,7 +59,7 @@ POLL_SECONDS = 30  # how long Telegram holds a poll open while nothing happens
 
 # Telegram has no codes for these, only sentences. They were read in tdlib/telegram-bot-api (Client.cpp, 2026-05) and
 # have not changed for years; one that is not known here is a CallRefused.
-MEANINGS: list[tuple[str, type[TelegramFault]]] = [
+MEANINGS: list[tuple[str, type[BotApiError]]] = [
     ("message to edit not found", MessageGone),
     ("message can't be edited", MessageGone),
     ("message_id_invalid", MessageGone),
@@ -115,8 +115,8 @@ class QuietBot(telegram.Bot):
         except (KeyError, TypeError) as error:
             raise ptb.NetworkError("The server's answer has no result") from error
         except ptb.BadRequest as error:
-            quoting = Quoting(self.token, Prompt(Category.TEXT, str(parameters.get("text") or "")))
-            raise Refusal(error.message, quoting.excerpt(error.message)) from error.__cause__
+            redactor = Redactor(self.token, Prompt(Category.TEXT, str(parameters.get("text") or "")))
+            raise Refusal(error.message, redactor.excerpt(error.message)) from error.__cause__
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class TelegramClient:
     def send(
         self,
         chat_id: int,
-        piece: Piece,
+        piece: MessagePart,
         *,
         thread_id: int | None = None,
         reply_to: int | None = None,
@@ -193,11 +193,11 @@ class TelegramClient:
         )
         return _message_id(message)
 
-    def edit(self, chat_id: int, message_id: int, piece: Piece) -> None:
+    def edit(self, chat_id: int, message_id: int, piece: MessagePart) -> None:
         """Make a message show this and nothing else, buttons included. Doing it again is harmless."""
         self.run(self.edit_later(chat_id, message_id, piece))
 
-    async def edit_later(self, chat_id: int, message_id: int, piece: Piece) -> None:
+    async def edit_later(self, chat_id: int, message_id: int, piece: MessagePart) -> None:
         """Edit, as a coroutine for the Bot's loop. Raises PTB's errors, which run() translates."""
         try:
             await self.bot.call(
@@ -347,7 +347,7 @@ async def _translated(work: Coroutine[Any, Any, Result], seconds: float) -> Resu
         raise meaning_of(error) from None
 
 
-def meaning_of(error: ptb.TelegramError) -> TelegramFault:
+def meaning_of(error: ptb.TelegramError) -> BotApiError:
     """Return what an error of PTB's means to us."""
     if isinstance(error, ptb.RetryAfter):
         pause = error.retry_after
@@ -371,7 +371,7 @@ def meaning_of(error: ptb.TelegramError) -> TelegramFault:
     return OutcomeUnsure(f"Telegram gave no sound answer{kind}.")
 
 
-def _meaning_of_sentence(error: ptb.BadRequest) -> TelegramFault:
+def _meaning_of_sentence(error: ptb.BadRequest) -> BotApiError:
     for words, fault in MEANINGS:
         if words in error.message.lower():
             return fault()

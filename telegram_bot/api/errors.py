@@ -1,22 +1,22 @@
 """What can go wrong with a call to Telegram. Callers read classes and attributes, never Telegram's sentences."""
 
 
-class TelegramFault(Exception):
+class BotApiError(Exception):
     """The call to Telegram failed."""
 
     def __str__(self) -> str:
         return super().__str__() or (self.__doc__ or "").partition("\n")[0]
 
 
-class NotReached(TelegramFault):
+class NotReached(BotApiError):
     """Nothing left this machine, so trying again shows nothing twice."""
 
 
-class OutcomeUnsure(TelegramFault):
+class OutcomeUnsure(BotApiError):
     """The call may have been carried out: it timed out, broke off or met a server's fault."""
 
 
-class SlowDown(TelegramFault):
+class SlowDown(BotApiError):
     """Telegram wants a pause."""
 
     def __init__(self, retry_after: float) -> None:
@@ -24,11 +24,11 @@ class SlowDown(TelegramFault):
         self.retry_after = retry_after  # seconds
 
 
-class ChatUnreachable(TelegramFault):
+class ChatUnreachable(BotApiError):
     """The bot may not write to this chat: it was blocked, removed or restricted."""
 
 
-class ChatMoved(TelegramFault):
+class ChatMoved(BotApiError):
     """The group has become a supergroup, under another id."""
 
     def __init__(self, new_chat_id: int) -> None:
@@ -36,27 +36,27 @@ class ChatMoved(TelegramFault):
         self.new_chat_id = new_chat_id
 
 
-class MessageGone(TelegramFault):
+class MessageGone(BotApiError):
     """The message to edit does not exist any more."""
 
 
-class ThreadGone(TelegramFault):
+class ThreadGone(BotApiError):
     """The topic to write to is closed or deleted."""
 
 
-class EntitiesRefused(TelegramFault):
+class EntitiesRefused(BotApiError):
     """Telegram does not accept the formatting of this text."""
 
 
-class CallRefused(TelegramFault):
+class CallRefused(BotApiError):
     """Telegram refuses this call, and would again."""
 
 
-class TokenRefused(TelegramFault):
+class TokenRefused(BotApiError):
     """Telegram does not know this bot token. Set TELEGRAM_BOT_TOKEN to the one that @BotFather gives."""
 
 
-class PollingConflict(TelegramFault):
+class PollingConflict(BotApiError):
     """Somebody else takes this bot's updates: another process polls, or a webhook was set."""
 
 

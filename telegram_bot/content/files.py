@@ -7,8 +7,8 @@ from django.core.files.storage import default_storage
 from requests_app.models import Request
 
 # What a bot may upload (python-telegram-bot's constants, Bot API 10.0). Larger pictures go as documents.
-MOST_BYTES = 50 * 1024 * 1024
-MOST_PHOTO_BYTES = 10 * 1024 * 1024
+MAX_BYTES = 50 * 1024 * 1024
+MAX_PHOTO_BYTES = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class StoredFile:
     def kind(self) -> str:
         """How Telegram calls it: "photo", "video", "audio" or "document"."""
         main = self.content_type.partition("/")[0]
-        if self.is_document or (main == "image" and (self.size > MOST_PHOTO_BYTES or self.content_type == "image/gif")):
+        if self.is_document or (main == "image" and (self.size > MAX_PHOTO_BYTES or self.content_type == "image/gif")):
             return "document"
         return {"image": "photo", "video": "video", "audio": "audio"}.get(main, "document")
 

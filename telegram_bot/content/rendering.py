@@ -14,8 +14,8 @@ import telegram
 from telegramify_markdown import MessageEntity as Span
 from telegramify_markdown import RenderConfig, convert, utf16_len
 
-MOST_UNITS = 4096  # of a message's text
-MOST_ENTITIES = 100  # Telegram silently drops those beyond
+MAX_UNITS = 4096  # of a message's text
+MAX_ENTITIES = 100  # Telegram silently drops those beyond
 GROWING = " …"  # stands at the end of an answer that still grows
 # Models write links of any kind; only these lead where they say.
 SAFE_LINKS = ("https://", "http://")
@@ -23,26 +23,26 @@ INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # Unicode categories; a message of n
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class MessagePart:
     """What one message shows."""
 
     text: str = field(repr=False)
     entities: tuple[telegram.MessageEntity, ...] = field(default=(), repr=False)
 
     @property
-    def plain(self) -> "Piece":
+    def plain(self) -> "MessagePart":
         """The same without its formatting."""
-        return Piece(self.text)
+        return MessagePart(self.text)
 
 
-def pieces_of(markdown: str) -> list[Piece]:
+def message_parts(markdown: str) -> list[MessagePart]:
     """Return an answer in pieces of one message each, none of them blank; an answer without a visible sign has none."""
     text, spans = _converted(markdown)
     units = _unit_offsets(text)
     pieces = []
     start = 0
     while start < len(text):
-        latest = min(_fitting(units, start, MOST_UNITS), _uncrowded(text, units, spans, start))
+        latest = min(_fitting(units, start, MAX_UNITS), _uncrowded(text, units, spans, start))
         end = _cut(text, start, latest)
         if _is_visible(text[start:end]):
             pieces.append(_piece(text, units, spans, start, end))
@@ -50,16 +50,16 @@ def pieces_of(markdown: str) -> list[Piece]:
     return pieces
 
 
-def frame_of(markdown: str) -> Piece | None:
+def partial_message(markdown: str) -> MessagePart | None:
     """Return what to show of an answer that still grows, in one message; None while there is nothing to see."""
     # Converting may shorten a text but hardly lengthens it, so what lies far beyond the limit need not be converted.
-    text, spans = _converted(markdown[: 2 * MOST_UNITS])
+    text, spans = _converted(markdown[: 2 * MAX_UNITS])
     units = _unit_offsets(text)
-    end = _cut(text, 0, _fitting(units, 0, MOST_UNITS - utf16_len(GROWING)))
+    end = _cut(text, 0, _fitting(units, 0, MAX_UNITS - utf16_len(GROWING)))
     if not _is_visible(text[:end]):
         return None
     piece = _piece(text, units, spans, 0, end)
-    return Piece(piece.text + GROWING, piece.entities)
+    return MessagePart(piece.text + GROWING, piece.entities)
 
 
 def _without_ornaments() -> RenderConfig:
@@ -100,10 +100,10 @@ def _fitting(units: list[int], start: int, most_units: int) -> int:
 def _uncrowded(text: str, units: list[int], spans: list[Span], start: int) -> int:
     """Return the latest end of a piece from `start` on that does not hold too many entities."""
     inside = [span for span in spans if span.offset + span.length > units[start]]
-    if len(inside) <= MOST_ENTITIES:
+    if len(inside) <= MAX_ENTITIES:
         return len(text)
     # Where even the first one too many begins at the very start, the piece is shown without those beyond the limit.
-    crowded = bisect_right(units, inside[MOST_ENTITIES].offset) - 1
+    crowded = bisect_right(units, inside[MAX_ENTITIES].offset) - 1
     return crowded if crowded > start else len(text)
 
 
@@ -119,7 +119,7 @@ def _cut(text: str, start: int, latest: int) -> int:
     return latest
 
 
-def _piece(text: str, units: list[int], spans: list[Span], start: int, end: int) -> Piece:
+def _piece(text: str, units: list[int], spans: list[Span], start: int, end: int) -> MessagePart:
     """Return text[start:end] without blank edges, and the entities' shares in it."""
     while text[start].isspace():
         start += 1
@@ -132,7 +132,7 @@ def _piece(text: str, units: list[int], spans: list[Span], start: int, end: int)
         if offset < stop:
             facts: dict[str, Any] = {**span.to_dict(), "offset": offset - first, "length": stop - offset}
             entities.append(telegram.MessageEntity(**facts))
-    return Piece(text[start:end], tuple(entities[:MOST_ENTITIES]))
+    return MessagePart(text[start:end], tuple(entities[:MAX_ENTITIES]))
 
 
 def _is_visible(text: str) -> bool:

@@ -9,15 +9,15 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from providers.types import Category, OnText
-from requests_app.delivery_backend import Outlet
+from requests_app.delivery_backend import DeliveryBackend
 from requests_app.models import Request
 from telegram_bot import texts
 from telegram_bot.api.client import get_client
-from telegram_bot.api.errors import CallRefused, EntitiesRefused, MessageGone, OutcomeUnsure, TelegramFault, ThreadGone
-from telegram_bot.content.files import MOST_BYTES, StoredFile, file_of
-from telegram_bot.content.rendering import Piece, pieces_of
-from telegram_bot.delivery.retries import setback
-from telegram_bot.delivery.streaming import Streamed, frames_close, frames_open
+from telegram_bot.api.errors import BotApiError, CallRefused, EntitiesRefused, MessageGone, OutcomeUnsure, ThreadGone
+from telegram_bot.content.files import MAX_BYTES, StoredFile, file_of
+from telegram_bot.content.rendering import MessagePart, message_parts
+from telegram_bot.delivery.retries import record_delivery_failure
+from telegram_bot.delivery.streaming import StreamStatus, live_message_close, live_message_open
 from telegram_bot.models import Delivery
 
 logger = logging.getLogger("telegram_bot.delivery")
@@ -28,15 +28,15 @@ State = Delivery.State
 SENDING_SECONDS = 30  # after this a sender counts as lost; a call ends after client.CALL_SECONDS
 SETTLING_SECONDS = 15  # after this a frame that got no confirmation cannot arrive any more
 UNSETTLED = "unsettled frame"
-NOTICE_AFTER = timedelta(seconds=20)  # an edit rings no bell; whoever waited this long looks elsewhere
+NOTICE_AFTER = timedelta(seconds=20)  # an edit enqueued_now no bell; whoever waited this long looks elsewhere
 UNENDED = (*Request.OPEN, Status.QUARANTINED)
 
 
-class TelegramOutlet(Outlet):
+class TelegramDeliveryBackend(DeliveryBackend):
     """Shows results in the chat that a request came from. Requests from elsewhere are not its business."""
 
-    def progress(self, request_id: str) -> OnText | None:
-        return frames_open(request_id)
+    def on_partial(self, request_id: str) -> OnText | None:
+        return live_message_open(request_id)
 
     def deliver(self, request_id: str) -> None:
         request_deliver(request_id=request_id)
@@ -50,17 +50,17 @@ def request_deliver(*, request_id: str) -> None:
     happens; whoever places it comes here afterwards. Before the end of the request only its stream ends here.
     """
     # Before anything else: a stream that only waits for its placeholder would write over what others show in it.
-    streamed = frames_close(request_id)
+    streamed = live_message_close(request_id)
     first = Delivery.objects.select_related("request").annotate(now=Now()).filter(request_id=request_id, part=0).first()
     if first is None:
         return
     if first.request.status in UNENDED or (first.next_at and first.next_at > first.now):
-        if streamed is Streamed.UNSURE:
+        if streamed is StreamStatus.UNSURE:
             _put_off(first)
         return
     if first.message_id is None or first.state in {State.SENDING, State.UNDELIVERABLE}:
         return
-    pieces = _pieces_for(first.request)
+    pieces = _parts_for(first.request)
     # Noted before anything is shown: whoever dies in between leaves rows that the sweeper finds.
     further = _further(first, pieces)
     # A file never grows in the chat, so nothing can stand over it: once is enough.
@@ -73,20 +73,20 @@ def request_deliver(*, request_id: str) -> None:
             return
 
 
-def _pieces_for(request: Request) -> Sequence[Piece | StoredFile]:
+def _parts_for(request: Request) -> Sequence[MessagePart | StoredFile]:
     if request.status != Status.COMPLETED:
-        return [Piece(texts.failure(request))]
+        return [MessagePart(texts.failure(request))]
     file = file_of(request)
     if file:
-        return [file if file.size <= MOST_BYTES else Piece(texts.TOO_LARGE)]
-    return pieces_of(request.output_text) or [Piece(texts.BLANK_ANSWER)]
+        return [file if file.size <= MAX_BYTES else MessagePart(texts.TOO_LARGE)]
+    return message_parts(request.output_text) or [MessagePart(texts.BLANK_ANSWER)]
 
 
-def _notice_for(request: Request) -> Piece:
-    return Piece(texts.READY if request.status == Status.COMPLETED else texts.NOT_READY)
+def _notice_for(request: Request) -> MessagePart:
+    return MessagePart(texts.READY if request.status == Status.COMPLETED else texts.NOT_READY)
 
 
-def _show_first(first: Delivery, piece: Piece | StoredFile, streamed: Streamed) -> bool:
+def _show_first(first: Delivery, piece: MessagePart | StoredFile, streamed: StreamStatus) -> bool:
     """Edit the placeholder. Returns whether the further parts may follow."""
     if first.state == State.UNCERTAIN:
         return True
@@ -95,8 +95,8 @@ def _show_first(first: Delivery, piece: Piece | StoredFile, streamed: Streamed) 
     except MessageGone:
         # Its user has deleted the placeholder, which gets them one new message; or the answer, which they have seen.
         return first.state == State.DELIVERED or _send(first, piece, reply_to=first.reply_to)
-    except TelegramFault as fault:
-        setback(delivery=first, fault=fault)
+    except BotApiError as fault:
+        record_delivery_failure(delivery=first, fault=fault)
         return False
     rows = Delivery.objects.filter(pk=first.pk)
     if _may_be_overwritten(first, streamed):
@@ -107,15 +107,15 @@ def _show_first(first: Delivery, piece: Piece | StoredFile, streamed: Streamed) 
     return True
 
 
-def _may_be_overwritten(first: Delivery, streamed: Streamed) -> bool:
+def _may_be_overwritten(first: Delivery, streamed: StreamStatus) -> bool:
     """Tell whether a frame may still arrive: one without a confirmation, or one of another process, which may die.
 
     A process that streams looks whether the request is open before each frame, so after a while none comes.
     """
-    if streamed is Streamed.ELSEWHERE:
+    if streamed is StreamStatus.ELSEWHERE:
         is_streamed = first.request.category == Category.TEXT and first.request.started_at is not None
         return is_streamed and first.state != State.DELIVERED and first.error != UNSETTLED
-    return streamed is Streamed.UNSURE
+    return streamed is StreamStatus.UNSURE
 
 
 def _put_off(first: Delivery) -> None:
@@ -128,7 +128,7 @@ def _settled_at() -> CombinedExpression:
     return Now() + timedelta(seconds=SETTLING_SECONDS)
 
 
-def _edit(delivery: Delivery, piece: Piece | StoredFile) -> None:
+def _edit(delivery: Delivery, piece: MessagePart | StoredFile) -> None:
     assert delivery.message_id is not None  # noqa: S101 — for the type checker; the caller has looked
     client = get_client()
     if isinstance(piece, StoredFile):
@@ -143,7 +143,7 @@ def _edit(delivery: Delivery, piece: Piece | StoredFile) -> None:
         client.edit(delivery.chat_id, delivery.message_id, piece.plain)
 
 
-def _further(first: Delivery, pieces: Sequence[Piece | StoredFile]) -> list[Delivery]:
+def _further(first: Delivery, pieces: Sequence[MessagePart | StoredFile]) -> list[Delivery]:
     """Return the rows of the messages that follow the first, in order; they are written before any is sent."""
     parts = list(range(1, len(pieces)))
     if not parts and _is_late(first.request):
@@ -177,7 +177,7 @@ def _is_late(request: Request) -> bool:
     return request.completed_at - request.created_at > NOTICE_AFTER
 
 
-def _send(delivery: Delivery, piece: Piece | StoredFile, *, reply_to: int | None) -> bool:
+def _send(delivery: Delivery, piece: MessagePart | StoredFile, *, reply_to: int | None) -> bool:
     """Send one message that is due and nobody else's. Returns whether the next part may follow.
 
     A send that got no confirmation may be in the chat, so it is not repeated: the row says so.
@@ -195,15 +195,15 @@ def _send(delivery: Delivery, piece: Piece | StoredFile, *, reply_to: int | None
         logger.warning("%s may not have arrived and is not sent again: %s", delivery, fault)
         rows.update(state=State.UNCERTAIN, error=str(fault)[:200], next_at=None)
         return True
-    except TelegramFault as fault:
-        setback(delivery=delivery, fault=fault)
+    except BotApiError as fault:
+        record_delivery_failure(delivery=delivery, fault=fault)
         return False
     rows.update(state=State.DELIVERED, message_id=message_id, delivered_at=Now(), next_at=None, error="")
     delivery.message_id = message_id
     return True
 
 
-def _send_as_it_goes(delivery: Delivery, piece: Piece | StoredFile, reply_to: int | None) -> int:
+def _send_as_it_goes(delivery: Delivery, piece: MessagePart | StoredFile, reply_to: int | None) -> int:
     """Send with formatting and into the topic, or without what Telegram does not accept."""
     client = get_client()
     chat_id, thread_id = delivery.chat_id, delivery.thread_id

@@ -11,13 +11,13 @@ from django.db.models import F
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
-from requests_app.delivery_backend import get_outlet
+from requests_app.delivery_backend import get_delivery_backend
 from requests_app.models import Request
 from telegram_bot import texts
 from telegram_bot.api.client import TelegramClient, get_client
-from telegram_bot.api.errors import TelegramFault, ThreadGone
-from telegram_bot.content.rendering import Piece
-from telegram_bot.delivery.retries import setback
+from telegram_bot.api.errors import BotApiError, ThreadGone
+from telegram_bot.content.rendering import MessagePart
+from telegram_bot.delivery.retries import record_delivery_failure
 from telegram_bot.models import Delivery
 
 logger = logging.getLogger("telegram_bot.delivery")
@@ -67,15 +67,15 @@ def placeholder_send(*, delivery: Delivery) -> bool:
     try:
         client = get_client()
         message_id = _send(client, delivery)
-    except TelegramFault as fault:
-        setback(delivery=delivery, fault=fault)
+    except BotApiError as fault:
+        record_delivery_failure(delivery=delivery, fault=fault)
         return False
     rows = Delivery.objects.filter(pk=delivery.pk, state=State.PLACING)
     if not rows.update(message_id=message_id, state=State.PENDING, next_at=None, tries=0, error=""):
         _remove(client, delivery, message_id)
         return False
     if Request.objects.filter(id=delivery.request_id).exclude(status__in=Request.OPEN).exists():
-        get_outlet().deliver(delivery.request_id)
+        get_delivery_backend().deliver(delivery.request_id)
     return True
 
 
@@ -84,7 +84,7 @@ def _sender_lost_at() -> CombinedExpression:
 
 
 def _send(client: TelegramClient, delivery: Delivery) -> int:
-    piece = Piece(texts.PLACEHOLDER)
+    piece = MessagePart(texts.PLACEHOLDER)
     try:
         return client.send(delivery.chat_id, piece, thread_id=delivery.thread_id, reply_to=delivery.reply_to)
     except ThreadGone:
@@ -95,5 +95,5 @@ def _remove(client: TelegramClient, delivery: Delivery, message_id: int) -> None
     """Take back a placeholder that came too late: another one stands already."""
     try:
         client.delete(delivery.chat_id, message_id)
-    except TelegramFault as fault:
+    except BotApiError as fault:
         logger.info("A stray placeholder remains in a chat: %s", fault)

@@ -7,13 +7,13 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from telegram_bot.api.errors import (
+    BotApiError,
     CallRefused,
     ChatMoved,
     ChatUnreachable,
     EntitiesRefused,
     MessageGone,
     SlowDown,
-    TelegramFault,
     ThreadGone,
 )
 from telegram_bot.chats import chat_set_reachable
@@ -23,13 +23,13 @@ logger = logging.getLogger("telegram_bot.delivery")
 
 State = Delivery.State
 
-LONGEST_PAUSE_SECONDS = 300  # between two tries of our own; Telegram may ask for longer ones
-MOST_TRIES = 300  # a day of such pauses
+MAX_PAUSE_SECONDS = 300  # between two tries of our own; Telegram may ask for longer ones
+MAX_TRIES = 300  # a day of such pauses
 CLAIMED = {State.PLACING, State.SENDING}  # the claim has counted the try
 FINAL = (CallRefused, EntitiesRefused, MessageGone, ThreadGone)  # trying again would change nothing
 
 
-def setback(*, delivery: Delivery, fault: TelegramFault) -> None:
+def record_delivery_failure(*, delivery: Delivery, fault: BotApiError) -> None:
     """Note why a message could not be shown, and when to try again, if ever."""
     rows = Delivery.objects.filter(pk=delivery.pk)
     if delivery.state == State.PLACING:
@@ -45,7 +45,7 @@ def setback(*, delivery: Delivery, fault: TelegramFault) -> None:
         _wait(rows, delivery, fault, seconds=0)
     elif delivery.state == State.DELIVERED and isinstance(fault, FINAL):
         logger.warning("%s was shown and cannot be shown once more: %s", delivery, fault)
-    elif isinstance(fault, FINAL) or delivery.tries >= MOST_TRIES:
+    elif isinstance(fault, FINAL) or delivery.tries >= MAX_TRIES:
         logger.error("%s is undeliverable: %s", delivery, fault)
         if rows.update(state=State.UNDELIVERABLE, error=str(fault)[:200], next_at=None) and delivery.part == 0:
             # What was to follow it would come out of nothing.
@@ -59,7 +59,7 @@ def pause_seconds(fault: Exception, tries: int) -> float:
     """Return how long to wait after this fault: as long as Telegram says, else longer with each try."""
     if isinstance(fault, SlowDown):
         return fault.retry_after
-    return min(2 ** min(tries, 10), LONGEST_PAUSE_SECONDS)
+    return min(2 ** min(tries, 10), MAX_PAUSE_SECONDS)
 
 
 def chat_move(*, old_id: int, new_id: int) -> None:
@@ -71,7 +71,7 @@ def chat_move(*, old_id: int, new_id: int) -> None:
     Delivery.objects.filter(chat_id=old_id, state__in=Delivery.UNFINISHED).update(chat_id=new_id)
 
 
-def _wait(rows: QuerySet[Delivery], delivery: Delivery, fault: TelegramFault, seconds: float) -> None:
+def _wait(rows: QuerySet[Delivery], delivery: Delivery, fault: BotApiError, seconds: float) -> None:
     """Put a delivery off. One that is shown already, and was only to be shown once more, is due again with it."""
     rows.update(
         state=State.PLACING if delivery.state == State.PLACING else State.PENDING,

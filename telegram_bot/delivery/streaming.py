@@ -18,19 +18,19 @@ from providers.db import give_back_connection
 from providers.types import OnText
 from requests_app.models import Request
 from telegram_bot.api.client import CALL_SECONDS, TelegramClient, get_client, meaning_of
-from telegram_bot.api.errors import OutcomeUnsure, SlowDown, TelegramFault
-from telegram_bot.content.rendering import frame_of
+from telegram_bot.api.errors import BotApiError, OutcomeUnsure, SlowDown
+from telegram_bot.content.rendering import partial_message
 from telegram_bot.models import Delivery
 
 logger = logging.getLogger("telegram_bot.delivery.streaming")
 
-FRAME_SECONDS = 1.0  # from one frame's arrival to the next frame
-GROUP_FRAME_SECONDS = 4.0  # a group takes twenty messages a minute, edits included
+EDIT_INTERVAL_SECONDS = 1.0  # from one frame's arrival to the next frame
+GROUP_EDIT_INTERVAL_SECONDS = 4.0  # a group takes twenty messages a minute, edits included
 LOOK_UP_SECONDS = 0.1  # between two looks whether the placeholder stands already
-MOST_FAULTS = 3  # in a row; then the answer is shown when it is finished
+MAX_FAULTS = 3  # in a row; then the answer is shown when it is finished
 
 
-class Streamed(Enum):
+class StreamStatus(Enum):
     """What this process knows of a request's frames."""
 
     HERE = "none of them can arrive any more"
@@ -38,14 +38,14 @@ class Streamed(Enum):
     ELSEWHERE = "if there are any, another process sends them, or has died of it"
 
 
-class Frames:
+class LiveMessage:
     """The growing answer of one request. Everything but show() and its constructor runs on the Bot's loop."""
 
     def __init__(self, client: TelegramClient, request_id: str, chat_id: int) -> None:
         self.client = client
         self._request_id = request_id
         self._chat_id = chat_id
-        self._pause_seconds = FRAME_SECONDS if chat_id > 0 else GROUP_FRAME_SECONDS
+        self._pause_seconds = EDIT_INTERVAL_SECONDS if chat_id > 0 else GROUP_EDIT_INTERVAL_SECONDS
         self._latest = ""
         self._shown = ""
         self._is_woken = False  # the loop was asked to look, and has not looked yet
@@ -79,7 +79,7 @@ class Frames:
 
     async def _show_latest(self) -> None:
         try:
-            while self._latest != self._shown and not self._closing.is_set() and self._faults < MOST_FAULTS:
+            while self._latest != self._shown and not self._closing.is_set() and self._faults < MAX_FAULTS:
                 wait_seconds = self._not_before - time.monotonic()
                 if wait_seconds > 0:
                     await self._rest(wait_seconds)
@@ -88,7 +88,7 @@ class Frames:
                 if message_id is not None and not self._closing.is_set():
                     await self._edit(message_id, self._latest)
         except Exception as error:  # noqa: BLE001 — a frame must never cost anybody the answer
-            logger.warning("Frames of %s end early: %s", self._request_id, type(error).__name__)
+            logger.warning("LiveMessage of %s end early: %s", self._request_id, type(error).__name__)
             self._closing.set()
         finally:
             self._task = None
@@ -112,7 +112,7 @@ class Frames:
 
     async def _edit(self, message_id: int, text: str) -> None:
         self._shown = text
-        piece = frame_of(text)
+        piece = partial_message(text)
         if piece is None:
             return
         try:
@@ -126,7 +126,7 @@ class Frames:
             self._faults, self._is_unsure = 0, False
             self._not_before = time.monotonic() + self._pause_seconds
 
-    def _note(self, fault: TelegramFault) -> None:
+    def _note(self, fault: BotApiError) -> None:
         logger.info("A frame of %s was dropped: %s", self._request_id, fault)
         pause_seconds = fault.retry_after if isinstance(fault, SlowDown) else self._pause_seconds
         self._not_before = time.monotonic() + pause_seconds
@@ -136,10 +136,10 @@ class Frames:
 
 
 # One for each request that is being streamed here, for as long as its worker or a frame under way holds it.
-_frames: WeakValueDictionary[str, Frames] = WeakValueDictionary()
+_frames: WeakValueDictionary[str, LiveMessage] = WeakValueDictionary()
 
 
-def frames_open(request_id: str) -> OnText | None:
+def live_message_open(request_id: str) -> OnText | None:
     """Return a function that shows the growing answer of this request, or None where no chat waits for it."""
     chat_id = Delivery.objects.filter(request_id=request_id, part=0).values_list("chat_id", flat=True).first()
     if chat_id is None:
@@ -147,23 +147,23 @@ def frames_open(request_id: str) -> OnText | None:
     frames = _frames.get(request_id)
     if frames is None:
         try:
-            frames = Frames(get_client(), request_id, chat_id)
-        except TelegramFault:
+            frames = LiveMessage(get_client(), request_id, chat_id)
+        except BotApiError:
             return None
         _frames[request_id] = frames
     return frames.show
 
 
-def frames_close(request_id: str) -> Streamed:
+def live_message_close(request_id: str) -> StreamStatus:
     """Stop the frames of this request in this process and wait for the one under way."""
     frames = _frames.get(request_id)
     if frames is None:
-        return Streamed.ELSEWHERE
+        return StreamStatus.ELSEWHERE
     try:
         is_unsure = frames.client.run(frames.close(), CALL_SECONDS + 1)
-    except TelegramFault:
-        return Streamed.UNSURE
-    return Streamed.UNSURE if is_unsure else Streamed.HERE
+    except BotApiError:
+        return StreamStatus.UNSURE
+    return StreamStatus.UNSURE if is_unsure else StreamStatus.HERE
 
 
 def _placeholder_of(request_id: str) -> tuple[int | None, bool]:

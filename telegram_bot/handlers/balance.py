@@ -1,10 +1,10 @@
 """What a user has left."""
 
 from telegram_bot import texts
-from telegram_bot.handlers.context import Incoming
+from telegram_bot.handlers.context import HandlerContext
 
 
-def balance(incoming: Incoming) -> str:
+def balance(context: HandlerContext) -> str:
     """/balance – say how many credits there are."""
-    incoming.answer(texts.balance_line(incoming.user.account.balance))
+    context.answer(texts.balance_line(context.user.account.balance))
     return "told the balance"

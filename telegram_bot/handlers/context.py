@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 import telegram
 
 from telegram_bot.api.client import get_client
-from telegram_bot.content.rendering import Piece
+from telegram_bot.content.rendering import MessagePart
 from telegram_bot.keyboards import Press
 from telegram_bot.models import TelegramChat, TelegramUser
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class HandlerContext:
     """One message or one pressed button."""
 
     update_id: int
@@ -20,8 +20,8 @@ class Incoming:
     thread_id: int | None  # the topic, where the chat has topics
     message_id: int  # the message itself, or the one whose button was pressed
     text: str = field(default="", repr=False)  # the prompt, or what follows the command
-    picture_id: str = ""  # Telegram's id of the picture that came with it
-    recording_id: str = ""  # the same of a voice message, or of another sound
+    image_file_id: str = ""  # Telegram's id of the picture that came with it
+    audio_file_id: str = ""  # the same of a voice message, or of another sound
     callback_id: str = ""  # of a pressed button
     press: Press | None = None
 
@@ -33,7 +33,7 @@ class Incoming:
     def answer(self, text: str, keyboard: telegram.InlineKeyboardMarkup | None = None) -> None:
         """Send a message to where this came from."""
         get_client().send(
-            self.chat.chat_id, Piece(text), thread_id=self.thread_id, reply_to=self.reply_to, keyboard=keyboard
+            self.chat.chat_id, MessagePart(text), thread_id=self.thread_id, reply_to=self.reply_to, keyboard=keyboard
         )
 
 

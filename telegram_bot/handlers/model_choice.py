@@ -3,36 +3,36 @@
 from requests_app.selectors import offered_models
 from telegram_bot import texts
 from telegram_bot.api.client import get_client
-from telegram_bot.content.rendering import Piece
-from telegram_bot.handlers.context import Incoming
+from telegram_bot.content.rendering import MessagePart
+from telegram_bot.handlers.context import HandlerContext
 from telegram_bot.keyboards import model_keyboard
 from telegram_bot.models import TelegramChat
 from telegram_bot.selectors import model_for
 
 
-def model_menu(incoming: Incoming) -> str:
+def model_menu(context: HandlerContext) -> str:
     """/model – show the models as buttons."""
     models = offered_models()
     if not models:
-        incoming.answer(texts.NOTHING_OFFERED)
+        context.answer(texts.NOTHING_OFFERED)
         return "nothing to choose from"
-    keyboard = model_keyboard(models, user_id=incoming.user.user_id, chosen=model_for(incoming.chat))
-    incoming.answer(texts.CHOOSE_MODEL, keyboard)
+    keyboard = model_keyboard(models, user_id=context.user.user_id, chosen=model_for(context.chat))
+    context.answer(texts.CHOOSE_MODEL, keyboard)
     return "showed the models"
 
 
-def model_choose(incoming: Incoming) -> str:
+def model_choose(context: HandlerContext) -> str:
     """A model's button – remember the choice and say so in place of the menu."""
     client = get_client()
-    press = incoming.press
-    if press is None or press.user_id != incoming.user.user_id:
-        client.answer_button(incoming.callback_id, texts.NOT_YOUR_BUTTON)
+    press = context.press
+    if press is None or press.user_id != context.user.user_id:
+        client.answer_button(context.callback_id, texts.NOT_YOUR_BUTTON)
         return "refused: somebody else's button"
     model = next((model for model in offered_models() if model.pk == press.target_id), None)
     if model is None:
-        client.answer_button(incoming.callback_id, texts.MODEL_GONE)
+        client.answer_button(context.callback_id, texts.MODEL_GONE)
         return "refused: that model is not offered"
-    TelegramChat.objects.filter(chat_id=incoming.chat.chat_id).update(model=model)
-    client.answer_button(incoming.callback_id)
-    client.edit(incoming.chat.chat_id, incoming.message_id, Piece(texts.model_chosen(model)))
+    TelegramChat.objects.filter(chat_id=context.chat.chat_id).update(model=model)
+    client.answer_button(context.callback_id)
+    client.edit(context.chat.chat_id, context.message_id, MessagePart(texts.model_chosen(model)))
     return f"chose {model.slug}"

@@ -2,11 +2,11 @@
 
 from telegram_bot import texts
 from telegram_bot.chats import conversation_begin
-from telegram_bot.handlers.context import Incoming
+from telegram_bot.handlers.context import HandlerContext
 
 
-def new(incoming: Incoming) -> str:
+def new(context: HandlerContext) -> str:
     """/new – begin a new conversation in this chat or topic."""
-    conversation_begin(chat_id=incoming.chat.chat_id, thread_id=incoming.thread_id)
-    incoming.answer(texts.NEW_CONVERSATION)
+    conversation_begin(chat_id=context.chat.chat_id, thread_id=context.thread_id)
+    context.answer(texts.NEW_CONVERSATION)
     return "began a conversation"

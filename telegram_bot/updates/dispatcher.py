@@ -9,7 +9,7 @@ from telegram.constants import ChatMemberStatus, ChatType
 from telegram_bot.chats import chat_seen, chat_set_reachable, user_ensure
 from telegram_bot.handlers.balance import balance
 from telegram_bot.handlers.cancel import cancel
-from telegram_bot.handlers.context import Incoming, topic_of
+from telegram_bot.handlers.context import HandlerContext, topic_of
 from telegram_bot.handlers.fallbacks import unknown_button, unknown_command, unsupported
 from telegram_bot.handlers.model_choice import model_choose, model_menu
 from telegram_bot.handlers.new import new
@@ -21,7 +21,7 @@ from telegram_bot.updates.filters import address_of, reason_to_ignore
 
 logger = logging.getLogger("telegram_bot.updates.dispatcher")
 
-Handler = Callable[[Incoming], str]
+Handler = Callable[[HandlerContext], str]
 
 COMMANDS: dict[str, Handler] = {
     "start": start,
@@ -40,7 +40,7 @@ GONE = {ChatMemberStatus.BANNED, ChatMemberStatus.LEFT}
 def update_handle(*, row: TelegramUpdate) -> str:
     """Do what an update asks for, and return in words what was done or why nothing was.
 
-    Handling an update twice is harmless, save that a command may be answered twice. Raises TelegramFault.
+    Handling an update twice is harmless, save that a command may be answered twice. Raises BotApiError.
     """
     button = row.raw.get("callback_query")
     if isinstance(button, dict):
@@ -74,17 +74,17 @@ def _message(update_id: int, message: telegram.Message) -> str:
         return "ignored: belongs to an album that was answered"
     sound = _sound_of(message)
     assert message.from_user is not None  # noqa: S101 — reason_to_ignore() has seen to it
-    incoming = Incoming(
+    context = HandlerContext(
         update_id=update_id,
         user=user_ensure(sender=message.from_user),
         chat=chat_seen(chat_id=message.chat.id, type=message.chat.type),
         thread_id=topic_of(message),
         message_id=message.message_id,
         text=address.text,
-        picture_id=message.photo[-1].file_id if message.photo else "",
-        recording_id=sound.file_id if sound else "",
+        image_file_id=message.photo[-1].file_id if message.photo else "",
+        audio_file_id=sound.file_id if sound else "",
     )
-    return handler(incoming)
+    return handler(context)
 
 
 def _sound_of(message: telegram.Message) -> telegram.Voice | telegram.Audio | None:
@@ -114,7 +114,7 @@ def _button(update_id: int, query: telegram.CallbackQuery) -> str:
         return "ignored: a button outside of a chat"
     press = press_of(query.data)
     message = query.message
-    incoming = Incoming(
+    context = HandlerContext(
         update_id=update_id,
         user=user_ensure(sender=query.from_user),
         chat=chat_seen(chat_id=message.chat.id, type=message.chat.type),
@@ -123,7 +123,7 @@ def _button(update_id: int, query: telegram.CallbackQuery) -> str:
         callback_id=query.id,
         press=press,
     )
-    return BUTTONS.get(press.action if press else "", unknown_button)(incoming)
+    return BUTTONS.get(press.action if press else "", unknown_button)(context)
 
 
 def _membership(change: telegram.ChatMemberUpdated) -> str:

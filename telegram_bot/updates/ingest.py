@@ -1,4 +1,4 @@
-"""Taking updates in: each is written once, as it came, and a worker is rung. The webhook and the poller share this."""
+"""Taking updates in: each is stored once, as it came, and a worker is woken. The webhook and the poller share this."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from requests_app.dispatch import ring_on_commit
+from requests_app.dispatch import enqueue_on_commit
 from telegram_bot.api.errors import UpdateMalformed
 from telegram_bot.models import TelegramUpdate
 
@@ -18,7 +18,7 @@ HANDLE_TASK = "telegram_bot.tasks.handle_chat"
 
 # What we ask Telegram for. Other kinds may arrive all the same, for a while or from an older setting.
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
-LARGEST_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 
 
 class Intake(Enum):
@@ -39,7 +39,7 @@ def update_parse(body: bytes) -> Any:
 
 
 def update_ingest(raw: Any) -> Intake:
-    """Write an update as it came and ring for its chat once it is committed. A second arrival changes nothing.
+    """Write an update as it came and enqueue for its chat once it is committed. A second arrival changes nothing.
 
     What nobody could handle is logged, without its content, and let go: refusing it would make Telegram send it
     again, and hold back its chat, for a day. Raises DatabaseError where nothing could be written.
@@ -53,7 +53,7 @@ def update_ingest(raw: Any) -> Intake:
         with transaction.atomic():
             update.save(force_insert=True)
             if update.chat_id is not None:
-                ring_on_commit(HANDLE_TASK, update.chat_id)
+                enqueue_on_commit(HANDLE_TASK, update.chat_id)
     except IntegrityError:
         return Intake.SEEN
     return Intake.IGNORED if update.chat_id is None else Intake.ACCEPTED
@@ -84,7 +84,7 @@ def _chat_id(content: dict[str, Any]) -> int | None:
 
 
 def _is_id(value: Any) -> bool:
-    return type(value) is int and abs(value) <= LARGEST_ID
+    return type(value) is int and abs(value) <= MAX_ID
 
 
 def _is_storable(raw: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
-from telegram_bot.api.errors import ChatUnreachable, NotReached, OutcomeUnsure, SlowDown, TelegramFault, TokenRefused
+from telegram_bot.api.errors import BotApiError, ChatUnreachable, NotReached, OutcomeUnsure, SlowDown, TokenRefused
 from telegram_bot.chats import chat_set_reachable
 from telegram_bot.delivery.retries import pause_seconds
 from telegram_bot.models import TelegramChat, TelegramUpdate
@@ -18,15 +18,15 @@ from telegram_bot.updates.dispatcher import update_handle
 logger = logging.getLogger("telegram_bot.updates.queue")
 
 LEASE_SECONDS = 60  # renewed before each update; handling one takes three calls of client.CALL_SECONDS at the most
-MOST_TRIES = 6  # then an update no longer holds back those that come after it
-LONGEST_PAUSE_SECONDS = 60  # a reply that may be sent only after this is not worth holding a chat back for
+MAX_TRIES = 6  # then an update no longer holds back those that come after it
+MAX_PAUSE_SECONDS = 60  # a reply that may be sent only after this is not worth holding a chat back for
 
 
-def inbox_drain(*, chat_id: int) -> int:
+def queue_drain(*, chat_id: int) -> int:
     """Handle what is due in a chat, oldest first, and return how many updates that were.
 
-    Any number of workers may be rung for a chat: one holds its lease, the others leave at once. What arrives while
-    the lease is being given back is looked for afterwards, so it never waits for another ring.
+    Any number of workers may be enqueued for a chat: one holds its lease, the others leave at once. What arrives while
+    the lease is being given back is looked for afterwards, so it never waits for another enqueue.
     """
     handled = 0
     while (row := _next_due(chat_id)) is not None:
@@ -83,12 +83,12 @@ def _handle(row: TelegramUpdate) -> bool:
     if not unchanged.update(tries=row.tries + 1):
         return False
     row.tries += 1
-    if row.tries > MOST_TRIES:
+    if row.tries > MAX_TRIES:
         _end(row, "given up: nobody survived it")
         return True
     try:
         _end(row, update_handle(row=row))
-    except TelegramFault as fault:
+    except BotApiError as fault:
         _fault(row, fault)
     except Exception as error:  # noqa: BLE001 — one broken update must not hold its chat back for ever
         # The stack without the message: that may quote what somebody wrote.
@@ -98,7 +98,7 @@ def _handle(row: TelegramUpdate) -> bool:
     return True
 
 
-def _fault(row: TelegramUpdate, fault: TelegramFault) -> None:
+def _fault(row: TelegramUpdate, fault: BotApiError) -> None:
     """Decide what becomes of an update whose reply could not be sent."""
     if isinstance(fault, OutcomeUnsure):
         _end(row, f"answered, perhaps: {fault}")
@@ -112,8 +112,8 @@ def _fault(row: TelegramUpdate, fault: TelegramFault) -> None:
 
 def _try_again(row: TelegramUpdate, error: Exception) -> None:
     seconds = pause_seconds(error, row.tries)
-    if row.tries >= MOST_TRIES or seconds > LONGEST_PAUSE_SECONDS:
-        _end(row, f"given up: {error if isinstance(error, TelegramFault) else type(error).__name__}")
+    if row.tries >= MAX_TRIES or seconds > MAX_PAUSE_SECONDS:
+        _end(row, f"given up: {error if isinstance(error, BotApiError) else type(error).__name__}")
         return
     TelegramUpdate.objects.filter(pk=row.pk).update(next_at=Now() + timedelta(seconds=seconds))
 

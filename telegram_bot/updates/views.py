@@ -4,7 +4,7 @@ import logging
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import Error as DatabaseFault
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.utils.crypto import constant_time_compare
@@ -38,7 +38,7 @@ def webhook(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=400)
     except UpdateMalformed as error:
         logger.warning("An update was dropped: %s.", error)
-    except DatabaseFault as error:
+    except AnyDatabaseError as error:
         logger.error("An update could not be written (%s); Telegram will send it again.", type(error).__name__)
         return HttpResponse(status=503, headers={"Retry-After": str(RETRY_SECONDS)})
     return HttpResponse()

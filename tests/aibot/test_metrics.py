@@ -59,13 +59,13 @@ def test_resting_providers_open_requests_and_credits(client, headers):
     make_request(account=account)
     make_request(account=account, status="QUARANTINED")
     make_request(account=account, status="FAILED")
-    ProviderHealth.objects.create(category="TEXT", provider="openai", resting_until=Now() + timedelta(minutes=1))
-    ProviderHealth.objects.create(category="TEXT", provider="xai", resting_until=Now() - timedelta(minutes=1))
+    ProviderHealth.objects.create(category="TEXT", provider="openai", open_until=Now() + timedelta(minutes=1))
+    ProviderHealth.objects.create(category="TEXT", provider="xai", open_until=Now() - timedelta(minutes=1))
 
     samples = scrape(client, headers)
 
-    assert samples["aibot_provider_resting", "TEXT", "openai"] == 1
-    assert samples["aibot_provider_resting", "TEXT", "xai"] == 0
+    assert samples["aibot_circuit_open", "TEXT", "openai"] == 1
+    assert samples["aibot_circuit_open", "TEXT", "xai"] == 0
     assert samples["aibot_requests_open", "PENDING"] == 1
     assert samples["aibot_requests_open", "PROCESSING"] == 0
     assert samples["aibot_requests_open", "QUARANTINED"] == 1

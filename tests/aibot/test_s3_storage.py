@@ -13,7 +13,7 @@ from django.core.files.storage import default_storage
 from PIL import Image
 
 from providers.errors import NotStored
-from providers.storage import keep_output
+from providers.storage import store_output
 from providers.types import Category
 from tests.fakes.bucket import KEY_ID, NAME, SECRET, FakeBucket, running_bucket
 
@@ -42,7 +42,7 @@ def picture(colour: str) -> bytes:
 
 
 def test_an_output_lies_in_the_bucket_with_its_type(bucket):
-    stored = keep_output(category=Category.IMAGE, content=picture("red"), key="an-attempt-01")
+    stored = store_output(category=Category.IMAGE, content=picture("red"), key="an-attempt-01")
 
     assert stored.name == "results/01/an-attempt-01.png"
     assert bucket.objects == {stored.name: ("image/png", picture("red"))}
@@ -51,14 +51,14 @@ def test_an_output_lies_in_the_bucket_with_its_type(bucket):
 
 def test_storing_again_replaces_the_first_copy(bucket):
     for colour in ("red", "blue"):
-        keep_output(category=Category.IMAGE, content=picture(colour), key="an-attempt-01")
+        store_output(category=Category.IMAGE, content=picture(colour), key="an-attempt-01")
 
     assert [content for _, content in bucket.objects.values()] == [picture("blue")]
 
 
 @pytest.mark.django_db
 def test_the_link_leads_through_us_and_asks_who_comes(bucket, client):
-    stored = keep_output(category=Category.IMAGE, content=picture("red"), key="an-attempt-01")
+    stored = store_output(category=Category.IMAGE, content=picture("red"), key="an-attempt-01")
     link = default_storage.url(stored.name)
 
     assert link == f"/media/{stored.name}"
@@ -72,7 +72,7 @@ def test_a_bucket_that_fails_is_a_fault_of_ours_and_not_of_the_provider(bucket):
     bucket.is_broken = True
 
     with pytest.raises(NotStored):
-        keep_output(category=Category.IMAGE, content=picture("red"), key="an-attempt-01")
+        store_output(category=Category.IMAGE, content=picture("red"), key="an-attempt-01")
 
 
 def test_the_environment_names_the_bucket(tmp_path):

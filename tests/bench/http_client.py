@@ -20,6 +20,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 import requests
 
 from providers.backends.openai import OpenAIText
+from providers.transport.deadlines import Deadline
 from providers.types import Access, Category, Prompt, Turn
 
 ROUNDS = 20
@@ -102,11 +103,11 @@ def main(calls: int) -> None:
             return sum(len(json.loads(line[6:])) for line in response.iter_lines() if line[:7] == b"data: {")
 
     def ours() -> object:
-        return OpenAIText(Access(KEY, base_url)).run(PROMPT, timeout_seconds=30, deadline=time.monotonic() + 90)
+        return OpenAIText(Access(KEY, base_url)).run(PROMPT, timeout_seconds=30, deadline=Deadline.after(90))
 
     def ours_stream() -> object:
         return OpenAIText(Access(KEY, base_url)).run(
-            PROMPT, timeout_seconds=30, deadline=time.monotonic() + 90, on_text=len
+            PROMPT, timeout_seconds=30, deadline=Deadline.after(90), on_text=len
         )
 
     sides = {

@@ -3,7 +3,6 @@
 import base64
 import json
 import logging
-import time
 from typing import Any, ClassVar
 
 import pytest
@@ -20,8 +19,9 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.registry import VENDORS, provider_class
-from providers.types import Access, Attachment, Category, Job, MediaResult, Prompt, Turn, Usage, Wishes
+from providers.registry import PROVIDERS, provider_class
+from providers.transport.deadlines import Deadline
+from providers.types import Access, Attachment, Category, Job, MediaResult, OutputOptions, Prompt, Turn, Usage
 from tests.contracts.openapi import contract_of
 from tests.contracts.text import KEY, everything_said_by
 from tests.fakes.http_server import FakeServer, Step, answer, close_after, half_body, hang, head, reset
@@ -40,7 +40,7 @@ class MediaProviderContract:
     model: ClassVar[str]
     path: ClassVar[str]  # of the order, with the path of the base URL
     auth: ClassVar[tuple[str, str]] = ("Authorization", f"Bearer {KEY}")
-    wishes: ClassVar[Wishes] = Wishes()
+    output_options: ClassVar[OutputOptions] = OutputOptions()
     body: ClassVar[dict[str, Any]]  # what the prompt below becomes
     contract_path: ClassVar[str] = ""  # of the order in the vendor's contract; "": the contract has none
     status: ClassVar[int] = 200  # of an order that was taken
@@ -52,17 +52,23 @@ class MediaProviderContract:
 
     def prompt(self, **fields: Any) -> Prompt:
         return Prompt(
-            **{"category": self.category, "text": WANTED, "model": self.model, "wishes": self.wishes, **fields}
+            **{
+                "category": self.category,
+                "text": WANTED,
+                "model": self.model,
+                "output_options": self.output_options,
+                **fields,
+            }
         )
 
     def provider(self, server: FakeServer | None = None) -> MediaProvider:
-        base_url = (server.url if server else "http://127.0.0.1:1") + VENDORS[self.vendor].base_path
+        base_url = (server.url if server else "http://127.0.0.1:1") + PROVIDERS[self.vendor].base_path
         provider = provider_class(self.category, self.vendor)(Access(KEY, base_url))
         assert isinstance(provider, MediaProvider)
         return provider
 
     def run(self, server: FakeServer, **fields: Any) -> MediaResult | Job:
-        return self.provider(server).run(self.prompt(**fields), timeout_seconds=20.0, deadline=time.monotonic() + 40)
+        return self.provider(server).run(self.prompt(**fields), timeout_seconds=20.0, deadline=Deadline.after(40))
 
     def answered(self) -> Step:
         return answer(self.answer, self.status, content_type=self.answer_type)
@@ -115,8 +121,8 @@ class MediaProviderContract:
             pytest.skip("the vendor's document does not describe this path")
         contract = contract_of(self.vendor)
         server.will(self.answered())
-        for wishes in (Wishes(), self.wishes):
-            self.run(server, wishes=wishes)
+        for output_options in (OutputOptions(), self.output_options):
+            self.run(server, output_options=output_options)
         for request in server.received:
             assert contract.request_faults("POST", self.contract_path, request.json) == []
 
@@ -179,14 +185,14 @@ class MediaProviderContract:
 
     def test_a_refused_connection_is_certainly_not_paid(self) -> None:
         with pytest.raises(NotSent) as caught:
-            self.provider().run(self.prompt(), timeout_seconds=5, deadline=time.monotonic() + 5)
+            self.provider().run(self.prompt(), timeout_seconds=5, deadline=Deadline.after(5))
         assert not caught.value.maybe_paid
         assert caught.value.provider == self.vendor
 
     def test_it_waits_for_an_answer_no_longer_than_it_may(self, server: FakeServer) -> None:
         server.will(hang)
         with pytest.raises(OutcomeUnknown):
-            self.provider(server).run(self.prompt(), timeout_seconds=0.2, deadline=time.monotonic() + 300)
+            self.provider(server).run(self.prompt(), timeout_seconds=0.2, deadline=Deadline.after(300))
 
     # --- The errors that all share ---
 
@@ -275,7 +281,7 @@ class JobProviderContract(MediaProviderContract):
 
     def poll(self, server: FakeServer, body: Any, status: int = 200) -> MediaResult | Job:
         server.will(answer(body, status))
-        return self.provider(server).poll(self.prompt(), self.job_id, deadline=time.monotonic() + 20)
+        return self.provider(server).poll(self.prompt(), self.job_id, deadline=Deadline.after(20))
 
     def poll_failure(self, server: FakeServer, body: Any, status: int = 200) -> ProviderError:
         with pytest.raises(ProviderError) as caught:
@@ -314,7 +320,7 @@ class JobProviderContract(MediaProviderContract):
     def test_a_failed_job_quotes_neither_key_nor_prompt(self, server: FakeServer, wanted: str) -> None:
         server.will(answer(self.failed(f"{KEY} cannot draw: {wanted}")))
         with pytest.raises(ProviderError) as caught:
-            self.provider(server).poll(self.prompt(text=wanted), self.job_id, deadline=time.monotonic() + 20)
+            self.provider(server).poll(self.prompt(text=wanted), self.job_id, deadline=Deadline.after(20))
         assert caught.value.ends_job
         shown = everything_said_by(caught.value)
         assert KEY not in shown
@@ -324,7 +330,7 @@ class JobProviderContract(MediaProviderContract):
         wanted = "An NSFW risk: flagged as sensitive by moderation, insufficient credits"
         server.will(answer(self.failed(f"The model crashed on: {wanted}")))
         with pytest.raises(ProviderError) as caught:
-            self.provider(server).poll(self.prompt(text=wanted), self.job_id, deadline=time.monotonic() + 20)
+            self.provider(server).poll(self.prompt(text=wanted), self.job_id, deadline=Deadline.after(20))
         assert type(caught.value) is ServerFault
 
     def failed(self, words: str) -> dict[str, Any]:

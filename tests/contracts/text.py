@@ -22,7 +22,8 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.registry import VENDORS, provider_class
+from providers.registry import PROVIDERS, provider_class
+from providers.transport.deadlines import Deadline
 from providers.types import Access, Attachment, Category, OnText, Prompt, TextResult, Turn, Usage
 from tests.fakes.http_server import (
     FakeServer,
@@ -102,12 +103,12 @@ class TextProviderContract:
     # --- Helpers for the vendors' own tests ---
 
     def provider(self, server: FakeServer | None = None) -> TextProvider:
-        base_url = (server.url if server else "http://127.0.0.1:1") + VENDORS[self.vendor].base_path
+        base_url = (server.url if server else "http://127.0.0.1:1") + PROVIDERS[self.vendor].base_path
         return provider_class(Category.TEXT, self.vendor)(Access(KEY, base_url))
 
     def run(self, server: FakeServer, *, on_text: OnText | None = None, **fields: Any) -> TextResult:
         return self.provider(server).run(
-            make_prompt(type(self), **fields), timeout_seconds=20.0, deadline=time.monotonic() + 40, on_text=on_text
+            make_prompt(type(self), **fields), timeout_seconds=20.0, deadline=Deadline.after(40), on_text=on_text
         )
 
     def failure(self, server: FakeServer, step: Step, *, on_text: OnText | None = None, **fields: Any) -> ProviderError:
@@ -175,7 +176,7 @@ class TextProviderContract:
             assert caught.value.provider == self.vendor
         provider.check(make_prompt(type(self), system="", history=()))
         with pytest.raises(Unsupported):
-            provider.run(make_prompt(type(self)), timeout_seconds=1, deadline=time.monotonic() + 1)
+            provider.run(make_prompt(type(self)), timeout_seconds=1, deadline=Deadline.after(1))
         assert server.connections == 0
 
     def test_it_refuses_attachments_that_it_cannot_read(self) -> None:
@@ -218,7 +219,9 @@ class TextProviderContract:
         self, server: FakeServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         renewals: list[object] = []
-        monkeypatch.setattr("providers.transport.client.Answer.progress", lambda received: renewals.append(received))
+        monkeypatch.setattr(
+            "providers.transport.client.ProviderResponse.reset_idle_timer", lambda received: renewals.append(received)
+        )
         server.will(stream([b": keep-alive\n\n", b"\n\n", *self.events()]))
         self.run(server, on_text=len)
         messages = [event for event in sample(self.vendor, "stream") if not isinstance(event, str)]
@@ -318,7 +321,7 @@ class TextProviderContract:
 
     def test_a_refused_connection_is_certainly_not_paid(self) -> None:
         with pytest.raises(NotSent) as caught:
-            self.provider().run(make_prompt(type(self)), timeout_seconds=5, deadline=time.monotonic() + 5)
+            self.provider().run(make_prompt(type(self)), timeout_seconds=5, deadline=Deadline.after(5))
         assert not caught.value.maybe_paid
         assert caught.value.provider == self.vendor
 
@@ -345,7 +348,7 @@ class TextProviderContract:
         server.will(hang)
         started = time.monotonic()
         with pytest.raises(OutcomeUnknown):
-            self.provider(server).run(make_prompt(type(self)), timeout_seconds=0.2, deadline=started + 300)
+            self.provider(server).run(make_prompt(type(self)), timeout_seconds=0.2, deadline=Deadline.after(300))
         assert time.monotonic() - started < 30
 
     # --- The errors that all share ---

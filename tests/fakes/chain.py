@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from providers.backends.media_generation import JobProvider
+from providers.transport.deadlines import Deadline
 from providers.types import Access, Call, Feature, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy
 
 # What one call does: return this text or result, raise this error, or call this function and return its text.
@@ -37,7 +38,7 @@ class _ScriptedText:
         assert prompt.model
 
     def run(
-        self, prompt: Prompt, *, timeout_seconds: float, deadline: float, on_text: OnText | None = None
+        self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None
     ) -> TextResult:
         assert self.script.outcomes[self.slug], f"{self.slug} was asked once more than the script says"
         self.script.prompts.append(prompt)
@@ -70,20 +71,20 @@ class JobScript:
 class _ScriptedJob(JobProvider):
     script: ClassVar[JobScript]
 
-    def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: float, on_text: OnText | None = None) -> Any:
+    def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None) -> Any:
         return _play(self.script.orders, self.slug)
 
-    def poll(self, prompt: Prompt, job_id: str, *, deadline: float) -> Any:
+    def poll(self, prompt: Prompt, job_id: str, *, deadline: Deadline) -> Any:
         self.script.asked_for.append(job_id)
         return _play(self.script.polls, self.slug)
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> list[Job]:
+    def find(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
         return _play(self.script.found, self.slug)
 
-    def fetch(self, url: str, *, deadline: float) -> bytes:
+    def fetch(self, url: str, *, deadline: Deadline) -> bytes:
         return self.script.file
 
-    def cancel(self, job_id: str, *, deadline: float) -> None:
+    def cancel(self, job_id: str, *, deadline: Deadline) -> None:
         self.script.cancelled.append(job_id)
 
     def build(self, prompt: Prompt) -> Call:
@@ -92,7 +93,7 @@ class _ScriptedJob(JobProvider):
     def poll_call(self, job_id: str) -> Call:
         raise AssertionError("no call leaves here")
 
-    def read_job(self, prompt: Prompt, body: Any) -> MediaResult | Job:
+    def parse_job(self, prompt: Prompt, body: Any) -> MediaResult | Job:
         raise AssertionError("no answer comes here")
 
 

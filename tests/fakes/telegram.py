@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "4242:a-token-for-tests"
 BOT = {"id": 4242, "is_bot": True, "first_name": "Test", "username": "test_bot"}
-MOST_UNITS = 4096
+MAX_UNITS = 4096
 JSON_FIELDS = {
     "entities",
     "reply_markup",
@@ -29,7 +29,7 @@ JSON_FIELDS = {
     "timeout",
     "media",
 }
-PICTURES = (b"\x89PNG", b"\xff\xd8", b"RIFF")
+IMAGE_TYPES = (b"\x89PNG", b"\xff\xd8", b"RIFF")
 
 
 class ApiError(Exception):
@@ -425,7 +425,7 @@ def _sound_text(parameters: dict[str, Any]) -> str:
     text = parameters.get("text", "")
     if not text.strip():
         raise ApiError(400, "Bad Request: message text is empty")
-    if units_of(text) > MOST_UNITS:
+    if units_of(text) > MAX_UNITS:
         raise ApiError(400, "Bad Request: message is too long")
     encoded = text.encode("utf-16-le")
     for entity in parameters.get("entities", []):
@@ -440,7 +440,7 @@ def _sound_text(parameters: dict[str, Any]) -> str:
 
 
 def _sound_file(kind: str, content: bytes) -> tuple[str, bytes]:
-    if kind == "photo" and not content.startswith(PICTURES):
+    if kind == "photo" and not content.startswith(IMAGE_TYPES):
         raise ApiError(400, "Bad Request: IMAGE_PROCESS_FAILED")
     if not content:
         raise ApiError(400, "Bad Request: file must be non-empty")

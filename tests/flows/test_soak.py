@@ -12,7 +12,7 @@ from tests.flows.processes import ROOT, wait_until
 
 COMMAND = [sys.executable, "-m", "tests.proof.soak", "--seed", "7", "--minutes"]
 MINUTES = "0.75"
-MOST_SECONDS = 230  # the servers' start and the bounded end included; usually it takes one minute
+MAX_SECONDS = 230  # the servers' start and the bounded end included; usually it takes one minute
 
 
 @pytest.mark.skipif(
@@ -23,7 +23,7 @@ def test_whatever_dies_nothing_is_lost_charged_twice_or_shown_twice():
         [*COMMAND, MINUTES], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as soak:
         try:
-            report, _ = soak.communicate(timeout=MOST_SECONDS)
+            report, _ = soak.communicate(timeout=MAX_SECONDS)
         except subprocess.TimeoutExpired:
             soak.terminate()  # it ends its own children
             report, _ = soak.communicate()

@@ -44,8 +44,8 @@ def after(name: str, function: str, *categories: str, **facts: object) -> Point:
 
 POINTS = (
     # From the update to the request.
-    before("update written, not committed", "telegram_bot.updates.ingest.ring_on_commit", is_acknowledged=False),
-    before("update committed", "requests_app.dispatch.ring", is_acknowledged=False),
+    before("update written, not committed", "telegram_bot.updates.ingest.enqueue_on_commit", is_acknowledged=False),
+    before("update committed", "requests_app.dispatch.enqueue", is_acknowledged=False),
     before("update claimed", "telegram_bot.updates.queue.update_handle"),
     after("credits held, not committed", "telegram_bot.handlers.prompt.placeholder_prepare"),
     before("request and hold committed", "telegram_bot.handlers.prompt.placeholder_send"),
@@ -55,21 +55,21 @@ POINTS = (
     # From the request to the vendor and back.
     after("request claimed", "requests_app.services.execution.lease_claim"),
     after("attempt committed", "providers.chain.fallback.attempt_open", loss=Loss.ORDER),
-    before("first words received", "providers.chain.attempts.OpenAttempt.note_text", TEXT, loss=Loss.ANSWER),
+    before("first words received", "providers.chain.attempts.OpenAttempt.record_first_text", TEXT, loss=Loss.ANSWER),
     after("vendor has answered", "providers.chain.fallback.FallbackManager._call", loss=Loss.ANSWER),
     after("failure committed", "providers.chain.attempts.OpenAttempt.fail", TEXT, IMAGE, AUDIO, is_down=True),
     after("job's id committed", "providers.chain.attempts.OpenAttempt.start_job", VIDEO),
     after("lease given back", "requests_app.services.execution.lease_give_back", VIDEO),
-    before("about to ask for the job", "providers.chain.fallback.look_after", VIDEO),
-    after("asked for the job", "providers.chain.fallback.look_after", VIDEO),
-    before("output fetched", "providers.chain.fallback.keep_output", *MEDIA, loss=Loss.ANSWER),
-    after("output stored", "providers.chain.fallback.keep_output", *MEDIA, loss=Loss.ANSWER),
+    before("about to ask for the job", "providers.chain.fallback.poll_job", VIDEO),
+    after("asked for the job", "providers.chain.fallback.poll_job", VIDEO),
+    before("output fetched", "providers.chain.fallback.store_output", *MEDIA, loss=Loss.ANSWER),
+    after("output stored", "providers.chain.fallback.store_output", *MEDIA, loss=Loss.ANSWER),
     after("credits captured, not committed", "requests_app.services.completion.credits_capture", loss=Loss.ANSWER),
-    before("answer and capture committed", "providers.chain.circuit_breaker.note_success"),
+    before("answer and capture committed", "providers.chain.circuit_breaker.record_success"),
     # From the answer to the chat.
     before("about to show the answer", "telegram_bot.delivery.backend._edit"),
     after("answer shown", "telegram_bot.delivery.backend._edit"),
-    after("delivery noted", "telegram_bot.delivery.backend.TelegramOutlet.deliver"),
+    after("delivery noted", "telegram_bot.delivery.backend.TelegramDeliveryBackend.deliver"),
     before("notice claimed", "telegram_bot.delivery.backend._send_as_it_goes", VIDEO),
     after("notice sent", "telegram_bot.delivery.backend._send_as_it_goes", VIDEO),
     # A film that its user cancels while it is being made.

@@ -23,11 +23,12 @@ from PIL import Image
 from aibot.celery import app
 from providers.backends.media_generation import JobProvider
 from providers.errors import OutcomeUnknown, ProviderError, ServerFault
+from providers.transport.deadlines import Deadline
 from providers.types import Access, Call, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy, Usage
 from telegram_bot import texts
 from telegram_bot.api.errors import CallRefused, MessageGone, OutcomeUnsure, SlowDown
 from telegram_bot.content.files import StoredFile
-from telegram_bot.content.rendering import Piece
+from telegram_bot.content.rendering import MessagePart
 from tests.fakes.telegram import ApiError, FakeTelegram
 
 PATIENCE_SECONDS = 30  # for a thread to reach its next call; then the product has hung
@@ -104,7 +105,7 @@ class Worker:
 
     @contextmanager
     def _stopping_at_commits(self) -> Iterator[None]:
-        """Stop after each statement that commits by itself, and after each transaction, before its bells are rung."""
+        """Stop after each statement that commits by itself, and after each transaction, before its wake-ups."""
         database = connections["default"]
         commit = database.commit
 
@@ -212,7 +213,7 @@ class AtOnce:
     def check(self, prompt: Prompt) -> None:
         """Refuse nothing."""
 
-    def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: float, on_text: OnText | None = None) -> Any:
+    def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None) -> Any:
         def answer() -> Any:
             self.world.note(self.slug, prompt.text, is_billed=True)
             if prompt.category == "TEXT":
@@ -233,10 +234,10 @@ class InItsTime(JobProvider):
     def check(self, prompt: Prompt) -> None:
         """Refuse nothing."""
 
-    def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: float, on_text: OnText | None = None) -> Any:
+    def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None) -> Any:
         return self._ask("gets an order", lambda: self.world.order_job(self.slug, prompt.text))
 
-    def poll(self, prompt: Prompt, job_id: str, *, deadline: float) -> Any:
+    def poll(self, prompt: Prompt, job_id: str, *, deadline: Deadline) -> Any:
         def look() -> Any:
             state = self.world.jobs[job_id]["state"]
             if state == "running":
@@ -252,16 +253,16 @@ class InItsTime(JobProvider):
             raise outcome
         return outcome
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: float) -> list[Job]:
+    def find(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
         def search() -> list[Job]:
             return [Job(job_id) for job_id, job in self.world.jobs.items() if job["line"]["asked"] == prompt.text][::-1]
 
         return self._ask("is searched", search)
 
-    def fetch(self, url: str, *, deadline: float) -> bytes:
+    def fetch(self, url: str, *, deadline: Deadline) -> bytes:
         return self._ask(f"is asked for the film of {url}", lambda: FILM)
 
-    def cancel(self, job_id: str, *, deadline: float) -> None:
+    def cancel(self, job_id: str, *, deadline: Deadline) -> None:
         self._ask(f"is to stop {job_id}", lambda: self.world.end_job(job_id, "cancelled"))
 
     def _ask(self, what: str, carry_out: Callable[[], Any]) -> Any:
@@ -273,7 +274,7 @@ class InItsTime(JobProvider):
     def poll_call(self, job_id: str) -> Call:
         raise AssertionError("no call leaves here")
 
-    def read_job(self, prompt: Prompt, body: Any) -> MediaResult | Job:
+    def parse_job(self, prompt: Prompt, body: Any) -> MediaResult | Job:
         raise AssertionError("no answer comes here")
 
 
@@ -286,7 +287,7 @@ class Client:
     def run(self, work: Coroutine[Any, Any, Any], seconds: float = 0) -> Any:
         return asyncio.run(work)
 
-    def send(self, chat_id: int, piece: Piece, **_: Any) -> int:
+    def send(self, chat_id: int, piece: MessagePart, **_: Any) -> int:
         is_placeholder = piece.text == texts.PLACEHOLDER
         return self._call(
             "sendMessage",
@@ -295,7 +296,7 @@ class Client:
             text=piece.text,
         )["message_id"]
 
-    def edit(self, chat_id: int, message_id: int, piece: Piece) -> None:
+    def edit(self, chat_id: int, message_id: int, piece: MessagePart) -> None:
         self._call("editMessageText", chat_id=chat_id, message_id=message_id, text=piece.text)
 
     def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> None:

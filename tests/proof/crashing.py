@@ -2,7 +2,7 @@
 
 The product has no hooks for this. One process loads it; each order is carried out by a fork of that process, which
 wraps the one function of its crash point, works as a worker does, and kills itself there with signal 9. The bells
-that it has rung by then die with it. For each order a line on stdout tells how the fork ended.
+that it has enqueued by then die with it. For each order a line on stdout tells how the fork ended.
 """
 
 import json
@@ -21,7 +21,7 @@ django.setup()
 
 from aibot.celery import app  # noqa: E402
 from requests_app import dispatch  # noqa: E402
-from requests_app.delivery_backend import get_outlet  # noqa: E402
+from requests_app.delivery_backend import get_delivery_backend  # noqa: E402
 from requests_app.models import Request  # noqa: E402
 from requests_app.tasks import advance  # noqa: E402
 from telegram_bot.api import client  # noqa: E402
@@ -29,7 +29,7 @@ from telegram_bot.updates.ingest import update_ingest  # noqa: E402
 from tests.proof.crash_clock import pass_time, requests_of  # noqa: E402
 from tests.proof.crash_points import POINTS, Point  # noqa: E402
 
-MOST_LOOKS = 30  # at a film, before it counts as one that never ends
+MAX_LOOKS = 30  # at a film, before it counts as one that never ends
 PAUSE_SECONDS = 25  # between two looks; whoever waited this long gets a notice
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     """Carry out the orders of stdin. Until a fork is made, nothing here connects anywhere or starts a thread."""
     app.loader.import_default_modules()
     client._certificates()
-    get_outlet()
+    get_delivery_backend()
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
@@ -80,22 +80,22 @@ def owner_of(point: Point) -> tuple[Any, str]:
 
 def _work(updates: list[Any]) -> None:
     """Take updates in, one after the other, and do all that follows, as one worker with one thread would."""
-    rings: deque[tuple[str, str | int]] = deque()
-    dispatch._rings.put_nowait = rings.append  # type: ignore[method-assign, assignment]
+    enqueued_now: deque[tuple[str, str | int]] = deque()
+    dispatch._queue.put_nowait = enqueued_now.append  # type: ignore[method-assign, assignment]
     for raw in updates:
         update_ingest(raw)
-        _answer(rings)
+        _answer(enqueued_now)
     chat_id = updates[-1]["message"]["chat"]["id"]
-    for _ in range(MOST_LOOKS):
+    for _ in range(MAX_LOOKS):
         pass_time(chat_id, seconds=PAUSE_SECONDS)
         for request_id in requests_of(chat_id).filter(status__in=Request.OPEN).values_list("id", flat=True):
             advance(request_id)
-        _answer(rings)
+        _answer(enqueued_now)
 
 
-def _answer(rings: "deque[tuple[str, str | int]]") -> None:
-    while rings:
-        task, key = rings.popleft()
+def _answer(enqueued_now: "deque[tuple[str, str | int]]") -> None:
+    while enqueued_now:
+        task, key = enqueued_now.popleft()
         app.tasks[task](key)
 
 

@@ -22,9 +22,9 @@ BELATED_SECONDS = 1.2  # the latest that the Bot API may carry out a call whose 
 TIMEOUTS = {"TEXT": 3, "IMAGE": 6, "VIDEO": 25, "AUDIO": 6}  # of a provider
 
 
-def hurry() -> None:
+def shorten_waits() -> None:
     """Shorten the waits of this process and of those that it forks."""
-    rendering.MOST_UNITS = 250  # of a message, so that the sandbox's answers have parts
+    rendering.MAX_UNITS = 250  # of a message, so that the sandbox's answers have parts
     client.CALL_SECONDS = streaming.CALL_SECONDS = CALL_SECONDS
     client.CONNECT_SECONDS, client.READ_SECONDS, client.WRITE_SECONDS = 0.8, 1.6, 1.0
     client.TelegramClient.run.__defaults__ = (CALL_SECONDS,)
@@ -34,17 +34,17 @@ def hurry() -> None:
     backend.SENDING_SECONDS = 5 * CALL_SECONDS  # an upload included
     backend.SETTLING_SECONDS = 1.5 * CALL_SECONDS
     backend.NOTICE_AFTER = timedelta(seconds=6)
-    streaming.FRAME_SECONDS = 0.2
+    streaming.EDIT_INTERVAL_SECONDS = 0.2
     sweeper.GRACE = timedelta(seconds=1)
-    retries.LONGEST_PAUSE_SECONDS = 10
-    circuit_breaker.FIRST_REST_SECONDS, circuit_breaker.LONGEST_REST_SECONDS = 2, 10
-    circuit_breaker.REFUSED_REST_SECONDS, circuit_breaker.RATE_LIMIT_REST_SECONDS = 10, 3
-    fallback.SHORTEST_TRY_SECONDS = 1.0
-    jobs.SEARCH_SECONDS = 15
+    retries.MAX_PAUSE_SECONDS = 10
+    circuit_breaker.BASE_COOLDOWN_SECONDS, circuit_breaker.MAX_COOLDOWN_SECONDS = 2, 10
+    circuit_breaker.ACCESS_COOLDOWN_SECONDS, circuit_breaker.RATE_LIMIT_COOLDOWN_SECONDS = 10, 3
+    fallback.MIN_TRY_SECONDS = 1.0
+    jobs.ADOPTION_SECONDS = 15
     settings.DEADLINE_SECONDS = {"TEXT": 20, "IMAGE": 40, "VIDEO": 60, "AUDIO": 40}
 
 
-def hurry_rows() -> None:
+def shorten_timeouts() -> None:
     """Shorten the vendors' time-outs, and make films cheap enough to be ordered often."""
     for category, seconds in TIMEOUTS.items():
         ProviderConfig.objects.filter(category=category).update(timeout_seconds=seconds)

@@ -13,7 +13,7 @@ from providers.models import Attempt
 from requests_app.models import Account, LedgerEntry, Request, RequestEvent
 from telegram_bot import texts
 from telegram_bot.content.files import file_of
-from telegram_bot.content.rendering import pieces_of
+from telegram_bot.content.rendering import message_parts
 from telegram_bot.delivery import backend
 from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 from tests.fakes.telegram import FakeTelegram, Message
@@ -123,7 +123,7 @@ def _looks_of(row: Request) -> Mapping[int, str]:
     if file:
         looks = {0: _look_of_file(file.read()) if _is_stored(file.name) else f"the lost file {file.name}"}
     elif row.status == Request.Status.COMPLETED:
-        looks = dict(enumerate(piece.text for piece in pieces_of(row.output_text)))
+        looks = dict(enumerate(piece.text for piece in message_parts(row.output_text)))
     else:
         looks = {0: texts.failure(row)}
     is_late = row.completed_at is not None and row.completed_at - row.created_at > backend.NOTICE_AFTER

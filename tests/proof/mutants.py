@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FAILED = re.compile(r"^(?:FAILED|ERROR|SUBFAILED)(\[.*\])? (\S+)", re.MULTILINE)
-LONGEST_SECONDS = 180  # for the tests of one mutant; one that makes them hang is noticed too
+MAX_SECONDS = 180  # for the tests of one mutant; one that makes them hang is noticed too
 
 CRASHES = "tests/proof/test_crash_points.py"
 GAMES = "tests/proof/test_state_machine.py"
@@ -64,9 +64,9 @@ def mutant(name: str, tests: tuple[str, ...], *edits: tuple[str, str, str]) -> M
 MUTANTS = (
     # Nothing is lost.
     mutant(
-        "the sweeper rings for nobody",
+        "the sweeper enqueued_now for nobody",
         (SWEEPS,),
-        ("requests_app/services/sweeper.py", "        ring(ADVANCE_TASK, request_id)\n", "        pass\n"),
+        ("requests_app/services/sweeper.py", "        enqueue(ADVANCE_TASK, request_id)\n", "        pass\n"),
     ),
     mutant(
         "an update is acknowledged before it is written",
@@ -76,7 +76,7 @@ MUTANTS = (
     mutant(
         "a lost order is not looked for",
         (JOBS,),
-        ("providers/chain/fallback.py", "is_searched=policy is UnknownPolicy.ADOPT", "is_searched=False"),
+        ("providers/chain/fallback.py", "is_adoptable=policy is UnknownPolicy.ADOPT", "is_adoptable=False"),
     ),
     mutant(
         "a job's id is not committed",
@@ -323,7 +323,7 @@ def _witness(mutant: Mutant, tree: Path) -> str | None:
             env=_environment(mutant),
             capture_output=True,
             text=True,
-            timeout=LONGEST_SECONDS,
+            timeout=MAX_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:

@@ -24,7 +24,7 @@ from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 from tests.fakes.telegram import FakeTelegram
 from tests.proof.checker import Case, Violation, check
 from tests.proof.facts import Facts
-from tests.proof.fast_timings import hurry, hurry_rows
+from tests.proof.fast_timings import shorten_timeouts, shorten_waits
 from tests.proof.fault_injection import Weather
 from tests.proof.fleet import Fleet
 from tests.proof.loading import load_facts
@@ -42,7 +42,7 @@ LOOK_SECONDS = 0.5
 PATIENCE_SECONDS = settings.LEASE_SECONDS + 2 * settings.SWEEP_SECONDS + 5  # and a loaded machine
 POOR = 8  # every so manieth user gets no credits beyond the first
 ENOUGH_CREDITS = 60
-MOST_VIOLATIONS_SHOWN = 40
+MAX_VIOLATIONS_SHOWN = 40
 
 
 def play(
@@ -59,9 +59,9 @@ def play(
 ) -> int:
     """Run a soak and return its exit code."""
     logging.disable(logging.WARNING)  # the world is meant to break
-    hurry()
+    shorten_waits()
     call_command("migrate", verbosity=0)
-    hurry_rows()
+    shorten_timeouts()
     traffic = Traffic(
         url=f"http://127.0.0.1:{port}/telegram/webhook/",
         secret=settings.TELEGRAM_WEBHOOK_SECRET,
@@ -245,5 +245,5 @@ def _report(
     }
     for name, value in lines.items():
         print(f"{name:<40} {value}")
-    for violation in violations[:MOST_VIOLATIONS_SHOWN]:
+    for violation in violations[:MAX_VIOLATIONS_SHOWN]:
         print(f"VIOLATION {violation}")

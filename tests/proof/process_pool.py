@@ -36,9 +36,9 @@ def main() -> None:
     die_with_parent()
     django.setup()
     from aibot.celery import app
-    from tests.proof.fast_timings import hurry
+    from tests.proof.fast_timings import shorten_waits
 
-    hurry()
+    shorten_waits()
     app.loader.import_default_modules()
     _, _, _, *arguments = shlex.split(command_of("worker"))  # celery -A aibot …
     children: Mapping[str, Callable[[], object]] = {

@@ -18,7 +18,7 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from providers.chain.attempts import JOB_STOPPED
+from providers.chain.attempts import JOB_CANCELLED
 from providers.models import Attempt
 from providers.sandbox import Sandbox, running_sandbox
 from requests_app.models import AIModel, Request
@@ -211,7 +211,7 @@ def heal(cases: list[Case], variables: Mapping[str, str], clock: FilmClock) -> N
     cancelled = [case.chat_id for case in cases if case.point.is_cancelled]
     with worker(**variables), sweeper(**variables):
         wait_until(lambda: not unfinished(cancelled), "the end of what was cancelled")
-        abandoned = Attempt.objects.filter(state="ABANDONED").exclude(error_class=JOB_STOPPED)
+        abandoned = Attempt.objects.filter(state="ABANDONED").exclude(error_class=JOB_CANCELLED)
         wait_until(lambda: not abandoned.exists(), "the vendor to know")
         clock.go_on()
         wait_until(lambda: not unfinished([case.chat_id for case in cases]), "the end of everything")

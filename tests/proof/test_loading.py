@@ -11,7 +11,7 @@ from requests_app.services.execution import request_advance
 from telegram_bot.api import client as client_module
 from telegram_bot.api.client import get_client
 from telegram_bot.updates.ingest import update_ingest
-from telegram_bot.updates.queue import inbox_drain
+from telegram_bot.updates.queue import queue_drain
 from tests.factories import make_model, make_provider
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.proof.checker import check
@@ -50,7 +50,7 @@ def walk(words: str, model: AIModel) -> int:
     AIModel.objects.filter(id=model.id).update(enabled=True)
     update = message(words)
     update_ingest(update)
-    inbox_drain(chat_id=42)
+    queue_drain(chat_id=42)
     request_advance(request_id=Request.objects.order_by("-created_at", "-id")[0].id)
     return update["update_id"]
 
@@ -59,7 +59,7 @@ def facts_of(telegram: FakeTelegram, sandbox: Sandbox, acknowledged: set[int]) -
     return load_facts(bill=sandbox.bill.as_list(), telegram=telegram, acknowledged=acknowledged, patience_seconds=60)
 
 
-def test_texts_pictures_sounds_and_failures_are_read_and_break_no_promise(telegram, sandbox, rung, settings):
+def test_texts_pictures_sounds_and_failures_are_read_and_break_no_promise(telegram, sandbox, enqueued, settings):
     settings.WELCOME_CREDITS = 20
     make_provider("aimlapi", priority=1, model="deepseek/deepseek-v4-flash")
     make_provider("piapi", priority=2, model="gpt-5.2")
@@ -84,7 +84,7 @@ def test_texts_pictures_sounds_and_failures_are_read_and_break_no_promise(telegr
     assert facts.messages[1].look.startswith("file ")
 
 
-def test_what_is_changed_behind_the_products_back_is_found(telegram, sandbox, rung):
+def test_what_is_changed_behind_the_products_back_is_found(telegram, sandbox, enqueued):
     make_provider("aimlapi", priority=1, model="deepseek/deepseek-v4-flash")
     ids = {walk("Number 0", make_model())}
     Account.objects.update(balance=5)

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from aibot.celery import app
 from providers.models import Attempt, AttemptRollup, ProviderHealth
 from providers.types import Access
-from requests_app.delivery_backend import get_outlet
+from requests_app.delivery_backend import get_delivery_backend
 from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent
 from requests_app.services.accounts import account_top_up
 from requests_app.services.cancellation import request_cancel, request_resume
@@ -60,9 +60,9 @@ ROWS = (  # of one game, in the order in which they can be deleted
     Delivery, TelegramThread, TelegramChat, TelegramUser, TelegramUpdate,
     LedgerEntry, RequestEvent, Request, Account, Attempt, AttemptRollup, ProviderHealth,
 )  # fmt: skip
-MOST_WORKERS = 4
-MOST_DEAD = 8  # in one game; each may hold a connection to the end of it
-MOST_ROUNDS = 60  # of the end of a game, before it counts as one that never comes to rest
+MAX_WORKERS = 4
+MAX_DEAD = 8  # in one game; each may hold a connection to the end of it
+MAX_ROUNDS = 60  # of the end of a game, before it counts as one that never comes to rest
 
 # What the promise says of every moment, and not only of the end.
 AT_ANY_MOMENT = (
@@ -97,7 +97,7 @@ class Deed(StrEnum):
     GOES_ON = "goes on, or hears a bell"
     DIES = "dies"
     BELL_LOST = "bell is lost"
-    BELL_DOUBLED = "bell rings twice"
+    BELL_DOUBLED = "bell enqueued_now twice"
 
 
 class Move(NamedTuple):
@@ -117,13 +117,13 @@ class Game(RuleBasedStateMachine):
     """One game. The rules are what may happen at any moment."""
 
     telegram: ClassVar[FakeTelegram]
-    rings: ClassVar[list[tuple[str, str | int]]]
+    enqueued_now: ClassVar[list[tuple[str, str | int]]]
 
     def __init__(self) -> None:
         super().__init__()
         for rows in ROWS:
             rows.objects.all()._raw_delete("default")
-        self.rings.clear()
+        self.enqueued_now.clear()
         self.telegram._chats.clear()
         self.world = World(self.telegram)
         self.world_takes_its_place()
@@ -183,15 +183,15 @@ class Game(RuleBasedStateMachine):
         if move.deed is Deed.GOES_ON:
             self.step(move)
         elif move.deed is Deed.DIES:
-            if self.workers and len(self.dead) < MOST_DEAD:
+            if self.workers and len(self.dead) < MAX_DEAD:
                 self.die(self.workers.pop(move.which % len(self.workers)), is_carried_out=move.fate.is_carried_out)
-        elif self.rings:
-            ring = self.rings.pop(move.which % len(self.rings))
-            self.rings += [ring] * 2 * (move.deed is Deed.BELL_DOUBLED)
+        elif self.enqueued_now:
+            enqueue = self.enqueued_now.pop(move.which % len(self.enqueued_now))
+            self.enqueued_now += [enqueue] * 2 * (move.deed is Deed.BELL_DOUBLED)
 
     def step(self, move: Move) -> None:
         """Let a worker hear a bell, or one that has stopped go on."""
-        bells = self.rings if len(self.workers) < MOST_WORKERS else []
+        bells = self.enqueued_now if len(self.workers) < MAX_WORKERS else []
         if not bells and not self.workers:
             return
         index = move.which % (len(bells) + len(self.workers))
@@ -253,7 +253,7 @@ class Game(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let everything come to rest, with whoever is still alive and no more faults; then judge."""
         try:
-            for _ in range(MOST_ROUNDS):
+            for _ in range(MAX_ROUNDS):
                 self.work_it_off()
                 if not self.unfinished():
                     break
@@ -269,7 +269,7 @@ class Game(RuleBasedStateMachine):
             self.world.end_job(job_id, "done")
         for request_id in Request.objects.filter(status="QUARANTINED").values_list("id", flat=True):
             request_cancel(request_id=request_id, actor="operator")
-        while self.workers or self.rings:
+        while self.workers or self.enqueued_now:
             self.step(Move(Deed.GOES_ON, which=-1, fate=Fate.DONE, is_short=False))
 
     def unfinished(self) -> list[str]:
@@ -283,7 +283,7 @@ class Game(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def _table(settings: Any, monkeypatch: pytest.MonkeyPatch, rung: list[tuple[str, str | int]]) -> Iterator[None]:
+def _table(settings: Any, monkeypatch: pytest.MonkeyPatch, enqueued: list[tuple[str, str | int]]) -> Iterator[None]:
     """What all games have in common."""
     telegram = FakeTelegram()
     settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL = TOKEN, telegram.url
@@ -291,13 +291,13 @@ def _table(settings: Any, monkeypatch: pytest.MonkeyPatch, rung: list[tuple[str,
     settings.WELCOME_CREDITS, settings.LEASE_SECONDS = 12, 15
     monkeypatch.setattr("providers.chain.candidates.provider_class", lambda *names: Game.provider_class(*names))
     monkeypatch.setattr(LeaseKeeper, "_run", lambda self: None)  # renewed by a rule instead
-    get_outlet.cache_clear()
+    get_delivery_backend.cache_clear()
     app.loader.import_default_modules()
     for category, chain in CHAINS.items():
         for priority, provider in enumerate(chain, start=1):
             make_provider(provider, category=category, priority=priority, timeout_seconds=900)
         make_model(name=f"Proof {category}", slug=f"proof-{category.lower()}", category=category, token_cost=5)
-    Game.telegram, Game.rings = telegram, rung
+    Game.telegram, Game.enqueued_now = telegram, enqueued
     yield
     client_module._client = None
     telegram.close()

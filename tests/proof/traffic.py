@@ -23,8 +23,8 @@ CHATS = 60
 FIRST_CHAT = 5000
 SENDERS = 6
 SHARE_DOUBLED = 0.15
-SHARE_DELAYED = 0.15  # by up to LONGEST_DELAY_SECONDS, so that later ones overtake them
-LONGEST_DELAY_SECONDS = 3.0
+SHARE_DELAYED = 0.15  # by up to MAX_DELAY_SECONDS, so that later ones overtake them
+MAX_DELAY_SECONDS = 3.0
 REPEAT_SECONDS = 1.0  # after anything but a 200
 ANSWER_SECONDS = 5.0  # for which an answer is waited for
 PICTURE = "a-picture"  # its file_id
@@ -102,11 +102,11 @@ class Traffic:
             (action,) = self._random.choices(list(ACTIONS), list(ACTIONS.values()))
             update = self._update(action, chat_id)
             self.counts[action] += 1
-            delay = self._random.uniform(0, LONGEST_DELAY_SECONDS) if self._random.random() < SHARE_DELAYED else 0.0
+            delay = self._random.uniform(0, MAX_DELAY_SECONDS) if self._random.random() < SHARE_DELAYED else 0.0
             self._post(update, delay)
             while self._random.random() < SHARE_DOUBLED:
                 self.counts["doubled"] += 1
-                self._post(update, self._random.choice([0.0, self._random.uniform(0, LONGEST_DELAY_SECONDS)]))
+                self._post(update, self._random.choice([0.0, self._random.uniform(0, MAX_DELAY_SECONDS)]))
 
     def _update(self, action: str, chat_id: int) -> dict[str, Any]:
         if action == "prompt":

@@ -57,19 +57,19 @@ class TestChain:
     def test_it_says_who_rests_until_when_and_why(self, admin_client):
         row = ProviderConfig.objects.get(category="TEXT", provider="openai")
         ProviderHealth.objects.create(
-            category="TEXT", provider="openai", resting_until=Now() + timedelta(minutes=5), reason="HTTP 429"
+            category="TEXT", provider="openai", open_until=Now() + timedelta(minutes=5), reason="HTTP 429"
         )
         ProviderHealth.objects.create(
-            category="TEXT", provider="xai", resting_until=Now() - timedelta(minutes=5), reason="HTTP 500"
+            category="TEXT", provider="xai", open_until=Now() - timedelta(minutes=5), reason="HTTP 500"
         )
 
         ProviderConfig.objects.create(category="VIDEO", provider="anthropic", model="none")
 
         content = admin_client.get(changelist("providerconfig")).content.decode()
 
-        assert ">rests until " in content
-        assert ">waking: probed next<" in content
-        assert content.count(">healthy<") == ProviderConfig.objects.count() - 3
+        assert ">paused until " in content
+        assert ">half-open: probed next<" in content
+        assert content.count(">closed<") == ProviderConfig.objects.count() - 3
         assert content.count(">not supported yet<") == 1
         page = admin_client.get(reverse("admin:providers_providerconfig_change", args=[row.pk]))
         assert "HTTP 429" in page.content.decode()
@@ -142,30 +142,30 @@ class TestChain:
 
 
 class TestBreaker:
-    def wake(self, client, row: ProviderHealth):
-        data = {"action": "wake_now", "_selected_action": [str(row.pk)]}
+    def resume(self, client, row: ProviderHealth):
+        data = {"action": "reset_now", "_selected_action": [str(row.pk)]}
         return client.post(changelist("providerhealth"), data, follow=True)
 
     def test_an_operator_wakes_a_resting_provider(self, admin_client):
         row = ProviderHealth.objects.create(
-            category="TEXT", provider="openai", failures=3, resting_until=Now() + timedelta(minutes=5)
+            category="TEXT", provider="openai", failures=3, open_until=Now() + timedelta(minutes=5)
         )
 
-        response = self.wake(admin_client, row)
+        response = self.resume(admin_client, row)
 
-        assert "1 of 1 woken." in response.content.decode()
+        assert "1 of 1 resumed." in response.content.decode()
         row.refresh_from_db()
-        assert (row.resting_until, row.failures) == (None, 0)
+        assert (row.open_until, row.failures) == (None, 0)
 
-    def test_staff_that_may_only_look_cannot_wake(self, client):
+    def test_staff_that_may_only_look_cannot_resume(self, client):
         viewer = User.objects.create_user("viewer", is_staff=True)
         viewer.user_permissions.add(Permission.objects.get(codename="view_providerhealth"))
         client.force_login(viewer)
         row = ProviderHealth.objects.create(
-            category="TEXT", provider="openai", failures=3, resting_until=Now() + timedelta(minutes=5)
+            category="TEXT", provider="openai", failures=3, open_until=Now() + timedelta(minutes=5)
         )
 
-        self.wake(client, row)
+        self.resume(client, row)
 
         row.refresh_from_db()
         assert row.failures == 3
@@ -198,7 +198,7 @@ class TestRecords:
         assert admin_client.get(reverse(f"admin:providers_{model}_add")).status_code == 403
 
     def test_a_list_never_counts_a_large_table(self, admin_client, django_assert_max_num_queries, monkeypatch):
-        monkeypatch.setattr(CappedPaginator, "MOST_COUNTED", 3)
+        monkeypatch.setattr(CappedPaginator, "MAX_COUNTED", 3)
         for _ in range(5):
             make_attempt()
 

@@ -16,7 +16,7 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.types import Category, Job, MediaResult, UnknownPolicy, Usage, Wishes
+from providers.types import Category, Job, MediaResult, OutputOptions, UnknownPolicy, Usage
 from tests.contracts.media import PICTURE, PICTURE_BASE64, SOUND, WANTED, JobProviderContract, MediaProviderContract
 from tests.contracts.openapi import contract_of
 from tests.fakes.http_server import FakeServer, answer
@@ -61,7 +61,7 @@ class TestAimlapiImage(AimlapiContract):
     model = "flux/schnell"
     path = "/v1/images/generations"
     contract_path = "/v1/images/generations"
-    wishes = Wishes(aspect_ratio="16:9")
+    output_options = OutputOptions(aspect_ratio="16:9")
     body = {"model": "flux/schnell", "prompt": WANTED, "image_size": "landscape_16_9"}
     answer = {"data": [{"url": FILE}], "meta": {"usage": {"credits_used": 91000, "usd_spent": 0.0455}}}
     result = MediaResult(url=FILE, usage=Usage(images=1, reported_cost=Decimal("0.0455")))
@@ -81,7 +81,7 @@ class TestAimlapiImage(AimlapiContract):
 
     def test_a_ratio_without_a_size_is_not_ordered(self, server: FakeServer) -> None:
         with pytest.raises(Unsupported, match="21:9"):
-            self.run(server, wishes=Wishes(aspect_ratio="21:9"))
+            self.run(server, output_options=OutputOptions(aspect_ratio="21:9"))
         assert server.connections == 0
 
 
@@ -104,7 +104,7 @@ class AimlapiVideoContract(AimlapiContract, JobProviderContract):
 
 class TestAimlapiKling(AimlapiVideoContract):
     model = "klingai/video-v3-standard-turbo-text-to-video"
-    wishes = Wishes(seconds=10, aspect_ratio="9:16")
+    output_options = OutputOptions(seconds=10, aspect_ratio="9:16")
     body = {"model": model, "prompt": WANTED, "duration": 10, "aspect_ratio": "9:16"}
 
     @pytest.mark.parametrize("status", ["queued", "generating"])
@@ -159,7 +159,7 @@ class AimlapiSpeechContract(AimlapiContract):
 
 class TestAimlapiInworld(AimlapiSpeechContract):
     model = "inworld/tts-1-5-mini"
-    wishes = Wishes(voice="Olivia")
+    output_options = OutputOptions(voice="Olivia")
     body = {"model": model, "text": WANTED, "format": "mp3", "voice": "Olivia"}
 
     def test_older_models_wrap_the_address(self, server: FakeServer) -> None:
@@ -203,13 +203,13 @@ class AimlapiMusicContract(AimlapiContract, JobProviderContract):
         usage = {"credits_used": 120_000, "usd_spent": 0.06}
         body = self.state("completed", audio_file={"url": FILE}, meta={"usage": usage})
         assert contract_of("aimlapi").response_faults("GET", self.contract_path, 200, body) == []
-        used = Usage(seconds=Decimal(self.wishes.seconds or 30), reported_cost=Decimal("0.06"))
+        used = Usage(seconds=Decimal(self.output_options.seconds or 30), reported_cost=Decimal("0.06"))
         self.assert_result(self.poll(server, body), MediaResult(url=FILE, usage=used))
 
 
 class TestAimlapiElevenMusic(AimlapiMusicContract):
     model = "elevenlabs/eleven_music"
-    wishes = Wishes(seconds=20)
+    output_options = OutputOptions(seconds=20)
     body = {"model": model, "prompt": WANTED, "music_length_ms": 20_000}
 
 

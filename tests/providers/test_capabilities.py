@@ -3,15 +3,15 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from providers.capabilities import fitted, shortfall, validate_capabilities
-from providers.types import Attachment, Category, Prompt, Wishes
+from providers.capabilities import apply_route_defaults, unsupported_reason, validate_capabilities
+from providers.types import Attachment, Category, OutputOptions, Prompt
 
 PICTURE = Attachment("image/png", b"")
 VOICE = Attachment("audio/ogg", b"")
 
 
-def prompt(text: str = "A cat", attachments: tuple[Attachment, ...] = (), **wishes) -> Prompt:
-    return Prompt(Category.VIDEO, text, attachments=attachments, wishes=Wishes(**wishes))
+def prompt(text: str = "A cat", attachments: tuple[Attachment, ...] = (), **output_options) -> Prompt:
+    return Prompt(Category.VIDEO, text, attachments=attachments, output_options=OutputOptions(**output_options))
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,19 @@ def prompt(text: str = "A cat", attachments: tuple[Attachment, ...] = (), **wish
     ],
 )
 def test_a_row_says_what_it_lacks(capabilities, asked, lacking):
-    assert shortfall(capabilities, asked) == lacking
+    assert unsupported_reason(capabilities, asked) == lacking
 
 
 def test_a_row_is_asked_with_its_model_and_its_first_voice():
-    asked = fitted(prompt(), model="m", capabilities={"voices": ["eve", "adam"]})
+    asked = apply_route_defaults(prompt(), model="m", capabilities={"voices": ["eve", "adam"]})
 
-    assert (asked.model, asked.wishes.voice) == ("m", "eve")
-    assert fitted(prompt(voice="adam"), model="m", capabilities={"voices": ["eve", "adam"]}).wishes.voice == "adam"
+    assert (asked.model, asked.output_options.voice) == ("m", "eve")
+    assert (
+        apply_route_defaults(
+            prompt(voice="adam"), model="m", capabilities={"voices": ["eve", "adam"]}
+        ).output_options.voice
+        == "adam"
+    )
 
 
 @pytest.mark.parametrize(

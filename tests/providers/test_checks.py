@@ -9,7 +9,7 @@ from django.db import DatabaseError
 
 from providers.checks import check_keys, check_registry, check_sandbox
 from providers.models import ProviderConfig
-from providers.registry import VENDORS, provider_class
+from providers.registry import PROVIDERS, provider_class
 from providers.types import Access, Category
 
 
@@ -25,9 +25,9 @@ def test_every_shipped_provider_can_be_imported():
 
 
 def test_a_path_that_leads_nowhere_is_an_error_that_names_it(monkeypatch):
-    broken = replace(VENDORS["openai"], backends={Category.TEXT: "providers.backends.nowhere.Nothing"})
-    monkeypatch.setattr("providers.checks.VENDORS", {"openai": broken})
-    monkeypatch.setattr("providers.registry.VENDORS", {"openai": broken})
+    broken = replace(PROVIDERS["openai"], backends={Category.TEXT: "providers.backends.nowhere.Nothing"})
+    monkeypatch.setattr("providers.checks.PROVIDERS", {"openai": broken})
+    monkeypatch.setattr("providers.registry.PROVIDERS", {"openai": broken})
     provider_class.cache_clear()
 
     (message,) = check_registry()

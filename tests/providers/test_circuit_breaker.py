@@ -7,7 +7,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from providers.chain import circuit_breaker
-from providers.chain.circuit_breaker import CLEAN, Standing, note_failure, note_success, read_health, win_probe
+from providers.chain.circuit_breaker import (
+    CLEAN,
+    CircuitState,
+    acquire_probe,
+    read_health,
+    record_failure,
+    record_success,
+)
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -29,56 +36,56 @@ OPENAI = {"category": "TEXT", "provider": "openai"}
 
 def fail(error: ProviderError, times: int = 1) -> None:
     for _ in range(times):
-        note_failure(**OPENAI, error=error)
+        record_failure(**OPENAI, error=error)
 
 
 def health() -> circuit_breaker.Health:
     return read_health("TEXT").get("openai", CLEAN)
 
 
-def end_rest() -> None:
+def end_cooldown() -> None:
     """Let the rest be over, by the database's clock."""
-    ProviderHealth.objects.update(resting_until=Now() - timedelta(seconds=1))
+    ProviderHealth.objects.update(open_until=Now() - timedelta(seconds=1))
 
 
-def rest_seconds() -> float:
+def cooldown_seconds() -> float:
     row = ProviderHealth.objects.get(**OPENAI)
-    return (row.resting_until - timezone.now()).total_seconds() if row.resting_until else 0
+    return (row.open_until - timezone.now()).total_seconds() if row.open_until else 0
 
 
 @pytest.mark.parametrize("error", [ServerFault(), OutcomeUnknown(), NotSent()])
 def test_it_rests_after_three_faults_in_a_row(error):
     fail(error, times=2)
-    assert health().standing is Standing.HEALTHY
+    assert health().state is CircuitState.CLOSED
 
     fail(error)
 
-    assert health().standing is Standing.RESTING
-    assert 20 < rest_seconds() <= 36  # 30 s ± 20 %
+    assert health().state is CircuitState.OPEN
+    assert 20 < cooldown_seconds() <= 36  # 30 s ± 20 %
 
 
 def test_a_success_between_faults_starts_the_count_again():
     fail(ServerFault(), times=2)
-    note_success(**OPENAI, health=health())
+    record_success(**OPENAI, health=health())
 
     fail(ServerFault(), times=2)
 
-    assert health().standing is Standing.HEALTHY
+    assert health().state is CircuitState.CLOSED
 
 
 @pytest.mark.parametrize("error", [AccessDenied(), ModelGone()])
 def test_a_refused_key_or_a_retired_model_rests_at_once_for_ten_minutes(error):
     fail(error)
 
-    assert health().standing is Standing.RESTING
-    assert 590 < rest_seconds() <= 600
+    assert health().state is CircuitState.OPEN
+    assert 590 < cooldown_seconds() <= 600
 
 
 @pytest.mark.parametrize(("retry_after", "expected"), [(None, 30), (7, 7), (99_999, 600)])
 def test_a_rate_limit_rests_as_long_as_the_provider_says_within_reason(retry_after, expected):
     fail(RateLimited(retry_after=retry_after))
 
-    assert expected - 5 < rest_seconds() <= expected
+    assert expected - 5 < cooldown_seconds() <= expected
 
 
 @pytest.mark.parametrize("error", [RequestRejected(), ContentRefused(), Unsupported()])
@@ -92,9 +99,9 @@ def test_each_further_rest_is_twice_as_long_up_to_ten_minutes():
     fail(ServerFault(), times=3)
     lengths = []
     for _ in range(6):
-        end_rest()
+        end_cooldown()
         fail(ServerFault())
-        lengths.append(rest_seconds())
+        lengths.append(cooldown_seconds())
 
     for length, expected in zip(lengths, [60, 120, 240, 480, 600, 600], strict=True):
         assert expected * 0.8 - 5 < length <= expected * 1.2
@@ -102,12 +109,12 @@ def test_each_further_rest_is_twice_as_long_up_to_ten_minutes():
 
 def test_calls_that_were_under_way_when_the_rest_began_do_not_lengthen_it():
     fail(OutcomeUnknown(), times=3)
-    first = ProviderHealth.objects.get(**OPENAI).resting_until
+    first = ProviderHealth.objects.get(**OPENAI).open_until
 
     fail(OutcomeUnknown(), times=10)
 
-    assert ProviderHealth.objects.get(**OPENAI).resting_until == first
-    assert ProviderHealth.objects.get(**OPENAI).level == 1
+    assert ProviderHealth.objects.get(**OPENAI).open_until == first
+    assert ProviderHealth.objects.get(**OPENAI).consecutive_trips == 1
 
 
 def test_a_short_rate_limit_never_shortens_a_longer_rest():
@@ -115,36 +122,36 @@ def test_a_short_rate_limit_never_shortens_a_longer_rest():
 
     fail(RateLimited(retry_after=1))
 
-    assert rest_seconds() > 590
+    assert cooldown_seconds() > 590
 
 
 def test_after_the_rest_exactly_one_wins_the_probe():
     fail(ServerFault(), times=3)
-    assert not win_probe(**OPENAI, seconds=30)  # still resting
+    assert not acquire_probe(**OPENAI, seconds=30)  # still resting
 
-    end_rest()
-    assert health().standing is Standing.WAKING
+    end_cooldown()
+    assert health().state is CircuitState.HALF_OPEN
 
-    assert [win_probe(**OPENAI, seconds=30) for _ in range(5)] == [True, False, False, False, False]
-    assert health().standing is Standing.PROBING
+    assert [acquire_probe(**OPENAI, seconds=30) for _ in range(5)] == [True, False, False, False, False]
+    assert health().state is CircuitState.HALF_OPEN
 
 
 def test_a_probe_whose_worker_died_can_be_won_again():
     fail(ServerFault(), times=3)
-    end_rest()
-    win_probe(**OPENAI, seconds=30)
-    ProviderHealth.objects.update(probing_until=Now() - timedelta(seconds=1))
+    end_cooldown()
+    acquire_probe(**OPENAI, seconds=30)
+    ProviderHealth.objects.update(probe_until=Now() - timedelta(seconds=1))
 
-    assert win_probe(**OPENAI, seconds=30)
+    assert acquire_probe(**OPENAI, seconds=30)
 
 
 def test_a_successful_probe_clears_everything():
     fail(ServerFault(), times=3)
-    end_rest()
+    end_cooldown()
     before = health()
-    win_probe(**OPENAI, seconds=30)
+    acquire_probe(**OPENAI, seconds=30)
 
-    note_success(**OPENAI, health=before)
+    record_success(**OPENAI, health=before)
 
     assert health() == CLEAN
 
@@ -154,18 +161,18 @@ def test_a_success_that_began_before_the_rest_does_not_end_it():
     before = health()
     fail(RateLimited(retry_after=300))
 
-    note_success(**OPENAI, health=before)
+    record_success(**OPENAI, health=before)
 
-    assert health().standing is Standing.RESTING
+    assert health().state is CircuitState.OPEN
 
 
 def test_the_operator_wakes_a_resting_provider():
     fail(AccessDenied())
 
-    assert circuit_breaker.wake(**OPENAI)
+    assert circuit_breaker.reset(**OPENAI)
 
     assert health() == CLEAN
-    assert not circuit_breaker.wake(**OPENAI)
+    assert not circuit_breaker.reset(**OPENAI)
 
 
 def test_one_category_rests_without_the_other():

@@ -13,7 +13,7 @@ import responses
 
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, ProviderMisconfigured
 from providers.transport import client
-from providers.transport.deadlines import Watch
+from providers.transport.deadlines import Deadline, GuardedCall
 from tests.fakes.http_server import (
     FakeServer,
     Step,
@@ -38,16 +38,16 @@ OK_HEAD = head(Content_Type="application/json", Content_Length=100_000)
 
 
 @contextmanager
-def sent(url: str, *, seconds: float = LONG, silence: float = LONG) -> Iterator[client.Answer]:
+def sent(url: str, *, seconds: float = LONG, silence: float = LONG) -> Iterator[client.ProviderResponse]:
     """Post something, with a deadline in so many seconds."""
     with client.send(
         "POST",
         url,
         headers={"X-Test": "yes"},
         body=b"{}",
-        silence_seconds=silence,
-        deadline=time.monotonic() + seconds,
-        may_be_plain=True,
+        idle_timeout_seconds=silence,
+        deadline=Deadline.after(seconds),
+        allow_http=True,
     ) as received:
         yield received
 
@@ -83,7 +83,7 @@ def test_it_sends_once_and_returns_what_came(server: FakeServer) -> None:
 def test_it_speaks_plain_http_only_where_allowed(server: FakeServer) -> None:
     with (
         pytest.raises(ProviderMisconfigured),
-        client.send("GET", server.url, headers={}, silence_seconds=1, deadline=time.monotonic() + 1),
+        client.send("GET", server.url, headers={}, idle_timeout_seconds=1, deadline=Deadline.after(1)),
     ):
         pass
     assert server.connections == 0
@@ -188,7 +188,7 @@ def test_many_threads_share_the_door(server: FakeServer) -> None:
     assert bodies == [b"x" * 1000] * 40
 
 
-def test_a_forked_child_has_its_own_connections_and_its_own_watchdog(server: FakeServer) -> None:
+def test_a_forked_child_has_its_own_connections_and_its_own_calldog(server: FakeServer) -> None:
     server.will(answer(b"parent"))
     fetch(server.url)
     server.will(answer(b"child"), hang)
@@ -249,7 +249,7 @@ def test_a_tls_handshake_that_hangs_is_cut_and_means_not_sent() -> None:
 
 def test_a_tls_handshake_has_the_time_that_the_connection_has_left(server: FakeServer) -> None:
     connection = client._HTTPSConnection("127.0.0.1", server.port, timeout=client.CONNECT_SECONDS)
-    client._calls.watch = Watch(time.monotonic() + 0.5)
+    client._calls.call = GuardedCall(Deadline.after(0.5))
     with connection._new_conn() as sock:
         assert 0 < (sock.gettimeout() or 0) <= 0.5
 
@@ -268,9 +268,9 @@ def test_a_key_that_fits_in_no_header_means_not_sent_and_is_not_quoted(server: F
                 "POST",
                 server.url,
                 headers={"Authorization": key},
-                silence_seconds=1,
-                deadline=time.monotonic() + LONG,
-                may_be_plain=True,
+                idle_timeout_seconds=1,
+                deadline=Deadline.after(LONG),
+                allow_http=True,
             ),
         ):
             pass
@@ -349,15 +349,15 @@ def test_silence_ends_a_call_before_its_deadline(server: FakeServer) -> None:
     assert time.monotonic() - started < GENEROUS
 
 
-def test_progress_moves_the_end_of_patience_but_not_the_deadline(server: FakeServer) -> None:
+def test_resetting_the_idle_timer_never_moves_the_deadline(server: FakeServer) -> None:
     server.will(answer(b"1"))
     with sent(server.url, seconds=LONG, silence=10) as received:
-        before = received._watch.due
-        received.progress()
-        assert before < received._watch.due < before + 10
-        received._silence_seconds = LONG * 2
-        received.progress()
-        assert received._watch.due == received._deadline
+        before = received._call.deadline.at
+        received.reset_idle_timer()
+        assert before < received._call.deadline.at < before + 10
+        received._idle_timeout_seconds = LONG * 2
+        received.reset_idle_timer()
+        assert received._call.deadline == received._deadline
 
 
 def test_a_server_that_leaves_a_finished_stream_open_costs_a_moment_and_its_connection(server: FakeServer) -> None:

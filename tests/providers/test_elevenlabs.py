@@ -13,7 +13,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.types import Category, MediaResult, Usage, Wishes
+from providers.types import Category, MediaResult, OutputOptions, Usage
 from tests.contracts.media import SOUND, WANTED, MediaProviderContract
 from tests.contracts.openapi import contract_of
 from tests.contracts.text import KEY
@@ -27,7 +27,7 @@ class TestElevenLabs(MediaProviderContract):
     path = "/v1/text-to-speech/JBFqnCBsd6RMkjVDRZzb?output_format=mp3_44100_128"
     auth = ("xi-api-key", KEY)
     contract_path = "/v1/text-to-speech/{voice_id}"
-    wishes = Wishes(voice="JBFqnCBsd6RMkjVDRZzb", language="ru")
+    output_options = OutputOptions(voice="JBFqnCBsd6RMkjVDRZzb", language="ru")
     body: ClassVar[dict[str, Any]] = {"text": WANTED, "model_id": "eleven_v4_turbo", "language_code": "ru"}
     answer = SOUND
     answer_type = "audio/mpeg"
@@ -49,7 +49,7 @@ class TestElevenLabs(MediaProviderContract):
 
     def test_a_voice_is_no_part_of_the_path(self, server: FakeServer) -> None:
         server.will(self.answered())
-        self.run(server, wishes=Wishes(voice="../v1/x?y=#z"))
+        self.run(server, output_options=OutputOptions(voice="../v1/x?y=#z"))
         assert server.received[0].path.startswith("/v1/text-to-speech/..%2Fv1%2Fx%3Fy%3D%23z?output_format=")
 
     def test_json_in_place_of_a_sound_is_no_answer(self, server: FakeServer) -> None:

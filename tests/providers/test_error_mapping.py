@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from providers.backends.error_mapping import Fault, Rule, error_for, read_fault, retry_after
+from providers.backends.error_mapping import ErrorReply, ErrorRule, error_for, parse_error, retry_after
 from providers.errors import AccessDenied, ModelGone, OutcomeUnknown, ProviderError, RateLimited, RequestRejected
 
 
@@ -44,17 +44,17 @@ def test_when_to_ask_again_as_a_date() -> None:
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
-        ({"error": {"code": "c", "type": "t", "message": "m"}}, Fault(400, ("c", "t"), "m")),
-        ({"error": {"code": None, "type": "t", "message": None}}, Fault(400, ("t",), "")),
-        ({"error": "m", "code": "c"}, Fault(400, ("c",), "m")),
-        ({"message": "m", "code": 7}, Fault(400, ("7",), "m")),
-        ({"message": ["m"]}, Fault(400, (), "")),
-        ({"code": {"a": 1}, "message": "m"}, Fault(400, (), "m")),
-        ({}, Fault(400, (), "")),
+        ({"error": {"code": "c", "type": "t", "message": "m"}}, ErrorReply(400, ("c", "t"), "m")),
+        ({"error": {"code": None, "type": "t", "message": None}}, ErrorReply(400, ("t",), "")),
+        ({"error": "m", "code": "c"}, ErrorReply(400, ("c",), "m")),
+        ({"message": "m", "code": 7}, ErrorReply(400, ("7",), "m")),
+        ({"message": ["m"]}, ErrorReply(400, (), "")),
+        ({"code": {"a": 1}, "message": "m"}, ErrorReply(400, (), "m")),
+        ({}, ErrorReply(400, (), "")),
     ],
 )
-def test_it_reads_errors_in_any_shape(body: dict[str, Any], fault: Fault) -> None:
-    read = read_fault(400, body, (("code",), ("type",)))
+def test_it_reads_errors_in_any_shape(body: dict[str, Any], fault: ErrorReply) -> None:
+    read = parse_error(400, body, (("code",), ("type",)))
     assert (read.status, read.codes) == (fault.status, fault.codes)
     assert not fault.text or read.text == fault.text
 
@@ -63,24 +63,24 @@ def test_it_reads_errors_in_any_shape(body: dict[str, Any], fault: Fault) -> Non
     ("codes", "status"), [(502, 502), ("429", 429), ("4290", 200), ("x", 200), ("9" * 5000, 200), (200, 200)]
 )
 def test_a_200_may_name_another_status(codes: Any, status: int) -> None:
-    assert read_fault(200, {"error": {"code": codes}}, (("code",),)).status == status
-    assert read_fault(401, {"error": {"code": codes}}, (("code",),)).status == 401
+    assert parse_error(200, {"error": {"code": codes}}, (("code",),)).status == status
+    assert parse_error(401, {"error": {"code": codes}}, (("code",),)).status == 401
 
 
 def test_the_first_rule_that_fits_decides() -> None:
     rules = (
-        Rule(ModelGone, statuses=(400,), codes=("gone",)),
-        Rule(RateLimited, text=r"slow\s+down"),
-        Rule(OutcomeUnknown, statuses=(400,)),
+        ErrorRule(ModelGone, statuses=(400,), codes=("gone",)),
+        ErrorRule(RateLimited, text=r"slow\s+down"),
+        ErrorRule(OutcomeUnknown, statuses=(400,)),
     )
     decide = [
-        (Fault(400, ("other", "gone")), ModelGone),
-        (Fault(401, ("gone",)), AccessDenied),
-        (Fault(400, (), "Please SLOW down"), RateLimited),
-        (Fault(400), OutcomeUnknown),
-        (Fault(418), RequestRejected),
-        (Fault(200), OutcomeUnknown),
-        (Fault(599), OutcomeUnknown),
+        (ErrorReply(400, ("other", "gone")), ModelGone),
+        (ErrorReply(401, ("gone",)), AccessDenied),
+        (ErrorReply(400, (), "Please SLOW down"), RateLimited),
+        (ErrorReply(400), OutcomeUnknown),
+        (ErrorReply(418), RequestRejected),
+        (ErrorReply(200), OutcomeUnknown),
+        (ErrorReply(599), OutcomeUnknown),
     ]
     for fault, expected in decide:
         assert error_for(fault, rules) is expected
@@ -98,4 +98,4 @@ def test_the_first_rule_that_fits_decides() -> None:
     ],
 )
 def test_an_empty_wallet_is_known_by_its_words(status: int, text: str, expected: type[ProviderError]) -> None:
-    assert error_for(Fault(status, (), text), ()) is expected
+    assert error_for(ErrorReply(status, (), text), ()) is expected

@@ -5,7 +5,6 @@ No test connects anywhere but to the loopback: where an address would be called,
 
 import ipaddress
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from providers.backends.media_generation import FETCH_TRIES
 from providers.errors import NotSent, OutcomeUnknown, ProviderError
 from providers.registry import provider_class
 from providers.transport import client
+from providers.transport.deadlines import Deadline
 from providers.types import Access, Category
 from tests.contracts.text import KEY, everything_said_by
 from tests.fakes.http_server import FakeServer, answer, close_after, endless, half_body, head, reset
@@ -23,14 +23,14 @@ HOSTS = ("files.example.com", ".cdn.example.com")
 PUBLIC = "93.184.215.14"
 
 
-def fetch(url: str, *, own_address: str = "https://api.example.com/v1", most_bytes: int = 1000) -> bytes:
+def fetch(url: str, *, trusted_base_url: str = "https://api.example.com/v1", max_bytes: int = 1000) -> bytes:
     return client.fetch(
         url,
         hosts=HOSTS,
-        own_address=own_address,
-        most_bytes=most_bytes,
-        silence_seconds=5,
-        deadline=time.monotonic() + 10,
+        trusted_base_url=trusted_base_url,
+        max_bytes=max_bytes,
+        idle_timeout_seconds=5,
+        deadline=Deadline.after(10),
     )
 
 
@@ -240,10 +240,10 @@ def test_without_hosts_only_the_vendors_own_address_is_called(calls: list[Any]) 
         client.fetch(
             "https://files.example.com/x",
             hosts=(),
-            own_address="https://api.example.com",
-            most_bytes=10,
-            silence_seconds=1,
-            deadline=time.monotonic() + 1,
+            trusted_base_url="https://api.example.com",
+            max_bytes=10,
+            idle_timeout_seconds=1,
+            deadline=Deadline.after(1),
         )
     assert calls == []
 
@@ -253,14 +253,14 @@ def test_without_hosts_only_the_vendors_own_address_is_called(calls: list[Any]) 
 
 def test_what_lies_under_the_address_from_the_environment_is_fetched(server: FakeServer) -> None:
     server.will(answer(b"a picture", content_type="image/png"))
-    assert fetch(f"{server.url}/files/x.png?signature=1", own_address=f"{server.url}/v1") == b"a picture"
+    assert fetch(f"{server.url}/files/x.png?signature=1", trusted_base_url=f"{server.url}/v1") == b"a picture"
     (request,) = server.received
     assert (request.method, request.path) == ("GET", "/files/x.png?signature=1")
 
 
 def test_another_port_of_the_same_host_is_not_ours(server: FakeServer) -> None:
     with pytest.raises(NotSent):
-        fetch(f"{server.url}/x.png", own_address="http://127.0.0.1:1")
+        fetch(f"{server.url}/x.png", trusted_base_url="http://127.0.0.1:1")
     assert server.connections == 0
 
 
@@ -268,7 +268,7 @@ def test_another_port_of_the_same_host_is_not_ours(server: FakeServer) -> None:
 def test_no_redirect_is_followed(server: FakeServer, status: int) -> None:
     server.will(answer(b"", status, Location=f"{server.url}/secret"))
     with pytest.raises(OutcomeUnknown) as caught:
-        fetch(f"{server.url}/x.png", own_address=server.url)
+        fetch(f"{server.url}/x.png", trusted_base_url=server.url)
     assert caught.value.status == status
     assert len(server.received) == 1
 
@@ -277,25 +277,25 @@ def test_no_redirect_is_followed(server: FakeServer, status: int) -> None:
 def test_only_a_200_is_a_file(server: FakeServer, status: int) -> None:
     server.will(answer(b"", status))
     with pytest.raises(OutcomeUnknown):
-        fetch(f"{server.url}/x.png", own_address=server.url)
+        fetch(f"{server.url}/x.png", trusted_base_url=server.url)
 
 
 def test_a_file_of_the_allowed_size_is_read(server: FakeServer) -> None:
     server.will(answer(bytes(1000)))
-    assert len(fetch(f"{server.url}/x", own_address=server.url)) == 1000
+    assert len(fetch(f"{server.url}/x", trusted_base_url=server.url)) == 1000
 
 
 @pytest.mark.parametrize("step", [answer(bytes(1001)), endless, half_body, reset, close_after(head(Content_Length=9))])
 def test_a_file_that_is_too_long_or_cut_off_is_none(server: FakeServer, step: Any) -> None:
     server.will(step)
     with pytest.raises(OutcomeUnknown):
-        fetch(f"{server.url}/x", own_address=server.url)
+        fetch(f"{server.url}/x", trusted_base_url=server.url)
 
 
 def test_no_key_goes_along_and_a_few_tries_are_made(server: FakeServer) -> None:
     provider: Any = provider_class(Category.IMAGE, "replicate")(Access(KEY, f"{server.url}/v1"))
     server.will(answer(b"", 404), answer(b"", 503), answer(b"a picture"))
-    assert provider.fetch(f"{server.url}/out.png", deadline=time.monotonic() + 10) == b"a picture"
+    assert provider.fetch(f"{server.url}/out.png", deadline=Deadline.after(10)) == b"a picture"
     assert len(server.received) == 3
     for request in server.received:
         assert "authorization" not in request.headers
@@ -306,7 +306,7 @@ def test_an_output_that_never_comes_was_paid_all_the_same(server: FakeServer) ->
     provider: Any = provider_class(Category.IMAGE, "replicate")(Access(KEY, f"{server.url}/v1"))
     server.will(answer(f"no {KEY}", 404))
     with pytest.raises(ProviderError) as caught:
-        provider.fetch(f"{server.url}/out.png?key={KEY}", deadline=time.monotonic() + 10)
+        provider.fetch(f"{server.url}/out.png?key={KEY}", deadline=Deadline.after(10))
     assert (caught.value.provider, caught.value.maybe_paid) == ("replicate", True)
     assert len(server.received) == FETCH_TRIES
     assert KEY not in everything_said_by(caught.value)

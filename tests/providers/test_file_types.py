@@ -9,7 +9,7 @@ from django.core.files.storage import default_storage
 from PIL import Image
 
 from providers.errors import OutcomeUnknown
-from providers.storage import file_type_of, keep_output
+from providers.storage import file_type_of, store_output
 from providers.types import Category
 
 
@@ -71,8 +71,8 @@ def test_anything_else_is_no_result(category, content):
 
 
 def test_an_output_stored_twice_is_there_once():
-    first = keep_output(category=Category.IMAGE, content=picture(), key="attempt-1")
-    second = keep_output(category=Category.IMAGE, content=picture(), key="attempt-1")
+    first = store_output(category=Category.IMAGE, content=picture(), key="attempt-1")
+    second = store_output(category=Category.IMAGE, content=picture(), key="attempt-1")
 
     assert first.name == second.name == "results/-1/attempt-1.png"
     assert default_storage.size(second.name) == second.size == len(picture())

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from providers.backends.base import Transcript
 from providers.errors import ProviderError
-from providers.registry import VENDORS, provider_class
+from providers.registry import PROVIDERS, provider_class
 from providers.types import Access, Category
 
-TEXT_VENDORS = [slug for slug, vendor in VENDORS.items() if Category.TEXT in vendor.backends]
+TEXT_VENDORS = [slug for slug, vendor in PROVIDERS.items() if Category.TEXT in vendor.backends]
 # The fields that any vendor's answer, stream or error has, with anything in them.
 FIELDS = """choices message content delta refusal finish_reason usage meta model type text error code metadata
     reasons raw availability stop_reason stop_details explanation content_block input_tokens prompt_tokens
@@ -30,10 +30,10 @@ bodies = st.dictionaries(st.sampled_from(FIELDS.split()), values, max_size=5)
 @given(body=bodies, others=st.lists(bodies, max_size=2))
 def test_it_reads_any_shape(vendor: str, body: dict[str, Any], others: list[dict[str, Any]]) -> None:
     provider = provider_class(Category.TEXT, vendor)(Access("key", "https://example.com"))
-    streamed = provider.read_stream(iter([body, *others]), Transcript(None))
+    streamed = provider.parse_stream(iter([body, *others]), Transcript(None))
     for read in (body, streamed):
-        provider.is_fault(read)
-        provider.read_fault(200, read)
-        provider.read_usage(read)
+        provider.has_error(read)
+        provider.parse_error(200, read)
+        provider.parse_usage(read)
         with suppress(ProviderError):
-            assert isinstance(provider.read_text(read), str)
+            assert isinstance(provider.parse_text(read), str)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from providers.transport.json_fields import (
     count_at,
     decode_object,
-    dig,
+    get_path,
+    json_safe,
     list_at,
     money_at,
-    storable,
     text_at,
-    whole_characters,
+    valid_unicode,
 )
 
 anything = st.recursive(
@@ -27,13 +27,13 @@ anything = st.recursive(
 
 @given(anything, st.lists(st.sampled_from(["a", "b", 0, 1, -1]), max_size=4))
 def test_no_shape_makes_it_raise(value: Any, path: list[str | int]) -> None:
-    dig(value, *path)
+    get_path(value, *path)
     assert isinstance(text_at(value, *path), str)
     assert isinstance(list_at(value, *path), list)
     count, money = count_at(value, *path), money_at(value, *path)
     assert count is None or count >= 0
     assert money is None or money >= 0
-    stored = storable(value)
+    stored = json_safe(value)
     assert json.loads(json.dumps(stored).encode()) == stored
     assert "\\u0000" not in json.dumps(stored)
 
@@ -42,8 +42,8 @@ def test_it_digs() -> None:
     body = {"choices": [{"message": {"content": "x", "n": 3}}], "list": [1]}
     assert text_at(body, "choices", 0, "message", "content") == "x"
     assert count_at(body, "choices", -1, "message", "n") == 3
-    assert dig(body, "choices", 1) is None
-    assert dig(body, "choices", "message") is None
+    assert get_path(body, "choices", 1) is None
+    assert get_path(body, "choices", "message") is None
     assert list_at(body, "list") == [1]
 
 
@@ -87,11 +87,11 @@ def test_what_is_no_object_is_refused_without_being_quoted(text: str) -> None:
     ],
 )
 def test_halves_are_joined_or_replaced(text: str, whole: str) -> None:
-    assert whole_characters(text) == whole
+    assert valid_unicode(text) == whole
 
 
 def test_what_lies_too_deep_is_dropped() -> None:
     deep: Any = "bottom"
     for _ in range(500):
         deep = {"a": deep}
-    assert "bottom" not in json.dumps(storable(deep))
+    assert "bottom" not in json.dumps(json_safe(deep))

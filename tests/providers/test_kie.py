@@ -17,7 +17,7 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.types import Category, Job, MediaResult, UnknownPolicy, Usage, Wishes
+from providers.types import Category, Job, MediaResult, OutputOptions, UnknownPolicy, Usage
 from tests.contracts.media import WANTED, JobProviderContract
 from tests.fakes.http_server import FakeServer
 
@@ -134,19 +134,19 @@ class KieContract(JobProviderContract):
 
     def test_a_ratio_that_it_does_not_make_is_not_ordered(self, server: FakeServer) -> None:
         with pytest.raises(Unsupported, match="7:3"):
-            self.run(server, wishes=Wishes(aspect_ratio="7:3"))
+            self.run(server, output_options=OutputOptions(aspect_ratio="7:3"))
         assert server.connections == 0
 
     def plain_input(self, server: FakeServer) -> dict[str, Any]:
         server.will(self.answered())
-        self.run(server, wishes=Wishes())
+        self.run(server, output_options=OutputOptions())
         return dict(server.received[0].json["input"])
 
 
 class TestKieImage(KieContract):
     category = Category.IMAGE
     model = "nano-banana-2"
-    wishes = Wishes(aspect_ratio="16:9")
+    output_options = OutputOptions(aspect_ratio="16:9")
     file = "https://tempfile.aiquickdraw.com/workers/nano/image_1782405459454_m9svbw.png"
     usage = Usage(images=1)
     policy = UnknownPolicy.RESPEND
@@ -162,7 +162,7 @@ class TestKieImage(KieContract):
 class TestKieVideo(KieContract):
     category = Category.VIDEO
     model = "kling-2.6/text-to-video"
-    wishes = Wishes(seconds=10, aspect_ratio="9:16")
+    output_options = OutputOptions(seconds=10, aspect_ratio="9:16")
     file = "https://tempfile.aiquickdraw.com/r/film.mp4"
     usage = Usage(seconds=Decimal(10))
     policy = UnknownPolicy.STOP
@@ -177,5 +177,5 @@ class TestKieVideo(KieContract):
 
     def test_a_length_that_it_does_not_make_is_not_ordered(self, server: FakeServer) -> None:
         with pytest.raises(Unsupported, match="7 s"):
-            self.run(server, wishes=Wishes(seconds=7))
+            self.run(server, output_options=OutputOptions(seconds=7))
         assert server.connections == 0

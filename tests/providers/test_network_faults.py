@@ -17,8 +17,9 @@ import pytest
 
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, RateLimited
-from providers.registry import VENDORS, provider_class
+from providers.registry import PROVIDERS, provider_class
 from providers.transport.client import MAX_BODY_BYTES
+from providers.transport.deadlines import Deadline
 from providers.types import Access, Category, Prompt
 from tests.fakes.http_server import (
     FakeServer,
@@ -82,35 +83,35 @@ class Caller:
     def fault(self, url: str, seconds: float = 20.0) -> ProviderError:
         """Make the call and return how it failed."""
         with pytest.raises(ProviderError) as caught:
-            self.call(url, time.monotonic() + seconds)
+            self.call(url, Deadline.after(seconds))
         return caught.value
 
 
 def client(category: Category, slug: str, url: str) -> Any:
-    return provider_class(category, slug)(Access("a-key", url + VENDORS[slug].base_path))
+    return provider_class(category, slug)(Access("a-key", url + PROVIDERS[slug].base_path))
 
 
 def wish(category: Category, slug: str) -> Prompt:
-    return Prompt(category, "A quiet lake", model=SHIPPED[category, slug], order_id="an-order")
+    return Prompt(category, "A quiet lake", model=SHIPPED[category, slug], submission_id="an-order")
 
 
-def run(category: Category, slug: str, on_text: Any, url: str, deadline: float) -> Any:
+def run(category: Category, slug: str, on_text: Any, url: str, deadline: Deadline) -> Any:
     return client(category, slug, url).run(
         wish(category, slug), timeout_seconds=60, deadline=deadline, **({"on_text": on_text} if on_text else {})
     )
 
 
-def poll(category: Category, slug: str, url: str, deadline: float) -> Any:
+def poll(category: Category, slug: str, url: str, deadline: Deadline) -> Any:
     return client(category, slug, url).poll(wish(category, slug), "a-job", deadline=deadline)
 
 
-def download(category: Category, slug: str, url: str, deadline: float) -> Any:
+def download(category: Category, slug: str, url: str, deadline: Deadline) -> Any:
     # Its own address counts among the hosts of its outputs, as in the sandbox.
     return client(category, slug, url).fetch(f"{url}/out.png", deadline=deadline)
 
 
 def callers() -> Iterator[Caller]:
-    for slug, vendor in VENDORS.items():
+    for slug, vendor in PROVIDERS.items():
         for category in vendor.backends:
             made_by = provider_class(category, slug)
             name = f"{slug} {category.lower()}"
@@ -137,7 +138,7 @@ def servers() -> Iterator[list[FakeServer]]:
 
 
 def test_nobody_is_left_out():
-    registered = {f"{slug} {category.lower()}" for slug, vendor in VENDORS.items() for category in vendor.backends}
+    registered = {f"{slug} {category.lower()}" for slug, vendor in PROVIDERS.items() for category in vendor.backends}
     assert registered == {caller.name for caller in CALLERS if len(caller.name.split()) == 2}
     assert DOWNLOADS
 
@@ -220,7 +221,7 @@ def test_no_download_comes_from_an_address_that_is_not_the_vendors(caller, serve
         function, category, slug = caller.call.func, *caller.call.args
         assert function is download
         with pytest.raises(ProviderError):
-            client(category, slug, server.url).fetch(address.format(neighbour.port), deadline=time.monotonic() + 5)
+            client(category, slug, server.url).fetch(address.format(neighbour.port), deadline=Deadline.after(5))
 
         assert neighbour.connections == 0
 

@@ -15,7 +15,7 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.types import Category, MediaResult, Usage, Wishes
+from providers.types import Category, MediaResult, OutputOptions, Usage
 from tests.contracts.media import PICTURE, PICTURE_BASE64, WANTED, MediaProviderContract
 from tests.fakes.http_server import FakeServer, answer
 
@@ -26,7 +26,7 @@ class TestOpenAIImage(MediaProviderContract):
     model = "gpt-image-2.6-flare"
     path = "/v1/images/generations"
     contract_path = "/images/generations"
-    wishes = Wishes(aspect_ratio="3:2")
+    output_options = OutputOptions(aspect_ratio="3:2")
     body = {
         "model": "gpt-image-2.6-flare",
         "prompt": WANTED,
@@ -51,12 +51,12 @@ class TestOpenAIImage(MediaProviderContract):
     @pytest.mark.parametrize(("ratio", "size"), [("", "1024x1024"), ("1:1", "1024x1024"), ("2:3", "1024x1536")])
     def test_a_ratio_is_a_size(self, server: FakeServer, ratio: str, size: str) -> None:
         server.will(self.answered())
-        self.run(server, wishes=Wishes(aspect_ratio=ratio))
+        self.run(server, output_options=OutputOptions(aspect_ratio=ratio))
         assert server.received[0].json["size"] == size
 
     def test_a_ratio_without_a_size_is_not_ordered(self, server: FakeServer) -> None:
         with pytest.raises(Unsupported, match="16:9"):
-            self.run(server, wishes=Wishes(aspect_ratio="16:9"))
+            self.run(server, output_options=OutputOptions(aspect_ratio="16:9"))
         assert server.connections == 0
 
     @pytest.mark.parametrize("usage", [None, [], {}, {"input_tokens": -1, "output_tokens": 3}, {"input_tokens": 3}])

@@ -16,6 +16,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
+from providers.transport.deadlines import Deadline
 from providers.types import Attachment, Usage
 from tests.contracts.openapi import contract_of
 from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, event_bytes, make_prompt, sample
@@ -147,5 +148,7 @@ class TestOpenRouter(TextProviderContract):
         server.will(drip_for_ever(start, b": OPENROUTER PROCESSING\n\n", 0.05))
         started = time.monotonic()
         with pytest.raises(OutcomeUnknown):
-            self.provider(server).run(make_prompt(type(self)), timeout_seconds=0.4, deadline=started + 300, on_text=len)
+            self.provider(server).run(
+                make_prompt(type(self)), timeout_seconds=0.4, deadline=Deadline.after(300), on_text=len
+            )
         assert time.monotonic() - started < 30

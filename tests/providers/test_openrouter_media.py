@@ -15,7 +15,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.types import Category, MediaResult, Usage, Wishes
+from providers.types import Category, MediaResult, OutputOptions, Usage
 from tests.contracts.media import PICTURE, PICTURE_BASE64, SOUND, WANTED, MediaProviderContract
 from tests.fakes.http_server import FakeServer, answer
 
@@ -63,7 +63,7 @@ class TestOpenRouterImage(OpenRouterContract):
     category = Category.IMAGE
     model = "bytedance-seed/seedream-4.5"
     path = "/api/v1/images"
-    wishes = Wishes(aspect_ratio="16:9")
+    output_options = OutputOptions(aspect_ratio="16:9")
     body = {"model": model, "prompt": WANTED, "n": 1, "aspect_ratio": "16:9"}
     answer = {
         "created": 1748372400,
@@ -77,7 +77,7 @@ class TestOpenRouterSpeech(OpenRouterContract):
     category = Category.AUDIO
     model = "mistralai/voxtral-mini-tts-2603"
     path = "/api/v1/audio/speech"
-    wishes = Wishes(voice="en_paul_neutral")
+    output_options = OutputOptions(voice="en_paul_neutral")
     body = {"model": model, "input": WANTED, "response_format": "mp3", "voice": "en_paul_neutral"}
     answer = SOUND
     answer_type = "audio/mpeg"

@@ -16,7 +16,7 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.types import Category, Job, MediaResult, UnknownPolicy, Usage, Wishes
+from providers.types import Category, Job, MediaResult, OutputOptions, UnknownPolicy, Usage
 from tests.contracts.media import WANTED, JobProviderContract
 from tests.contracts.text import KEY
 from tests.fakes.http_server import FakeServer, answer
@@ -59,7 +59,7 @@ class PiapiContract(JobProviderContract):
 class TestPiapiImage(PiapiContract):
     category = Category.IMAGE
     model = "Qubico/flux1-schnell"
-    wishes = Wishes(aspect_ratio="16:9")
+    output_options = OutputOptions(aspect_ratio="16:9")
     body = {
         "model": model,
         "task_type": "txt2img",
@@ -69,7 +69,7 @@ class TestPiapiImage(PiapiContract):
 
     def test_a_ratio_without_a_size_is_not_ordered(self, server: FakeServer) -> None:
         with pytest.raises(Unsupported, match="21:9"):
-            self.run(server, wishes=Wishes(aspect_ratio="21:9"))
+            self.run(server, output_options=OutputOptions(aspect_ratio="21:9"))
         assert server.connections == 0
 
     @pytest.mark.parametrize("status", ["pending", "staged", "processing", "Pending", "Staged", "Processing", ""])
@@ -150,7 +150,7 @@ class TestPiapiImage(PiapiContract):
 class TestPiapiKling(PiapiContract):
     category = Category.VIDEO
     model = "kling"
-    wishes = Wishes(seconds=10, aspect_ratio="9:16")
+    output_options = OutputOptions(seconds=10, aspect_ratio="9:16")
     body = {
         "model": "kling",
         "task_type": "video_generation",
@@ -185,7 +185,7 @@ class TestPiapiKling(PiapiContract):
 class TestPiapiLuma(PiapiContract):
     category = Category.VIDEO
     model = "luma"
-    wishes = Wishes(seconds=5, aspect_ratio="21:9")
+    output_options = OutputOptions(seconds=5, aspect_ratio="21:9")
     body = {
         "model": "luma",
         "task_type": "video_generation",

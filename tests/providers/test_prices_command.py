@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from providers.models import ProviderConfig
-from providers.registry import VENDORS
+from providers.registry import PROVIDERS
 from providers.types import Access
 from tests.factories import make_provider
 from tests.fakes.http_server import answer, hang, raw
@@ -23,7 +23,7 @@ FRESH = {"input_per_million": "0.10", "output_per_million": "0.50", "as_of": str
 def _only_these(settings, server):
     """Nobody but the rows of a test is in the chain, and every vendor is the loopback server."""
     ProviderConfig.objects.all().delete()
-    settings.PROVIDER_ACCESS = {slug: Access(KEY, server.url) for slug in VENDORS}
+    settings.PROVIDER_ACCESS = {slug: Access(KEY, server.url) for slug in PROVIDERS}
 
 
 def prices() -> tuple[int, list[str]]:

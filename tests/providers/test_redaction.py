@@ -9,14 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from providers.transport.redaction import HIDDEN, LONGEST_EXCERPT, Quoting
+from providers.transport.redaction import HIDDEN, MAX_EXCERPT_CHARACTERS, Redactor
 from providers.types import Category, Prompt, Turn
 
 KEY = "sk-proj-4711-abcdefghij"
 
 
-def quoting(text: str = "", **fields: object) -> Quoting:
-    return Quoting(KEY, Prompt(Category.TEXT, text, **fields))  # type: ignore[arg-type]
+def redactor(text: str = "", **fields: object) -> Redactor:
+    return Redactor(KEY, Prompt(Category.TEXT, text, **fields))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -34,18 +34,18 @@ def quoting(text: str = "", **fields: object) -> Quoting:
     ],
 )
 def test_it_quotes_on_one_line_without_the_key(said: str, quoted: str) -> None:
-    assert quoting().excerpt(said) == quoted
+    assert redactor().excerpt(said) == quoted
 
 
 def test_it_cuts_what_is_long() -> None:
-    quoted = quoting().excerpt("word " * 5000)
-    assert len(quoted) == LONGEST_EXCERPT
+    quoted = redactor().excerpt("word " * 5000)
+    assert len(quoted) == MAX_EXCERPT_CHARACTERS
     assert quoted.endswith("…")
 
 
 def test_a_piece_of_a_prompt_is_hidden_and_a_common_word_is_not() -> None:
     said = "Cannot answer: …you tell me what the capital of Peru is, please. Which capital?"
-    quoted = quoting("Could you tell me what the capital of Peru is").excerpt(said)
+    quoted = redactor("Could you tell me what the capital of Peru is").excerpt(said)
     assert quoted == f"Cannot answer: …{HIDDEN}, please. Which capital?"
 
 
@@ -59,12 +59,12 @@ def test_a_piece_of_a_prompt_is_hidden_and_a_common_word_is_not() -> None:
     ],
 )
 def test_a_short_prompt_is_hidden_as_a_whole(prompt: str, said: str, quoted: str) -> None:
-    assert quoting(prompt).excerpt(said) == quoted
+    assert redactor(prompt).excerpt(said) == quoted
 
 
 def test_the_system_prompt_and_the_history_are_hidden_too() -> None:
     system, reply = "You are a pirate and say arr.", "Arr, what a fine day it is!"
-    quoted = quoting("x", system=system, history=(Turn("assistant", reply),)).excerpt(f"1 {system} 2 {reply} 3")
+    quoted = redactor("x", system=system, history=(Turn("assistant", reply),)).excerpt(f"1 {system} 2 {reply} 3")
     assert quoted == f"1 {HIDDEN} 2 {HIDDEN} 3"
 
 
@@ -86,7 +86,7 @@ ESCAPINGS = [
 @example(prompt='Мой пароль: "пять\nмаленьких утят"', before="", escape=ESCAPINGS[2])
 @example(prompt="C:\\new\\table is <b>&amp; more", before="x", escape=ESCAPINGS[1])
 def test_no_run_of_the_prompt_survives_any_escaping(prompt: str, before: str, escape: object) -> None:
-    quoted = quoting(prompt).excerpt(f"{before} {escape(prompt)}")  # type: ignore[operator]
+    quoted = redactor(prompt).excerpt(f"{before} {escape(prompt)}")  # type: ignore[operator]
     for start in range(len(prompt) - 15):
         assert prompt[start : start + 16] not in quoted
 
@@ -94,7 +94,7 @@ def test_no_run_of_the_prompt_survives_any_escaping(prompt: str, before: str, es
 @given(st.text(max_size=300), st.integers(0, 300))
 def test_no_piece_of_the_key_survives(around: str, place: int) -> None:
     said = f"{around[:place]}{KEY}{around[place:]}"
-    quoted = quoting("some prompt").excerpt(said)
+    quoted = redactor("some prompt").excerpt(said)
     assert not any(KEY[start : start + 8] in quoted for start in range(len(KEY) - 7))
 
 
@@ -103,7 +103,7 @@ def test_no_piece_of_the_key_survives(around: str, place: int) -> None:
     "prompt", ['Мой пароль: "пять\nмаленьких утят"', "C:\\new\\table & <b>more</b>, she's", "🐤🐤 canary birds 🐤🐤"]
 )
 def test_an_escaped_prompt_is_hidden_too(prompt: str, escape: Callable[[str], str]) -> None:
-    quoted = quoting(prompt).excerpt(f"Bad input: {escape(prompt)}")
+    quoted = redactor(prompt).excerpt(f"Bad input: {escape(prompt)}")
     assert quoted.startswith("Bad input: ")
     assert HIDDEN in quoted
     assert len(quoted) < len("Bad input: ''") + len(HIDDEN) + 4
@@ -113,5 +113,5 @@ def test_a_hostile_message_costs_little() -> None:
     said = ("<title" * 500 + "*" * 1000 + "\\u0041" * 1000 + "&amp" * 1000) * 200
     prompt = "<title" * 5000
     started = time.process_time()
-    assert len(quoting(prompt).excerpt(said)) <= LONGEST_EXCERPT
+    assert len(redactor(prompt).excerpt(said)) <= MAX_EXCERPT_CHARACTERS
     assert time.process_time() - started < 5  # milliseconds, unless some pattern goes over the text again and again

@@ -1,7 +1,6 @@
 """Replicate: orders of three kinds, the states of a job, the outputs, the error table, and orders that were lost."""
 
 import json
-import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,7 +17,8 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.types import Category, Job, MediaResult, UnknownPolicy, Usage, Wishes
+from providers.transport.deadlines import Deadline
+from providers.types import Category, Job, MediaResult, OutputOptions, UnknownPolicy, Usage
 from tests.contracts.media import WANTED, JobProviderContract
 from tests.contracts.openapi import contract_of
 from tests.fakes.http_server import FakeServer, answer
@@ -69,7 +69,7 @@ class TestImage(ReplicateContract):
     category = Category.IMAGE
     model = "black-forest-labs/flux-schnell"
     path = "/v1/models/black-forest-labs/flux-schnell/predictions"
-    wishes = Wishes(aspect_ratio="16:9")
+    output_options = OutputOptions(aspect_ratio="16:9")
     body = {"input": {"prompt": WANTED, "aspect_ratio": "16:9", "output_format": "png"}}
 
     def test_it_is_held_for_a_moment_and_stops_by_itself(self, server: FakeServer) -> None:
@@ -180,7 +180,7 @@ class TestImage(ReplicateContract):
 
     def found(self, server: FakeServer, *predictions: Any, **fields: Any) -> list[Job]:
         server.will(answer({"next": None, "previous": None, "results": list(predictions), **fields}))
-        return self.provider(server).find(self.prompt(), since=self.SINCE, deadline=time.monotonic() + 20)
+        return self.provider(server).find(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
 
     def test_a_lost_order_is_found_in_the_list(self, server: FakeServer) -> None:
         ours = prediction("processing", input=self.body["input"])
@@ -196,7 +196,7 @@ class TestImage(ReplicateContract):
             answer({"next": "https://elsewhere.example/v1/predictions?cursor=a%2Fb", "results": [other]}),
             answer({"next": None, "results": [ours]}),
         )
-        found = self.provider(server).find(self.prompt(), since=self.SINCE, deadline=time.monotonic() + 20)
+        found = self.provider(server).find(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
         assert found == [Job(JOB_ID)]
         assert [request.path for request in server.received] == ["/v1/predictions", "/v1/predictions?cursor=a%2Fb"]
 
@@ -224,12 +224,12 @@ class TestImage(ReplicateContract):
         ours = prediction("starting", input={**self.body["input"], "prompt": "half ? an emoji"})
         server.will(answer({"results": [ours]}))
         prompt = self.prompt(text="half \ud83d an emoji")
-        assert self.provider(server).find(prompt, since=self.SINCE, deadline=time.monotonic() + 20) == [Job(JOB_ID)]
+        assert self.provider(server).find(prompt, since=self.SINCE, deadline=Deadline.after(20)) == [Job(JOB_ID)]
 
     def test_a_list_that_fails_is_no_proof(self, server: FakeServer) -> None:
         server.will(answer({"detail": "Not now.", "status": 503}, 503))
         with pytest.raises(ServerFault) as caught:
-            self.provider(server).find(self.prompt(), since=self.SINCE, deadline=time.monotonic() + 20)
+            self.provider(server).find(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
         assert not caught.value.ends_job
 
     def test_its_lost_orders_are_looked_for(self) -> None:
@@ -239,7 +239,7 @@ class TestImage(ReplicateContract):
 
     def test_a_job_can_be_stopped(self, server: FakeServer) -> None:
         server.will(answer(prediction("canceled")))
-        self.provider(server).cancel(JOB_ID, deadline=time.monotonic() + 20)
+        self.provider(server).cancel(JOB_ID, deadline=Deadline.after(20))
         assert (server.received[0].method, server.received[0].path) == ("POST", f"/v1/predictions/{JOB_ID}/cancel")
 
 
@@ -257,7 +257,7 @@ class TestSpeech(ReplicateContract):
     category = Category.AUDIO
     model = "minimax/speech-2.6-turbo"
     path = "/v1/models/minimax/speech-2.6-turbo/predictions"
-    wishes = Wishes(voice="Deep_Voice_Man")
+    output_options = OutputOptions(voice="Deep_Voice_Man")
     body = {"input": {"text": WANTED, "voice_id": "Deep_Voice_Man"}}
 
     def test_spoken_characters_are_billed(self, server: FakeServer) -> None:
@@ -269,7 +269,7 @@ class TestKling(ReplicateContract):
     category = Category.VIDEO
     model = "kwaivgi/kling-v3-video"
     path = "/v1/models/kwaivgi/kling-v3-video/predictions"
-    wishes = Wishes(seconds=10, aspect_ratio="9:16")
+    output_options = OutputOptions(seconds=10, aspect_ratio="9:16")
     body = {"input": {"prompt": WANTED, "duration": 10, "aspect_ratio": "9:16", "mode": "standard"}}
 
     def test_it_is_not_held(self, server: FakeServer) -> None:

@@ -78,7 +78,7 @@ def statistics(since: datetime | None = None) -> dict[tuple[str, str], tuple]:
 def test_statistics_equal_the_recount_before_between_and_after_folds(seed, monkeypatch):
     dice = random.Random(seed)
     monkeypatch.setattr(rollups, "BATCH_ROWS", 7)  # so that one fold takes several batches, the last one partly full
-    monkeypatch.setattr(rollups, "MOST_BATCHES", 3)  # and leaves something for the next
+    monkeypatch.setattr(rollups, "MAX_BATCHES", 3)  # and leaves something for the next
     since = MONDAY + timedelta(hours=2)
     for _ in range(4):
         make_random_attempts(dice, 20)

@@ -1,6 +1,5 @@
 """Runware's tasks: named by us, acknowledged, asked for; errors by families of codes, a 200 notwithstanding."""
 
-import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -19,7 +18,8 @@ from providers.errors import (
     ServerFault,
     Unsupported,
 )
-from providers.types import Category, Job, MediaResult, Prompt, UnknownPolicy, Usage, Wishes
+from providers.transport.deadlines import Deadline
+from providers.types import Category, Job, MediaResult, OutputOptions, Prompt, UnknownPolicy, Usage
 from tests.contracts.media import WANTED, JobProviderContract
 from tests.fakes.http_server import FakeServer, answer
 
@@ -44,7 +44,7 @@ class RunwareContract(JobProviderContract):
     usage: ClassVar[Usage]
 
     def prompt(self, **fields: Any) -> Prompt:
-        return super().prompt(**{"order_id": ORDER_ID, **fields})
+        return super().prompt(**{"submission_id": ORDER_ID, **fields})
 
     def state(self, status: str, **fields: Any) -> dict[str, Any]:
         return {"data": [{"taskType": self.task_type, "taskUUID": TASK_ID, "status": status, **fields}]}
@@ -57,7 +57,7 @@ class RunwareContract(JobProviderContract):
 
     def found(self, server: FakeServer, body: Any) -> list[Job]:
         server.will(answer(body))
-        return self.provider(server).find(self.prompt(), since=SINCE, deadline=time.monotonic() + 20)
+        return self.provider(server).find(self.prompt(), since=SINCE, deadline=Deadline.after(20))
 
     def test_it_asks_for_the_job_with_the_key_and_without_a_body(self, server: FakeServer) -> None:
         # Here the question is a task too.
@@ -124,7 +124,7 @@ class RunwareContract(JobProviderContract):
         assert UUID(TASK_ID).version == 4
         server.will(self.answered(), self.answered())
         self.run(server)
-        self.run(server, order_id="another")
+        self.run(server, submission_id="another")
         first, second = (request.json[0]["taskUUID"] for request in server.received)
         assert first == TASK_ID != second
 
@@ -144,14 +144,14 @@ class RunwareContract(JobProviderContract):
 
     def test_a_ratio_that_it_does_not_make_is_not_ordered(self, server: FakeServer) -> None:
         with pytest.raises(Unsupported, match="21:9"):
-            self.run(server, wishes=Wishes(aspect_ratio="21:9"))
+            self.run(server, output_options=OutputOptions(aspect_ratio="21:9"))
         assert server.connections == 0
 
 
 class TestRunwareImage(RunwareContract):
     category = Category.IMAGE
     model = "runware:400@1"
-    wishes = Wishes(aspect_ratio="16:9")
+    output_options = OutputOptions(aspect_ratio="16:9")
     task_type = "imageInference"
     output_field = "imageURL"
     file = "https://im.runware.ai/image/ws/2/ii/x.png"
@@ -177,7 +177,7 @@ class TestRunwareImage(RunwareContract):
 class TestRunwareVideo(RunwareContract):
     category = Category.VIDEO
     model = "klingai:5@3"
-    wishes = Wishes(seconds=10, aspect_ratio="16:9")
+    output_options = OutputOptions(seconds=10, aspect_ratio="16:9")
     task_type = "videoInference"
     output_field = "videoURL"
     file = "https://vm.runware.ai/video/ws/5/vi/x.mp4"

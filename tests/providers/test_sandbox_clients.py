@@ -10,10 +10,11 @@ import pytest
 from providers.errors import AccessDenied, OutcomeUnknown, ProviderError, RateLimited, ServerFault
 from providers.models import ProviderConfig
 from providers.pricing import cost_of
-from providers.registry import VENDORS as DIRECTORY
+from providers.registry import PROVIDERS as DIRECTORY
 from providers.registry import provider_class
 from providers.sandbox import Sandbox, running_sandbox
 from providers.sandbox.vendors import TEXT_VENDORS
+from providers.transport.deadlines import Deadline
 from providers.types import Access, Category, Prompt, TextResult, Turn
 
 QUESTION = "What is a fallback?"
@@ -33,7 +34,7 @@ def ask(
     return provider_class(Category.TEXT, slug)(access).run(
         prompt,
         timeout_seconds=patience,
-        deadline=time.monotonic() + patience,
+        deadline=Deadline.after(patience),
         on_text=seen.append if seen is not None else None,
     )
 

@@ -19,19 +19,19 @@ from providers.errors import (
 )
 from providers.models import ProviderConfig
 from providers.pricing import cost_of
-from providers.registry import VENDORS
+from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox, running_sandbox
 from providers.storage import file_type_of
-from providers.transport.redaction import Quoting
-from providers.types import Category, Job, Usage, Wishes
+from providers.transport.redaction import Redactor
+from providers.types import Category, Job, OutputOptions, Usage
 from tests.providers.test_sandbox_outputs import ROWS as OTHER_ROWS
-from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, SHIPPED, Watch, client, make, order, soon, wish_for
+from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, SHIPPED, GuardedCall, client, make, order, soon, wish_for
 
 SLUGS = ("aimlapi", "piapi", "openrouter", "xai", "runware", "kie")
 ROWS = [
     (category, slug)
     for slug in SLUGS
-    for category in VENDORS[slug].backends
+    for category in PROVIDERS[slug].backends
     if category is not Category.TEXT and (category, slug) in SHIPPED
 ]
 JOBS = [
@@ -51,8 +51,8 @@ each_job = pytest.mark.parametrize(("category", "slug"), JOBS, ids=str)
 
 
 @pytest.fixture
-def watch() -> Watch:
-    return Watch()
+def watch() -> GuardedCall:
+    return GuardedCall()
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_our_cost_is_what_the_sandbox_billed(sandbox, watch, category, slug):
 @pytest.mark.parametrize("seconds", [5, 10])
 @pytest.mark.parametrize("slug", ["piapi", "aimlapi", "kie"])
 def test_a_longer_film_costs_more_on_both_sides(sandbox, watch, slug, seconds):
-    prompt = wish_for(Category.VIDEO, slug, wishes=Wishes(seconds=seconds))
+    prompt = wish_for(Category.VIDEO, slug, output_options=OutputOptions(seconds=seconds))
 
     made = make(client(sandbox, Category.VIDEO, slug), prompt, watch)
 
@@ -263,7 +263,7 @@ def test_the_files_are_gone_after_their_time(sandbox, watch, category, slug, day
 )
 def test_wishes_shape_the_picture(sandbox, watch, slug, sides):
     provider = client(sandbox, Category.IMAGE, slug)
-    prompt = wish_for(Category.IMAGE, slug, wishes=Wishes(aspect_ratio="16:9"))
+    prompt = wish_for(Category.IMAGE, slug, output_options=OutputOptions(aspect_ratio="16:9"))
 
     made = make(provider, prompt, watch)
 
@@ -307,8 +307,8 @@ def test_the_vendors_list_knows_the_rows_model(sandbox, category, slug):
     if call is None:
         assert slug in ("piapi", "runware", "kie")  # which document no list
         return
-    with provider.exchange(call, Quoting("", wish_for(category, slug)), timeout_seconds=5, deadline=soon()) as answer:
-        listed = provider.read_models(json.loads(answer.body()))
+    with provider.exchange(call, Redactor("", wish_for(category, slug)), timeout_seconds=5, deadline=soon()) as answer:
+        listed = provider.parse_models(json.loads(answer.body()))
     assert model in [entry.id for entry in listed]
 
 

@@ -12,7 +12,7 @@ from providers.sandbox.aimlapi_models import FILMS as AIMLAPI_FILMS
 from providers.sandbox.aimlapi_models import PICTURES as AIMLAPI_PICTURES
 from providers.sandbox.aimlapi_models import SPEECH as AIMLAPI_SPEECH
 from tests.contracts.openapi import contract_of
-from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, WISH, Watch
+from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, WISH, GuardedCall
 
 TASKS, PICTURES, FILMS, SPEECH = "/api/v1/task", "/v1/images/generations", "/v2/video/generations", "/v1/tts"
 KLING = "klingai/video-v3-standard-turbo-text-to-video"
@@ -32,8 +32,8 @@ each_path = pytest.mark.parametrize(("slug", "path"), ORDERS)
 
 
 @pytest.fixture
-def watch() -> Watch:
-    return Watch()
+def watch() -> GuardedCall:
+    return GuardedCall()
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from providers.pricing import cost_of
 from providers.sandbox import Sandbox, running_sandbox
 from providers.storage import file_type_of
 from providers.transport.webhook_signatures import is_genuine
-from providers.types import Category, Job, Wishes
+from providers.types import Category, Job, OutputOptions
 from tests.contracts.openapi import contract_of
 from tests.fakes.http_server import FakeServer, Received, answer
 from tests.flows.processes import wait_until
-from tests.sandboxes import FILM_SECONDS, SHIPPED, WISH, Watch, client, make, order, soon, wish_for
+from tests.sandboxes import FILM_SECONDS, SHIPPED, WISH, GuardedCall, client, make, order, soon, wish_for
 
 SECRET = f"whsec_{base64.b64encode(b'a-signing-key-of-some-bytes').decode()}"
 PATIENCE_SECONDS = 10
@@ -37,8 +37,8 @@ each_row = pytest.mark.parametrize(("category", "slug"), ROWS, ids=lambda value:
 
 
 @pytest.fixture
-def watch() -> Watch:
-    return Watch()
+def watch() -> GuardedCall:
+    return GuardedCall()
 
 
 @pytest.fixture
@@ -331,7 +331,7 @@ def test_elevenlabs_lists_keep_the_vendors_contract(sandbox, path, template):
 
 def test_wishes_shape_the_picture(sandbox, watch):
     provider = client(sandbox, Category.IMAGE, "replicate")
-    prompt = wish_for(Category.IMAGE, "replicate", wishes=Wishes(aspect_ratio="16:9"))
+    prompt = wish_for(Category.IMAGE, "replicate", output_options=OutputOptions(aspect_ratio="16:9"))
 
     content = provider.fetch(make(provider, prompt, watch).url, deadline=soon())
 
@@ -343,7 +343,7 @@ def test_a_sound_may_not_be_had_from_a_voice_that_is_none(sandbox):
     provider = client(sandbox, Category.AUDIO, "elevenlabs")
 
     with pytest.raises(ProviderError) as caught:
-        order(provider, wish_for(Category.AUDIO, "elevenlabs", wishes=Wishes(voice="nobody")))
+        order(provider, wish_for(Category.AUDIO, "elevenlabs", output_options=OutputOptions(voice="nobody")))
 
     assert caught.value.status == 404
 

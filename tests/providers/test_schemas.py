@@ -8,11 +8,11 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from providers.registry import VENDORS, provider_class
+from providers.registry import PROVIDERS, provider_class
 from providers.types import Access, Attachment, Category, Prompt, Turn
 from tests.contracts.text import sample
 
-TEXT_VENDORS = [slug for slug, vendor in VENDORS.items() if Category.TEXT in vendor.backends]
+TEXT_VENDORS = [slug for slug, vendor in PROVIDERS.items() if Category.TEXT in vendor.backends]
 MODELS = {"aimlapi": "deepseek/deepseek-v4-flash", "anthropic": "claude-haiku-5-5"}
 PATHS = {"anthropic": "/v1/messages", "openai": "/chat/completions", "openrouter": "/chat/completions"}
 

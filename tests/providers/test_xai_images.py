@@ -14,7 +14,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.types import Category, MediaResult, Usage, Wishes
+from providers.types import Category, MediaResult, OutputOptions, Usage
 from tests.contracts.media import PICTURE, PICTURE_BASE64, WANTED, MediaProviderContract
 from tests.fakes.http_server import FakeServer, answer
 
@@ -25,7 +25,7 @@ class TestXaiImage(MediaProviderContract):
     model = "grok-imagine-image"
     path = "/v1/images/generations"
     contract_path = "/v1/images/generations"
-    wishes = Wishes(aspect_ratio="16:9")
+    output_options = OutputOptions(aspect_ratio="16:9")
     body = {
         "model": "grok-imagine-image",
         "prompt": WANTED,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from providers.models import ProviderConfig
-from providers.registry import VENDORS
+from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox, running_sandbox
 from providers.types import Access
 from tests.factories import make_provider
@@ -36,7 +36,7 @@ def sandboxed(settings, monkeypatch) -> Iterator[Sandbox]:
         settings.SANDBOX_ACTIVE = True
         settings.PROVIDER_ACCESS = {
             slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{vendor.base_path}")
-            for slug, vendor in VENDORS.items()
+            for slug, vendor in PROVIDERS.items()
         }
-        monkeypatch.setattr("providers.chain.fallback.pause_before_next", lambda provider, age_seconds: 0)
+        monkeypatch.setattr("providers.chain.fallback.poll_delay_seconds", lambda provider, age_seconds: 0)
         yield sandbox

@@ -11,7 +11,7 @@ from requests_app.services.credits import credits_hold
 from requests_app.states import transition
 from tests.factories import make_account, make_attempt, make_model, make_request
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("enqueued")]
 Status = Request.Status
 
 
@@ -116,7 +116,7 @@ class TestRequests:
         assert (request.status, account.balance) == ("CANCELLED", 10)
         assert request.events.get().actor == "admin:admin"
 
-    def test_a_quarantined_request_is_released(self, admin_client, rung):
+    def test_a_quarantined_request_is_released(self, admin_client, enqueued):
         request = make_request(status=Status.QUARANTINED, tries=8)
 
         act(admin_client, "resume", request)

@@ -9,17 +9,17 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from providers.models import Attempt, ProviderConfig
-from providers.registry import VENDORS
+from providers.registry import PROVIDERS
 from providers.types import Category
 from requests_app.models import Request
 
 pytestmark = pytest.mark.django_db
 
-IN_THE_REGISTRY = [(category, slug) for slug, vendor in VENDORS.items() for category in vendor.backends]
+IN_THE_REGISTRY = [(category, slug) for slug, vendor in PROVIDERS.items() for category in vendor.backends]
 
 
 @pytest.fixture(autouse=True)
-def _on_the_sandbox(sandboxed, memory_outlet, rung, settings, tmp_path):
+def _on_the_sandbox(sandboxed, memory_backend, enqueued, settings, tmp_path):
     """Files lie in a folder, as in the embedded setting."""
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"}}
     settings.MEDIA_ROOT = tmp_path
@@ -93,7 +93,7 @@ def test_an_order_whose_answer_was_lost_is_adopted_and_not_repeated(sandboxed, m
             sandboxed.heal()
         return 0
 
-    monkeypatch.setattr("providers.chain.fallback.pause_before_next", heal_after_the_order)
+    monkeypatch.setattr("providers.chain.fallback.poll_delay_seconds", heal_after_the_order)
 
     answer = ask_as_json("VIDEO", "A quiet lake")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from providers.models import Attempt, ProviderConfig, ProviderHealth
-from providers.registry import VENDORS
+from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox
 from providers.sandbox.faults import Fault
 from providers.types import Category
@@ -31,7 +31,7 @@ FAULTS = [*[fault for fault in Fault if fault != Fault.HANG] * 5, Fault.HANG]
 LOOKS = 20  # at one job
 
 
-def test_the_bill_is_the_sum_of_the_attempts_costs(sandboxed, memory_outlet, rung):
+def test_the_bill_is_the_sum_of_the_attempts_costs(sandboxed, memory_backend, enqueued):
     chance = random.Random(20261123)
     ProviderConfig.objects.update(enabled=True, priority=1, timeout_seconds=1)  # so everyone comes first at times
     account = make_account(credits=1_000_000)
@@ -55,11 +55,11 @@ def _ask(sandbox: Sandbox, account: Account, model: AIModel, number: int, chance
     """Let one request run to its end; one in five meets faults on its way."""
     ProviderHealth.objects.all().delete()  # nobody rests, or after the first faults only a few would be asked
     if chance.random() < FAULTY_SHARE:
-        for slug in chance.sample(list(VENDORS), k=3):
+        for slug in chance.sample(list(PROVIDERS), k=3):
             sandbox.break_provider(slug, chance.choice(FAULTS))
     words = chance.choice(["lake", "lake", "lake", "lake", "forbidden lake", "penniless lake"])
     request = request_accept(
-        intake_key=f"bill:{number}", account=account, model=model, text=f"A {words}, number {number}", is_rung=False
+        intake_key=f"bill:{number}", account=account, model=model, text=f"A {words}, number {number}", is_enqueued=False
     )
     for look in range(LOOKS):
         request_advance(request_id=request.id)

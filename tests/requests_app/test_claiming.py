@@ -1,4 +1,4 @@
-"""Claims: of all workers that are rung for a request, one gets it."""
+"""Claims: of all workers that are enqueued for a request, one gets it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

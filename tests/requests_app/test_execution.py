@@ -27,8 +27,8 @@ def account() -> Account:
 
 
 @pytest.fixture(autouse=True)
-def _outlet(memory_outlet, rung):
-    """No test here rings Celery or shows anything in a chat."""
+def _outlet(memory_backend, enqueued):
+    """No test here enqueued_now Celery or shows anything in a chat."""
 
 
 def accept(account: Account, key: str = "k", **fields) -> Request:
@@ -60,7 +60,7 @@ def assert_charged_once(request: Request) -> None:
     assert list(request.ledger.order_by("id").values_list("kind", flat=True)) == ["HOLD", "CAPTURE"]
 
 
-def test_the_first_provider_answers_and_the_row_says_so(chain, account, memory_outlet):
+def test_the_first_provider_answers_and_the_row_says_so(chain, account, memory_backend):
     chain(aimlapi=["Hello!"], piapi=["never asked"])
 
     request = advance(accept(account))
@@ -69,7 +69,7 @@ def test_the_first_provider_answers_and_the_row_says_so(chain, account, memory_o
     assert request.processing_ms is not None
     assert trail(request) == [("aimlapi", "OK", "")]
     assert_charged_once(request)
-    assert memory_outlet.delivered == [request.id]
+    assert memory_backend.delivered == [request.id]
 
 
 def test_a_failing_provider_is_followed_by_the_next(chain, account):
@@ -105,14 +105,14 @@ def test_an_expensive_unknown_outcome_stops_the_chain_and_gives_the_credits_back
     assert_given_back(request)
 
 
-def test_when_all_fail_the_credits_are_given_back_and_the_user_is_told(chain, account, memory_outlet):
+def test_when_all_fail_the_credits_are_given_back_and_the_user_is_told(chain, account, memory_backend):
     chain(aimlapi=[NotSent()], piapi=[NotSent()])
 
     request = advance(accept(account))
 
     assert (request.status, request.error_code) == ("FAILED", "ALL_PROVIDERS_FAILED")
     assert_given_back(request)
-    assert memory_outlet.delivered == [request.id]
+    assert memory_backend.delivered == [request.id]
 
 
 def test_without_any_key_the_request_fails_plainly(chain, account):
@@ -210,13 +210,13 @@ def test_a_resting_provider_is_passed_by_and_costs_no_call(chain, account):
 def test_when_all_are_resting_the_one_that_wakes_first_is_tried(chain, account):
     chain(aimlapi=["never asked"], piapi=["I was well all the time"])
     soon, later = timezone.now() + timedelta(seconds=30), timezone.now() + timedelta(seconds=300)
-    ProviderHealth.objects.create(category="TEXT", provider="aimlapi", failures=3, resting_until=later)
-    ProviderHealth.objects.create(category="TEXT", provider="piapi", failures=3, resting_until=soon)
+    ProviderHealth.objects.create(category="TEXT", provider="aimlapi", failures=3, open_until=later)
+    ProviderHealth.objects.create(category="TEXT", provider="piapi", failures=3, open_until=soon)
 
     request = advance(accept(account))
 
     assert request.actual_provider == "piapi"
-    assert ProviderHealth.objects.get(provider="piapi").resting_until is None
+    assert ProviderHealth.objects.get(provider="piapi").open_until is None
 
 
 def test_the_log_tells_the_story_of_the_chain(chain, account, caplog):
@@ -378,7 +378,7 @@ class TestAFrozenWorker:
         assert request.actual_provider == "piapi"
         assert [provider for provider, *_ in trail(request)] == ["aimlapi", "piapi"]
 
-    def test_the_answer_is_shown_once_more_in_case_its_last_frame_stands_over_it(self, chain, account, memory_outlet):
+    def test_the_answer_is_shown_once_more_in_case_its_last_frame_stands_over_it(self, chain, account, memory_backend):
         request = accept(account)
 
         def freeze() -> str:
@@ -389,9 +389,9 @@ class TestAFrozenWorker:
 
         advance(request)
 
-        assert memory_outlet.delivered == [request.id, request.id]
+        assert memory_backend.delivered == [request.id, request.id]
 
-    def test_its_stream_ends_though_its_successor_is_still_at_work(self, chain, account, memory_outlet):
+    def test_its_stream_ends_though_its_successor_is_still_at_work(self, chain, account, memory_backend):
         request = accept(account)
 
         def lose_it() -> str:
@@ -401,7 +401,7 @@ class TestAFrozenWorker:
         chain(aimlapi=[lose_it], piapi=["never asked"])
 
         assert advance(request).status == "PROCESSING"
-        assert memory_outlet.delivered == [request.id]
+        assert memory_backend.delivered == [request.id]
 
 
 def test_a_cancelled_request_shows_no_late_answer_and_is_given_back(chain, account):

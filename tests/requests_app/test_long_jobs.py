@@ -37,8 +37,8 @@ def account() -> Account:
 
 
 @pytest.fixture(autouse=True)
-def _outlet(memory_outlet, rung):
-    """No test here rings Celery or shows anything in a chat."""
+def _outlet(memory_backend, enqueued):
+    """No test here enqueued_now Celery or shows anything in a chat."""
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_jobs_id_is_kept_and_the_worker_is_free(vendor, account):
     assert (attempt_of(request).state, attempt_of(request).job_id) == ("RUNNING", "job-1")
 
 
-def test_the_same_job_is_asked_for_until_it_is_done_and_its_file_is_ours(vendor, account, memory_outlet):
+def test_the_same_job_is_asked_for_until_it_is_done_and_its_file_is_ours(vendor, account, memory_backend):
     jobs = vendor(orders=[Job("job-1")], polls=[Job("job-1"), Job("job-1"), DONE])
     request = order(account)
 
@@ -115,7 +115,7 @@ def test_the_same_job_is_asked_for_until_it_is_done_and_its_file_is_ours(vendor,
     assert stored["content_type"] == "video/mp4"
     assert request.output_url == default_storage.url(stored["name"])
     assert balance(account) == 5
-    assert memory_outlet.delivered == [request.id]
+    assert memory_backend.delivered == [request.id]
 
 
 def test_a_quick_vendor_answers_at_once(vendor, account):
@@ -263,10 +263,10 @@ class TestAnOrderWhoseAnswerWasLost:
         assert attempt_of(request).job_id == "job-3"
 
 
-def test_cancelling_gives_the_credits_back_and_stops_the_job(vendor, account, rung):
+def test_cancelling_gives_the_credits_back_and_stops_the_job(vendor, account, enqueued):
     jobs = vendor(orders=[Job("job-1")])
     request = look(order(account))
-    rung.clear()
+    enqueued.clear()
 
     assert request_cancel(request_id=request.id, actor="user")
 
@@ -281,25 +281,25 @@ def test_cancelling_gives_the_credits_back_and_stops_the_job(vendor, account, ru
 class TestAJobThatNobodyWaitsForAnyMore:
     """Its vendor is told, however little of us was alive when it was let go."""
 
-    def sweep_later(self, rung) -> list[tuple[str, str | int]]:
+    def sweep_later(self, enqueued) -> list[tuple[str, str | int]]:
         Attempt.objects.exclude(finished_at=None).update(finished_at=timezone.now() - timedelta(seconds=6))
-        rung.clear()
+        enqueued.clear()
         sweep_requests()
-        return rung
+        return enqueued
 
-    def test_the_sweeper_rings_for_it_until_the_vendor_knows(self, vendor, account, rung):
+    def test_the_sweeper_rings_for_it_until_the_vendor_knows(self, vendor, account, enqueued):
         jobs = vendor(orders=[Job("job-1")])
         request = look(order(account))
         request_cancel(request_id=request.id, actor="user")
         attempt_id = str(attempt_of(request).id)
 
-        assert self.sweep_later(rung) == [("requests_app.tasks.cancel_job", attempt_id)]
+        assert self.sweep_later(enqueued) == [("requests_app.tasks.cancel_job", attempt_id)]
         job_cancel(attempt_id=attempt_id)
 
         assert jobs.cancelled == ["job-1"]
-        assert self.sweep_later(rung) == []
+        assert self.sweep_later(enqueued) == []
 
-    def test_a_vendor_that_is_not_reached_is_told_later(self, vendor, account, rung, monkeypatch):
+    def test_a_vendor_that_is_not_reached_is_told_later(self, vendor, account, enqueued, monkeypatch):
         jobs = vendor(orders=[Job("job-1")])
         request = look(order(account))
         request_cancel(request_id=request.id, actor="user")
@@ -307,9 +307,9 @@ class TestAJobThatNobodyWaitsForAnyMore:
             patched.setattr(jobs, "cancelled", Unreachable())
             job_cancel(attempt_id=attempt_of(request).id)
 
-        assert len(self.sweep_later(rung)) == 1
+        assert len(self.sweep_later(enqueued)) == 1
 
-    def test_a_film_that_was_ordered_just_after_its_end_is_stopped_too(self, vendor, account, rung, monkeypatch):
+    def test_a_film_that_was_ordered_just_after_its_end_is_stopped_too(self, vendor, account, enqueued, monkeypatch):
         jobs = vendor(orders=[Job("job-1")])
         request = order(account)
 
@@ -324,12 +324,12 @@ class TestAJobThatNobodyWaitsForAnyMore:
         sweep_requests()
         assert attempt_of(request).state == "ABANDONED"
 
-        for _, attempt_id in self.sweep_later(rung):
+        for _, attempt_id in self.sweep_later(enqueued):
             job_cancel(attempt_id=attempt_id)
 
         assert jobs.cancelled == ["job-1"]
 
-    def test_an_order_that_was_on_its_way_when_its_user_cancelled_is_stopped_too(self, vendor, account, rung):
+    def test_an_order_that_was_on_its_way_when_its_user_cancelled_is_stopped_too(self, vendor, account, enqueued):
         def cancel_meanwhile() -> Job:
             request_cancel(request_id=Request.objects.get().id, actor="user")
             return Job("job-1")
@@ -339,7 +339,7 @@ class TestAJobThatNobodyWaitsForAnyMore:
         attempt = attempt_of(request)
         assert (request.status, attempt.state, attempt.job_id) == ("CANCELLED", "UNKNOWN", "job-1")
 
-        for _, attempt_id in self.sweep_later(rung):
+        for _, attempt_id in self.sweep_later(enqueued):
             job_cancel(attempt_id=attempt_id)
 
         assert jobs.cancelled == ["job-1"]

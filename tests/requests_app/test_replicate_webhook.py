@@ -33,7 +33,7 @@ FILM = b"\x00\x00\x00\x18ftypisom" + bytes(100)
 
 
 @pytest.fixture(autouse=True)
-def _configured(settings, memory_outlet):
+def _configured(settings, memory_backend):
     settings.REPLICATE_WEBHOOK_SECRET = SECRET
     settings.PUBLIC_URL = "https://bot.example.com"
 
@@ -82,30 +82,30 @@ def is_awake(request: Request) -> bool:
 
 
 @pytest.fixture
-def rings(rung, django_capture_on_commit_callbacks):
-    """What a call has rung: `rings(lambda: call(…))`."""
+def enqueued_now(enqueued, django_capture_on_commit_callbacks):
+    """What a call has enqueued: `enqueued_now(lambda: call(…))`."""
 
     def made_by(action) -> list[tuple[str, str | int]]:
         with django_capture_on_commit_callbacks(execute=True):
             assert action() == 200
-        return list(rung)
+        return list(enqueued)
 
     return made_by
 
 
-def test_a_call_wakes_the_request_whose_job_it_names(client, waiting, rings):
+def test_a_call_wakes_the_request_whose_job_it_names(client, waiting, enqueued_now):
     attempt = attempt_of(waiting)
 
-    rung = rings(lambda: call(client, {"id": "job1", "status": "succeeded"}, attempt=attempt.id))
+    enqueued = enqueued_now(lambda: call(client, {"id": "job1", "status": "succeeded"}, attempt=attempt.id))
 
     assert is_awake(waiting)
-    assert rung == [("requests_app.tasks.advance", waiting.id)]
+    assert enqueued == [("requests_app.tasks.advance", waiting.id)]
 
 
-def test_what_the_body_says_is_not_believed(client, waiting, rings):
+def test_what_the_body_says_is_not_believed(client, waiting, enqueued_now):
     attempt_of(waiting)
 
-    rings(lambda: call(client, {"id": "job1", "status": "failed", "output": "https://evil.example/film.mp4"}))
+    enqueued_now(lambda: call(client, {"id": "job1", "status": "failed", "output": "https://evil.example/film.mp4"}))
 
     waiting.refresh_from_db()
     attempt = Attempt.objects.get(caller_key=waiting.id)
@@ -114,15 +114,15 @@ def test_what_the_body_says_is_not_believed(client, waiting, rings):
 
 
 class TestAdoption:
-    def test_an_order_whose_answer_was_lost_takes_the_job_over(self, client, waiting, rings):
+    def test_an_order_whose_answer_was_lost_takes_the_job_over(self, client, waiting, enqueued_now):
         attempt = lost(waiting)
 
-        rung = rings(lambda: call(client, {"id": "job7"}, attempt=attempt.id))
+        enqueued = enqueued_now(lambda: call(client, {"id": "job7"}, attempt=attempt.id))
 
         attempt.refresh_from_db()
         assert (attempt.state, attempt.job_id, attempt.error_class) == ("RUNNING", "job7", "")
         assert is_awake(waiting)
-        assert len(rung) == 1
+        assert len(enqueued) == 1
 
     def test_a_repeated_call_changes_nothing_more(self, client, waiting):
         attempt = lost(waiting)
@@ -181,7 +181,7 @@ def test_an_unknown_job_is_ignored(client, waiting, attempt):
     assert not is_awake(waiting)
 
 
-def test_a_request_that_has_ended_is_not_woken(client, rung):
+def test_a_request_that_has_ended_is_not_woken(client, enqueued):
     request = make_request(status="CANCELLED")
     attempt_of(request)
 
@@ -189,7 +189,7 @@ def test_a_request_that_has_ended_is_not_woken(client, rung):
 
     request.refresh_from_db()
     assert request.next_at is None
-    assert rung == []
+    assert enqueued == []
 
 
 class TestWhoIsNotBelieved:
@@ -254,7 +254,7 @@ def test_a_database_that_fails_is_a_503_so_that_the_call_comes_again(client, mon
     def fail(**_: Any) -> None:
         raise OperationalError
 
-    monkeypatch.setattr("requests_app.webhooks.job_heard_of", fail)
+    monkeypatch.setattr("requests_app.webhooks.match_callback", fail)
 
     assert call(client, {"id": "job1"}) == 503
 
@@ -283,7 +283,7 @@ class TestOrders:
         assert callback_url(provider, attempt.id) == f"https://bot.example.com/hooks/replicate/?attempt={attempt.id}"
 
     @pytest.fixture
-    def orders(self, settings, monkeypatch, rung) -> list[Prompt]:
+    def orders(self, settings, monkeypatch, enqueued) -> list[Prompt]:
         """The prompts of the orders that a vendor who calls back was given; their answers are lost."""
         given: list[Prompt] = []
         script = JobScript(orders=[], polls=[MediaResult(url="https://replicate.delivery/f.mp4", usage=Usage())])

@@ -1,4 +1,4 @@
-"""The sweeper: whatever everyone forgot is rung for or ended."""
+"""The sweeper: whatever everyone forgot is enqueued for or ended."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ DELIVER = "requests_app.tasks.deliver"
 
 
 @pytest.fixture
-def request_row(rung) -> Request:
+def request_row(enqueued) -> Request:
     return request_accept(intake_key="k", account=make_account(credits=5), model=make_model(), text="Hi")
 
 
@@ -30,44 +30,44 @@ def ago(seconds: float):
     return timezone.now() - timedelta(seconds=seconds)
 
 
-def test_it_rings_for_a_request_whose_first_ring_was_lost(request_row, rung):
-    rung.clear()
+def test_it_rings_for_a_request_whose_first_ring_was_lost(request_row, enqueued):
+    enqueued.clear()
 
     sweep_requests()
 
-    assert rung == [(ADVANCE, request_row.id)]
+    assert enqueued == [(ADVANCE, request_row.id)]
 
 
-def test_it_leaves_a_request_alone_that_a_worker_holds(request_row, rung):
+def test_it_leaves_a_request_alone_that_a_worker_holds(request_row, enqueued):
     lease_claim(request_id=request_row.id)
-    rung.clear()
+    enqueued.clear()
 
     assert sweep_requests() == 0
-    assert rung == []
+    assert enqueued == []
 
 
-def test_it_rings_again_once_the_lease_of_a_dead_worker_has_run_out(request_row, rung):
+def test_it_rings_again_once_the_lease_of_a_dead_worker_has_run_out(request_row, enqueued):
     lease_claim(request_id=request_row.id)
     move(request_row, lease_until=ago(1))
-    rung.clear()
+    enqueued.clear()
 
     sweep_requests()
 
-    assert rung == [(ADVANCE, request_row.id)]
+    assert enqueued == [(ADVANCE, request_row.id)]
 
 
-def test_it_does_not_ring_before_the_time_that_a_request_waits_for(request_row, rung):
+def test_it_does_not_ring_before_the_time_that_a_request_waits_for(request_row, enqueued):
     move(request_row, next_at=timezone.now() + timedelta(minutes=1))
-    rung.clear()
+    enqueued.clear()
 
     sweep_requests()
 
-    assert rung == []
+    assert enqueued == []
 
 
-def test_it_ends_what_is_past_its_deadline_and_gives_the_credits_back(request_row, rung):
+def test_it_ends_what_is_past_its_deadline_and_gives_the_credits_back(request_row, enqueued):
     move(request_row, deadline_at=ago(1))
-    rung.clear()
+    enqueued.clear()
 
     sweep_requests()
 
@@ -75,7 +75,7 @@ def test_it_ends_what_is_past_its_deadline_and_gives_the_credits_back(request_ro
     request_row.user.refresh_from_db()
     assert (request_row.status, request_row.error_code) == ("FAILED", "DEADLINE")
     assert request_row.user.balance == 5
-    assert rung == [(DELIVER, request_row.id)]
+    assert enqueued == [(DELIVER, request_row.id)]
 
 
 def test_it_leaves_an_overdue_request_to_the_worker_that_still_holds_it(request_row):
@@ -88,9 +88,9 @@ def test_it_leaves_an_overdue_request_to_the_worker_that_still_holds_it(request_
     assert request_row.status == "PROCESSING"
 
 
-def test_ended_requests_are_never_touched(request_row, rung):
+def test_ended_requests_are_never_touched(request_row, enqueued):
     move(request_row, status="FAILED", deadline_at=ago(1))
-    rung.clear()
+    enqueued.clear()
 
     assert sweep_requests() == 0
-    assert rung == []
+    assert enqueued == []

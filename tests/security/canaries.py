@@ -15,11 +15,11 @@ from django.test import Client
 from django.urls import reverse
 
 from aibot.redaction import RedactingFormatter
-from providers.registry import VENDORS
+from providers.registry import PROVIDERS
 
 WORD = "canary-of-a-prompt"
 PROMPT = f"{WORD} in a coal mine"
-KEYS = {slug: f"canary-key-of-{slug}-0123456789" for slug in VENDORS}
+KEYS = {slug: f"canary-key-of-{slug}-0123456789" for slug in PROVIDERS}
 SECRETS = {
     "SECRET_KEY": "canary-of-the-secret-key",
     "TELEGRAM_WEBHOOK_SECRET": "canary-of-the-webhook",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from providers.registry import VENDORS
+from providers.registry import PROVIDERS
 from providers.types import Access
 from tests.fakes.bucket import KEY_ID, NAME, SECRET, FakeBucket, running_bucket
 from tests.fakes.http_server import FakeServer
@@ -58,8 +58,8 @@ def bucket(settings, monkeypatch) -> Iterator[FakeBucket]:
 @pytest.fixture
 def gossips(settings, canaries) -> Iterator[dict[str, FakeServer]]:
     """A server for each vendor that answers with whatever it was sent, each time in another way."""
-    with gossips_for(VENDORS) as servers:
+    with gossips_for(PROVIDERS) as servers:
         settings.PROVIDER_ACCESS = {
-            slug: Access(KEYS[slug], servers[slug].url + vendor.base_path) for slug, vendor in VENDORS.items()
+            slug: Access(KEYS[slug], servers[slug].url + vendor.base_path) for slug, vendor in PROVIDERS.items()
         }
         yield servers

@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 
 from providers.models import Attempt, ProviderConfig, ProviderHealth
-from providers.registry import VENDORS
+from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox, running_sandbox
 from providers.sandbox.faults import Fault
 from providers.types import Access, Category
@@ -77,16 +77,16 @@ def assert_on_no_other_page(admin_client, secrets: list[str]) -> None:
 class TestVendorsWhoRepeatEverything:
     """Each vendor of the chain fails in another way and says back all that it was told."""
 
-    def test_no_log_table_page_or_ring_holds_it(self, say, rung, gossips, canaries, log, admin_client):
+    def test_no_log_table_page_or_ring_holds_it(self, say, enqueued, gossips, canaries, log, admin_client):
         ask_gossips(say)
 
         assert columns_with([*canaries, WORD]) == {WORD: ASKED}
         assert "✗ aimlapi failed for TEXT" in log.text
         assert found_in(log.text, [*canaries, WORD]) == []
-        assert found_in(repr(rung), [*canaries, WORD]) == []
+        assert found_in(repr(enqueued), [*canaries, WORD]) == []
         assert_on_no_other_page(admin_client, canaries)
 
-    def test_no_figure_holds_it(self, say, rung, gossips, canaries, admin_client):
+    def test_no_figure_holds_it(self, say, enqueued, gossips, canaries, admin_client):
         ask_gossips(say)
 
         figures = ["/metrics", "/readyz", "/healthz", "/api/schema/", "/api/docs/", "/api/providers/stats"]
@@ -98,7 +98,7 @@ class TestVendorsWhoRepeatEverything:
             assert shown.status_code == 200
             assert found_in(shown.content.decode(), [*canaries, WORD]) == [], address
 
-    def test_the_chat_is_shown_nothing_of_it(self, say, rung, gossips, canaries, fake):
+    def test_the_chat_is_shown_nothing_of_it(self, say, enqueued, gossips, canaries, fake):
         ask_gossips(say)
 
         shown = "\n".join(version for message in fake.chat(42).messages for version in message.versions)
@@ -113,16 +113,18 @@ class TestFaultsOfTheSandbox:
             settings.SANDBOX_ACTIVE = True
             settings.PROVIDER_ACCESS = {
                 slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{vendor.base_path}")
-                for slug, vendor in VENDORS.items()
+                for slug, vendor in PROVIDERS.items()
             }
             keys = [access.key for access in settings.PROVIDER_ACCESS.values()]
             settings.SECRETS = [*keys, *settings.SECRETS]
             canaries += keys
-            monkeypatch.setattr("providers.chain.fallback.pause_before_next", lambda provider, age_seconds: 0)
+            monkeypatch.setattr("providers.chain.fallback.poll_delay_seconds", lambda provider, age_seconds: 0)
             yield sandbox
 
     @pytest.mark.parametrize("shift", [0, 3])
-    def test_on_the_way_through_all_of_them_to_an_answer(self, say, rung, sandbox, canaries, log, admin_client, shift):
+    def test_on_the_way_through_all_of_them_to_an_answer(
+        self, say, enqueued, sandbox, canaries, log, admin_client, shift
+    ):
         chain = CHAINS[Category.TEXT]
         offer(Category.TEXT, models={slug: SHIPPED[Category.TEXT, slug] for slug in chain})
         self.break_all_but_the_last(sandbox, shift)
@@ -144,7 +146,7 @@ class TestFaultsOfTheSandbox:
             sandbox.break_provider(slug, faults[(place + shift) % len(faults)])
 
     @pytest.mark.parametrize("is_broken", [False, True])
-    def test_on_the_way_into_a_bucket(self, say, rung, sandbox, bucket, canaries, log, admin_client, is_broken):
+    def test_on_the_way_into_a_bucket(self, say, enqueued, sandbox, bucket, canaries, log, admin_client, is_broken):
         offer(Category.IMAGE, models={slug: SHIPPED[Category.IMAGE, slug] for slug in CHAINS[Category.IMAGE]})
         bucket.is_broken = is_broken
 

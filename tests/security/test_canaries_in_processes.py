@@ -14,10 +14,10 @@ from redis import Redis
 
 from aibot.celery import app
 from providers.models import ProviderConfig
-from providers.registry import VENDORS
+from providers.registry import PROVIDERS
 from requests_app import dispatch
 from requests_app.models import Request
-from telegram_bot.updates.queue import inbox_drain
+from telegram_bot.updates.queue import queue_drain
 from tests.factories import make_model, make_provider
 from tests.fakes.http_server import FakeServer
 from tests.fakes.telegram import TOKEN, FakeTelegram
@@ -36,7 +36,7 @@ CHAIN = ["aimlapi", "piapi", "openrouter", "openai", "anthropic", "xai", "groq"]
 
 @pytest.fixture
 def gossips() -> Iterator[dict[str, FakeServer]]:
-    with gossips_for(VENDORS) as servers:
+    with gossips_for(PROVIDERS) as servers:
         yield servers
 
 
@@ -48,8 +48,8 @@ def variables(settings, fake: FakeTelegram, gossips) -> dict[str, str]:
     ProviderConfig.objects.update(enabled=False)
     for priority, slug in enumerate(CHAIN, start=1):
         make_provider(slug, priority=priority, enabled=True)
-    keys = {vendor.key_variable: KEYS[slug] for slug, vendor in VENDORS.items()}
-    addresses = {vendor.base_url_variable: gossips[slug].url + vendor.base_path for slug, vendor in VENDORS.items()}
+    keys = {vendor.key_variable: KEYS[slug] for slug, vendor in PROVIDERS.items()}
+    addresses = {vendor.base_url_variable: gossips[slug].url + vendor.base_path for slug, vendor in PROVIDERS.items()}
     return {
         **keys,
         **addresses,
@@ -82,7 +82,7 @@ def on_the_broker() -> list[str]:
         ]
 
 
-def rings() -> list[tuple[str, list[str | int]]]:
+def enqueued_now() -> list[tuple[str, list[str | int]]]:
     """Return the tasks that wait on the broker, with their arguments."""
     messages = [json.loads(text) for text in on_the_broker() if '"task"' in text]
     return sorted((message["headers"]["task"], json.loads(b64decode(message["body"]))[0]) for message in messages)
@@ -99,12 +99,12 @@ def post(update: dict) -> None:
 def test_they_are_neither_on_the_broker_nor_in_what_the_processes_write(tmp_path, fake, variables):
     app.control.purge()
     post(message(PROMPT))
-    inbox_drain(chat_id=42)
-    dispatch.wait_until_rung(10)
+    queue_drain(chat_id=42)
+    dispatch.flush(10)
     request = Request.objects.get()
 
-    wait_until(lambda: len(rings()) >= 2, "the rings on the broker")
-    assert rings() == [("requests_app.tasks.advance", [request.id]), ("telegram_bot.tasks.handle_chat", [42])]
+    wait_until(lambda: len(enqueued_now()) >= 2, "the enqueued_now on the broker")
+    assert enqueued_now() == [("requests_app.tasks.advance", [request.id]), ("telegram_bot.tasks.handle_chat", [42])]
     assert found_in("".join(on_the_broker()), [*secrets(), WORD]) == []
 
     written = tmp_path / "written.log"

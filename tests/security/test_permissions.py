@@ -211,7 +211,7 @@ def test_whoever_is_kept_out_of_the_admin_is_sent_to_the_login(visitors):
 
 @pytest.mark.django_db
 def test_without_permissions_no_post_changes_anything(visitors):
-    actions = {"block", "cancel", "delete_selected", "resume", "unblock", "wake_now"}
+    actions = {"block", "cancel", "delete_selected", "resume", "unblock", "reset_now"}
     before = everything()
     for address in EVERY_ADDRESS:
         if address in TAKES_POSTS:

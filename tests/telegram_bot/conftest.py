@@ -6,12 +6,12 @@ import pytest
 
 from providers.models import ProviderConfig
 from providers.types import Access
-from requests_app.delivery_backend import get_outlet
+from requests_app.delivery_backend import get_delivery_backend
 from telegram_bot.api import client as client_module
 from telegram_bot.api.client import get_client
 from telegram_bot.models import TelegramUpdate
 from telegram_bot.updates.ingest import update_ingest
-from telegram_bot.updates.queue import inbox_drain
+from telegram_bot.updates.queue import queue_drain
 from tests.factories import make_model, make_provider
 from tests.fakes.chain import ChainScript, Outcome
 from tests.fakes.telegram import TOKEN, FakeTelegram
@@ -24,7 +24,7 @@ def fake(settings) -> Iterator[FakeTelegram]:
     server.chat(42)
     settings.TELEGRAM_BOT_TOKEN = TOKEN
     settings.TELEGRAM_API_BASE_URL = server.url
-    get_outlet.cache_clear()
+    get_delivery_backend.cache_clear()
     yield server
     if client_module._client is not None:
         get_client().close()
@@ -50,14 +50,14 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
 
 
 @pytest.fixture
-def say(fake, rung) -> Callable[[dict], str]:
+def say(fake, enqueued) -> Callable[[dict], str]:
     """Let an update arrive and be handled; returns what was done about it."""
 
     def arrive(raw: dict) -> str:
         update_ingest(raw)
         row = TelegramUpdate.objects.get(update_id=raw["update_id"])
         if row.chat_id is not None:
-            inbox_drain(chat_id=row.chat_id)
+            queue_drain(chat_id=row.chat_id)
         row.refresh_from_db()
         return row.outcome
 

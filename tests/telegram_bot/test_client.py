@@ -10,6 +10,7 @@ from telegram.error import TelegramError
 from telegram_bot.api import client as client_module
 from telegram_bot.api.client import QuietRequest, get_client
 from telegram_bot.api.errors import (
+    BotApiError,
     CallRefused,
     ChatMoved,
     ChatUnreachable,
@@ -19,14 +20,13 @@ from telegram_bot.api.errors import (
     OutcomeUnsure,
     PollingConflict,
     SlowDown,
-    TelegramFault,
     ThreadGone,
     TokenRefused,
 )
-from telegram_bot.content.rendering import Piece
+from telegram_bot.content.rendering import MessagePart
 from tests.fakes.telegram import TOKEN, answers, flood, no_answer, refuse
 
-HELLO = Piece("Hello")
+HELLO = MessagePart("Hello")
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_neither_token_nor_text_is_ever_in_an_error_a_log_or_a_repr(fake, caplog
     caplog.set_level(logging.INFO)
     fake.will("sendMessage", fault)
 
-    with pytest.raises(TelegramFault) as caught:
-        get_client().send(42, Piece("canary"))
+    with pytest.raises(BotApiError) as caught:
+        get_client().send(42, MessagePart("canary"))
 
     chain = [caught.value, caught.value.__cause__]
     seen = caplog.text + "".join(f"{error!r} {error}" for error in chain) + repr(get_client()) + repr(get_client().bot)
@@ -147,7 +147,7 @@ def test_an_answer_that_names_no_message_is_told_from_one_that_was_refused(fake,
     fake.will("sendMessage", answers(result))
 
     with pytest.raises(OutcomeUnsure):
-        get_client().send(42, Piece("canary"))
+        get_client().send(42, MessagePart("canary"))
 
     assert "canary" not in caplog.text
 
@@ -163,7 +163,7 @@ def test_an_edit_that_was_carried_out_needs_no_particular_answer(fake):
     message_id = get_client().send(42, HELLO)
     fake.will("editMessageText", answers({"ok": True, "result": None}))
 
-    get_client().edit(42, message_id, Piece("Bye"))
+    get_client().edit(42, message_id, MessagePart("Bye"))
 
     assert fake.chat(42).texts == ["Bye"]
 

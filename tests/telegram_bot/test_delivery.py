@@ -13,7 +13,7 @@ from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.chats import chat_set_reachable
 from telegram_bot.delivery import backend as delivery_module
-from telegram_bot.delivery.backend import TelegramOutlet
+from telegram_bot.delivery.backend import TelegramDeliveryBackend
 from telegram_bot.models import Delivery, TelegramChat
 from telegram_bot.sweeper import sweep_telegram
 from tests.factories import make_request
@@ -25,7 +25,7 @@ PARAGRAPH = "A line of a long answer.\n" * 100  # 2,500 characters; pieces hold 
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch, rung):
+def _quick(monkeypatch, enqueued):
     """What the server never answers is given up quickly."""
     monkeypatch.setattr(client, "READ_SECONDS", 0.4)
 
@@ -49,7 +49,7 @@ def end(delivery: Delivery, text: str = "", **fields) -> None:
 
 
 def deliver(delivery: Delivery) -> None:
-    TelegramOutlet().deliver(delivery.request_id)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
     delivery.refresh_from_db()
 
 
@@ -104,9 +104,9 @@ def test_a_request_that_goes_on_is_not_shown(fake, placed):
 def test_a_request_from_the_command_line_is_nobodys(fake):
     request = make_request(status="FAILED", error_code="DEADLINE")
 
-    TelegramOutlet().deliver(request.id)
+    TelegramDeliveryBackend().deliver(request.id)
 
-    assert TelegramOutlet().progress(request.id) is None
+    assert TelegramDeliveryBackend().on_partial(request.id) is None
     assert fake.calls == []
 
 
@@ -133,7 +133,7 @@ def test_a_long_answer_goes_on_in_replies_of_their_own(fake, placed):
 
 
 @pytest.mark.parametrize("step", ["_further", "_edit", "_send"])
-def test_a_worker_that_dies_at_any_step_leaves_the_rest_to_the_sweeper(fake, placed, rung, monkeypatch, step):
+def test_a_worker_that_dies_at_any_step_leaves_the_rest_to_the_sweeper(fake, placed, enqueued, monkeypatch, step):
     class Death(BaseException):
         """kill -9, as seen from inside."""
 
@@ -145,10 +145,10 @@ def test_a_worker_that_dies_at_any_step_leaves_the_rest_to_the_sweeper(fake, pla
         patch.setattr(delivery_module, step, die)
         with pytest.raises(Death):
             deliver(placed)
-    rung.clear()
+    enqueued.clear()
 
     sweep_telegram()
-    assert rung == [(DELIVER_TASK, placed.request_id)]
+    assert enqueued == [(DELIVER_TASK, placed.request_id)]
     deliver(placed)
 
     assert rows(placed) == [(0, "DELIVERED"), (1, "DELIVERED")]
@@ -309,7 +309,7 @@ def test_a_call_that_telegram_will_never_take_is_recorded_and_left(fake, placed)
     assert len(fake.called("editMessageText")) == 1
 
 
-def test_what_was_to_follow_an_undeliverable_first_part_is_left_too(fake, placed, rung):
+def test_what_was_to_follow_an_undeliverable_first_part_is_left_too(fake, placed, enqueued):
     end(placed, "First." + PARAGRAPH * 3, completed_at=timezone.now() - timedelta(minutes=1))
     fake.will("editMessageText", refuse(400, "Bad Request: SOMETHING_NEW"))
 
@@ -317,7 +317,7 @@ def test_what_was_to_follow_an_undeliverable_first_part_is_left_too(fake, placed
     sweep_telegram()
 
     assert rows(placed) == [(0, "UNDELIVERABLE"), (1, "UNDELIVERABLE")]
-    assert rung == []
+    assert enqueued == []
 
 
 def test_a_group_that_became_a_supergroup_gets_the_answer_under_its_new_id(fake, placed):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from providers.models import ProviderConfig
-from providers.storage import keep_output
+from providers.storage import store_output
 from providers.types import Category, Feature
 from requests_app.models import Request
 from requests_app.services.cancellation import request_cancel
@@ -36,7 +36,7 @@ def shown(fake):
     """A request with this output, and its placeholder in chat 42."""
 
     def make(category: Category, content: bytes) -> Request:
-        stored = keep_output(category=category, content=content, key=f"attempt-{category}")
+        stored = store_output(category=category, content=content, key=f"attempt-{category}")
         request = make_request(
             status="COMPLETED", actual_provider="replicate", completed_at="2026-11-23T00:00:00Z",
             output_media=[stored.as_dict()], output_url="/media/x", category=category,
@@ -132,7 +132,7 @@ class TestAPictureInThePrompt:
 
         say(self.sent(fake, picture()))
 
-        assert Request.objects.get().input_text == texts.ABOUT_A_PICTURE
+        assert Request.objects.get().input_text == texts.ABOUT_AN_IMAGE
 
     def test_what_is_no_picture_is_refused_and_not_kept(self, fake, say, chain):
         chain(aimlapi=["never asked"])
@@ -171,7 +171,7 @@ class TestARecordingInThePrompt:
         request_advance(request_id=outcome.removeprefix("accepted as "))
 
         (prompt,) = listener.prompts
-        assert prompt.text == texts.ABOUT_A_RECORDING
+        assert prompt.text == texts.ABOUT_A_VOICE_MESSAGE
         assert [(item.content_type, item.content) for item in prompt.attachments] == [("audio/ogg", self.SOUND)]
         assert fake.chat(42).texts == ["Good morning to you, too."]
 

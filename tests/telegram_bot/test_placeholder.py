@@ -9,7 +9,7 @@ from django.utils import timezone
 from requests_app.models import Request
 from telegram_bot import tasks, texts
 from telegram_bot.api import client
-from telegram_bot.delivery.backend import TelegramOutlet
+from telegram_bot.delivery.backend import TelegramDeliveryBackend
 from telegram_bot.delivery.placeholder import placeholder_place, placeholder_prepare
 from telegram_bot.models import Delivery, TelegramChat
 from tests.factories import make_request
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def request_row(fake, monkeypatch, rung) -> Request:
+def request_row(fake, monkeypatch, enqueued) -> Request:
     monkeypatch.setattr(client, "READ_SECONDS", 0.4)
     TelegramChat.objects.create(chat_id=42, type="private")
     request = make_request()
@@ -57,7 +57,7 @@ def test_an_answer_that_is_ready_first_is_shown_by_whoever_places_it(fake, reque
     assert hold.arrived.wait(5)
 
     end(request_row)
-    TelegramOutlet().deliver(request_row.id)
+    TelegramDeliveryBackend().deliver(request_row.id)
     assert not fake.called("editMessageText")
     hold.go()
     placer.join(10)
@@ -71,7 +71,7 @@ def test_an_answer_that_is_ready_second_is_shown_by_its_worker(fake, request_row
     assert not fake.called("editMessageText")
 
     end(request_row)
-    TelegramOutlet().deliver(request_row.id)
+    TelegramDeliveryBackend().deliver(request_row.id)
 
     assert fake.chat(42).texts == ["Four."]
 

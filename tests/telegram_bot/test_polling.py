@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def poller(fake, monkeypatch, rung) -> Callable[[], threading.Event]:
+def poller(fake, monkeypatch, enqueued) -> Callable[[], threading.Event]:
     """Start a poller in a thread; it ends with the test."""
-    monkeypatch.setattr(polling, "SHORTEST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(polling, "MIN_PAUSE_SECONDS", 0.02)
     stop = threading.Event()
     threads: list[threading.Thread] = []
 

@@ -47,7 +47,7 @@ def test_a_prompt_is_answered_in_place_of_its_placeholder(fake, say, chain):
 @pytest.mark.django_db(transaction=True)
 def test_a_stream_that_has_shown_all_is_known_when_the_answer_follows(fake, say, chain, monkeypatch):
     chain(aimlapi=["Hello, Ada!"])
-    close = streaming.frames_close
+    close = streaming.live_message_close
 
     def close_after_the_last_frame(request_id):
         wait_until(lambda: is_idle(request_id), "the last frame")
@@ -58,7 +58,7 @@ def test_a_stream_that_has_shown_all_is_known_when_the_answer_follows(fake, say,
         frames = streaming._frames.get(request_id)
         return frames is None or not (frames._is_woken or frames._task)
 
-    monkeypatch.setattr("telegram_bot.delivery.backend.frames_close", close_after_the_last_frame)
+    monkeypatch.setattr("telegram_bot.delivery.backend.live_message_close", close_after_the_last_frame)
     say(message("Say hello"))
     advance()
 
@@ -67,10 +67,10 @@ def test_a_stream_that_has_shown_all_is_known_when_the_answer_follows(fake, say,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_executor_is_rung_before_the_placeholder_is_sent(fake, say, chain, rung):
+def test_the_executor_is_rung_before_the_placeholder_is_sent(fake, say, chain, enqueued):
     chain(aimlapi=["Hello"])
     rung_by_then: list[str] = []
-    fake.will("sendMessage", lambda *_: rung_by_then.extend(task for task, _ in rung))
+    fake.will("sendMessage", lambda *_: rung_by_then.extend(task for task, _ in enqueued))
 
     say(message("Say hello"))
 

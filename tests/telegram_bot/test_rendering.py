@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from telegram import MessageEntity
 
-from telegram_bot.content.rendering import MOST_ENTITIES, MOST_UNITS, Piece, frame_of, pieces_of
+from telegram_bot.content.rendering import MAX_ENTITIES, MAX_UNITS, MessagePart, message_parts, partial_message
 from tests.fakes.telegram import units_of
 
 # Markup, half-open markup, characters of one and of two units, halves of characters, and long runs without a space.
@@ -17,10 +17,10 @@ fragments = st.sampled_from([*MARKUP, *BLOCKS, *CHARACTERS, *RUNS])
 markdowns = st.lists(fragments, max_size=60).map("".join)
 
 
-def assert_telegram_takes(piece: Piece) -> None:
+def assert_telegram_takes(piece: MessagePart) -> None:
     assert piece.text.strip()
-    assert units_of(piece.text) <= MOST_UNITS
-    assert len(piece.entities) <= MOST_ENTITIES
+    assert units_of(piece.text) <= MAX_UNITS
+    assert len(piece.entities) <= MAX_ENTITIES
     encoded = piece.text.encode("utf-16-le")
     for entity in piece.entities:
         assert entity.offset >= 0
@@ -34,14 +34,14 @@ def assert_telegram_takes(piece: Piece) -> None:
 @example("**a** " * 150)
 @example("[a](tg://user?id=1) [b](javascript:alert(1))")
 def test_every_piece_of_any_answer_is_one_that_telegram_takes(markdown):
-    for piece in pieces_of(markdown):
+    for piece in message_parts(markdown):
         assert_telegram_takes(piece)
 
 
 @settings(max_examples=300, deadline=None)
 @given(markdowns)
 def test_every_frame_of_any_answer_is_one_that_telegram_takes(markdown):
-    frame = frame_of(markdown)
+    frame = partial_message(markdown)
     if frame is not None:
         assert_telegram_takes(frame)
         assert frame.text.endswith("…")
@@ -50,19 +50,19 @@ def test_every_frame_of_any_answer_is_one_that_telegram_takes(markdown):
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(["word ", "line\n", "x" * 900, "😀" * 500, "\n\n"]), max_size=40).map("".join))
 def test_nothing_visible_is_lost_or_repeated_between_pieces(plain):
-    together = "".join(piece.text for piece in pieces_of(plain))
+    together = "".join(piece.text for piece in message_parts(plain))
 
     assert "".join(together.split()) == "".join(plain.split())
 
 
 @pytest.mark.parametrize("markdown", ["", " \n\t", "\u200b\u200d", "```\n```"])
 def test_an_answer_without_a_visible_sign_has_no_piece(markdown):
-    assert pieces_of(markdown) == []
-    assert frame_of(markdown) is None
+    assert message_parts(markdown) == []
+    assert partial_message(markdown) is None
 
 
 def test_markup_becomes_entities_counted_in_utf16_units():
-    (piece,) = pieces_of("😀 **bold** and `code`")
+    (piece,) = message_parts("😀 **bold** and `code`")
 
     assert piece.text == "😀 bold and code"
     assert [(entity.type, entity.offset, entity.length) for entity in piece.entities] == [
@@ -72,51 +72,51 @@ def test_markup_becomes_entities_counted_in_utf16_units():
 
 
 def test_a_heading_is_a_bold_line_without_a_picture_before_it():
-    (piece,) = pieces_of("# Plan\n\n- one\n- two")
+    (piece,) = message_parts("# Plan\n\n- one\n- two")
 
     assert piece.text.splitlines()[0] == "Plan"
     assert MessageEntity.BOLD in {entity.type for entity in piece.entities}
 
 
 def test_links_lead_to_the_web_or_nowhere():
-    (piece,) = pieces_of("[a](https://example.org) [b](tg://user?id=1) [c](javascript:x) ![d](tg://emoji?id=5)")
+    (piece,) = message_parts("[a](https://example.org) [b](tg://user?id=1) [c](javascript:x) ![d](tg://emoji?id=5)")
 
     assert [entity.url for entity in piece.entities if entity.type == "text_link"] == ["https://example.org"]
     assert {entity.type for entity in piece.entities} == {"text_link"}
 
 
 def test_a_long_answer_is_cut_at_the_end_of_a_line():
-    pieces = pieces_of("\n".join(["A line of thirty-odd characters."] * 400))
+    pieces = message_parts("\n".join(["A line of thirty-odd characters."] * 400))
 
     assert len(pieces) == 4
     assert all(piece.text.endswith("characters.") and piece.text.startswith("A line") for piece in pieces)
 
 
 def test_a_code_block_goes_on_in_the_next_message():
-    pieces = pieces_of("```python\n" + "print('hello')\n" * 500 + "```")
+    pieces = message_parts("```python\n" + "print('hello')\n" * 500 + "```")
 
     assert len(pieces) == 2
     assert [[entity.type for entity in piece.entities] for piece in pieces] == [["pre"], ["pre"]]
 
 
 def test_more_entities_than_a_message_may_hold_go_into_the_next_one():
-    pieces = pieces_of("**a** b " * 250)
+    pieces = message_parts("**a** b " * 250)
 
     assert [len(piece.entities) for piece in pieces] == [100, 100, 50]
 
 
 def test_a_frame_shows_the_beginning_and_that_more_comes():
-    frame = frame_of("**half open " + "word " * 2000)
+    frame = partial_message("**half open " + "word " * 2000)
 
     assert frame is not None
-    assert units_of(frame.text) <= MOST_UNITS
+    assert units_of(frame.text) <= MAX_UNITS
     assert frame.text.endswith(" …")
 
 
 def test_a_pair_of_surrogates_that_a_stream_has_torn_is_joined_or_replaced():
-    assert pieces_of("\ud83d\ude00!")[0].text == "😀!"
-    assert pieces_of("torn \ud83d")[0].text == "torn \ufffd"
+    assert message_parts("\ud83d\ude00!")[0].text == "😀!"
+    assert message_parts("torn \ud83d")[0].text == "torn \ufffd"
 
 
 def test_what_a_message_says_stays_out_of_its_repr():
-    assert "canary" not in repr(pieces_of("**canary** [canary](https://canary.example)"))
+    assert "canary" not in repr(message_parts("**canary** [canary](https://canary.example)"))

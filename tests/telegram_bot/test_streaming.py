@@ -14,7 +14,7 @@ from requests_app import tasks
 from requests_app.models import Request
 from telegram_bot.api import client
 from telegram_bot.delivery import streaming
-from telegram_bot.delivery.backend import TelegramOutlet
+from telegram_bot.delivery.backend import TelegramDeliveryBackend
 from telegram_bot.models import Delivery, TelegramChat
 from tests.factories import make_request
 from tests.fakes.telegram import FakeTelegram, Hold, flood, no_answer, refuse, units_of
@@ -25,10 +25,10 @@ PAUSE_SECONDS = 0.15
 
 
 @pytest.fixture
-def delivery(fake, monkeypatch, rung) -> Delivery:
+def delivery(fake, monkeypatch, enqueued) -> Delivery:
     """A request whose placeholder stands in chat 42; frames come quicker than in life."""
     monkeypatch.setattr(client, "READ_SECONDS", 0.4)
-    monkeypatch.setattr(streaming, "FRAME_SECONDS", PAUSE_SECONDS)
+    monkeypatch.setattr(streaming, "EDIT_INTERVAL_SECONDS", PAUSE_SECONDS)
     monkeypatch.setattr(streaming, "LOOK_UP_SECONDS", 0.02)
     TelegramChat.objects.create(chat_id=42, type="private")
     message_id = fake.carry_out("sendMessage", {"chat_id": 42, "text": "⏳"})["message_id"]
@@ -48,7 +48,7 @@ def frames(fake: FakeTelegram) -> list[str]:
 
 
 def test_the_first_words_are_shown_at_once_and_then_the_latest(fake, delivery):
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
 
     show("One")
@@ -61,7 +61,7 @@ def test_the_first_words_are_shown_at_once_and_then_the_latest(fake, delivery):
 
 
 def test_frames_keep_their_distance_and_never_overlap(fake, delivery):
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     for number in range(1, 500):
         show("word " * number)
@@ -75,7 +75,7 @@ def test_frames_keep_their_distance_and_never_overlap(fake, delivery):
 
 
 def test_showing_costs_the_stream_next_to_nothing(fake, delivery):
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     hold = Hold()
     fake.will("editMessageText", hold)
@@ -91,7 +91,7 @@ def test_showing_costs_the_stream_next_to_nothing(fake, delivery):
 
 
 def test_the_answer_waits_for_the_frame_under_way_and_stands_over_it(fake, delivery):
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     hold = Hold()
     fake.will("editMessageText", hold)
@@ -110,22 +110,22 @@ def test_the_answer_waits_for_the_frame_under_way_and_stands_over_it(fake, deliv
 
 
 def test_a_stale_worker_shows_no_frames_once_the_answer_stands(fake, delivery):
-    stale = TelegramOutlet().progress(delivery.request_id)
-    fresh = TelegramOutlet().progress(delivery.request_id)
+    stale = TelegramDeliveryBackend().on_partial(delivery.request_id)
+    fresh = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert stale
     assert fresh
     end(delivery)
-    TelegramOutlet().deliver(delivery.request_id)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
 
     stale("An old half of ano")
-    TelegramOutlet().deliver(delivery.request_id)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
 
     assert frames(fake) == ["The answer."]
 
 
 def test_while_the_placeholder_is_on_its_way_frames_wait_for_it(fake, delivery):
     Delivery.objects.update(state="PLACING", message_id=None)
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
 
     show("One two")
@@ -136,7 +136,7 @@ def test_while_the_placeholder_is_on_its_way_frames_wait_for_it(fake, delivery):
 
 def test_a_pause_that_telegram_wants_is_kept_and_the_stream_goes_on(fake, delivery):
     fake.will("editMessageText", flood(1))
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
 
     show("One")
@@ -151,7 +151,7 @@ def test_a_pause_that_telegram_wants_is_kept_and_the_stream_goes_on(fake, delive
 
 def test_after_three_faults_the_reader_waits_for_the_answer(fake, delivery):
     fake.will("editMessageText", *[refuse(502, "Bad Gateway")] * 3)
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     for number in range(1, 4):
         show("word " * number)
@@ -159,26 +159,26 @@ def test_after_three_faults_the_reader_waits_for_the_answer(fake, delivery):
 
     show("word " * 5)
     end(delivery)
-    TelegramOutlet().deliver(delivery.request_id)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
 
     assert frames(fake) == ["The answer."]
 
 
 def test_after_a_frame_without_a_confirmation_the_answer_is_shown_once_more_later(fake, delivery):
     fake.will("editMessageText", no_answer)
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     show("Half an ans")
     fake.wait_for(lambda: fake.called("editMessageText"))
     end(delivery)
 
-    TelegramOutlet().deliver(delivery.request_id)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.error) == ("PENDING", "unsettled frame")
     assert fake.chat(42).texts == ["The answer."]
 
     Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
-    TelegramOutlet().deliver(delivery.request_id)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
     delivery.refresh_from_db()
     assert delivery.state == "DELIVERED"
 
@@ -186,11 +186,11 @@ def test_after_a_frame_without_a_confirmation_the_answer_is_shown_once_more_late
 def test_a_stream_whose_placeholder_comes_after_the_answer_shows_no_frame_over_it(fake, delivery):
     message_id = delivery.message_id
     Delivery.objects.update(state="PLACING", message_id=None, next_at=timezone.now() + timedelta(minutes=1))
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     show("The answ")  # waits for its placeholder from now on
     end(delivery)
-    TelegramOutlet().deliver(delivery.request_id)  # and so does the answer
+    TelegramDeliveryBackend().deliver(delivery.request_id)  # and so does the answer
 
     Delivery.objects.update(state="PENDING", message_id=message_id, next_at=None)
     time.sleep(2 * streaming.LOOK_UP_SECONDS)  # in which the stream would look
@@ -199,13 +199,13 @@ def test_a_stream_whose_placeholder_comes_after_the_answer_shows_no_frame_over_i
 
 
 def test_a_worker_that_has_lost_its_request_ends_its_stream_while_its_successor_works(fake, delivery):
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     show("Half an ans")
     fake.wait_for(lambda: frames(fake) == ["Half an ans …"])
     show("Half an answer")  # waits for its turn
 
-    TelegramOutlet().deliver(delivery.request_id)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
     fake.carry_out("editMessageText", {"chat_id": 42, "message_id": delivery.message_id, "text": "The answer."})
     time.sleep(2 * PAUSE_SECONDS)  # in which the frame would come
 
@@ -214,12 +214,12 @@ def test_a_worker_that_has_lost_its_request_ends_its_stream_while_its_successor_
 
 def test_an_answer_waits_for_a_frame_without_a_confirmation_of_a_worker_that_has_lost_it(fake, delivery):
     fake.will("editMessageText", no_answer)
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     show("Half an ans")
     fake.wait_for(lambda: fake.called("editMessageText"))
 
-    TelegramOutlet().deliver(delivery.request_id)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
 
     delivery.refresh_from_db()
     assert delivery.state == "PENDING"
@@ -227,7 +227,7 @@ def test_an_answer_waits_for_a_frame_without_a_confirmation_of_a_worker_that_has
 
 
 def test_a_request_that_was_cancelled_elsewhere_grows_no_further(fake, delivery):
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     show("Half an ans")
     fake.wait_for(lambda: frames(fake) == ["Half an ans …"])
@@ -242,21 +242,21 @@ def test_a_request_that_was_cancelled_elsewhere_grows_no_further(fake, delivery)
 def test_what_a_worker_that_died_has_written_over_an_answer_is_mended_once(fake, delivery):
     end(delivery)
     Request.objects.update(started_at=timezone.now())
-    TelegramOutlet().deliver(delivery.request_id)  # in a process that has not streamed it
+    TelegramDeliveryBackend().deliver(delivery.request_id)  # in a process that has not streamed it
     assert Delivery.objects.get().state == "PENDING"
     late = {"chat_id": 42, "message_id": delivery.message_id, "text": "Half an ans …"}
     fake.carry_out("editMessageText", late)
 
     Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
     for _ in range(2):
-        TelegramOutlet().deliver(delivery.request_id)
+        TelegramDeliveryBackend().deliver(delivery.request_id)
 
     assert fake.chat(42).texts == ["The answer."]
     assert Delivery.objects.get().state == "DELIVERED"
 
 
 def test_a_long_answer_is_shown_as_far_as_one_message_goes(fake, delivery):
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
 
     show("😀 word " * 3000)
@@ -267,7 +267,7 @@ def test_a_long_answer_is_shown_as_far_as_one_message_goes(fake, delivery):
 
 
 def test_nothing_visible_is_no_frame(fake, delivery):
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
 
     show(" \n")
@@ -279,24 +279,24 @@ def test_nothing_visible_is_no_frame(fake, delivery):
 def test_a_stream_whose_chat_is_gone_never_notices(fake, delivery, caplog):
     caplog.set_level(logging.INFO)
     fake.chat(42).is_blocked = True
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
 
     show("canary")
     fake.wait_for(lambda: fake.called("editMessageText"))
     show("canary canary")
     end(delivery)
-    TelegramOutlet().deliver(delivery.request_id)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
 
     assert "canary" not in caplog.text
 
 
 def test_streams_that_have_ended_leave_nothing_behind(fake, delivery):
-    show = TelegramOutlet().progress(delivery.request_id)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     show("One")
     end(delivery)
-    TelegramOutlet().deliver(delivery.request_id)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
 
     del show
     gc.collect()

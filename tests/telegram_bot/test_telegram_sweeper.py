@@ -36,40 +36,40 @@ def make_delivery(*, status: str = "FAILED", **fields: Any) -> Delivery:
     return Delivery.objects.create(**{"request": request, **values, **fields})
 
 
-def test_it_rings_once_for_a_chat_with_forgotten_updates(rung):
+def test_it_rings_once_for_a_chat_with_forgotten_updates(enqueued):
     make_update()
     make_update()
-    rung.clear()
+    enqueued.clear()
 
     assert sweep_telegram() == 1
-    assert rung == [(HANDLE, 42)]
+    assert enqueued == [(HANDLE, 42)]
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        {"received_at": timezone.now() + timedelta(hours=1)},  # its first ring is on the way
+        {"received_at": timezone.now() + timedelta(hours=1)},  # its first enqueue is on the way
         {"handled_at": timezone.now(), "outcome": "done"},
         {"next_at": timezone.now() + timedelta(hours=1)},
     ],
 )
-def test_it_leaves_updates_alone_that_need_no_ring(rung, fields):
+def test_it_leaves_updates_alone_that_need_no_ring(enqueued, fields):
     make_update(**fields)
-    rung.clear()
+    enqueued.clear()
 
     assert sweep_telegram() == 0
-    assert rung == []
+    assert enqueued == []
 
 
-def test_it_leaves_a_chat_alone_that_a_worker_holds(rung):
+def test_it_leaves_a_chat_alone_that_a_worker_holds(enqueued):
     make_update()
     TelegramChat.objects.create(chat_id=42, lease_until=timezone.now() + timedelta(seconds=30))
-    rung.clear()
+    enqueued.clear()
 
     assert sweep_telegram() == 0
 
 
-def test_it_forgets_handled_updates_after_a_week_and_unhandled_ones_never(rung):
+def test_it_forgets_handled_updates_after_a_week_and_unhandled_ones_never(enqueued):
     week = timedelta(days=7).total_seconds()
     make_update(received_at=ago(week + 60), handled_at=ago(week), outcome="done")
     make_update(received_at=ago(week - 60), handled_at=ago(week - 60), outcome="done")
@@ -80,32 +80,32 @@ def test_it_forgets_handled_updates_after_a_week_and_unhandled_ones_never(rung):
     assert TelegramUpdate.objects.count() == 2
 
 
-def test_it_rings_for_a_placeholder_whose_sender_was_lost(rung):
+def test_it_rings_for_a_placeholder_whose_sender_was_lost(enqueued):
     delivery = make_delivery(status="PROCESSING", state="PLACING", message_id=None, next_at=ago(1))
 
     sweep_telegram()
 
-    assert rung == [(PLACE, delivery.request_id)]
+    assert enqueued == [(PLACE, delivery.request_id)]
 
 
-def test_it_leaves_a_placeholder_to_its_sender_for_a_while(rung):
+def test_it_leaves_a_placeholder_to_its_sender_for_a_while(enqueued):
     make_delivery(state="PLACING", message_id=None, next_at=timezone.now() + timedelta(seconds=10))
 
     assert sweep_telegram() == 0
 
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CANCELLED"])
-def test_it_rings_for_an_end_that_was_not_shown(rung, status):
+def test_it_rings_for_an_end_that_was_not_shown(enqueued, status):
     delivery = make_delivery(status="FAILED")
     facts = {"status": status, "output_text": "Four.", "actual_provider": "aimlapi"}
     Request.objects.filter(id=delivery.request_id).update(**facts)
 
     sweep_telegram()
 
-    assert rung == [(DELIVER, delivery.request_id)]
+    assert enqueued == [(DELIVER, delivery.request_id)]
 
 
-def test_it_rings_once_for_a_request_however_many_parts_wait(rung):
+def test_it_rings_once_for_a_request_however_many_parts_wait(enqueued):
     delivery = make_delivery(next_at=ago(1))
     for part in (1, 2):
         make_delivery(part=part, next_at=ago(1), message_id=None)
@@ -115,20 +115,20 @@ def test_it_rings_once_for_a_request_however_many_parts_wait(rung):
 
 
 @pytest.mark.parametrize("status", ["PENDING", "PROCESSING", "QUARANTINED"])
-def test_it_leaves_placeholders_of_unfinished_requests_alone(rung, status):
+def test_it_leaves_placeholders_of_unfinished_requests_alone(enqueued, status):
     make_delivery(status=status)
 
     assert sweep_telegram() == 0
 
 
 @pytest.mark.parametrize("state", ["DELIVERED", "UNCERTAIN", "UNDELIVERABLE"])
-def test_it_leaves_finished_deliveries_alone(rung, state):
+def test_it_leaves_finished_deliveries_alone(enqueued, state):
     make_delivery(state=state)
 
     assert sweep_telegram() == 0
 
 
-def test_a_part_whose_sender_died_is_not_sent_again_but_marked(rung):
+def test_a_part_whose_sender_died_is_not_sent_again_but_marked(enqueued):
     lost = make_delivery(state="SENDING", part=1, message_id=None, next_at=ago(1))
     under_way = make_delivery(state="SENDING", part=1, message_id=None, next_at=timezone.now() + timedelta(seconds=9))
 

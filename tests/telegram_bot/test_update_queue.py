@@ -14,7 +14,7 @@ from telegram_bot.models import TelegramChat, TelegramUpdate
 from telegram_bot.tasks import handle_chat
 from telegram_bot.updates import dispatcher, queue
 from telegram_bot.updates.ingest import update_ingest
-from telegram_bot.updates.queue import inbox_drain
+from telegram_bot.updates.queue import queue_drain
 from tests.fakes.telegram import Hold, flood, no_answer
 from tests.telegram_bot.updates import message
 
@@ -24,7 +24,7 @@ OTHER = uuid.uuid4()  # another worker's claim
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_rung(rung):
+def _nothing_is_rung(enqueued):
     """The tests themselves are the workers."""
 
 
@@ -40,7 +40,7 @@ def test_the_oldest_comes_first_whatever_its_number_is(fake):
         received_at=timezone.now() - timedelta(minutes=1)
     )
 
-    assert inbox_drain(chat_id=42) == 2
+    assert queue_drain(chat_id=42) == 2
 
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
 
@@ -56,7 +56,7 @@ def test_running_it_twice_is_harmless(fake):
 
 def test_a_chat_without_updates_costs_nothing(fake, django_assert_num_queries):
     with django_assert_num_queries(1):
-        assert inbox_drain(chat_id=7) == 0
+        assert queue_drain(chat_id=7) == 0
 
     assert not TelegramChat.objects.exists()
 
@@ -64,11 +64,11 @@ def test_a_chat_without_updates_costs_nothing(fake, django_assert_num_queries):
 def test_another_workers_chat_is_left_alone_until_its_lease_has_run_out(fake):
     update_ingest(message("/help"))
     TelegramChat.objects.create(chat_id=42, lease_until=timezone.now() + timedelta(seconds=30))
-    assert inbox_drain(chat_id=42) == 0
+    assert queue_drain(chat_id=42) == 0
 
     TelegramChat.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
 
-    assert inbox_drain(chat_id=42) == 1
+    assert queue_drain(chat_id=42) == 1
 
 
 def test_a_worker_that_has_lost_the_chat_handles_nothing_more(fake, monkeypatch):
@@ -83,7 +83,7 @@ def test_a_worker_that_has_lost_the_chat_handles_nothing_more(fake, monkeypatch)
     for _ in range(3):
         update_ingest(message("/help"))
 
-    inbox_drain(chat_id=42)
+    queue_drain(chat_id=42)
 
     assert len(handled) == 1
     assert TelegramChat.objects.get().holder == OTHER
@@ -103,7 +103,7 @@ def test_what_arrives_while_the_chat_is_given_back_is_handled_without_another_ri
     monkeypatch.setattr(queue, "_next_due", arrive_after_the_last_look)
     update_ingest(message("/help"))
 
-    inbox_drain(chat_id=42)
+    queue_drain(chat_id=42)
 
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
 
@@ -118,7 +118,7 @@ def test_an_update_that_another_worker_has_handled_meanwhile_is_let_be(fake, mon
 
     monkeypatch.setattr(queue, "_claim", come_second)
 
-    assert inbox_drain(chat_id=42) == 0
+    assert queue_drain(chat_id=42) == 0
     assert outcomes() == ["done by another"]
 
 
@@ -132,7 +132,7 @@ def test_two_workers_rung_at_once_share_nothing(fake):
     first.start()
     assert hold.arrived.wait(5)
 
-    assert inbox_drain(chat_id=42) == 0
+    assert queue_drain(chat_id=42) == 0
     hold.go()
     first.join(10)
 
@@ -150,9 +150,9 @@ def test_a_broken_update_is_tried_again_later_and_given_up_one_day(fake, monkeyp
     for raw in (message("/help"), message("/new")):
         update_ingest(raw)
 
-    for _ in range(queue.MOST_TRIES):
+    for _ in range(queue.MAX_TRIES):
         assert not fake.chat(42).texts
-        inbox_drain(chat_id=42)
+        queue_drain(chat_id=42)
         TelegramUpdate.objects.filter(handled_at=None).update(next_at=timezone.now() - timedelta(seconds=1))
 
     assert outcomes() == ["given up: KeyError", "began a conversation"]
@@ -162,9 +162,9 @@ def test_a_broken_update_is_tried_again_later_and_given_up_one_day(fake, monkeyp
 
 def test_an_update_that_workers_die_of_is_given_up(fake):
     update_ingest(message("/help"))
-    TelegramUpdate.objects.update(tries=queue.MOST_TRIES)
+    TelegramUpdate.objects.update(tries=queue.MAX_TRIES)
 
-    inbox_drain(chat_id=42)
+    queue_drain(chat_id=42)
 
     assert outcomes() == ["given up: nobody survived it"]
     assert fake.chat(42).texts == []
@@ -175,11 +175,11 @@ def test_a_short_pause_holds_the_chats_updates_back_in_order(fake):
     for text in ("/help", "/new"):
         update_ingest(message(text))
 
-    assert inbox_drain(chat_id=42) == 1
-    assert inbox_drain(chat_id=42) == 0
+    assert queue_drain(chat_id=42) == 1
+    assert queue_drain(chat_id=42) == 0
     TelegramUpdate.objects.exclude(next_at=None).update(next_at=timezone.now() - timedelta(seconds=1))
 
-    assert inbox_drain(chat_id=42) == 2
+    assert queue_drain(chat_id=42) == 2
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
 
 
@@ -188,7 +188,7 @@ def test_a_long_pause_is_not_worth_holding_a_chat_back_for(fake):
     for text in ("/help", "/new"):
         update_ingest(message(text))
 
-    inbox_drain(chat_id=42)
+    queue_drain(chat_id=42)
 
     assert outcomes() == ["given up: Telegram wants a pause of 3600 s", "began a conversation"]
 
@@ -198,8 +198,8 @@ def test_a_reply_without_a_confirmation_is_not_sent_again(fake, monkeypatch):
     fake.will("sendMessage", no_answer)
     update_ingest(message("/help"))
 
-    inbox_drain(chat_id=42)
-    inbox_drain(chat_id=42)
+    queue_drain(chat_id=42)
+    queue_drain(chat_id=42)
 
     assert outcomes() == ["answered, perhaps: Telegram gave no sound answer (ReadTimeout)."]
     assert fake.chat(42).texts == [texts.HELP]
@@ -209,7 +209,7 @@ def test_while_telegram_cannot_be_reached_the_update_waits(fake, settings):
     settings.TELEGRAM_API_BASE_URL = "http://127.0.0.1:9"
     update_ingest(message("/help"))
 
-    inbox_drain(chat_id=42)
+    queue_drain(chat_id=42)
 
     row = TelegramUpdate.objects.get()
     assert row.handled_at is None
@@ -220,7 +220,7 @@ def test_a_user_who_has_blocked_the_bot_is_noted(fake):
     fake.chat(42).is_blocked = True
     update_ingest(message("/help"))
 
-    inbox_drain(chat_id=42)
+    queue_drain(chat_id=42)
 
     assert outcomes()[0].startswith("not answered: The bot may not write to this chat")
     assert not TelegramChat.objects.get().is_reachable

@@ -28,7 +28,7 @@ def post(client: Client, body: Any, secret: str | None = SECRET) -> Any:
     return client.post(URL, content, content_type="application/json", headers=headers)
 
 
-def test_an_update_is_written_as_it_came_and_its_chat_is_rung(client, rung, django_capture_on_commit_callbacks):
+def test_an_update_is_written_as_it_came_and_its_chat_is_rung(client, enqueued, django_capture_on_commit_callbacks):
     update = message("Hello", something_new={"from": "a later version"})
 
     with django_capture_on_commit_callbacks(execute=True):
@@ -37,10 +37,10 @@ def test_an_update_is_written_as_it_came_and_its_chat_is_rung(client, rung, djan
     assert (response.status_code, response.content) == (200, b"")
     row = TelegramUpdate.objects.get()
     assert (row.update_id, row.chat_id, row.kind, row.raw) == (update["update_id"], 42, "message", update)
-    assert rung == [("telegram_bot.tasks.handle_chat", 42)]
+    assert enqueued == [("telegram_bot.tasks.handle_chat", 42)]
 
 
-def test_a_second_arrival_is_one_row_and_no_ring(client, rung, django_capture_on_commit_callbacks):
+def test_a_second_arrival_is_one_row_and_no_ring(client, enqueued, django_capture_on_commit_callbacks):
     update = message("Hello")
     post(client, update)
 
@@ -48,7 +48,7 @@ def test_a_second_arrival_is_one_row_and_no_ring(client, rung, django_capture_on
         assert post(client, update).status_code == 200
 
     assert TelegramUpdate.objects.count() == 1
-    assert rung == []
+    assert enqueued == []
 
 
 @pytest.mark.parametrize("secret", [None, "", "wrong", SECRET + "x", SECRET[:-1], "gehëim", "\xff\xfe"])
@@ -122,13 +122,13 @@ def test_a_person_may_ask_about_the_character_nul(client):
     "content",
     [{}, {"poll": {"id": "1"}}, {"message": {}}, {"message": {"chat": {"id": "x"}}}, {"a": 1}, {"callback_query": {}}],
 )
-def test_an_update_of_no_chat_is_kept_with_the_reason_why_nothing_was_done(client, rung, content):
+def test_an_update_of_no_chat_is_kept_with_the_reason_why_nothing_was_done(client, enqueued, content):
     assert post(client, {"update_id": 7, **content}).status_code == 200
 
     row = TelegramUpdate.objects.get()
     assert row.handled_at
     assert row.outcome == "ignored: belongs to no chat"
-    assert rung == []
+    assert enqueued == []
 
 
 def test_while_the_database_is_down_telegram_is_asked_to_come_again(client, monkeypatch, caplog):

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from providers.chain.model_audit import remarks_on, rows_to_check
+from providers.chain.model_audit import audit_routes, routes_to_audit
 
 
 class Command(BaseCommand):
@@ -16,9 +16,9 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = rows_to_check()
+        rows = routes_to_audit()
         urgent = 0
-        for remark in remarks_on(rows, today=timezone.now().date()):
+        for remark in audit_routes(rows, today=timezone.now().date()):
             self.stdout.write(str(remark))
             urgent += remark.is_urgent
         self.stdout.write(f"Rows with a key: {len(rows)}. Things to look at: {urgent or 'none'}.")

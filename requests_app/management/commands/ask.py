@@ -54,7 +54,7 @@ class Command(BaseCommand):
                 account=_account_for(options["account"], model.token_cost),
                 model=model,
                 text=prompt,
-                is_rung=False,
+                is_enqueued=False,
             )
             if request.status == Request.Status.REJECTED:
                 raise InsufficientCredits(
@@ -125,7 +125,7 @@ def _account_for(key: str, price: int) -> Account:
 
 
 def _bring_to_its_end(request: Request, terminal: Any) -> None:
-    """Execute the request here, or wait for the worker that the sweeper has rung for it in the meantime.
+    """Execute the request here, or wait for the worker that the sweeper has enqueued for it in the meantime.
 
     A person at a terminal sees the seconds pass while a long job runs.
     """

@@ -1,4 +1,4 @@
-"""Run the sweeper: a process of its own that rings for whatever is due and unclaimed."""
+"""Run the sweeper: a process of its own that enqueued_now for whatever is due and unclaimed."""
 
 import logging
 import signal
@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
-from requests_app.dispatch import wait_until_rung
+from requests_app.dispatch import flush
 
 logger = logging.getLogger("requests_app.sweeper")
 
@@ -35,7 +35,7 @@ class Command(BaseCommand):
             if once:
                 break
             stop.wait(settings.SWEEP_SECONDS)
-        wait_until_rung(timeout_seconds=3)
+        flush(timeout_seconds=3)
 
 
 def _run(sweep: Any) -> None:

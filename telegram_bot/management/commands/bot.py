@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from requests_app.dispatch import wait_until_rung
+from requests_app.dispatch import flush
 from telegram_bot.api.client import TelegramClient, get_client
-from telegram_bot.api.errors import TelegramFault, TokenRefused
+from telegram_bot.api.errors import BotApiError, TokenRefused
 from telegram_bot.updates.polling import poll
 
 logger = logging.getLogger("telegram_bot.updates.polling")
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
-        wait_until_rung(timeout_seconds=3)
+        flush(timeout_seconds=3)
 
     def _begin(self, client: TelegramClient, stop: threading.Event) -> None:
         """Say who the bot is and switch its webhook off, without dropping what waits there."""
@@ -40,7 +40,7 @@ class Command(BaseCommand):
                 client.remove_webhook()
             except TokenRefused:
                 raise
-            except TelegramFault as error:
+            except BotApiError as error:
                 logger.warning("Telegram does not answer: %s Trying again.", error)
                 stop.wait(5)
             else:
@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
 def _stopper(stop: threading.Event) -> Any:
     def stop_now(*_: Any) -> None:
-        # Once: whoever ends a group of processes may send this twice, and the last rings are leaving.
+        # Once: whoever ends a group of processes may send this twice, and the last enqueued_now are leaving.
         if not stop.is_set():
             stop.set()
             raise KeyboardInterrupt  # out of the poll that waits for updates

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from telegram_bot import texts
 from telegram_bot.api.client import TelegramClient, get_client
-from telegram_bot.api.errors import TelegramFault
+from telegram_bot.api.errors import BotApiError
 from telegram_bot.checks import SECRET_SHAPE
 from telegram_bot.updates.ingest import ALLOWED_UPDATES
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
                 client.set_commands(commands, language)
             for language, description in texts.DESCRIPTIONS.items():
                 client.set_descriptions(description, texts.SHORT_DESCRIPTIONS[language], language)
-        except TelegramFault as error:
+        except BotApiError as error:
             raise CommandError(f"Telegram was not set up: {error}") from error
         self.stdout.write(f"Commands and descriptions of @{name} are set.")
 

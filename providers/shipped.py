@@ -1,0 +1,341 @@
+"""The routes as shipped: order, models, prices, capabilities. The one place where they stand.
+
+A migration seeds them into a new database, `manage.py sync_providers` adds those that a database has never seen, the
+sandbox charges by these prices, and the tests take their lists of providers from here. What an operator has changed,
+renamed or deleted is never touched.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from providers.types import Category
+
+WIDE = ["1:1", "4:3", "3:4", "16:9", "9:16"]  # aspect ratios
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedRoute:
+    """One route of the chain, before an operator has seen it."""
+
+    category: Category
+    provider: str  # slug in the registry
+    priority: int  # the lowest is tried first
+    model: str  # the provider's own id
+    list_price: str | None = None  # USD per price_unit; None: unknown until the provider reports a cost
+    price_unit: str = "1k_tokens"  # ProviderConfig.PriceUnit
+    prices: Mapping[str, str] = field(default_factory=dict)  # detailed rates, see pricing.py; as_of: the day of reading
+    timeout_seconds: int = 30  # of silence, of waiting for a whole answer, or the age of a job
+    capabilities: Mapping[str, Any] = field(default_factory=dict)  # see capabilities.py
+    enabled: bool = True
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a database remembers of a route that it has seen."""
+        return self.category.value, self.provider
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return the values of the ProviderConfig row, as any version of that model takes them."""
+        return {
+            "category": self.category.value,
+            "provider": self.provider,
+            "enabled": self.enabled,
+            "priority": self.priority,
+            "model": self.model,
+            "list_price": None if self.list_price is None else Decimal(self.list_price),
+            "price_unit": self.price_unit,
+            "prices": dict(self.prices),
+            "timeout_seconds": self.timeout_seconds,
+            "capabilities": dict(self.capabilities),
+        }
+
+
+SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
+    # --- Text ---
+    ShippedRoute(
+        Category.TEXT,
+        "aimlapi",
+        1,
+        "deepseek/deepseek-v4-flash",
+        "0.0015",
+        prices={"input_per_million": "0.39", "output_per_million": "1.56", "as_of": "2026-11-23"},
+    ),
+    ShippedRoute(Category.TEXT, "piapi", 2, "gpt-5.2", "0.0012"),
+    ShippedRoute(Category.TEXT, "openrouter", 3, "~anthropic/claude-haiku-latest", "0.002"),
+    ShippedRoute(
+        Category.TEXT,
+        "openai",
+        4,
+        "gpt-6-luna",
+        "0.0025",
+        prices={
+            "input_per_million": "0.10",
+            "cached_input_per_million": "0.01",
+            "output_per_million": "0.50",
+            "as_of": "2026-11-23",
+        },
+    ),
+    ShippedRoute(
+        Category.TEXT,
+        "anthropic",
+        5,
+        "claude-haiku-5-5",
+        "0.003",
+        prices={"input_per_million": "0.10", "output_per_million": "0.50", "as_of": "2026-11-23"},
+    ),
+    ShippedRoute(
+        Category.TEXT,
+        "xai",
+        6,
+        "grok-4.7",
+        "0.005",
+        prices={
+            "input_per_million": "2.00",
+            "cached_input_per_million": "0.50",
+            "output_per_million": "6.00",
+            "as_of": "2026-11-23",
+        },
+    ),
+    ShippedRoute(
+        Category.TEXT,
+        "groq",
+        107,
+        "openai/gpt-oss-20b",
+        "0.0003",
+        prices={
+            "input_per_million": "0.075",
+            "cached_input_per_million": "0.0375",
+            "output_per_million": "0.30",
+            "as_of": "2026-05-31",
+        },
+        enabled=False,
+    ),
+    # --- Images ---
+    ShippedRoute(
+        Category.IMAGE,
+        "replicate",
+        1,
+        "black-forest-labs/flux-schnell",
+        "0.003",
+        "image",
+        prices={"as_of": "2026-10-07"},
+        timeout_seconds=90,
+        capabilities={
+            "max_prompt_characters": 4000,
+            "aspect_ratios": ["1:1", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4", "4:5", "5:4", "21:9", "9:21"],
+        },
+    ),
+    ShippedRoute(
+        Category.IMAGE,
+        "openai",
+        2,
+        "gpt-image-2.6-flare",
+        "0.04",
+        "image",
+        prices={"input_per_million": "5.00", "output_per_million": "30.00", "as_of": "2026-11-05"},
+        timeout_seconds=180,
+        capabilities={"max_prompt_characters": 32000, "aspect_ratios": ["1:1", "3:2", "2:3"]},
+    ),
+    ShippedRoute(
+        Category.IMAGE,
+        "xai",
+        103,
+        "grok-imagine-image",
+        "0.02",
+        "image",
+        prices={"per_image": "0.02", "as_of": "2026-11-23"},
+        timeout_seconds=180,
+        capabilities={"aspect_ratios": [*WIDE, "2:3", "3:2", "1:2", "2:1", "9:20", "20:9"]},
+        enabled=False,
+    ),
+    ShippedRoute(
+        Category.IMAGE,
+        "openrouter",
+        104,
+        "bytedance-seed/seedream-4.5",
+        price_unit="image",
+        timeout_seconds=180,
+        capabilities={"aspect_ratios": [*WIDE, "2:3", "3:2", "4:5", "5:4", "21:9", "9:21"]},
+        enabled=False,
+    ),
+    ShippedRoute(
+        Category.IMAGE,
+        "piapi",
+        105,
+        "Qubico/flux1-schnell",
+        "0.0015",
+        "image",
+        prices={"per_image": "0.0015", "as_of": "2026-09-22"},
+        timeout_seconds=90,
+        capabilities={"aspect_ratios": WIDE},
+        enabled=False,
+    ),
+    ShippedRoute(
+        Category.IMAGE,
+        "aimlapi",
+        106,
+        "flux/schnell",
+        price_unit="image",
+        timeout_seconds=180,
+        capabilities={"max_prompt_characters": 4000, "aspect_ratios": WIDE},
+        enabled=False,
+    ),
+    # The provider reports the cost of each task, so no price is shipped.
+    ShippedRoute(
+        Category.IMAGE,
+        "runware",
+        107,
+        "runware:400@1",
+        price_unit="image",
+        timeout_seconds=90,
+        capabilities={"aspect_ratios": WIDE},
+        enabled=False,
+    ),
+    ShippedRoute(
+        Category.IMAGE,
+        "kie",
+        108,
+        "nano-banana-2",
+        "0.04",
+        "image",
+        prices={"per_image": "0.04", "as_of": "2026-06-09"},
+        timeout_seconds=180,
+        capabilities={
+            "max_prompt_characters": 20000,
+            "aspect_ratios": [*WIDE, "2:3", "3:2", "4:5", "5:4", "21:9"],
+        },
+        enabled=False,
+    ),
+    # --- Videos ---
+    ShippedRoute(
+        Category.VIDEO,
+        "replicate",
+        1,
+        "kwaivgi/kling-v3-video",
+        "0.084",
+        "second",
+        prices={"as_of": "2026-10-01"},
+        timeout_seconds=900,
+        capabilities={
+            "max_prompt_characters": 2500,
+            "seconds": [*range(3, 16)],
+            "aspect_ratios": ["16:9", "9:16", "1:1"],
+        },
+    ),
+    ShippedRoute(
+        Category.VIDEO,
+        "piapi",
+        102,
+        "kling",
+        "0.10",
+        "second",
+        prices={"per_second": "0.10", "as_of": "2026-11-23"},
+        timeout_seconds=900,
+        capabilities={"seconds": [5, 10], "aspect_ratios": ["16:9", "9:16", "1:1"]},
+        enabled=False,
+    ),
+    ShippedRoute(
+        Category.VIDEO,
+        "aimlapi",
+        103,
+        "klingai/video-v3-standard-turbo-text-to-video",
+        price_unit="second",
+        timeout_seconds=900,
+        capabilities={
+            "max_prompt_characters": 3072,
+            "seconds": [*range(3, 16)],
+            "aspect_ratios": ["16:9", "9:16", "1:1"],
+        },
+        enabled=False,
+    ),
+    ShippedRoute(
+        Category.VIDEO,
+        "runware",
+        104,
+        "klingai:5@3",
+        price_unit="second",
+        timeout_seconds=900,
+        capabilities={"seconds": [5, 10], "aspect_ratios": ["16:9"]},
+        enabled=False,
+    ),
+    ShippedRoute(
+        Category.VIDEO,
+        "kie",
+        105,
+        "kling-2.6/text-to-video",
+        "0.055",
+        "second",
+        prices={"per_second": "0.055", "as_of": "2026-06-09"},
+        timeout_seconds=900,
+        capabilities={
+            "max_prompt_characters": 1000,
+            "seconds": [5, 10],
+            "aspect_ratios": ["16:9", "9:16", "1:1"],
+        },
+        enabled=False,
+    ),
+    # --- Audio: speech, and one of music ---
+    ShippedRoute(
+        Category.AUDIO,
+        "elevenlabs",
+        1,
+        "eleven_v4_turbo",
+        "0.04",
+        "1k_characters",
+        prices={"as_of": "2026-09-28"},
+        timeout_seconds=60,
+        capabilities={"max_prompt_characters": 10000},
+    ),
+    ShippedRoute(
+        Category.AUDIO,
+        "replicate",
+        2,
+        "minimax/speech-2.6-turbo",
+        "0.06",
+        "1k_characters",
+        timeout_seconds=120,
+        capabilities={"max_prompt_characters": 10000},
+    ),
+    ShippedRoute(
+        Category.AUDIO,
+        "openrouter",
+        103,
+        "mistralai/voxtral-mini-tts-2603",
+        price_unit="1k_characters",
+        timeout_seconds=60,
+        capabilities={"voices": ["en_paul_neutral"]},
+        enabled=False,
+    ),
+    ShippedRoute(
+        Category.AUDIO,
+        "aimlapi",
+        104,
+        "inworld/tts-1-5-mini",
+        price_unit="1k_characters",
+        timeout_seconds=60,
+        capabilities={"voices": ["Alex", "Ashley", "Deborah", "Dennis", "Mark", "Olivia", "Sarah", "Timothy"]},
+        enabled=False,
+    ),
+    ShippedRoute(
+        Category.AUDIO,
+        "piapi",
+        105,
+        "music-u",
+        "0.05",
+        "call",
+        prices={"as_of": "2026-11-23"},
+        timeout_seconds=300,
+        enabled=False,
+    ),
+)
+
+
+def shipped_routes(category: Category | None = None) -> list[ShippedRoute]:
+    """Return the shipped routes, of one category or of all, in the order in which they are tried."""
+    return [route for route in SHIPPED_ROUTES if category in (None, route.category)]
+
+
+def shipped_route(category: Category, provider: str) -> ShippedRoute | None:
+    """Return the shipped route of a provider in a category, None where there is none."""
+    return next((route for route in shipped_routes(category) if route.provider == provider), None)
