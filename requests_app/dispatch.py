@@ -30,11 +30,19 @@ def enqueue(task: str, key: str | int) -> None:
 
     Tasks go by name so that the services, which enqueue, need not import the tasks, which call the services.
     """
-    _start_sender()
     try:
-        _queue.put_nowait((task, key))
+        publish(task, key)
     except queue.Full:
         logger.warning("The broker does not keep up; %s waits for the sweeper.", task)
+
+
+def publish(task: str, key: str | int) -> None:
+    """Hand a wake-up message to the sender thread. Raises queue.Full where the broker does not keep up.
+
+    Tests that want no broker put a list's append in its place.
+    """
+    _start_sender()
+    _queue.put_nowait((task, key))
 
 
 def flush(timeout_seconds: float) -> None:

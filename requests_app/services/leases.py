@@ -100,7 +100,7 @@ class LeaseKeeper:
             self._leases[lease.request_id] = lease
             # A forked process inherits the object but not the thread.
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+                self._thread = threading.Thread(target=self.renew_forever, name="leases", daemon=True)
                 self._thread.start()
 
     def let_go(self, lease: Lease) -> None:
@@ -119,7 +119,8 @@ class LeaseKeeper:
                 lease.is_lost = True
                 self.let_go(lease)
 
-    def _run(self) -> None:
+    def renew_forever(self) -> None:
+        """Renew every kept lease three times within its span; the loop of the keeper's thread."""
         while True:
             time.sleep(settings.LEASE_SECONDS / 3)
             try:

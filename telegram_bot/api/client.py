@@ -307,6 +307,22 @@ def get_client() -> TelegramClient:
         return _client[1]
 
 
+def set_client(client: TelegramClient) -> None:
+    """Make this the process's client, for as long as the settings name the same bot. Tests give a fake one."""
+    global _client
+    with _client_lock:
+        _client = (os.getpid(), settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL), client
+
+
+def close_client() -> None:
+    """Close the process's client, where it has one; get_client() makes another."""
+    global _client
+    with _client_lock:
+        kept, _client = _client, None
+    if kept is not None and kept[0][0] == os.getpid():
+        kept[1].close()
+
+
 def _reply_to(message_id: int | None) -> telegram.ReplyParameters | None:
     # A prompt that was deleted meanwhile is answered all the same.
     return telegram.ReplyParameters(message_id, allow_sending_without_reply=True) if message_id else None
@@ -326,12 +342,12 @@ def _http(connections: int) -> QuietRequest:
         write_timeout=WRITE_SECONDS,
         pool_timeout=CONNECT_SECONDS,
         media_write_timeout=UPLOAD_SECONDS,
-        httpx_kwargs={"verify": _certificates()},
+        httpx_kwargs={"verify": load_certificates()},
     )
 
 
 @cache
-def _certificates() -> ssl.SSLContext:
+def load_certificates() -> ssl.SSLContext:
     """Read the authorities' certificates once: it takes 50 ms, and the Bot has two HTTP clients."""
     return httpx.create_ssl_context()
 

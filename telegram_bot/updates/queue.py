@@ -84,10 +84,10 @@ def _handle(row: TelegramUpdate) -> bool:
         return False
     row.tries += 1
     if row.tries > MAX_TRIES:
-        _end(row, "given up: nobody survived it")
+        update_end(row, "given up: nobody survived it")
         return True
     try:
-        _end(row, update_handle(row=row))
+        update_end(row, update_handle(row=row))
     except BotApiError as fault:
         _fault(row, fault)
     except Exception as error:  # noqa: BLE001 — one broken update must not hold its chat back for ever
@@ -101,23 +101,24 @@ def _handle(row: TelegramUpdate) -> bool:
 def _fault(row: TelegramUpdate, fault: BotApiError) -> None:
     """Decide what becomes of an update whose reply could not be sent."""
     if isinstance(fault, OutcomeUnsure):
-        _end(row, f"answered, perhaps: {fault}")
+        update_end(row, f"answered, perhaps: {fault}")
     elif isinstance(fault, SlowDown | NotReached | TokenRefused):
         _try_again(row, fault)
     else:
         if isinstance(fault, ChatUnreachable) and row.chat_id is not None:
             chat_set_reachable(chat_id=row.chat_id, is_reachable=False)
-        _end(row, f"not answered: {fault}")
+        update_end(row, f"not answered: {fault}")
 
 
 def _try_again(row: TelegramUpdate, error: Exception) -> None:
     seconds = pause_seconds(error, row.tries)
     if row.tries >= MAX_TRIES or seconds > MAX_PAUSE_SECONDS:
-        _end(row, f"given up: {error if isinstance(error, BotApiError) else type(error).__name__}")
+        update_end(row, f"given up: {error if isinstance(error, BotApiError) else type(error).__name__}")
         return
     TelegramUpdate.objects.filter(pk=row.pk).update(next_at=Now() + timedelta(seconds=seconds))
 
 
-def _end(row: TelegramUpdate, outcome: str) -> None:
+def update_end(row: TelegramUpdate, outcome: str) -> None:
+    """Record that an update is handled, and with which outcome."""
     TelegramUpdate.objects.filter(pk=row.pk).update(handled_at=Now(), outcome=outcome[:200], next_at=None)
     logger.info("Update %s: %s", row.update_id, outcome)
