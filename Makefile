@@ -22,9 +22,9 @@ run: $(RUNTIME) ## Start everything in this terminal: http://localhost:8000
 	@$(BIN)/python -m aibot.firstrun
 	@exec $(BIN)/python manage.py run
 
-test: $(DEVELOPMENT) ## Run the tests on SQLite, then on a real PostgreSQL and Valkey of its own (ARGS="-k word")
+test: $(DEVELOPMENT) ## Run the tests on SQLite, then those with a database on PostgreSQL and Valkey (ARGS="-k word")
 	$(BIN)/python -m pytest $(ARGS)
-	$(BIN)/python -m tests.servers python -m pytest $(ARGS)
+	$(BIN)/python -m tests.servers python -m pytest --database-only $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, types, import directions, migrations and the production settings
 	$(BIN)/ruff check .

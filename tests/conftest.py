@@ -1,37 +1,84 @@
-"""Fixtures that more than one folder uses."""
+"""Fixtures that more than one folder uses, and the option that lets tests without a database run once."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
+from django.test import TransactionTestCase
 
-from providers.transport import client
+from providers.transport.client import close_connections
 from requests_app.delivery_backend import DeliveryBackend, MemoryDeliveryBackend, get_delivery_backend
+
+# Fixtures by which a test opens the database: pytest-django's own, which all of its others are built on.
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "django_db_reset_sequences", "live_server"}
+# The processes that these tests start open the database that the environment names.
+PROCESS_FOLDERS = {Path(__file__).parent / "flows"}
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database-only",
+        action="store_true",
+        help="leave out the tests that open no database; for a second run on another database",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[LEFT_OUT] = 0
+    if config.getoption("--database-only"):
+        kept = [item for item in items if _opens_database(item)]
+        left_out = [item for item in items if not _opens_database(item)]
+        config.stash[LEFT_OUT] = len(left_out)
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+def _opens_database(item: pytest.Item) -> bool:
+    test_class = getattr(item, "cls", None)
+    return (
+        item.get_closest_marker("django_db") is not None
+        or not DATABASE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        or (isinstance(test_class, type) and issubclass(test_class, TransactionTestCase))
+        or not PROCESS_FOLDERS.isdisjoint(item.path.parents)
+    )
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    left_out = config.stash.get(LEFT_OUT, 0)
+    if not left_out:
+        return None
+    return f"--database-only: {left_out} tests that open no database are left out, {len(items)} run"
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    # `make test ARGS="-k word"` may name tests of which the second run has none.
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and session.config.stash.get(LEFT_OUT, 0):
+        session.exitstatus = pytest.ExitCode.OK
 
 
 @pytest.fixture
 def memory_backend(settings: LazySettings) -> Iterator[DeliveryBackend]:
-    """The in-memory outlet instead of the chat."""
+    """The in-memory delivery backend instead of the chat."""
     settings.DELIVERY_BACKEND = "requests_app.delivery_backend.MemoryDeliveryBackend"
     get_delivery_backend.cache_clear()
-    outlet = get_delivery_backend()
-    assert isinstance(outlet, MemoryDeliveryBackend)
-    yield outlet
+    backend = get_delivery_backend()
+    assert isinstance(backend, MemoryDeliveryBackend)
+    yield backend
     get_delivery_backend.cache_clear()
 
 
 @pytest.fixture
 def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | int]]:
-    """What the doorbell was asked to enqueue, instead of ringing it."""
-    enqueued_now: list[tuple[str, str | int]] = []
-    monkeypatch.setattr("requests_app.dispatch._queue.put_nowait", enqueued_now.append)
-    return enqueued_now
+    """The wake-up messages that would have gone to the broker, as (task, key)."""
+    messages: list[tuple[str, str | int]] = []
+    monkeypatch.setattr("requests_app.dispatch.publish", lambda task, key: messages.append((task, key)))
+    return messages
 
 
 @pytest.fixture(autouse=True)
 def _no_kept_connections() -> Iterator[None]:
     """Close the connections that a test has kept to its own server: there are more tests than file descriptors."""
     yield
-    if client._adapter.cache_info().currsize:
-        client._adapter().close()
-        client._adapter.cache_clear()
+    close_connections()
