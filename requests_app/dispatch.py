@@ -1,7 +1,8 @@
-"""Ringing Celery: telling a worker that something waits in the database.
+"""Wake-up messages: telling a worker, through Celery, that something is due in the database.
 
-A enqueue may be lost, late or double; the sweeper enqueued_now again. So ringing must never make anybody wait or fail,
-least of all the webhook while Redis hangs: enqueued_now go through a thread of their own.
+The database is the queue; a wake-up only saves the time until somebody looks. It may be lost, late or delivered twice,
+and the sweeper sends another. So sending one must never make its caller wait or fail, least of all the webhook while
+Redis hangs: messages leave through a thread of their own.
 """
 
 import logging
@@ -14,59 +15,60 @@ from django.db import transaction
 
 logger = logging.getLogger("requests_app.dispatch")
 
-# While the broker hangs, enqueued_now pile up to here and are then dropped.
-_queue: "queue.Queue[tuple[str, str | int]]" = queue.Queue(maxsize=1000)
+MAX_WAITING_MESSAGES = 1000  # while the broker hangs; those beyond are dropped
+
+_waiting: "queue.Queue[tuple[str, str | int]]" = queue.Queue(maxsize=MAX_WAITING_MESSAGES)
 _sender: threading.Thread | None = None
 _sender_lock = threading.Lock()
 
 
 def enqueue_on_commit(task: str, key: str | int) -> None:
-    """Ring once the current transaction is committed, or at once where none is open."""
+    """Enqueue once the current transaction is committed, or at once where none is open."""
     transaction.on_commit(partial(enqueue, task, key), robust=True)
 
 
 def enqueue(task: str, key: str | int) -> None:
-    """Ask a worker to run the task of this name with this key soon. Returns at once and never raises.
+    """Ask a worker to run the task of this name with this key soon. Return at once and never raise.
 
     Tasks go by name so that the services, which enqueue, need not import the tasks, which call the services.
     """
     try:
         publish(task, key)
     except queue.Full:
-        logger.warning("The broker does not keep up; %s waits for the sweeper.", task)
+        logger.warning("The broker does not keep up; %s is left to the sweeper.", task)
 
 
 def publish(task: str, key: str | int) -> None:
-    """Hand a wake-up message to the sender thread. Raises queue.Full where the broker does not keep up.
+    """Hand a message to this process's sender thread. Tests replace this to see what would be sent.
 
-    Tests that want no broker put a list's append in its place.
+    Raises queue.Full where too many messages wait already.
     """
-    _start_sender()
-    _queue.put_nowait((task, key))
+    _ensure_sender()
+    _waiting.put_nowait((task, key))
 
 
 def flush(timeout_seconds: float) -> None:
-    """Give enqueued_now of a process that is about to end a moment to leave; those that do not are the sweeper's."""
-    with _queue.all_tasks_done:
-        _queue.all_tasks_done.wait_for(lambda: not _queue.unfinished_tasks, timeout_seconds)
+    """Wait until all messages are sent, so that a process can end. What is left after the time is the sweeper's."""
+    with _waiting.all_tasks_done:
+        _waiting.all_tasks_done.wait_for(lambda: not _waiting.unfinished_tasks, timeout_seconds)
 
 
-def _start_sender() -> None:
+def _ensure_sender() -> None:
     global _sender
-    # A forked server inherits the variable but not the thread, so ask whether it lives.
+    # A forked server inherits the variable but not the thread, so check whether it lives.
     if _sender is None or not _sender.is_alive():
         with _sender_lock:
             if _sender is None or not _sender.is_alive():
-                _sender = threading.Thread(target=_send_forever, name="doorbell", daemon=True)
+                _sender = threading.Thread(target=_send_forever, name="dispatch", daemon=True)
                 _sender.start()
 
 
 def _send_forever() -> None:
     while True:
-        task, key = _queue.get()
+        task, key = _waiting.get()
         try:
             current_app.send_task(task, (key,))
-        except Exception as error:  # noqa: BLE001 — whatever the broker does, the sweeper is the net
-            logger.warning("Could not enqueue for %s: %s. The sweeper will.", task, error.__class__.__name__)
+        except Exception as error:  # noqa: BLE001 — whatever the broker does, the sweeper sends another
+            logger.warning("The wake-up for %s was not sent: %s. The sweeper repeats it.", task, error.__class__.__name__)
         finally:
-            _queue.task_done()
+            _waiting.task_done()

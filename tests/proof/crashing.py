@@ -81,7 +81,7 @@ def owner_of(point: Point) -> tuple[Any, str]:
 def _work(updates: list[Any]) -> None:
     """Take updates in, one after the other, and do all that follows, as one worker with one thread would."""
     enqueued_now: deque[tuple[str, str | int]] = deque()
-    dispatch._queue.put_nowait = enqueued_now.append  # type: ignore[method-assign, assignment]
+    dispatch.publish = lambda task, key: enqueued_now.append((task, key))
     for raw in updates:
         update_ingest(raw)
         _answer(enqueued_now)
