@@ -7,7 +7,7 @@ from typing import Any
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.registry import PROVIDERS, provider_class
 from providers.sandbox import Sandbox
-from providers.sandbox.bill import shipped_rows
+from providers.sandbox.billing import shipped_rows
 from providers.transport.deadlines import Deadline
 from providers.types import Access, Category, Job, MediaResult, Prompt
 

@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from providers.sandbox.addresses import is_loopback
-from providers.sandbox.bill import Bill, Line
-from providers.sandbox.callbacks import Callbacks
-from providers.sandbox.directory import SLUGS, make_vendors
+from providers.sandbox.billing import Bill, Line
+from providers.sandbox.fake_jobs import FILM_SECONDS, QUICK_SECONDS, Clock, now
 from providers.sandbox.faults import Fault, FaultBoard
-from providers.sandbox.jobs import FILM_SECONDS, QUICK_SECONDS, Clock, now
-from providers.sandbox.wire import Call, Reply, Stream, words_in
+from providers.sandbox.outgoing_callbacks import Callbacks
+from providers.sandbox.registry import SLUGS, make_vendors
+from providers.sandbox.vendor_base import Call, Reply, Stream, words_in
 
 logger = logging.getLogger("sandbox")
 

@@ -13,7 +13,7 @@ import requests
 from django.core.management import CommandError, call_command
 
 from providers.sandbox import Sandbox, running_sandbox
-from providers.sandbox.vendors import TEXT_VENDORS
+from providers.sandbox.vendors.text_vendors import TEXT_VENDORS
 
 PATIENCE_SECONDS = 5
 

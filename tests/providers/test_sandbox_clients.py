@@ -13,7 +13,7 @@ from providers.pricing import cost_of
 from providers.registry import PROVIDERS as DIRECTORY
 from providers.registry import provider_class
 from providers.sandbox import Sandbox, running_sandbox
-from providers.sandbox.vendors import TEXT_VENDORS
+from providers.sandbox.vendors.text_vendors import TEXT_VENDORS
 from providers.transport.deadlines import Deadline
 from providers.types import Access, Category, Prompt, TextResult, Turn
 

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from providers.sandbox import Sandbox, running_sandbox
-from providers.sandbox.vendors import TEXT_VENDORS
+from providers.sandbox.vendors.text_vendors import TEXT_VENDORS
 from tests.contracts.openapi import STREAM, Contract, contract_of
 
 # Where the vendor's document begins its paths: below the version, or above it.

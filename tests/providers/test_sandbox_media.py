@@ -24,7 +24,7 @@ from providers.sandbox import Sandbox, running_sandbox
 from providers.storage import file_type_of
 from providers.transport.redaction import Redactor
 from providers.types import Category, Job, OutputOptions, Usage
-from tests.providers.test_sandbox_outputs import ROWS as OTHER_ROWS
+from tests.providers.test_sandbox_replicate import ROWS as OTHER_ROWS
 from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, SHIPPED, GuardedCall, client, make, order, soon, wish_for
 
 SLUGS = ("aimlapi", "piapi", "openrouter", "xai", "runware", "kie")

@@ -8,9 +8,9 @@ import pytest
 import requests
 
 from providers.sandbox import Sandbox, running_sandbox
-from providers.sandbox.aimlapi_models import FILMS as AIMLAPI_FILMS
-from providers.sandbox.aimlapi_models import PICTURES as AIMLAPI_PICTURES
-from providers.sandbox.aimlapi_models import SPEECH as AIMLAPI_SPEECH
+from providers.sandbox.vendors.aimlapi_models import FILMS as AIMLAPI_FILMS
+from providers.sandbox.vendors.aimlapi_models import PICTURES as AIMLAPI_PICTURES
+from providers.sandbox.vendors.aimlapi_models import SPEECH as AIMLAPI_SPEECH
 from tests.contracts.openapi import contract_of
 from tests.sandboxes import FILM_SECONDS, QUICK_SECONDS, WISH, GuardedCall
 

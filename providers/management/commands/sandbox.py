@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from providers.sandbox import Sandbox, control
-from providers.sandbox.directory import SLUGS
+from providers.sandbox import Sandbox
+from providers.sandbox import control_client as control
+from providers.sandbox.fake_jobs import FILM_SECONDS
 from providers.sandbox.faults import Fault
-from providers.sandbox.jobs import FILM_SECONDS
+from providers.sandbox.registry import SLUGS
 
 DEFAULT_URL = "http://127.0.0.1:8090"
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from providers.sandbox.answers import Answer, Question, Tokens
-from providers.sandbox.wire import (
+from providers.sandbox.chat_answers import Answer, Question, Tokens
+from providers.sandbox.vendor_base import (
     Call,
     Problem,
     Refused,

@@ -10,13 +10,12 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
-from providers.sandbox.bill import cost_of_usage
+from providers.sandbox.billing import cost_of_usage
+from providers.sandbox.fake_files import MP3, PCM, content_of, sides_of
 from providers.sandbox.faults import Fault
-from providers.sandbox.fields import PROMPT, TEXT, Field, check_fields
-from providers.sandbox.files import MP3, PCM, content_of, sides_of
-from providers.sandbox.media import Answered, Route, WithMedia
-from providers.sandbox.vendors import OpenRouter, openrouter_model
-from providers.sandbox.wire import (
+from providers.sandbox.field_rules import PROMPT, TEXT, Field, check_fields
+from providers.sandbox.formats.media import Answered, Route, WithMedia
+from providers.sandbox.vendor_base import (
     FORBIDDEN,
     PENNILESS,
     Call,
@@ -28,6 +27,7 @@ from providers.sandbox.wire import (
     json_of,
     new_id,
 )
+from providers.sandbox.vendors.text_vendors import OpenRouter, openrouter_model
 from providers.types import Category, Usage
 
 PICTURE_PATH = "/api/v1/images"

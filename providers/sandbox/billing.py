@@ -11,7 +11,7 @@ from typing import Any
 
 from providers import migrations
 from providers.pricing import cost_of
-from providers.sandbox.answers import Tokens
+from providers.sandbox.chat_answers import Tokens
 from providers.types import Category, Usage
 
 LONGEST = 100_000  # lines kept; the oldest go first

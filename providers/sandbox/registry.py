@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 
-from providers.sandbox.aimlapi import AimlapiWithMedia
-from providers.sandbox.callbacks import Callbacks
-from providers.sandbox.jobs import Clock
-from providers.sandbox.kie import Kie
-from providers.sandbox.openrouter import OpenRouterWithMedia
-from providers.sandbox.piapi import PiapiWithTasks
-from providers.sandbox.pictures import OpenAIWithPictures
-from providers.sandbox.replicate import Replicate
-from providers.sandbox.runware import Runware
-from providers.sandbox.speech import ElevenLabs
-from providers.sandbox.vendors import TEXT_VENDORS
-from providers.sandbox.wire import Vendor
-from providers.sandbox.xai import XaiWithPictures
+from providers.sandbox.fake_jobs import Clock
+from providers.sandbox.outgoing_callbacks import Callbacks
+from providers.sandbox.vendor_base import Vendor
+from providers.sandbox.vendors.aimlapi import AimlapiWithMedia
+from providers.sandbox.vendors.elevenlabs import ElevenLabs
+from providers.sandbox.vendors.kie import Kie
+from providers.sandbox.vendors.openai import OpenAIWithPictures
+from providers.sandbox.vendors.openrouter import OpenRouterWithMedia
+from providers.sandbox.vendors.piapi import PiapiWithTasks
+from providers.sandbox.vendors.replicate import Replicate
+from providers.sandbox.vendors.runware import Runware
+from providers.sandbox.vendors.text_vendors import TEXT_VENDORS
+from providers.sandbox.vendors.xai import XaiWithPictures
 
 WITH_MEDIA = (AimlapiWithMedia, PiapiWithTasks, OpenRouterWithMedia, XaiWithPictures)
 SLUGS = (*TEXT_VENDORS, Replicate.slug, ElevenLabs.slug, Runware.slug, Kie.slug)

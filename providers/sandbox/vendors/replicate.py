@@ -10,15 +10,13 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
-from providers.sandbox.bill import Line, cost_of_usage
-from providers.sandbox.callbacks import Callbacks
+from providers.sandbox.billing import Line, cost_of_usage
+from providers.sandbox.fake_files import content_of, content_type_of, sides_of
+from providers.sandbox.fake_jobs import Clock
 from providers.sandbox.faults import Fault
-from providers.sandbox.fields import JSON_TYPES, check_fields
-from providers.sandbox.files import content_of, content_type_of, sides_of
-from providers.sandbox.jobs import Clock
-from providers.sandbox.predictions import Prediction, Predictions
-from providers.sandbox.replicate_models import MODELS, Model
-from providers.sandbox.wire import (
+from providers.sandbox.field_rules import JSON_TYPES, check_fields
+from providers.sandbox.outgoing_callbacks import Callbacks
+from providers.sandbox.vendor_base import (
     FORBIDDEN,
     PENNILESS,
     RETRY_AFTER_SECONDS,
@@ -34,6 +32,8 @@ from providers.sandbox.wire import (
     model_in,
     new_id,
 )
+from providers.sandbox.vendors.predictions import Prediction, Predictions
+from providers.sandbox.vendors.replicate_models import MODELS, Model
 from providers.types import Category, Usage
 
 FIELDS = frozenset({"input", "stream", "webhook", "webhook_events_filter"})

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from providers.sandbox.bill import Line, cost_of_usage
+from providers.sandbox.billing import Line, cost_of_usage
+from providers.sandbox.fake_files import picture_of
 from providers.sandbox.faults import Fault
-from providers.sandbox.files import picture_of
-from providers.sandbox.vendors import OpenAI
-from providers.sandbox.wire import (
+from providers.sandbox.vendor_base import (
     FORBIDDEN,
     PENNILESS,
     Call,
@@ -24,6 +23,7 @@ from providers.sandbox.wire import (
     json_of,
     model_in,
 )
+from providers.sandbox.vendors.text_vendors import OpenAI
 from providers.types import Category, Usage
 
 PATH = "/v1/images/generations"

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from providers.sandbox.answers import Answer, Question, Tokens
-from providers.sandbox.bill import cost_of_tokens
-from providers.sandbox.chat import ChatVendor
-from providers.sandbox.messages import MessagesVendor
-from providers.sandbox.wire import RETRY_AFTER_SECONDS, Call, Problem, TextVendor, Wording, new_id
+from providers.sandbox.billing import cost_of_tokens
+from providers.sandbox.chat_answers import Answer, Question, Tokens
+from providers.sandbox.formats.anthropic_messages import MessagesVendor
+from providers.sandbox.formats.openai_chat import ChatVendor
+from providers.sandbox.vendor_base import RETRY_AFTER_SECONDS, Call, Problem, TextVendor, Wording, new_id
 
 RETRY_AFTER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 CREDITS_PER_USD = 2_000_000  # AIMLAPI's own money

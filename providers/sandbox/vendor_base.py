@@ -10,8 +10,8 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import Any, ClassVar
 
-from providers.sandbox.answers import Answer, Message, Question, compose, compose_nothing
-from providers.sandbox.bill import Line, cost_of_tokens, usage_of
+from providers.sandbox.billing import Line, cost_of_tokens, usage_of
+from providers.sandbox.chat_answers import Answer, Message, Question, compose, compose_nothing
 from providers.sandbox.faults import Fault
 
 RETRY_AFTER_SECONDS = 10

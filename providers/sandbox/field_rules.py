@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from providers.sandbox.wire import Problem, Refused
+from providers.sandbox.vendor_base import Problem, Refused
 
 JSON_TYPES = {str: "string", int: "integer", bool: "boolean", float: "number", list: "array", dict: "object"}
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from providers.errors import ProviderError
 from providers.sandbox.addresses import is_loopback
-from providers.sandbox.wire import new_id
+from providers.sandbox.vendor_base import new_id
 from providers.transport import client
 from providers.transport.deadlines import Deadline
 from providers.transport.webhook_signatures import SIGNATURE_VERSION, signing_key

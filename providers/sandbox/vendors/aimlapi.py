@@ -10,13 +10,11 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
-from providers.sandbox.aimlapi_models import FILMS, MUSIC, PICTURES, SPEECH, Model
+from providers.sandbox.fake_files import MP3
 from providers.sandbox.faults import Fault
-from providers.sandbox.fields import Field, check_fields, refuse_unknown
-from providers.sandbox.files import MP3
-from providers.sandbox.media import Answered, Order, Route, WithMedia
-from providers.sandbox.vendors import CREDITS_PER_USD, Aimlapi
-from providers.sandbox.wire import (
+from providers.sandbox.field_rules import Field, check_fields, refuse_unknown
+from providers.sandbox.formats.media import Answered, Order, Route, WithMedia
+from providers.sandbox.vendor_base import (
     FORBIDDEN,
     PENNILESS,
     Call,
@@ -27,6 +25,8 @@ from providers.sandbox.wire import (
     is_word_in,
     json_of,
 )
+from providers.sandbox.vendors.aimlapi_models import FILMS, MUSIC, PICTURES, SPEECH, Model
+from providers.sandbox.vendors.text_vendors import CREDITS_PER_USD, Aimlapi
 from providers.types import Category, Usage
 
 PICTURE_PATH = "/v1/images/generations"

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
-from providers.sandbox.bill import Line
+from providers.sandbox.billing import Line
+from providers.sandbox.fake_files import content_of, content_type_of
+from providers.sandbox.fake_jobs import Clock, Job, Jobs
 from providers.sandbox.faults import Fault
-from providers.sandbox.files import content_of, content_type_of
-from providers.sandbox.jobs import Clock, Job, Jobs
-from providers.sandbox.wire import Call, Problem, Refused, Reply, Stream, TextVendor, model_in, new_id
+from providers.sandbox.vendor_base import Call, Problem, Refused, Reply, Stream, TextVendor, model_in, new_id
 from providers.types import Category, Usage
 
 FILE = re.compile(r"/files/([\w-]+)/([\w.-]+)")

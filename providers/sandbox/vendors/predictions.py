@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from providers.sandbox.jobs import Job, Jobs
+from providers.sandbox.fake_jobs import Job, Jobs
 
 PAGE = 100  # of the list
 

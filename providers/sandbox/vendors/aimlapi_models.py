@@ -6,7 +6,7 @@ Whoever pays reads the prices from the vendor's list of models; the ones here ar
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from providers.sandbox.fields import ANYTHING, PROMPT, TEXT, Field
+from providers.sandbox.field_rules import ANYTHING, PROMPT, TEXT, Field
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from providers.sandbox.bill import cost_of_usage
+from providers.sandbox.billing import cost_of_usage
 from providers.sandbox.faults import Fault
-from providers.sandbox.fields import PROMPT, TEXT, Field, check_fields, refuse_unknown
-from providers.sandbox.media import Answered, Order, Route, WithMedia, stamp
-from providers.sandbox.vendors import Piapi
-from providers.sandbox.wire import (
+from providers.sandbox.field_rules import PROMPT, TEXT, Field, check_fields, refuse_unknown
+from providers.sandbox.formats.media import Answered, Order, Route, WithMedia, stamp
+from providers.sandbox.vendor_base import (
     FORBIDDEN,
     PENNILESS,
     Call,
@@ -25,6 +24,7 @@ from providers.sandbox.wire import (
     is_word_in,
     json_of,
 )
+from providers.sandbox.vendors.text_vendors import Piapi
 from providers.types import Category, Usage
 
 TASK_PATH = "/api/v1/task"

@@ -11,13 +11,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from providers.sandbox.bill import Line
+from providers.sandbox.billing import Line
+from providers.sandbox.fake_files import content_of, content_type_of
+from providers.sandbox.fake_jobs import Clock, Jobs
 from providers.sandbox.faults import Fault
-from providers.sandbox.fields import PROMPT, TEXT, Field, check_fields, refuse_unknown
-from providers.sandbox.files import content_of, content_type_of
-from providers.sandbox.jobs import Clock, Jobs
-from providers.sandbox.media import FILE, Answered, Order
-from providers.sandbox.wire import (
+from providers.sandbox.field_rules import PROMPT, TEXT, Field, check_fields, refuse_unknown
+from providers.sandbox.formats.media import FILE, Answered, Order
+from providers.sandbox.vendor_base import (
     FORBIDDEN,
     PENNILESS,
     Call,

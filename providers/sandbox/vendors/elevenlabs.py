@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
-from providers.sandbox.bill import Line, cost_of_usage
+from providers.sandbox.billing import Line, cost_of_usage
+from providers.sandbox.fake_files import MP3
 from providers.sandbox.faults import Fault
-from providers.sandbox.files import MP3
-from providers.sandbox.wire import (
+from providers.sandbox.vendor_base import (
     FORBIDDEN,
     PENNILESS,
     Call,

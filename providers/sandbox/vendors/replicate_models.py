@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from providers.sandbox.fields import PROMPT, TEXT, Field
+from providers.sandbox.field_rules import PROMPT, TEXT, Field
 from providers.types import Category
 
 

@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from providers.sandbox.fake_files import content_of, sides_of
 from providers.sandbox.faults import Fault
-from providers.sandbox.fields import PROMPT, TEXT, Field, check_fields, refuse_unknown
-from providers.sandbox.files import content_of, sides_of
-from providers.sandbox.media import Answered, Order, Route, WithMedia
-from providers.sandbox.vendors import TICKS_PER_USD, Xai
-from providers.sandbox.wire import (
+from providers.sandbox.field_rules import PROMPT, TEXT, Field, check_fields, refuse_unknown
+from providers.sandbox.formats.media import Answered, Order, Route, WithMedia
+from providers.sandbox.vendor_base import (
     FORBIDDEN,
     PENNILESS,
     Call,
@@ -21,6 +20,7 @@ from providers.sandbox.wire import (
     is_word_in,
     json_of,
 )
+from providers.sandbox.vendors.text_vendors import TICKS_PER_USD, Xai
 from providers.types import Category, Usage
 
 PATH = "/v1/images/generations"

@@ -269,7 +269,7 @@ def test_a_cancelled_job_is_called_out_at_once(server: FakeServer):
 def test_nobody_beyond_this_machine_is_called(sandbox, monkeypatch):
     called: list[str] = []
     monkeypatch.setattr(
-        "providers.sandbox.callbacks.Callbacks._run", lambda self, seconds, url, body: called.append(url)
+        "providers.sandbox.outgoing_callbacks.Callbacks._run", lambda self, seconds, url, body: called.append(url)
     )
 
     order(films(sandbox), wish_for(Category.VIDEO, "replicate", callback_url="https://bot.example.com/hook"))

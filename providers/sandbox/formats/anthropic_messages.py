@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from providers.sandbox.answers import Answer, Message, Question, Tokens
-from providers.sandbox.wire import (
+from providers.sandbox.chat_answers import Answer, Message, Question, Tokens
+from providers.sandbox.vendor_base import (
     Call,
     Problem,
     Refused,

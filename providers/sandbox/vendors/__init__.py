@@ -1,0 +1,1 @@
+"""The vendors that the sandbox stands in for, a file each."""
