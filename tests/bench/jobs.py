@@ -59,7 +59,7 @@ def bench(replicate: FakeReplicate) -> None:
         lags = [row.timestamp() - ended for row in Request.objects.values_list("completed_at", flat=True)]
         p50, p95 = percentile(lags, 0.5), percentile(lags, 0.95)
         print(f"{JOBS} jobs end at once, one worker: lag p50 {p50:.1f} s, p95 {p95:.1f} s")
-        print(f"orders {len(replicate.orders)}, attempts {Attempt.objects.count()}")
+        print(f"orders {len(replicate.jobs)}, attempts {Attempt.objects.count()}")
     finally:
         for process in processes:
             process.terminate()

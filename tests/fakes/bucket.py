@@ -1,4 +1,4 @@
-"""A bucket of an S3-compatible store on the loopback: it takes, gives and deletes objects, and reads signatures."""
+"""A bucket of an S3-compatible store on the loopback: it stores, serves and deletes objects, and checks signatures."""
 
 import hashlib
 import threading
@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEY_ID = "a-key-id"
 SECRET = "a-secret-access-key"
-NAME = "pictures"
+NAME = "media"
 MISSING = b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>"
 
 
 @dataclass
 class FakeBucket:
-    """What lies in the bucket, by name."""
+    """The bucket's objects, by name."""
 
     url: str = ""
     objects: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # content type and content
@@ -37,7 +37,7 @@ def running_bucket() -> Iterator[FakeBucket]:
 
 
 def _handler_for(fake: FakeBucket) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class BucketHandler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_PUT(self) -> None:
@@ -45,7 +45,7 @@ def _handler_for(fake: FakeBucket) -> type[BaseHTTPRequestHandler]:
                 self.send_response_only(100)
                 self.end_headers()
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            # Chunks with checksums behind them are what many stores do not know.
+            # Many stores do not support chunks with trailing checksums.
             assert "aws-chunked" not in self.headers.get("Content-Encoding", "")
             assert self.headers["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
             if self._is_served():
@@ -97,6 +97,6 @@ def _handler_for(fake: FakeBucket) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """The tests read the objects instead."""
+            """Log nothing: the tests read the objects."""
 
-    return Handler
+    return BucketHandler

@@ -9,13 +9,13 @@ from providers.transport.deadlines import Deadline
 from providers.types import Access, Call, Feature, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy
 
 # What one call does: return this text or result, raise this error, or call this function and return its text.
-Outcome = str | TextResult | Exception | Callable[[], str]
+ScriptedOutcome = str | TextResult | Exception | Callable[[], str]
 
 
 class ChainScript:
-    """What each provider will do, call by call, and which prompts it was given."""
+    """What each provider does, call by call, and which prompts it was given."""
 
-    def __init__(self, outcomes: dict[str, list[Outcome]]) -> None:
+    def __init__(self, outcomes: dict[str, list[ScriptedOutcome]]) -> None:
         self.outcomes = {provider: list(script) for provider, script in outcomes.items()}
         self.prompts: list[Prompt] = []
         self.policy = UnknownPolicy.RESPEND
@@ -40,7 +40,7 @@ class _ScriptedText:
     def run(
         self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None
     ) -> TextResult:
-        assert self.script.outcomes[self.slug], f"{self.slug} was asked once more than the script says"
+        assert self.script.outcomes[self.slug], f"{self.slug} was called once more often than the script says"
         self.script.prompts.append(prompt)
         outcome = self.script.outcomes[self.slug].pop(0)
         if callable(outcome):
@@ -54,13 +54,13 @@ class _ScriptedText:
 
 
 class JobScript:
-    """What a vendor of long jobs will do: with each order, and with each question about a job."""
+    """What a provider of long jobs does: on each submission, and on each poll of a job."""
 
-    def __init__(self, *, orders: list[Any], polls: list[Any] = (), found: list[list[Job]] = ()) -> None:
-        self.orders, self.polls, self.found = list(orders), list(polls), list(found)
-        self.asked_for: list[str] = []  # the job ids of the questions
+    def __init__(self, *, submissions: list[Any], polls: list[Any] = (), found: list[list[Job]] = ()) -> None:
+        self.submissions, self.polls, self.found = list(submissions), list(polls), list(found)
+        self.polled: list[str] = []  # the job ids, in order
         self.cancelled: list[str] = []
-        self.file = b""  # what lies behind every output's address
+        self.file = b""  # the content behind every output's address
         self.policy = UnknownPolicy.ADOPT
 
     def provider_class(self, category: Any, slug: str) -> type:
@@ -72,10 +72,10 @@ class _ScriptedJob(JobProvider):
     script: ClassVar[JobScript]
 
     def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None) -> Any:
-        return _play(self.script.orders, self.slug)
+        return _play(self.script.submissions, self.slug)
 
     def poll(self, prompt: Prompt, job_id: str, *, deadline: Deadline) -> Any:
-        self.script.asked_for.append(job_id)
+        self.script.polled.append(job_id)
         return _play(self.script.polls, self.slug)
 
     def find(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
@@ -98,7 +98,7 @@ class _ScriptedJob(JobProvider):
 
 
 def _play(script: list[Any], slug: str) -> Any:
-    assert script, f"{slug} was asked once more than the script says"
+    assert script, f"{slug} was called once more often than the script says"
     outcome = script.pop(0)
     if callable(outcome):
         outcome = outcome()

@@ -1,4 +1,4 @@
-"""A loopback HTTP server that does what a script says, byte by byte, down to the faults of real networks."""
+"""A loopback HTTP server that follows a script byte by byte, including the faults of real networks."""
 
 import gzip
 import json
@@ -21,16 +21,16 @@ class Received:
 
     method: str
     path: str
-    headers: dict[str, str]  # names in small letters
+    headers: dict[str, str]  # names in lower case
     body: bytes
-    connection: int  # the how-manyeth connection it came on, from 1
+    connection: int  # the number of its connection, from 1
 
     @property
     def json(self) -> Any:
         return json.loads(self.body)
 
 
-class Line:
+class ServerConnection:
     """The server's end of one connection, as a step of the script sees it."""
 
     def __init__(self, sock: socket.socket, number: int, stopped: threading.Event) -> None:
@@ -43,49 +43,49 @@ class Line:
         self.sock.sendall(data)
 
     def wait(self, seconds: float | None = None) -> None:
-        """Stay silent for so long, or until the test is over."""
+        """Send nothing for so long, or until the test is over."""
         if self._stopped.wait(seconds):
             raise ConnectionAbortedError
 
     def close(self) -> None:
-        """End the connection as a polite server does."""
+        """End the connection in order, with a FIN."""
         self.is_open = False
 
     def reset(self) -> None:
-        """End it as a crashing server does: with a RST instead of a FIN."""
+        """End it as a crashing server does, with a RST instead of a FIN."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.is_open = False
 
 
-Step = Callable[[Line], None]
+Step = Callable[[ServerConnection], None]
 
 
 class FakeServer:
-    """Answers each request with the next step of its script; with the last one for ever."""
+    """Answers each request with the next step of its script, and repeats the last one."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.connections = 0
         self._script: deque[Step] = deque()
         self._stopped = threading.Event()
-        self._lines: list[Line] = []
+        self._connections: list[ServerConnection] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def will(self, *steps: Step) -> None:
-        """Do these from now on, one for each request."""
+        """Follow these steps from now on, one for each request."""
         self._script = deque(steps)
 
     def close(self) -> None:
-        """Wake everything that waits and close all connections."""
+        """Wake every waiting step and close all connections."""
         self._stopped.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
         self._listener.close()
-        for line in self._lines:
-            line.sock.close()
+        for connection in self._connections:
+            connection.sock.close()
 
     def _accept(self) -> None:
         while not self._stopped.is_set():
@@ -94,17 +94,17 @@ class FakeServer:
             except OSError:
                 return
             self.connections += 1
-            line = Line(sock, self.connections, self._stopped)
-            self._lines.append(line)
-            threading.Thread(target=self._serve, args=(line,), daemon=True).start()
+            connection = ServerConnection(sock, self.connections, self._stopped)
+            self._connections.append(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, line: Line) -> None:
+    def _serve(self, connection: ServerConnection) -> None:
         try:
-            with line.sock, line.sock.makefile("rb") as reader:
-                while line.is_open and (request := _read_request(reader, line.number)):
+            with connection.sock, connection.sock.makefile("rb") as reader:
+                while connection.is_open and (request := _read_request(reader, connection.number)):
                     self.received.append(request)
                     step = self._script.popleft() if len(self._script) > 1 else self._script[0]
-                    step(line)
+                    step(connection)
         except (OSError, ValueError):
             pass  # the client has gone, or the test is over
 
@@ -122,7 +122,7 @@ def _read_request(reader: Any, number: int) -> Received | None:
 
 
 def head(status: int = 200, **headers: str | int) -> bytes:
-    """Return a status line and headers; underscores in names stand for dashes."""
+    """Return a status line and headers; underscores in names stand for hyphens."""
     lines = [f"HTTP/1.1 {status} Scripted", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
     return "\r\n".join(lines).encode() + HEAD_END
 
@@ -138,102 +138,102 @@ def answer(body: Any, status: int = 200, content_type: str = "application/json",
 
 def raw(data: bytes) -> Step:
     """Send exactly these bytes and keep the connection."""
-    return lambda line: line.send(data)
+    return lambda connection: connection.send(data)
 
 
-def stream(pieces: Iterable[bytes], *, ends: bool = True) -> Step:
-    """Answer with server-sent events, each piece in a chunk of its own; `ends` tells whether the body is closed."""
+def stream(chunks: Iterable[bytes], *, ends: bool = True) -> Step:
+    """Answer with server-sent events, one HTTP chunk each; without `ends` the body is cut off after the last."""
 
-    def step(line: Line) -> None:
-        line.send(head(Content_Type="text/event-stream", Transfer_Encoding="chunked"))
-        for piece in pieces:
-            line.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+    def step(connection: ServerConnection) -> None:
+        connection.send(head(Content_Type="text/event-stream", Transfer_Encoding="chunked"))
+        for chunk in chunks:
+            connection.send(b"%x\r\n%s\r\n" % (len(chunk), chunk))
         if ends:
-            line.send(b"0\r\n\r\n")
+            connection.send(b"0\r\n\r\n")
         else:
-            line.close()
+            connection.close()
 
     return step
 
 
-def hang(line: Line) -> None:
-    """Take the request and say nothing."""
-    line.wait()
+def hang(connection: ServerConnection) -> None:
+    """Take the request and never answer."""
+    connection.wait()
 
 
 def hang_after(data: bytes) -> Step:
-    """Say this, then nothing."""
+    """Send this, then nothing more."""
 
-    def step(line: Line) -> None:
-        line.send(data)
-        line.wait()
+    def step(connection: ServerConnection) -> None:
+        connection.send(data)
+        connection.wait()
 
     return step
 
 
 def drip(data: bytes, seconds: float = 1.0) -> Step:
-    """Send one byte, wait, send the next: no single read ever waits for long."""
+    """Send one byte at a time with a pause after each: no single read ever waits for long."""
 
-    def step(line: Line) -> None:
+    def step(connection: ServerConnection) -> None:
         for position in range(len(data)):
-            line.send(data[position : position + 1])
-            line.wait(seconds)
+            connection.send(data[position : position + 1])
+            connection.wait(seconds)
 
     return step
 
 
-def drip_for_ever(start: bytes, piece: bytes, seconds: float) -> Step:
-    """Send `start`, then the same piece again and again."""
+def drip_for_ever(start: bytes, filler: bytes, seconds: float) -> Step:
+    """Send `start`, then the same filler again and again."""
 
-    def step(line: Line) -> None:
-        line.send(start)
+    def step(connection: ServerConnection) -> None:
+        connection.send(start)
         while True:
-            line.send(piece)
-            line.wait(seconds)
+            connection.send(filler)
+            connection.wait(seconds)
 
     return step
 
 
-def reset(line: Line) -> None:
+def reset(connection: ServerConnection) -> None:
     """Reset the connection without an answer."""
-    line.reset()
+    connection.reset()
 
 
 def reset_after(data: bytes) -> Step:
     """Reset the connection in the middle of the answer."""
 
-    def step(line: Line) -> None:
-        line.send(data)
-        line.reset()
+    def step(connection: ServerConnection) -> None:
+        connection.send(data)
+        connection.reset()
 
     return step
 
 
 def close_after(data: bytes) -> Step:
-    """Close the connection politely after these bytes."""
+    """Close the connection in order after these bytes."""
 
-    def step(line: Line) -> None:
-        line.send(data)
-        line.close()
+    def step(connection: ServerConnection) -> None:
+        connection.send(data)
+        connection.close()
 
     return step
 
 
-def half_body(line: Line) -> None:
+def half_body(connection: ServerConnection) -> None:
     """Promise more than is sent."""
-    line.send(head(Content_Type="application/json", Content_Length=1000) + b'{"choices": [{"mess')
-    line.close()
+    connection.send(head(Content_Type="application/json", Content_Length=1000) + b'{"choices": [{"mess')
+    connection.close()
 
 
 def gzip_bomb(megabytes: int) -> Step:
-    """Answer with a small body that unpacks to a huge one."""
+    """Answer with a small body that decompresses to a huge one."""
     body = gzip.compress(bytes(megabytes * 1024 * 1024))
     return answer(body, Content_Encoding="gzip")
 
 
-def endless(line: Line) -> None:
-    """Send a body without an end, as fast as it is read."""
-    line.send(head(Content_Type="application/json", Transfer_Encoding="chunked"))
-    piece = b"%x\r\n%s\r\n" % (65536, b" " * 65536)
+def endless(connection: ServerConnection) -> None:
+    """Send an endless body, as fast as it is read."""
+    connection.send(head(Content_Type="application/json", Transfer_Encoding="chunked"))
+    chunk = b"%x\r\n%s\r\n" % (65536, b" " * 65536)
     while True:
-        line.send(piece)
+        connection.send(chunk)

@@ -1,4 +1,4 @@
-"""A server of predictions on the loopback: takes orders, works on them, and remembers every one of them."""
+"""A stand-in for Replicate on the loopback whose predictions run until a test ends them."""
 
 import json
 import threading
@@ -10,38 +10,38 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 KEY = "r8-a-key-for-tests"
-FILM = b"\x00\x00\x00\x18ftypisom" + bytes(2000)
+VIDEO = b"\x00\x00\x00\x18ftypisom" + bytes(2000)
 
 
 @dataclass
-class Prediction:
-    """One order."""
+class FakePrediction:
+    """One submitted job."""
 
     id: str
     model: str
     input: dict[str, Any]
     created_at: str
-    looks: int = 0  # how often it was asked for
-    fetched: int = 0  # how often its file was
+    polls: int = 0
+    downloads: int = 0  # of its file
 
 
 @dataclass
 class FakeReplicate:
-    """The server. Jobs go on until `finish` is set."""
+    """The server's jobs. They run until `finish` is set."""
 
     url: str = ""
-    orders: dict[str, Prediction] = field(default_factory=dict)
+    jobs: dict[str, FakePrediction] = field(default_factory=dict)
     finish: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def order(self, model: str, wish: dict[str, Any]) -> Prediction:
+    def submit(self, model: str, body: dict[str, Any]) -> FakePrediction:
         with self.lock:
-            number = len(self.orders) + 1
-            prediction = Prediction(f"job{number}", model, wish["input"], datetime.now(UTC).isoformat())
-            self.orders[prediction.id] = prediction
+            number = len(self.jobs) + 1
+            prediction = FakePrediction(f"job{number}", model, body["input"], datetime.now(UTC).isoformat())
+            self.jobs[prediction.id] = prediction
         return prediction
 
-    def as_json(self, prediction: Prediction) -> dict[str, Any]:
+    def as_json(self, prediction: FakePrediction) -> dict[str, Any]:
         is_done = self.finish.is_set()
         return {
             "id": prediction.id,
@@ -60,7 +60,7 @@ class FakeReplicate:
 
 @contextmanager
 def running_replicate() -> Iterator[FakeReplicate]:
-    """Lend the server; its base URL has no path."""
+    """Run the server and lend it; its base URL has no path."""
     fake = FakeReplicate()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(fake))
     server.daemon_threads = True
@@ -74,26 +74,26 @@ def running_replicate() -> Iterator[FakeReplicate]:
 
 
 def _handler_for(fake: FakeReplicate) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class ReplicateHandler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             assert self.headers["Authorization"] == f"Bearer {KEY}"
             _, owner, name, _ = self.path.removeprefix("/models").split("/")
-            self._answer(201, fake.as_json(fake.order(f"{owner}/{name}", wish)))
+            self._answer(201, fake.as_json(fake.submit(f"{owner}/{name}", body)))
 
         def do_GET(self) -> None:
             if self.path.startswith("/files/"):
                 assert "Authorization" not in self.headers
-                fake.orders[self.path.removeprefix("/files/").removesuffix(".mp4")].fetched += 1
-                self._send(200, "video/mp4", FILM)
+                fake.jobs[self.path.removeprefix("/files/").removesuffix(".mp4")].downloads += 1
+                self._send(200, "video/mp4", VIDEO)
             elif self.path == "/predictions":
-                newest_first = reversed(fake.orders.values())
+                newest_first = reversed(fake.jobs.values())
                 self._answer(200, {"results": [fake.as_json(prediction) for prediction in newest_first]})
             else:
-                prediction = fake.orders[self.path.removeprefix("/predictions/")]
-                prediction.looks += 1
+                prediction = fake.jobs[self.path.removeprefix("/predictions/")]
+                prediction.polls += 1
                 self._answer(200, fake.as_json(prediction))
 
         def _answer(self, status: int, body: dict[str, Any]) -> None:
@@ -107,6 +107,6 @@ def _handler_for(fake: FakeReplicate) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """The tests read the orders instead."""
+            """Log nothing: the tests read the jobs."""
 
-    return Handler
+    return ReplicateHandler

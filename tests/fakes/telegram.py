@@ -1,4 +1,4 @@
-"""A Bot API server on the loopback that refuses what the real one refuses, and remembers what its chats show."""
+"""A Bot API server on the loopback that refuses what the real one refuses and records what its chats show."""
 
 import json
 import re
@@ -33,7 +33,7 @@ IMAGE_TYPES = (b"\x89PNG", b"\xff\xd8", b"RIFF")
 
 
 class ApiError(Exception):
-    """What the server refuses a call with."""
+    """The server refuses a call."""
 
     def __init__(self, code: int, description: str, **parameters: int) -> None:
         super().__init__(description)
@@ -41,7 +41,7 @@ class ApiError(Exception):
 
 
 @dataclass
-class Message:
+class ChatMessage:
     """A message of the bot as its chat shows it now."""
 
     id: int
@@ -60,7 +60,7 @@ class Chat:
     """What one chat shows."""
 
     id: int
-    messages: list[Message] = field(default_factory=list)
+    messages: list[ChatMessage] = field(default_factory=list)
     is_blocked: bool = False
 
     @property
@@ -69,7 +69,7 @@ class Chat:
 
 
 @dataclass(frozen=True)
-class Call:
+class BotApiCall:
     """One call as it arrived."""
 
     method: str
@@ -78,8 +78,8 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Deed:
-    """One change of a chat as it was carried out, whether or not its caller was told."""
+class ChatChange:
+    """One change of a chat, whether or not its caller got an answer."""
 
     at: float  # time.time()
     method: str
@@ -88,25 +88,25 @@ class Deed:
     text: str
 
 
-# What may be done to a call in place of, or before, carrying it out.
-Fault = Callable[["FakeTelegram", "Line"], bool]
+# What happens to a call before or instead of its execution. Returns True where no answer is to be sent.
+BotApiFault = Callable[["FakeTelegram", BotApiCall], bool]
 
 
 class FakeTelegram:
-    """The server. `chat(42)` makes a chat known; `will()` scripts faults, one for each call of a method."""
+    """The server. `chat(42)` creates a chat; `will()` scripts faults, one for each call of a method."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.deeds: list[Deed] = []
+        self.calls: list[BotApiCall] = []
+        self.changes: list[ChatChange] = []
         self.webhook: dict[str, Any] = {}
         self.commands: dict[str, list[dict[str, str]]] = {}
         self.descriptions: dict[str, str] = {}
         self.answered_buttons: dict[str, str] = {}
-        self.files: dict[str, bytes] = {}  # what people sent, by its file_id
-        self.weather: Callable[[str], Fault | None] = lambda method: None  # asked where nothing is scripted
+        self.files: dict[str, bytes] = {}  # what users sent, by file_id
+        self.inject_fault: Callable[[str], BotApiFault | None] = no_fault  # for calls without a scripted one
         self.confirmed = 0  # updates below this id were confirmed by a poll
         self._chats: dict[int, Chat] = {}
-        self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._faults: dict[str, deque[BotApiFault]] = defaultdict(deque)
         self._updates: list[dict[str, Any]] = []
         self._lock = threading.Condition()
         self._numbers = iter(range(1000, 10**9))
@@ -122,58 +122,64 @@ class FakeTelegram:
         self._server.shutdown()
         self._server.server_close()
 
-    # --- for the tests ---
+    # --- For the tests ---
 
     def chat(self, chat_id: int) -> Chat:
-        """Return a chat; asked for once, it is known to the server."""
+        """Return a chat, which exists on the server from then on."""
         return self._chats.setdefault(chat_id, Chat(chat_id))
 
     def all_chats(self) -> list[Chat]:
-        """Return every chat as it looks now, in the order in which they became known."""
+        """Return a copy of every chat as it is now, oldest first."""
         with self._lock:
             return [replace(chat, messages=list(chat.messages)) for chat in self._chats.values()]
 
-    def will(self, method: str, *faults: Fault) -> None:
-        """Meet the next calls of this method with these, in order."""
+    def forget_chats(self) -> None:
+        """Delete every chat with its messages."""
+        self._chats.clear()
+
+    def will(self, method: str, *faults: BotApiFault) -> None:
+        """Inject these faults into the next calls of this method, in order."""
         self._faults[method].extend(faults)
 
-    def called(self, method: str) -> list[Call]:
+    def called(self, method: str) -> list[BotApiCall]:
         return [call for call in self.calls if call.method == method]
 
     def push(self, *updates: dict[str, Any]) -> None:
-        """Let updates wait for a poll."""
+        """Queue updates for a poll."""
         with self._lock:
             self._updates.extend(updates)
             self._lock.notify_all()
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 10) -> Any:
-        """Wait until this is true; each call that was carried out is looked at."""
+        """Wait until the condition is true; it is checked after each call."""
         with self._lock:
-            assert self._lock.wait_for(condition, seconds), "waited in vain"
+            assert self._lock.wait_for(condition, seconds), "the condition did not become true"
         return condition()
 
-    # --- for the handler ---
+    # --- For the handler ---
 
-    def receive(self, method: str, parameters: dict[str, Any], line: "Line") -> Any:
+    def receive(self, call: BotApiCall) -> Any:
+        """Record a call, inject its fault, execute it and return the result; None: no answer is to be sent."""
+        scripted = self._faults[call.method]
         with self._lock:
-            self.calls.append(Call(method, parameters, time.monotonic()))
-            fault = self._faults[method].popleft() if self._faults[method] else self.weather(method)
+            self.calls.append(call)
+            fault = scripted.popleft() if scripted else self.inject_fault(call.method)
             self._lock.notify_all()
-        if fault and fault(self, line):
+        if fault and fault(self, call):
             return None
-        return self.carry_out(method, parameters)
+        return self.execute(call.method, call.parameters)
 
-    def carry_out(self, method: str, parameters: dict[str, Any]) -> Any:
-        work = getattr(self, "_" + re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", method), None)
-        if work is None:
+    def execute(self, method: str, parameters: dict[str, Any]) -> Any:
+        handler = getattr(self, "_" + re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", method), None)
+        if handler is None:
             raise ApiError(404, "Not Found")
         with self._lock:
             try:
-                result = work(parameters)
+                result = handler(parameters)
                 if "chat_id" in parameters:
                     made = result["message_id"] if isinstance(result, dict) else parameters.get("message_id", 0)
                     text = parameters.get("text", "")
-                    self.deeds.append(Deed(time.time(), method, parameters["chat_id"], made, text))
+                    self.changes.append(ChatChange(time.time(), method, parameters["chat_id"], made, text))
                 return result
             finally:
                 self._lock.notify_all()
@@ -182,13 +188,13 @@ class FakeTelegram:
         return BOT
 
     def _send_message(self, parameters: dict[str, Any]) -> Any:
-        chat = self._known(parameters)
+        chat = self._chat_of(parameters)
         reply = parameters.get("reply_parameters", {})
-        message = Message(
+        message = ChatMessage(
             id=next(self._numbers),
-            text=_sound_text(parameters),
+            text=_checked_text(parameters),
             entities=parameters.get("entities", []),
-            buttons=_sound_buttons(parameters),
+            buttons=_checked_buttons(parameters),
             reply_to=reply.get("message_id"),
             thread_id=parameters.get("message_thread_id"),
         )
@@ -197,11 +203,15 @@ class FakeTelegram:
         return _as_json(chat, message)
 
     def _edit_message_text(self, parameters: dict[str, Any]) -> Any:
-        chat = self._known(parameters)
+        chat = self._chat_of(parameters)
         message = next((message for message in chat.messages if message.id == parameters.get("message_id")), None)
         if message is None:
             raise ApiError(400, "Bad Request: message to edit not found")
-        text, entities, buttons = _sound_text(parameters), parameters.get("entities", []), _sound_buttons(parameters)
+        text, entities, buttons = (
+            _checked_text(parameters),
+            parameters.get("entities", []),
+            _checked_buttons(parameters),
+        )
         if (text, entities, buttons) == (message.text, message.entities, message.buttons):
             raise ApiError(
                 400,
@@ -213,12 +223,12 @@ class FakeTelegram:
         return _as_json(chat, message)
 
     def _edit_message_media(self, parameters: dict[str, Any]) -> Any:
-        chat = self._known(parameters)
+        chat = self._chat_of(parameters)
         message = next((message for message in chat.messages if message.id == parameters.get("message_id")), None)
         if message is None:
             raise ApiError(400, "Bad Request: message to edit not found")
         media = parameters["media"]
-        message.kind, message.file = _sound_file(
+        message.kind, message.file = _checked_file(
             media["type"], parameters["files"][media["media"].removeprefix("attach://")]
         )
         message.text, message.entities, message.buttons = "", [], []
@@ -238,9 +248,9 @@ class FakeTelegram:
         return self._send_file("document", parameters)
 
     def _send_file(self, kind: str, parameters: dict[str, Any]) -> Any:
-        chat = self._known(parameters)
-        kind, content = _sound_file(kind, next(iter(parameters["files"].values())))
-        message = Message(id=next(self._numbers), text="", entities=[], kind=kind, file=content)
+        chat = self._chat_of(parameters)
+        kind, content = _checked_file(kind, next(iter(parameters["files"].values())))
+        message = ChatMessage(id=next(self._numbers), text="", entities=[], kind=kind, file=content)
         message.versions.append(f"[{kind}]")
         chat.messages.append(message)
         return _as_json(chat, message)
@@ -252,7 +262,7 @@ class FakeTelegram:
         return {"file_id": file_id, "file_unique_id": file_id, "file_path": f"photos/{file_id}"}
 
     def _delete_message(self, parameters: dict[str, Any]) -> Any:
-        chat = self._known(parameters)
+        chat = self._chat_of(parameters)
         chat.messages[:] = [message for message in chat.messages if message.id != parameters.get("message_id")]
         return True
 
@@ -261,7 +271,7 @@ class FakeTelegram:
         return True
 
     def _send_chat_action(self, parameters: dict[str, Any]) -> Any:
-        self._known(parameters)
+        self._chat_of(parameters)
         return True
 
     def _get_updates(self, parameters: dict[str, Any]) -> Any:
@@ -302,7 +312,7 @@ class FakeTelegram:
         self.descriptions["short"] = parameters["short_description"]
         return True
 
-    def _known(self, parameters: dict[str, Any]) -> Chat:
+    def _chat_of(self, parameters: dict[str, Any]) -> Chat:
         chat = self._chats.get(parameters.get("chat_id", 0))
         if chat is None:
             raise ApiError(400, "Bad Request: chat not found")
@@ -311,72 +321,76 @@ class FakeTelegram:
         return chat
 
 
-# --- faults ---
+# --- Faults ---
 
 
-def flood(retry_after: int) -> Fault:
-    """Ask for a pause."""
+def no_fault(method: str) -> None:
+    """Let every call pass."""
+
+
+def flood(retry_after: int) -> BotApiFault:
+    """Answer 429 with a pause."""
     return refuse(429, f"Too Many Requests: retry after {retry_after}", retry_after=retry_after)
 
 
-def refuse(code: int, description: str, **parameters: int) -> Fault:
+def refuse(code: int, description: str, **parameters: int) -> BotApiFault:
     """Refuse the call."""
 
-    def fault(server: FakeTelegram, line: "Line") -> bool:
+    def fault(server: FakeTelegram, call: BotApiCall) -> bool:
         raise ApiError(code, description, **parameters)
 
     return fault
 
 
-def no_answer(server: FakeTelegram, line: "Line") -> bool:
-    """Carry the call out and never say so."""
-    server.carry_out(line.method, line.parameters)
+def no_answer(server: FakeTelegram, call: BotApiCall) -> bool:
+    """Execute the call and never answer."""
+    server.execute(call.method, call.parameters)
     server.is_over.wait()
     return True
 
 
-def not_reached(server: FakeTelegram, line: "Line") -> bool:
-    """Neither carry the call out nor answer."""
+def not_reached(server: FakeTelegram, call: BotApiCall) -> bool:
+    """Neither execute the call nor answer."""
     server.is_over.wait()
     return True
 
 
-def hang_up(server: FakeTelegram, line: "Line") -> bool:
-    """Close the connection and do nothing."""
+def hang_up(server: FakeTelegram, call: BotApiCall) -> bool:
+    """Close the connection without executing the call."""
     return True
 
 
-def hang_up_after(server: FakeTelegram, line: "Line") -> bool:
-    """Carry the call out and close the connection without a word."""
-    server.carry_out(line.method, line.parameters)
+def hang_up_after(server: FakeTelegram, call: BotApiCall) -> bool:
+    """Execute the call and close the connection without an answer."""
+    server.execute(call.method, call.parameters)
     return True
 
 
-def mute(seconds: float) -> Fault:
-    """Carry the call out at once, and say nothing for so long."""
+def mute(seconds: float) -> BotApiFault:
+    """Execute the call at once, keep silent for so long and close the connection."""
 
-    def fault(server: FakeTelegram, line: "Line") -> bool:
-        server.carry_out(line.method, line.parameters)
+    def fault(server: FakeTelegram, call: BotApiCall) -> bool:
+        server.execute(call.method, call.parameters)
         server.is_over.wait(seconds)
         return True
 
     return fault
 
 
-def deaf(seconds: float) -> Fault:
-    """Neither carry the call out nor answer, for so long."""
+def deaf(seconds: float) -> BotApiFault:
+    """Keep silent for so long and close the connection, without executing the call."""
 
-    def fault(server: FakeTelegram, line: "Line") -> bool:
+    def fault(server: FakeTelegram, call: BotApiCall) -> bool:
         server.is_over.wait(seconds)
         return True
 
     return fault
 
 
-def late(seconds: float) -> Fault:
-    """Carry the call out so much later, whether or not its caller still lives."""
+def late(seconds: float) -> BotApiFault:
+    """Execute the call so much later, whether or not its caller still waits."""
 
-    def fault(server: FakeTelegram, line: "Line") -> bool:
+    def fault(server: FakeTelegram, call: BotApiCall) -> bool:
         server.is_over.wait(seconds)
         return False
 
@@ -384,7 +398,7 @@ def late(seconds: float) -> Fault:
 
 
 class Hold:
-    """Keeps one call waiting until `go()`; `arrived` tells that it is here."""
+    """Keeps one call waiting until `go()`; `arrived` is set once the call is here."""
 
     def __init__(self) -> None:
         self.arrived = threading.Event()
@@ -393,17 +407,17 @@ class Hold:
     def go(self) -> None:
         self._may_go.set()
 
-    def __call__(self, server: FakeTelegram, line: "Line") -> bool:
+    def __call__(self, server: FakeTelegram, call: BotApiCall) -> bool:
         self.arrived.set()
         self._may_go.wait(20)
         return False
 
 
-def answers(result: Any) -> Fault:
-    """Carry the call out and answer with this instead of what the real server says."""
+def answers(result: Any) -> BotApiFault:
+    """Execute the call and answer with this instead of the real server's answer."""
 
-    def fault(server: FakeTelegram, line: "Line") -> bool:
-        server.carry_out(line.method, line.parameters)
+    def fault(server: FakeTelegram, call: BotApiCall) -> bool:
+        server.execute(call.method, call.parameters)
         raise _OtherAnswer(result)
 
     return fault
@@ -413,7 +427,7 @@ class _OtherAnswer(Exception):
     pass
 
 
-# --- what the real server checks ---
+# --- What the real server checks ---
 
 
 def units_of(text: str) -> int:
@@ -421,7 +435,7 @@ def units_of(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-def _sound_text(parameters: dict[str, Any]) -> str:
+def _checked_text(parameters: dict[str, Any]) -> str:
     text = parameters.get("text", "")
     if not text.strip():
         raise ApiError(400, "Bad Request: message text is empty")
@@ -439,7 +453,7 @@ def _sound_text(parameters: dict[str, Any]) -> str:
     return text
 
 
-def _sound_file(kind: str, content: bytes) -> tuple[str, bytes]:
+def _checked_file(kind: str, content: bytes) -> tuple[str, bytes]:
     if kind == "photo" and not content.startswith(IMAGE_TYPES):
         raise ApiError(400, "Bad Request: IMAGE_PROCESS_FAILED")
     if not content:
@@ -447,7 +461,7 @@ def _sound_file(kind: str, content: bytes) -> tuple[str, bytes]:
     return kind, content
 
 
-def _sound_buttons(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+def _checked_buttons(parameters: dict[str, Any]) -> list[dict[str, Any]]:
     rows = parameters.get("reply_markup", {}).get("inline_keyboard", [])
     buttons = [button for row in rows for button in row]
     for button in buttons:
@@ -456,7 +470,7 @@ def _sound_buttons(parameters: dict[str, Any]) -> list[dict[str, Any]]:
     return buttons
 
 
-def _as_json(chat: Chat, message: Message) -> dict[str, Any]:
+def _as_json(chat: Chat, message: ChatMessage) -> dict[str, Any]:
     kind = "private" if chat.id > 0 else "supergroup"
     return {
         "message_id": message.id,
@@ -476,18 +490,11 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are part of the play."""
-
-
-class Line:
-    """One call, as a fault sees it."""
-
-    def __init__(self, method: str, parameters: dict[str, Any]) -> None:
-        self.method, self.parameters = method, parameters
+        """Ignore it: clients that hang up are part of the tests."""
 
 
 def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class BotApiHandler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
@@ -497,8 +504,8 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
             try:
                 if token != f"bot{TOKEN}":
                     raise ApiError(401, "Unauthorized")
-                line = Line(method, _parameters(body, self.headers.get("Content-Type", "")))
-                result = fake.receive(method, line.parameters, line)
+                parameters = _parameters(body, self.headers.get("Content-Type", ""))
+                result = fake.receive(BotApiCall(method, parameters, time.monotonic()))
             except ApiError as error:
                 answer: dict[str, Any] = {"ok": False, "error_code": error.code, "description": error.description}
                 if error.parameters:
@@ -532,9 +539,9 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
-            """The tests read the calls instead."""
+            """Log nothing: the tests read the calls."""
 
-    return Handler
+    return BotApiHandler
 
 
 def _parameters(body: bytes, content_type: str) -> dict[str, Any]:
@@ -545,7 +552,7 @@ def _parameters(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def _parts(body: bytes, content_type: str) -> dict[str, Any]:
-    """Read a form with files, which come in `files` by the name of their field."""
+    """Return the fields of a multipart form; its files are in `files`, by the name of their field."""
     boundary = b"--" + content_type.partition("boundary=")[2].encode()
     parameters: dict[str, Any] = {"files": {}}
     for part in body.split(boundary)[1:-1]:

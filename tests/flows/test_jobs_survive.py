@@ -8,7 +8,7 @@ from providers.models import Attempt
 from requests_app.models import LedgerEntry, Request
 from requests_app.services.intake import request_accept
 from tests.factories import make_account, make_model, make_provider
-from tests.fakes.replicate import FILM, KEY, running_replicate
+from tests.fakes.replicate import KEY, VIDEO, running_replicate
 from tests.flows.processes import sweeper, wait_until, worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,10 +37,10 @@ def test_ten_films_survive_the_death_of_every_worker(settings):
                 wait_until(lambda: not Request.objects.filter(status__in=Request.OPEN).exists(), "ten films")
 
     assert set(Request.objects.values_list("status", flat=True)) == {"COMPLETED"}
-    assert set(Attempt.objects.values_list("job_id", flat=True)) == before == set(replicate.orders)
-    assert len(replicate.orders) == Attempt.objects.count() == FILMS
+    assert set(Attempt.objects.values_list("job_id", flat=True)) == before == set(replicate.jobs)
+    assert len(replicate.jobs) == Attempt.objects.count() == FILMS
     files = [request.output_media[0]["name"] for request in Request.objects.all()]
     assert len(set(files)) == FILMS
-    assert all(FileSystemStorage(settings.MEDIA_ROOT).open(name).read() == FILM for name in files)
+    assert all(FileSystemStorage(settings.MEDIA_ROOT).open(name).read() == VIDEO for name in files)
     kinds = dict(LedgerEntry.objects.exclude(kind="TOPUP").values_list("kind").annotate(Count("id")))
     assert kinds == {"HOLD": FILMS, "CAPTURE": FILMS}

@@ -9,14 +9,14 @@ from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox, running_sandbox
 from providers.types import Access
 from tests.factories import make_provider
-from tests.fakes.chain import ChainScript, Outcome
+from tests.fakes.chain import ChainScript, ScriptedOutcome
 
 
 @pytest.fixture
 def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
     """Make the chain: `chain(aimlapi=["Hello"], piapi=[ServerFault()])` in this order; nobody else has a key."""
 
-    def make(**outcomes: list[Outcome]) -> ChainScript:
+    def make(**outcomes: list[ScriptedOutcome]) -> ChainScript:
         script = ChainScript(outcomes)
         for priority, slug in enumerate(outcomes, start=1):
             if not ProviderConfig.objects.filter(category="TEXT", provider=slug).exists():

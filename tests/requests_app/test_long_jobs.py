@@ -43,7 +43,7 @@ def _outlet(memory_backend, enqueued):
 
 @pytest.fixture
 def vendor(settings, monkeypatch):
-    """Make the one vendor of films: `vendor(orders=[Job("j1")], polls=[…])`."""
+    """Make the one vendor of films: `vendor(submissions=[Job("j1")], polls=[…])`."""
 
     def make(*, category: str = "VIDEO", **script) -> JobScript:
         jobs = JobScript(**script)
@@ -91,7 +91,7 @@ class Unreachable:
 
 
 def test_the_jobs_id_is_kept_and_the_worker_is_free(vendor, account):
-    vendor(orders=[Job("job-1")])
+    vendor(submissions=[Job("job-1")])
 
     request = look(order(account))
 
@@ -101,7 +101,7 @@ def test_the_jobs_id_is_kept_and_the_worker_is_free(vendor, account):
 
 
 def test_the_same_job_is_asked_for_until_it_is_done_and_its_file_is_ours(vendor, account, memory_backend):
-    jobs = vendor(orders=[Job("job-1")], polls=[Job("job-1"), Job("job-1"), DONE])
+    jobs = vendor(submissions=[Job("job-1")], polls=[Job("job-1"), Job("job-1"), DONE])
     request = order(account)
 
     for _ in range(4):
@@ -110,7 +110,7 @@ def test_the_same_job_is_asked_for_until_it_is_done_and_its_file_is_ours(vendor,
     request.refresh_from_db()
     stored = request.output_media[0]
     assert (request.status, request.actual_provider) == ("COMPLETED", "replicate")
-    assert jobs.asked_for == ["job-1"] * 3
+    assert jobs.polled == ["job-1"] * 3
     assert default_storage.open(stored["name"]).read() == FILM
     assert stored["content_type"] == "video/mp4"
     assert request.output_url == default_storage.url(stored["name"])
@@ -119,13 +119,13 @@ def test_the_same_job_is_asked_for_until_it_is_done_and_its_file_is_ours(vendor,
 
 
 def test_a_quick_vendor_answers_at_once(vendor, account):
-    vendor(orders=[DONE])
+    vendor(submissions=[DONE])
 
     assert look(order(account)).status == "COMPLETED"
 
 
 def test_a_job_that_is_done_at_once_is_on_record_before_its_output_is_fetched(vendor, account, monkeypatch):
-    jobs = vendor(orders=[replace(DONE, job_id="job-1")], polls=[DONE])
+    jobs = vendor(submissions=[replace(DONE, job_id="job-1")], polls=[DONE])
     request = order(account)
     with monkeypatch.context() as patched:
         fill_the_disk(patched)
@@ -133,20 +133,20 @@ def test_a_job_that_is_done_at_once_is_on_record_before_its_output_is_fetched(ve
     assert (attempt_of(request).state, attempt_of(request).job_id) == ("UNKNOWN", "job-1")
 
     assert look(request).status == "COMPLETED"
-    assert jobs.asked_for == ["job-1"]
+    assert jobs.polled == ["job-1"]
 
 
 def test_an_answer_that_is_here_is_kept_though_another_has_taken_its_job(vendor, account):
     Attempt.objects.create(
         caller_key="other", number=1, category="VIDEO", provider="replicate", model="m", state="RUNNING", job_id="job-1"
     )
-    vendor(orders=[replace(DONE, job_id="job-1")])
+    vendor(submissions=[replace(DONE, job_id="job-1")])
 
     assert look(order(account)).status == "COMPLETED"
 
 
 def test_a_question_that_fails_does_not_end_the_job(vendor, account):
-    vendor(orders=[Job("job-1")], polls=[NotSent(), OutcomeUnknown(), ServerFault(), AccessDenied(), DONE])
+    vendor(submissions=[Job("job-1")], polls=[NotSent(), OutcomeUnknown(), ServerFault(), AccessDenied(), DONE])
     request = order(account)
 
     for _ in range(6):
@@ -159,7 +159,7 @@ def test_a_question_that_fails_does_not_end_the_job(vendor, account):
 def test_a_job_that_failed_is_over_and_the_credits_come_back(vendor, account):
     failed = ServerFault("interrupted")
     failed.ends_job = True
-    vendor(orders=[Job("job-1")], polls=[failed])
+    vendor(submissions=[Job("job-1")], polls=[failed])
     request = order(account)
 
     look(look(request))
@@ -170,7 +170,7 @@ def test_a_job_that_failed_is_over_and_the_credits_come_back(vendor, account):
 
 
 def test_a_job_that_never_ends_expires_and_is_stopped(vendor, account):
-    jobs = vendor(orders=[Job("job-1")], polls=[Job("job-1")])
+    jobs = vendor(submissions=[Job("job-1")], polls=[Job("job-1")])
     request = look(order(account))
     make_older(request, 1000)
 
@@ -182,7 +182,7 @@ def test_a_job_that_never_ends_expires_and_is_stopped(vendor, account):
 
 
 def test_an_output_that_is_no_film_is_no_result(vendor, account):
-    jobs = vendor(orders=[Job("job-1")], polls=[DONE])
+    jobs = vendor(submissions=[Job("job-1")], polls=[DONE])
     jobs.file = b"<html>gone</html>"
     request = order(account)
 
@@ -194,7 +194,7 @@ def test_an_output_that_is_no_film_is_no_result(vendor, account):
 
 class TestAnOrderWhoseAnswerWasLost:
     def test_it_is_looked_for_before_anything_else_is_bought(self, vendor, account):
-        jobs = vendor(orders=[OutcomeUnknown("cut")], found=[[], [Job("job-7")]], polls=[DONE])
+        jobs = vendor(submissions=[OutcomeUnknown("cut")], found=[[], [Job("job-7")]], polls=[DONE])
         request = order(account)
 
         look(request)
@@ -205,10 +205,10 @@ class TestAnOrderWhoseAnswerWasLost:
         look(request)
 
         assert request.status == "COMPLETED"
-        assert jobs.asked_for == ["job-7"]
+        assert jobs.polled == ["job-7"]
 
     def test_after_five_minutes_it_is_given_up(self, vendor, account):
-        vendor(orders=[OutcomeUnknown("cut")], found=[[]])
+        vendor(submissions=[OutcomeUnknown("cut")], found=[[]])
         request = look(order(account))
         make_older(request, 301)
 
@@ -223,7 +223,7 @@ class TestAnOrderWhoseAnswerWasLost:
             caller_key="other", number=1, category="VIDEO", provider="replicate", model="m", state="RUNNING",
             job_id="job-1",
         )  # fmt: skip
-        vendor(orders=[OutcomeUnknown("cut")], found=[[Job("job-1")]])
+        vendor(submissions=[OutcomeUnknown("cut")], found=[[Job("job-1")]])
         request = look(order(account))
 
         look(request)
@@ -236,21 +236,21 @@ class TestAnOrderWhoseAnswerWasLost:
             caller_key="other", number=1, category="VIDEO", provider="replicate", model="m", state="RUNNING",
             job_id="job-1",
         )  # fmt: skip
-        vendor(orders=[OutcomeUnknown("cut")], found=[[Job("job-1"), Job("job-2")]])
+        vendor(submissions=[OutcomeUnknown("cut")], found=[[Job("job-1"), Job("job-2")]])
 
         request = look(look(order(account)))
 
         assert attempt_of(request).job_id == "job-2"
 
     def test_a_vendor_that_cannot_be_searched_stops_the_chain(self, vendor, account):
-        vendor(orders=[OutcomeUnknown("cut")]).policy = UnknownPolicy.STOP
+        vendor(submissions=[OutcomeUnknown("cut")]).policy = UnknownPolicy.STOP
         request = look(order(account))
 
         assert (request.status, request.error_code) == ("FAILED", "PAYMENT_UNCERTAIN")
         assert balance(account) == 10
 
     def test_so_is_one_whose_worker_was_killed_in_the_middle_of_the_order(self, vendor, account):
-        vendor(orders=[], found=[[Job("job-3")]], polls=[DONE])
+        vendor(submissions=[], found=[[Job("job-3")]], polls=[DONE])
         request = order(account)
         Request.objects.filter(id=request.id).update(status="PROCESSING", fence=1, tries=1)
         Attempt.objects.create(
@@ -264,7 +264,7 @@ class TestAnOrderWhoseAnswerWasLost:
 
 
 def test_cancelling_gives_the_credits_back_and_stops_the_job(vendor, account, enqueued):
-    jobs = vendor(orders=[Job("job-1")])
+    jobs = vendor(submissions=[Job("job-1")])
     request = look(order(account))
     enqueued.clear()
 
@@ -288,7 +288,7 @@ class TestAJobThatNobodyWaitsForAnyMore:
         return enqueued
 
     def test_the_sweeper_rings_for_it_until_the_vendor_knows(self, vendor, account, enqueued):
-        jobs = vendor(orders=[Job("job-1")])
+        jobs = vendor(submissions=[Job("job-1")])
         request = look(order(account))
         request_cancel(request_id=request.id, actor="user")
         attempt_id = str(attempt_of(request).id)
@@ -300,7 +300,7 @@ class TestAJobThatNobodyWaitsForAnyMore:
         assert self.sweep_later(enqueued) == []
 
     def test_a_vendor_that_is_not_reached_is_told_later(self, vendor, account, enqueued, monkeypatch):
-        jobs = vendor(orders=[Job("job-1")])
+        jobs = vendor(submissions=[Job("job-1")])
         request = look(order(account))
         request_cancel(request_id=request.id, actor="user")
         with monkeypatch.context() as patched:
@@ -310,7 +310,7 @@ class TestAJobThatNobodyWaitsForAnyMore:
         assert len(self.sweep_later(enqueued)) == 1
 
     def test_a_film_that_was_ordered_just_after_its_end_is_stopped_too(self, vendor, account, enqueued, monkeypatch):
-        jobs = vendor(orders=[Job("job-1")])
+        jobs = vendor(submissions=[Job("job-1")])
         request = order(account)
 
         def claim_too_early(**names: str) -> Any:
@@ -334,7 +334,7 @@ class TestAJobThatNobodyWaitsForAnyMore:
             request_cancel(request_id=Request.objects.get().id, actor="user")
             return Job("job-1")
 
-        jobs = vendor(orders=[cancel_meanwhile])
+        jobs = vendor(submissions=[cancel_meanwhile])
         request = look(order(account))
         attempt = attempt_of(request)
         assert (request.status, attempt.state, attempt.job_id) == ("CANCELLED", "UNKNOWN", "job-1")
@@ -346,7 +346,7 @@ class TestAJobThatNobodyWaitsForAnyMore:
 
 
 def test_past_its_deadline_a_job_is_let_go(vendor, account):
-    vendor(orders=[Job("job-1")])
+    vendor(submissions=[Job("job-1")])
     request = look(order(account))
     Request.objects.filter(id=request.id).update(deadline_at=timezone.now() - timedelta(seconds=1))
 
@@ -358,7 +358,7 @@ def test_past_its_deadline_a_job_is_let_go(vendor, account):
 
 
 def test_a_waiting_request_never_comes_nearer_to_quarantine(vendor, account):
-    vendor(orders=[Job("job-1")], polls=[Job("job-1")] * 20 + [DONE])
+    vendor(submissions=[Job("job-1")], polls=[Job("job-1")] * 20 + [DONE])
     request = order(account)
 
     for _ in range(22):
@@ -370,7 +370,7 @@ def test_a_waiting_request_never_comes_nearer_to_quarantine(vendor, account):
 def test_a_picture_is_checked_as_a_picture(vendor, account):
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "PNG")
-    jobs = vendor(category="IMAGE", orders=[MediaResult(content=buffer.getvalue(), usage=Usage(images=1))])
+    jobs = vendor(category="IMAGE", submissions=[MediaResult(content=buffer.getvalue(), usage=Usage(images=1))])
     jobs.file = b""
 
     request = look(order(account, "IMAGE"))
@@ -389,7 +389,7 @@ def fill_the_disk(monkeypatch) -> None:
 
 
 def test_a_jobs_output_that_cannot_be_stored_is_fetched_again_later(vendor, account, monkeypatch):
-    vendor(orders=[Job("job-1")], polls=[DONE, DONE])
+    vendor(submissions=[Job("job-1")], polls=[DONE, DONE])
     request = look(order(account))
     with monkeypatch.context() as patched:
         fill_the_disk(patched)
@@ -401,7 +401,7 @@ def test_a_jobs_output_that_cannot_be_stored_is_fetched_again_later(vendor, acco
 
 def test_an_output_that_comes_once_and_cannot_be_stored_is_not_bought_again(vendor, account, monkeypatch):
     usage = Usage(images=1, reported_cost=Decimal("0.04"))
-    vendor(orders=[replace(DONE, content=FILM, url="", usage=usage)]).policy = UnknownPolicy.RESPEND
+    vendor(submissions=[replace(DONE, content=FILM, url="", usage=usage)]).policy = UnknownPolicy.RESPEND
     fill_the_disk(monkeypatch)
 
     request = look(order(account))

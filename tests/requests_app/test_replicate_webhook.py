@@ -286,7 +286,7 @@ class TestOrders:
     def orders(self, settings, monkeypatch, enqueued) -> list[Prompt]:
         """The prompts of the orders that a vendor who calls back was given; their answers are lost."""
         given: list[Prompt] = []
-        script = JobScript(orders=[], polls=[MediaResult(url="https://replicate.delivery/f.mp4", usage=Usage())])
+        script = JobScript(submissions=[], polls=[MediaResult(url="https://replicate.delivery/f.mp4", usage=Usage())])
         script.file = FILM
 
         def order(self, prompt: Prompt, **_: Any) -> Job:

@@ -13,7 +13,7 @@ from telegram_bot.models import TelegramUpdate
 from telegram_bot.updates.ingest import update_ingest
 from telegram_bot.updates.queue import queue_drain
 from tests.factories import make_model, make_provider
-from tests.fakes.chain import ChainScript, Outcome
+from tests.fakes.chain import ChainScript, ScriptedOutcome
 from tests.fakes.telegram import TOKEN, FakeTelegram
 
 
@@ -36,7 +36,7 @@ def fake(settings) -> Iterator[FakeTelegram]:
 def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
     """Make the chain: `chain(aimlapi=["Hello"], piapi=[ServerFault()])` in this order; nobody else has a key."""
 
-    def make(**outcomes: list[Outcome]) -> ChainScript:
+    def make(**outcomes: list[ScriptedOutcome]) -> ChainScript:
         script = ChainScript(outcomes)
         make_model()
         for priority, slug in enumerate(outcomes, start=1):

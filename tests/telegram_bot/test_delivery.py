@@ -34,7 +34,7 @@ def _quick(monkeypatch, enqueued):
 def placed(fake) -> Delivery:
     """A request whose placeholder stands in chat 42."""
     TelegramChat.objects.create(chat_id=42, type="private")
-    message_id = fake.carry_out("sendMessage", {"chat_id": 42, "text": texts.PLACEHOLDER})["message_id"]
+    message_id = fake.execute("sendMessage", {"chat_id": 42, "text": texts.PLACEHOLDER})["message_id"]
     return Delivery.objects.create(
         request=make_request(), part=0, kind="RESULT", state="PENDING", chat_id=42, message_id=message_id
     )
@@ -86,7 +86,7 @@ def test_delivering_again_shows_nothing_twice(fake, placed):
 def test_delivering_again_mends_what_a_late_frame_has_written_over_the_answer(fake, placed):
     end(placed, "Four.")
     deliver(placed)
-    fake.carry_out("editMessageText", {"chat_id": 42, "message_id": placed.message_id, "text": "Fo …"})
+    fake.execute("editMessageText", {"chat_id": 42, "message_id": placed.message_id, "text": "Fo …"})
 
     deliver(placed)
 

@@ -42,7 +42,7 @@ def shown(fake):
             output_media=[stored.as_dict()], output_url="/media/x", category=category,
         )  # fmt: skip
         update = message("A cat")
-        placeholder = fake.carry_out("sendMessage", {"chat_id": update["message"]["chat"]["id"], "text": "⏳"})
+        placeholder = fake.execute("sendMessage", {"chat_id": update["message"]["chat"]["id"], "text": "⏳"})
         Delivery.objects.create(
             request=request, part=0, kind="RESULT", state="PENDING", chat_id=42, message_id=placeholder["message_id"]
         )

@@ -31,7 +31,7 @@ def delivery(fake, monkeypatch, enqueued) -> Delivery:
     monkeypatch.setattr(streaming, "EDIT_INTERVAL_SECONDS", PAUSE_SECONDS)
     monkeypatch.setattr(streaming, "LOOK_UP_SECONDS", 0.02)
     TelegramChat.objects.create(chat_id=42, type="private")
-    message_id = fake.carry_out("sendMessage", {"chat_id": 42, "text": "⏳"})["message_id"]
+    message_id = fake.execute("sendMessage", {"chat_id": 42, "text": "⏳"})["message_id"]
     return Delivery.objects.create(
         request=make_request(), part=0, kind="RESULT", state="PENDING", chat_id=42, message_id=message_id
     )
@@ -206,7 +206,7 @@ def test_a_worker_that_has_lost_its_request_ends_its_stream_while_its_successor_
     show("Half an answer")  # waits for its turn
 
     TelegramDeliveryBackend().deliver(delivery.request_id)
-    fake.carry_out("editMessageText", {"chat_id": 42, "message_id": delivery.message_id, "text": "The answer."})
+    fake.execute("editMessageText", {"chat_id": 42, "message_id": delivery.message_id, "text": "The answer."})
     time.sleep(2 * PAUSE_SECONDS)  # in which the frame would come
 
     assert frames(fake)[-1] == "The answer."
@@ -245,7 +245,7 @@ def test_what_a_worker_that_died_has_written_over_an_answer_is_mended_once(fake,
     TelegramDeliveryBackend().deliver(delivery.request_id)  # in a process that has not streamed it
     assert Delivery.objects.get().state == "PENDING"
     late = {"chat_id": 42, "message_id": delivery.message_id, "text": "Half an ans …"}
-    fake.carry_out("editMessageText", late)
+    fake.execute("editMessageText", late)
 
     Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
     for _ in range(2):
