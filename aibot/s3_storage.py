@@ -11,7 +11,7 @@ READ_SECONDS = 30
 TRIES = 3
 
 
-class S3MediaStorage(S3Storage):
+class S3MediaStorage(S3Storage):  # type: ignore[misc]  # django-storages has no types
     """A private bucket behind our own addresses.
 
     A signed link of the store would be dead by the time when somebody opens it from the list of requests, and a public

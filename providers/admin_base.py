@@ -15,7 +15,7 @@ from providers import registry
 from providers.statistics.selectors import shown_usd
 
 
-class CappedPaginator(Paginator):
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """Counts no further than it must: COUNT(*) over millions of rows takes seconds, and nobody opens page 201."""
 
     MAX_COUNTED = 10_000
@@ -52,7 +52,7 @@ class LargeTableChangeList(ChangeList):
         self.full_result_count = self.result_count
 
 
-class LargeTableAdmin(admin.ModelAdmin):
+class LargeTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """A list that stays quick with millions of rows: it counts little and sorts by indexed columns only."""
 
     paginator = CappedPaginator
@@ -69,7 +69,7 @@ class ReadOnlyAdmin(NobodyEdits, LargeTableAdmin):
     """The record of what happened: never edited, not even by superusers."""
 
 
-class ReadOnlyInline(NobodyEdits, admin.TabularInline):
+class ReadOnlyInline(NobodyEdits, admin.TabularInline):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """Such a record's rows on the page of what they belong to."""
 
     extra = 0
@@ -78,7 +78,7 @@ class ReadOnlyInline(NobodyEdits, admin.TabularInline):
 
 
 class ProviderFilter(admin.SimpleListFilter):
-    """Filters by vendor without asking the table which vendors it holds."""
+    """Filters by provider without asking the table which providers it contains."""
 
     title = "provider"
     parameter_name = "provider"
@@ -96,7 +96,8 @@ def code_of(field: str) -> Callable[[Any], str]:
 
     @admin.display(description=field)
     def code(row: Any) -> str:
-        return getattr(row, field)
+        value: str = getattr(row, field)
+        return value
 
     return code
 

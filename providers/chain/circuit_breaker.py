@@ -156,7 +156,7 @@ def _cooldown_seconds(row: ProviderHealth, error: ProviderError, *, is_open: boo
     # Calls that were under way when the circuit opened fail after it, all for the same reason: count them once.
     if is_open or row.failures < FAILURES_TO_OPEN:
         return 0
-    cooldown = min(BASE_COOLDOWN_SECONDS * 2**row.consecutive_trips, MAX_COOLDOWN_SECONDS)
+    cooldown: float = min(BASE_COOLDOWN_SECONDS * 2**row.consecutive_trips, MAX_COOLDOWN_SECONDS)
     row.consecutive_trips = min(row.consecutive_trips + 1, MAX_COUNTED_TRIPS)
     return cooldown * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 — jitter, not a secret
 

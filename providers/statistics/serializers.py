@@ -5,6 +5,8 @@ Dollars become plain numbers here, after all sums are done.
 
 # ruff: noqa: N815 — the fields are called as in the JSON
 
+from typing import Any
+
 from rest_framework import serializers
 
 NO_TRAFFIC_RATE = "Per cent; null: no traffic."
@@ -13,7 +15,7 @@ WHAT_UNKNOWN_COSTS_ARE = "Attempts that may be billed at an unknown cost."
 WHAT_SINCE_IS = "The first hour counted; null: everything."
 
 
-class ProviderStatsSerializer(serializers.Serializer):
+class ProviderStatsSerializer(serializers.Serializer[Any]):
     """One provider in one category."""
 
     category = serializers.CharField()
@@ -36,7 +38,7 @@ class ProviderStatsSerializer(serializers.Serializer):
     since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
 
 
-class ProviderCostSerializer(serializers.Serializer):
+class ProviderCostSerializer(serializers.Serializer[Any]):
     """One provider in the comparison of a category."""
 
     provider = serializers.CharField()
@@ -51,7 +53,7 @@ class ProviderCostSerializer(serializers.Serializer):
     since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
 
 
-class RecommendationSerializer(serializers.Serializer):
+class RecommendationSerializer(serializers.Serializer[Any]):
     """The provider that the figures speak for."""
 
     category = serializers.CharField()
@@ -60,7 +62,7 @@ class RecommendationSerializer(serializers.Serializer):
     since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
 
 
-class ProblemSerializer(serializers.Serializer):
+class ProblemSerializer(serializers.Serializer[Any]):
     """What was wrong with the request."""
 
     detail = serializers.CharField()

@@ -1,5 +1,6 @@
 """The statistics as JSON. Read-only."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
+from rest_framework.serializers import ListSerializer, Serializer
 from rest_framework.views import APIView
 
 from providers.statistics.selectors import cost_comparison, provider_stats, recommended
@@ -20,6 +21,9 @@ from providers.statistics.serializers import (
     UnknownCategorySerializer,
 )
 from providers.types import Category
+
+_Method = Callable[..., Response]
+_Decorator = Callable[[_Method], _Method]
 
 MAX_DAYS = 3650
 DAYS = OpenApiParameter(
@@ -69,7 +73,9 @@ RECOMMENDATION_EXAMPLE = {
 }
 
 
-def _documented(name: str, serializer: Serializer, example: Any, *, of_category: bool = True) -> Any:
+def _documented(
+    name: str, serializer: Serializer[Any] | ListSerializer[Any], example: Any, *, of_category: bool = True
+) -> _Decorator:
     """Describe a view in the schema: what it returns, and how it says no."""
     responses: dict[int, Any] = {
         200: OpenApiResponse(serializer, "The figures."),

@@ -85,9 +85,10 @@ class QuietRequest(HTTPXRequest):
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
         try:
-            return json.loads(payload)
+            body: dict[str, Any] = json.loads(payload)
         except ValueError as error:
             raise ptb.TelegramError("The server's answer is not JSON") from error
+        return body
 
 
 class Refusal(ptb.BadRequest):

@@ -40,7 +40,8 @@ class StoredFile:
     def read(self) -> bytes:
         """Return the file's bytes from the storage."""
         with default_storage.open(self.name) as file:
-            return file.read()
+            content: bytes = file.read()
+        return content
 
 
 def file_of(request: Request) -> StoredFile | None:

@@ -59,7 +59,7 @@ def pause_seconds(fault: Exception, tries: int) -> float:
     """Return how long to wait after this fault: as long as Telegram says, else longer with each try."""
     if isinstance(fault, SlowDown):
         return fault.retry_after
-    return min(2 ** min(tries, 10), MAX_PAUSE_SECONDS)
+    return min(2.0 ** min(tries, 10), MAX_PAUSE_SECONDS)
 
 
 def chat_move(*, old_id: int, new_id: int) -> None:

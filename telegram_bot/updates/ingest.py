@@ -79,7 +79,7 @@ def _chat_id(content: dict[str, Any]) -> int | None:
     for holder in (content, content.get("message")):
         chat = holder.get("chat") if isinstance(holder, dict) else None
         if isinstance(chat, dict) and _is_id(chat.get("id")):
-            return chat["id"]
+            return int(chat["id"])
     return None
 
 

@@ -18,6 +18,8 @@ from honcho.manager import Manager
 from honcho.printer import Message, Printer
 
 from aibot.env import env_int
+from providers.access import is_configured
+from providers.registry import PROVIDERS
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
@@ -56,7 +58,7 @@ class Command(BaseCommand):
         self.stdout.write("Everything has ended.")
 
 
-class _Manager(Manager):
+class _Manager(Manager):  # type: ignore[misc]  # honcho has no types
     """Honcho's manager, which also knows who has ended first."""
 
     ended_by_itself: tuple[str, int] | None = None
@@ -74,7 +76,7 @@ class _Manager(Manager):
         super().terminate()
 
 
-class _Printer(Printer):
+class _Printer(Printer):  # type: ignore[misc]  # honcho has no types
     """Honcho's printer, which outlives its terminal: the processes must be ended even when nobody reads of it."""
 
     def write(self, message: Message) -> None:
@@ -154,7 +156,7 @@ def _where_answers_come_from() -> list[str]:
             "  For real answers put a key into .env, such as OPENAI_API_KEY=…, and start again.",
             "",
         ]
-    keyed = [slug for slug, access in settings.PROVIDER_ACCESS.items() if access.key]
+    keyed = [slug for slug in PROVIDERS if is_configured(slug)]
     if not keyed:
         return ["  No provider's key is set and SANDBOX_URL is empty, so nobody answers. Set one of them in .env.", ""]
     return [f"  Real providers answer, and send their bills: {', '.join(keyed)}.", ""]
