@@ -6,15 +6,25 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from aibot.env import env_bool, env_int, env_list, env_secret, env_text, env_url, passwords_of
+from aibot.env import (
+    env_bool,
+    env_int,
+    env_list,
+    env_secret,
+    env_text,
+    env_url,
+    passwords_of,
+    refuse_renamed_variables,
+)
 from providers.registry import PROVIDERS
 from providers.types import Access
 
 # --- Environment ------------------------------------------------------------------------------
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-# Variables that are set already win over the file. ENV_FILE lets the tests stay clear of a developer's own.
+# Variables that are set already win over the file. ENV_FILE keeps tests away from a developer's own .env.
 environ.Env.read_env(env_text("ENV_FILE", str(BASE_DIR / ".env")))
+refuse_renamed_variables()
 DATA_DIR = Path(env_text("DATA_DIR", str(BASE_DIR / "var")))
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 
@@ -24,7 +34,7 @@ DEBUG = env_bool("DEBUG", default=False)
 SECRET_KEY = env_secret("SECRET_KEY")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
-        "SECRET_KEY is not set. `make run` makes one for trying things out; in production put 50 random characters "
+        "SECRET_KEY is not set. `make run` makes one for trying it out; in production put 50 random characters "
         "into the environment or .env."
     )
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or (["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
@@ -86,13 +96,13 @@ TEMPLATES = [
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG
-# Outputs and users' pictures: in a bucket where one is named, else in the local folder.
+# Outputs and users' images: in a bucket where one is named, else in the local folder.
 S3_BUCKET = env_text("S3_BUCKET")
 S3_OPTIONS = {
     "bucket_name": S3_BUCKET,
     "endpoint_url": env_url("S3_ENDPOINT_URL") or None,
     "region_name": env_text("S3_REGION") or None,
-    "access_key": env_text("S3_ACCESS_KEY_ID") or None,  # without keys, the machine's own role is asked for them
+    "access_key": env_text("S3_ACCESS_KEY_ID") or None,  # without keys the client uses the machine's own role
     "secret_key": env_secret("S3_SECRET_ACCESS_KEY") or None,
 }
 STORAGES = {
@@ -114,16 +124,16 @@ DATABASE_URL = env_secret("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
 ENGINE = DATABASES["default"].get("ENGINE")
 if ENGINE == "django.db.backends.sqlite3":
-    # IMMEDIATE takes the write lock at the start, so that two writers wait for each other instead of failing midway.
+    # IMMEDIATE takes the write lock at BEGIN, so that two writers wait for each other instead of failing midway.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 elif ENGINE == "django.db.backends.postgresql":
-    # Two hundred threads may wait on providers at once; they give their connection back meanwhile and share these.
+    # Hundreds of threads may wait for providers at once; they return their connection meanwhile and share these.
     DATABASES["default"]["OPTIONS"] = {
-        # A webhook that gets no connection within the time-out answers 503, and Telegram comes again.
+        # A webhook that gets no connection within the timeout answers 503, and Telegram repeats the update.
         "pool": {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 20, minimum=1), "timeout": 5}
     }
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
@@ -137,8 +147,8 @@ CELERY_TIMEZONE = TIME_ZONE
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-# The broker is a doorbell: a message carries an id, the database holds the work, and the sweeper enqueued_now again.
-# So messages are acknowledged early, and publishing fails fast rather than making a caller wait.
+# The database is the queue. A message only wakes a worker: it carries an id and may be lost, since the sweeper sends
+# another. So messages are acknowledged early, and publishing fails fast instead of making its caller wait.
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_POOL = "threads"
@@ -151,7 +161,7 @@ if REDIS_URL:
     CELERY_BROKER_URL = REDIS_URL
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "visibility_timeout": 600,
-        # Without these a publish to a hung Redis waits for ever.
+        # Without these, publishing to a Redis that hangs never returns.
         "socket_timeout": 2,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
@@ -180,7 +190,7 @@ SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_AGE = 8 * 60 * 60
-# Only a proxy of your own may say that a request came over HTTPS.
+# Only the operator's own proxy may state that a request came over HTTPS.
 if env_bool("BEHIND_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 AUTH_PASSWORD_VALIDATORS = [
@@ -189,7 +199,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 REST_FRAMEWORK = {
-    # The first one words the refusal: 401 with a hint at the token, rather than 403.
+    # The first one determines the refusal: 401 with WWW-Authenticate: Token, rather than 403.
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "rest_framework.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
@@ -224,21 +234,21 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
-        # Named without handlers, so that it loses Django's own: one prints every line again, unmasked, where DEBUG is
+        # Named without handlers, which removes Django's own: one repeats every line without redaction where DEBUG is
         # on, and one would send reports by mail.
         "django": {"level": "INFO"},
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
-        # httpx writes each URL at INFO, and Telegram's URLs hold the bot's token.
+        # httpx logs each URL at INFO, and URLs of the Bot API contain the token.
         "httpx": {"level": "WARNING"},
-        # At DEBUG the Bot writes down every message that it sends.
+        # python-telegram-bot logs every message that it sends at DEBUG.
         "telegram": {"level": "INFO"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
     },
 }
 
-# Django's error reports show the settings, and the exception's own words.
-DEFAULT_EXCEPTION_REPORTER = "aibot.redaction.MaskingReporter"
+# Django's error reports contain the settings and the exception's message.
+DEFAULT_EXCEPTION_REPORTER = "aibot.redaction.RedactingReporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "aibot.redaction.ReportFilter"
 
 # --- Providers --------------------------------------------------------------------------------
@@ -246,8 +256,8 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "aibot.redaction.ReportFilter"
 # Base URLs come from the environment only, never from the admin: whoever changes one receives the key.
 SANDBOX_URL = env_url("SANDBOX_URL")
 PROVIDER_ACCESS = {
-    slug: Access(key=env_secret(vendor.key_variable), base_url=env_url(vendor.base_url_variable, vendor.base_url))
-    for slug, vendor in PROVIDERS.items()
+    slug: Access(key=env_secret(spec.key_variable), base_url=env_url(spec.base_url_variable, spec.base_url))
+    for slug, spec in PROVIDERS.items()
 }
 # The sandbox answers only where no key at all is set: invented answers must never mix with paid ones.
 SANDBOX_ACTIVE = bool(SANDBOX_URL) and not any(access.key for access in PROVIDER_ACCESS.values())
@@ -255,24 +265,28 @@ if SANDBOX_ACTIVE:
     PROVIDER_ACCESS = {
         slug: Access(
             key=f"sandbox-key-{slug}",
-            base_url=env_url(vendor.base_url_variable, f"{SANDBOX_URL}/{slug}{vendor.base_path}"),
+            base_url=env_url(spec.base_url_variable, f"{SANDBOX_URL}/{slug}{spec.base_path}"),
         )
-        for slug, vendor in PROVIDERS.items()
+        for slug, spec in PROVIDERS.items()
     }
 
-# Where vendors call us when a job is over; without the address or the secret the jobs are only asked for.
+# Where providers call us when a job is over; without the address or a provider's secret its jobs are only polled.
 PUBLIC_URL = env_url("PUBLIC_URL")
-REPLICATE_WEBHOOK_SECRET = env_secret("REPLICATE_WEBHOOK_SECRET")
+PROVIDER_CALLBACK_SECRETS = {
+    slug: env_secret(spec.callback.secret_variable) for slug, spec in PROVIDERS.items() if spec.callback
+}
 if SANDBOX_ACTIVE:
     # The sandbox calls too, on this machine. Its secret protects nothing but its own inventions.
     PUBLIC_URL = PUBLIC_URL or f"http://127.0.0.1:{env_int('PORT', 8000, minimum=1)}"
-    REPLICATE_WEBHOOK_SECRET = REPLICATE_WEBHOOK_SECRET or "whsec_c2FuZGJveC13ZWJob29rLXNlY3JldA=="
+    PROVIDER_CALLBACK_SECRETS = {
+        slug: secret or "whsec_c2FuZGJveC13ZWJob29rLXNlY3JldA==" for slug, secret in PROVIDER_CALLBACK_SECRETS.items()
+    }
 
 # --- Requests and credits ---------------------------------------------------------------------
 
-# From the moment a request is accepted to the moment its user gets an answer or the credits back, in seconds.
+# The time from accepting a request to its answer, or to giving the credits back, by category.
 DEADLINE_SECONDS = {"TEXT": 90, "IMAGE": 240, "VIDEO": 1800, "AUDIO": 240}
-# A worker renews its claim three times within this; when it dies, another takes over once the lease has run out.
+# A worker renews its lease three times within this; when it dies, another takes over once the lease has expired.
 LEASE_SECONDS = env_int("LEASE_SECONDS", 15, minimum=1)
 SWEEP_SECONDS = env_int("SWEEP_SECONDS", 3, minimum=1)
 MAX_PROMPT_CHARACTERS = env_int("MAX_PROMPT_CHARACTERS", 32_000, minimum=1)
@@ -281,8 +295,8 @@ WELCOME_CREDITS = env_int("WELCOME_CREDITS", 20)
 SYSTEM_PROMPT = env_text(
     "SYSTEM_PROMPT", "You are a helpful assistant in a Telegram chat. Answer in the language of the question."
 )
-DELIVERY_BACKEND = "telegram_bot.delivery.backend.TelegramDeliveryBackend"
-# What the sweeper does in each round, in this order.
+DELIVERY_BACKEND = env_text("DELIVERY_BACKEND", "telegram_bot.delivery.backend.TelegramDeliveryBackend")
+# What `manage.py sweep` calls in each round, in this order.
 SWEEPS = [
     "requests_app.services.sweeper.sweep_requests",
     "telegram_bot.sweeper.sweep_telegram",
@@ -296,7 +310,7 @@ TELEGRAM_WEBHOOK_SECRET = env_secret("TELEGRAM_WEBHOOK_SECRET")
 TELEGRAM_WEBHOOK_URL = env_url("TELEGRAM_WEBHOOK_URL")
 TELEGRAM_API_BASE_URL = env_url("TELEGRAM_API_BASE_URL", "https://api.telegram.org")
 
-# Everything that RedactingFormatter masks, longest first so that no secret survives inside another.
+# Everything that RedactingFormatter redacts, longest first so that no secret survives inside another.
 SECRETS = sorted(
     {
         secret
@@ -307,7 +321,7 @@ SECRETS = sorted(
             *passwords_of(DATABASE_URL),
             TELEGRAM_BOT_TOKEN,
             TELEGRAM_WEBHOOK_SECRET,
-            REPLICATE_WEBHOOK_SECRET,
+            *PROVIDER_CALLBACK_SECRETS.values(),
             S3_OPTIONS["secret_key"] or "",
             *(access.key for access in PROVIDER_ACCESS.values()),
         )

@@ -1,1 +1,1 @@
-"""AI vendors behind one interface: calls, fallback, breaker, costs. Knows no users, credits or chats."""
+"""AI providers behind one interface: calls, fallback, circuit breaker, costs. Knows no users, credits or chats."""

@@ -2,13 +2,13 @@
 
 from typing import Any, ClassVar
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Case, OuterRef, PositiveSmallIntegerField, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
 from django.forms import NumberInput
 from django.http import HttpRequest
 
+from providers.access import is_configured
 from providers.admin_base import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
 from providers.chain.circuit_breaker import reset
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth
@@ -21,7 +21,7 @@ AS_USERS_KNOW_THEM = Case(*(When(category=name, then=Value(place)) for name, pla
 
 
 @admin.register(ProviderConfig)
-class ProviderConfigAdmin(admin.ModelAdmin):
+class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """The chain. Keys and addresses come from the environment and are not shown."""
 
     list_display = [
@@ -49,14 +49,11 @@ class ProviderConfigAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderConfig]:
         health = ProviderHealth.objects.filter(category=OuterRef("category"), provider=OuterRef("provider"))
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                now=Now(),
-                open_until=Subquery(health.values("open_until")),
-                reason_of_pause=Subquery(health.values("reason")),
-            )
+        routes: QuerySet[ProviderConfig] = super().get_queryset(request)
+        return routes.annotate(
+            now=Now(),
+            open_until=Subquery(health.values("open_until")),
+            reason_of_pause=Subquery(health.values("reason")),
         )
 
     @admin.display(description="provider", ordering="provider")
@@ -69,8 +66,7 @@ class ProviderConfigAdmin(admin.ModelAdmin):
 
     @admin.display(description="key", boolean=True)
     def has_key(self, row: ProviderConfig) -> bool:
-        access = settings.PROVIDER_ACCESS.get(row.provider)
-        return bool(access and access.key)
+        return is_configured(row.provider)
 
     @admin.display(description="circuit")
     def circuit(self, row: Any) -> str:

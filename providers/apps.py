@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
-from providers.checks import check_keys, check_registry, check_sandbox, check_webhooks
+from providers.checks import check_callbacks, check_keys, check_registry, check_sandbox
 
 
 class ProvidersConfig(AppConfig):
@@ -13,5 +13,5 @@ class ProvidersConfig(AppConfig):
     def ready(self) -> None:
         register(check_registry, "providers")
         register(check_sandbox, "providers")
-        register(check_webhooks, "providers")
+        register(check_callbacks, "providers")
         register(check_keys, Tags.database)

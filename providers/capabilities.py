@@ -1,4 +1,4 @@
-"""What a provider's row can do. It is data: the operator sees and mends it, and it decides who is a candidate."""
+"""What a route can do. It is data: the operator sees and corrects it, and it decides which routes are candidates."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ from providers.types import Prompt
 
 LISTS: Mapping[str, type] = {"seconds": int, "aspect_ratios": str, "voices": str, "languages": str}
 SWITCHES = ("image_input", "audio_input")
-# What a model that says nothing of it is believed to take. Few listen, and a wrong guess would send the row to rest.
+# What is assumed of a route that does not say. Few models take audio, and a wrong guess would open its circuit.
 DEFAULT_INPUT = {"image": True, "audio": False}
 NAMES = ("max_prompt_characters", *LISTS, *SWITCHES)
 
@@ -35,22 +35,24 @@ def _example(name: str) -> str:
 
 
 def unsupported_reason(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
-    """Return what the prompt needs and the row cannot do, "" where it can do all.
+    """Return what the prompt needs and the route cannot do, "" where it can do all.
 
-    What a row leaves out is no limit, except for recordings.
+    What a route leaves out is no limit, except for audio input.
     """
     longest = capabilities.get("max_prompt_characters")
     if longest is not None and len(prompt.text) > longest:
         return f"no prompts over {longest} characters"
-    output_options = prompt.output_options
-    for name, wish in (
-        ("seconds", output_options.seconds),
-        ("aspect_ratios", output_options.aspect_ratio),
-        ("voices", output_options.voice),
-        ("languages", output_options.language),
+    options = prompt.output_options
+    for name, wanted in (
+        ("seconds", options.seconds),
+        ("aspect_ratios", options.aspect_ratio),
+        ("voices", options.voice),
+        ("languages", options.language),
     ):
-        if wish and name in capabilities and wish not in capabilities[name]:
-            return f"not {wish!r}, only {name.replace('_', ' ')} {', '.join(str(item) for item in capabilities[name])}"
+        if wanted and name in capabilities and wanted not in capabilities[name]:
+            return (
+                f"not {wanted!r}, only {name.replace('_', ' ')} {', '.join(str(item) for item in capabilities[name])}"
+            )
     kinds = {attachment.content_type.partition("/")[0] for attachment in prompt.attachments}
     for kind, is_usual in DEFAULT_INPUT.items():
         if kind in kinds and not capabilities.get(f"{kind}_input", is_usual):
@@ -59,7 +61,7 @@ def unsupported_reason(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
 
 
 def apply_route_defaults(prompt: Prompt, *, model: str, capabilities: Mapping[str, Any]) -> Prompt:
-    """Return the prompt as one row is asked: with its model, and with its first voice where no wish names one."""
+    """Return the prompt as one route is asked: with its model, and with its first voice where the options name none."""
     voices = capabilities.get("voices") or [""]
     voice = prompt.output_options.voice or voices[0]
     return replace(prompt, model=model, output_options=replace(prompt.output_options, voice=voice))

@@ -8,22 +8,23 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Django's own name
 from django.db import DatabaseError
 
-from providers.registry import PROVIDERS, is_implemented, label_of, provider_class
+from providers.access import callback_secret, is_configured, providers_with_callbacks
+from providers.registry import PROVIDERS, ProviderSpec, is_implemented, label_of, provider_class
 from providers.transport.webhook_signatures import signing_key
 
 
 def check_registry(**_: Any) -> list[CheckMessage]:
     """E001: every class that the registry names can be imported."""
     messages: list[CheckMessage] = []
-    for slug, vendor in PROVIDERS.items():
-        for category, dotted_path in vendor.backends.items():
+    for slug, spec in PROVIDERS.items():
+        for category, dotted_path in spec.backends.items():
             try:
                 provider_class(category, slug)
             except (ImportError, AttributeError) as error:
                 messages.append(
                     Error(
-                        f"{vendor.label} for {category} cannot be imported: {error}",
-                        hint=f"Mend {dotted_path} or its line in providers/registry.py.",
+                        f"{spec.label} for {category} cannot be imported: {error}",
+                        hint=f"Fix {dotted_path} or its entry in providers/registry.py.",
                         obj=slug,
                         id="providers.E001",
                     )
@@ -42,7 +43,7 @@ def check_keys(*, databases: Sequence[str] | None = None, **_: Any) -> list[Chec
         }
     except DatabaseError:
         return []  # before the first migration
-    keyless = [slug for slug in PROVIDERS if slug in enabled and not settings.PROVIDER_ACCESS[slug].key]
+    keyless = [slug for slug in PROVIDERS if slug in enabled and not is_configured(slug)]
     if not keyless:
         return []
     return [
@@ -68,30 +69,33 @@ def check_sandbox(**_: Any) -> list[CheckMessage]:
     ]
 
 
-def check_webhooks(**_: Any) -> list[CheckMessage]:
-    """E002: the secret is none. W003: half of what Replicate's calls need. W004: an address that it does not call."""
-    secret, url = settings.REPLICATE_WEBHOOK_SECRET, settings.PUBLIC_URL
+def check_callbacks(**_: Any) -> list[CheckMessage]:
+    """E002: an invalid secret. W003: half of what callbacks need. W004: an address that no provider calls."""
+    messages: list[CheckMessage] = []
+    for slug in providers_with_callbacks():
+        messages += _callback_messages(PROVIDERS[slug], callback_secret(slug), settings.PUBLIC_URL)
+    return messages
+
+
+def _callback_messages(spec: ProviderSpec, secret: str, url: str) -> list[CheckMessage]:
+    if spec.callback is None:
+        return []
+    variable = spec.callback.secret_variable
     if secret and not signing_key(secret):
-        return [
-            Error(
-                "REPLICATE_WEBHOOK_SECRET is not a webhook's secret.",
-                hint="It is whsec_ and base64; GET https://api.replicate.com/v1/webhooks/default/secret shows it.",
-                id="providers.E002",
-            )
-        ]
+        return [Error(f"{variable} is not a webhook secret.", hint=spec.callback.secret_hint, id="providers.E002")]
     if bool(secret) != bool(url):
-        missing = "PUBLIC_URL" if secret else "REPLICATE_WEBHOOK_SECRET"
+        missing = "PUBLIC_URL" if secret else variable
         return [
             Warning(
-                f"{missing} is not set, so Replicate does not call when a job is over; jobs are only asked for.",
-                hint=f"Set {missing}, or remove the other one of PUBLIC_URL and REPLICATE_WEBHOOK_SECRET.",
+                f"{missing} is not set, so {spec.label} does not call when a job is over; its jobs are only polled.",
+                hint=f"Set {missing}, or remove the other one of PUBLIC_URL and {variable}.",
                 id="providers.W003",
             )
         ]
     if url and not url.startswith("https://") and not settings.SANDBOX_ACTIVE:
         return [
             Warning(
-                "PUBLIC_URL is no https address, so Replicate does not call when a job is over; it is only asked.",
+                f"PUBLIC_URL is no https address, so {spec.label} does not call when a job is over; it is only polled.",
                 hint="Set PUBLIC_URL to https://… or remove it.",
                 id="providers.W004",
             )

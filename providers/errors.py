@@ -1,4 +1,4 @@
-"""Everything that can go wrong with an outgoing call. Callers read attributes instead of asking for classes."""
+"""Everything that can go wrong with an outgoing call. Callers read attributes instead of testing for classes."""
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -6,7 +6,7 @@ from providers.types import Usage
 
 
 class ProviderMisconfigured(ImproperlyConfigured):
-    """A provider's row or class is wrong. Outside the tree: never treated as a passing fault."""
+    """A route or a provider's class is wrong. Outside the tree: never treated as a passing failure."""
 
 
 class ProviderError(Exception):
@@ -14,10 +14,10 @@ class ProviderError(Exception):
 
     error_class = "ProviderError"  # what the attempt's row says
     tries_elsewhere = True  # may the next provider be asked?
-    counts_as_failure = True  # does it speak against the provider's health?
-    trips_at_once = False  # does a single one send the provider to rest?
-    maybe_paid = False  # may the vendor have executed and billed the call?
-    ends_job = False  # is a job over that was asked for? Otherwise only the question failed, and can be asked again
+    counts_as_failure = True  # does the circuit breaker count it?
+    trips_at_once = False  # does a single one open the circuit?
+    maybe_paid = False  # may the provider have executed and billed the call?
+    ends_job = False  # is the polled job over? Otherwise only the question failed, and can be asked again
 
     def __init__(
         self,
@@ -27,14 +27,38 @@ class ProviderError(Exception):
         status: int | None = None,
         code: str = "",
         retry_after: float | None = None,
+        usage: Usage | None = None,
+        maybe_paid: bool | None = None,
+        ends_job: bool | None = None,
     ) -> None:
-        self.excerpt = excerpt  # a short piece of the vendor's words, redacted
+        self.excerpt = excerpt  # a short piece of the provider's words, redacted
         self.provider = provider
-        self.status = status  # the HTTP status, where an answer came at all
-        self.code = code  # the vendor's machine-readable code
+        self.status = status  # the HTTP status, where a response came at all
+        self.code = code  # the provider's machine-readable code
         self.retry_after = retry_after  # seconds
-        self.usage: Usage | None = None  # what the failed call used, where the vendor says it
+        self.usage = usage  # what the failed call used, where the provider says it
+        if maybe_paid is not None:
+            self.maybe_paid = maybe_paid
+        if ends_job is not None:
+            self.ends_job = ends_job
         super().__init__(excerpt)
+
+    def complete(
+        self,
+        *,
+        provider: str | None = None,
+        status: int | None = None,
+        usage: Usage | None = None,
+        maybe_paid: bool | None = None,
+    ) -> None:
+        """Add what only a caller further out knows. For the template classes, which then raise it again.
+
+        A new error would carry the first one along as its context, and that one is not redacted.
+        """
+        self.provider = self.provider if provider is None else provider
+        self.status = self.status if status is None else status
+        self.usage = self.usage if usage is None else usage
+        self.maybe_paid = self.maybe_paid if maybe_paid is None else maybe_paid
 
     def __str__(self) -> str:
         summary = (self.__doc__ or "").partition("\n")[0].rstrip(".")
@@ -81,9 +105,9 @@ class RequestRejected(ProviderError):
 
 
 class ModelGone(RequestRejected):
-    """The provider does not serve this model; its row needs another model id."""
+    """The provider does not serve this model; its route needs another model id."""
 
-    # A retired id fails every request alike, so the row rests and the operator is told.
+    # A retired id fails every request alike, so the circuit opens and the operator is told.
     counts_as_failure = True
     trips_at_once = True
 
@@ -91,6 +115,7 @@ class ModelGone(RequestRejected):
 class ContentRefused(RequestRejected):
     """The provider refuses the content of this request."""
 
+    error_class = "ContentRefused"
     # False alarms happen (OpenAI, autumn 2026), so one other provider may be asked; a second refusal is believed.
 
 
@@ -106,6 +131,12 @@ class OutcomeUnknown(ProviderError):
 
     error_class = "OutcomeUnknown"
     maybe_paid = True
+
+
+class JobNotFound(OutcomeUnknown):
+    """A submission whose answer was lost was not found at the provider."""
+
+    ends_job = True
 
 
 class NotStored(OutcomeUnknown):

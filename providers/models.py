@@ -1,4 +1,4 @@
-"""The chain as the operator sets it, the breaker's rows, and every outgoing call with what it cost."""
+"""The routes of the chain, the circuit breaker's rows, and every outgoing call with what it cost."""
 
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ CATEGORY_CHOICES = [(category.value, category.value) for category in Category]
 
 
 class ProviderConfig(models.Model):
-    """One provider's place in the chain of one category. The operator edits it; it takes effect with the next call."""
+    """A route: one provider's place in the chain of a category. The operator edits it; the next call obeys."""
 
     class PriceUnit(models.TextChoices):
         THOUSAND_TOKENS = "1k_tokens", "1,000 tokens"
@@ -35,10 +35,10 @@ class ProviderConfig(models.Model):
     )
     priority = models.PositiveSmallIntegerField(default=100, help_text="The lowest number is tried first.")
     weight = models.PositiveSmallIntegerField(
-        default=1, help_text="Rows of equal priority share the load in proportion to their weights."
+        default=1, help_text="Routes of equal priority share the load in proportion to their weights."
     )
     model = models.CharField(
-        max_length=200, help_text="The vendor's own model id. Vendors retire ids every few months."
+        max_length=200, help_text="The provider's own model id. Providers retire ids every few months."
     )
     list_price = models.DecimalField(
         max_digits=12,
@@ -61,12 +61,12 @@ class ProviderConfig(models.Model):
         blank=True,
         validators=[validate_capabilities],
         help_text='What the model can do, such as {"aspect_ratios": ["1:1", "16:9"], "seconds": [5, 10]}. A request '
-        "that needs something else passes this provider by. What is left out is no limit.",
+        "that needs something else passes this route by. What is left out is no limit.",
     )
     timeout_seconds = models.PositiveSmallIntegerField(
         default=30,
         validators=[MinValueValidator(1)],
-        help_text="The longest silence of a stream, the longest wait for a whole answer, or the longest age of a job.",
+        help_text="The idle timeout of a stream, the longest wait for a whole answer, or the longest age of a job.",
     )
     daily_cap_usd = models.DecimalField(
         max_digits=10,
@@ -127,9 +127,10 @@ class Attempt(models.Model):
         FAILED = "FAILED", "failed, certainly not executed"
         UNKNOWN = "UNKNOWN", "outcome unknown, may be billed"
         EXPIRED = "EXPIRED", "expired at the provider"
-        ABANDONED = "ABANDONED", "given up"
+        ABANDONED = "ABANDONED", "given up, may be billed"
 
     LIVE = (State.SENDING, State.RUNNING)
+    PERHAPS_BILLED = (State.UNKNOWN, State.EXPIRED, State.ABANDONED)
 
     id = models.UUIDField(primary_key=True, default=time_ordered_uuid, editable=False)
     caller_key = models.CharField(max_length=64, db_index=True)  # whose call it is; opaque here
@@ -142,7 +143,7 @@ class Attempt(models.Model):
     error_class = models.CharField(max_length=32, blank=True)
     error_text = models.CharField(max_length=300, blank=True)  # redacted: no key and no prompt
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
-    usage = models.JSONField(default=dict, blank=True)  # as the vendor reported it
+    usage = models.JSONField(default=dict, blank=True)  # as the provider reported it
     cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD; NULL is unknown
     cost_source = models.CharField(max_length=20, blank=True, choices=[(s.value, s.value) for s in CostSource])
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
@@ -186,8 +187,8 @@ class Attempt(models.Model):
 
     @property
     def is_billed(self) -> bool:
-        """The vendor bills it, or may do so."""
-        return self.state in (self.State.OK, self.State.UNKNOWN)
+        """The provider bills it, or may do so."""
+        return self.state == self.State.OK or self.state in self.PERHAPS_BILLED
 
 
 class AttemptRollup(models.Model):

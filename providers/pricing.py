@@ -1,4 +1,4 @@
-"""What a price row may hold, and what a call cost."""
+"""What a route's prices may contain, and what a call cost."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -53,9 +53,8 @@ def cost_of(
 ) -> tuple[Decimal | None, CostSource]:
     """Return what a call cost in USD and where the figure comes from.
 
-    Best first: the vendor's own figure, usage times the detailed rates, usage times the list
-    price.
-    Without any of them the cost is None, never 0.
+    Best first: the provider's own figure, usage times the detailed rates, usage times the list price. Without any of
+    them the cost is None, never 0.
     """
     if usage.reported_cost is not None:
         return usage.reported_cost.quantize(COST_QUANTUM), CostSource.PROVIDER_REPORTED
@@ -100,7 +99,7 @@ def _by_units(usage: Usage, prices: Mapping[str, str]) -> Decimal | None:
 
 
 def _quantity(usage: Usage, price_unit: str) -> Decimal | None:
-    """Return how many units of the list price were used; None where the vendor does not say."""
+    """Return how many units of the list price were used; None where the provider does not say."""
     if price_unit == "1k_tokens" and usage.input_tokens is not None and usage.output_tokens is not None:
         return Decimal(usage.input_tokens + usage.cached_input_tokens + usage.output_tokens) / THOUSAND
     quantities = {

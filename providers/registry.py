@@ -1,6 +1,7 @@
-"""The vendors: where each one lives, which variable holds its key, which class speaks its API.
+"""The providers: where each one is, which variable holds its key, which classes implement its API.
 
-Reading this file imports no provider. To add one, write its file under backends/ and its line here.
+Reading this file imports no provider. To add one, follow docs/adding-a-provider.md: its file under backends/, its
+entry here.
 """
 
 from collections.abc import Mapping
@@ -18,21 +19,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class CallbackSpec:
+    """How a provider calls us when a job is over. Its calls are signed as Standard Webhooks are."""
+
+    secret_variable: str  # the environment variable of the secret that signs the calls
+    secret_hint: str  # where the operator finds it
+    job_id_path: tuple[str, ...] = ("id",)  # of the job's id in a call's body
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderSpec:
-    """One line of the directory."""
+    """What is known of a provider without importing its classes."""
 
     label: str  # how people write the name
     key_variable: str  # the environment variable of its key
-    base_url: str  # overridden by the variable <SLUG>_BASE_URL only
+    base_url: str  # overridden by the environment variable base_url_variable only
     backends: Mapping[Category, str]  # dotted paths of the classes
+    callback: CallbackSpec | None = None  # None: it makes no callbacks, jobs are polled
 
     @property
     def base_url_variable(self) -> str:
+        """The environment variable of its base URL."""
         return f"{self.key_variable.split('_')[0]}_BASE_URL"
 
     @property
     def base_path(self) -> str:
-        """The path that belongs to the base URL ("/v1"), for servers that stand in for the vendor."""
+        """The path that belongs to the base URL ("/v1"), for servers that stand in for the provider."""
         return urlsplit(self.base_url).path
 
 
@@ -102,6 +114,10 @@ PROVIDERS: Mapping[str, ProviderSpec] = {
             Category.VIDEO: "providers.backends.replicate.ReplicateVideo",
             Category.AUDIO: "providers.backends.replicate.ReplicateAudio",
         },
+        CallbackSpec(
+            "REPLICATE_WEBHOOK_SECRET",
+            "It is whsec_ and base64; GET https://api.replicate.com/v1/webhooks/default/secret shows it.",
+        ),
     ),
     "elevenlabs": ProviderSpec(
         "ElevenLabs",
@@ -138,26 +154,27 @@ PROVIDERS: Mapping[str, ProviderSpec] = {
 
 def choices() -> list[tuple[str, str]]:
     """Return (slug, label) pairs in reading order, for models and forms."""
-    return [(slug, vendor.label) for slug, vendor in PROVIDERS.items()]
+    return [(slug, spec.label) for slug, spec in PROVIDERS.items()]
 
 
 def label_of(slug: str) -> str:
-    """Return how people write the vendor's name; an unknown slug is returned as it is."""
-    vendor = PROVIDERS.get(slug)
-    return vendor.label if vendor else slug
+    """Return how people write the provider's name; an unknown slug is returned as it is."""
+    spec = PROVIDERS.get(slug)
+    return spec.label if spec else slug
 
 
 def is_implemented(category: Category, slug: str) -> bool:
-    """Tell whether a class speaks this vendor's API for this category."""
-    vendor = PROVIDERS.get(slug)
-    return vendor is not None and category in vendor.backends
+    """Return whether a class implements this provider's API for this category."""
+    spec = PROVIDERS.get(slug)
+    return spec is not None and category in spec.backends
 
 
 @cache
 def provider_class(category: Category, slug: str) -> type["TextProvider | MediaProvider"]:
-    """Import and return the vendor's class; the first call per class imports its file.
+    """Import and return the provider's class; the first call per class imports its file. Thread-safe.
 
-    Raises KeyError when nobody implements it; ask is_implemented() first.
+    Raises KeyError when there is none; ask is_implemented() first.
     """
     module_path, _, name = PROVIDERS[slug].backends[category].rpartition(".")
-    return getattr(import_module(module_path), name)
+    found: type[TextProvider | MediaProvider] = getattr(import_module(module_path), name)
+    return found

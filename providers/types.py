@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Category(StrEnum):
-    """What kind of answer is asked for."""
+    """What kind of answer is wanted."""
 
     TEXT = "TEXT"
     IMAGE = "IMAGE"
@@ -23,12 +23,12 @@ class Feature(Enum):
     STREAMING = "streaming"
     SYSTEM_PROMPT = "system prompt"
     HISTORY = "earlier turns"
-    IMAGE_INPUT = "pictures in the prompt"
-    AUDIO_INPUT = "recordings in the prompt"
+    IMAGE_INPUT = "images in the prompt"
+    AUDIO_INPUT = "audio in the prompt"
 
 
 class UnknownPolicy(Enum):
-    """What follows an attempt of which nobody knows whether the vendor executed, and billed, it."""
+    """What follows an attempt of which nobody knows whether the provider executed, and billed, it."""
 
     RESPEND = "respend"  # cheap: go on down the chain, at the risk of a second bill
     ADOPT = "adopt"  # an asynchronous job: look for it before anything else is bought
@@ -46,9 +46,9 @@ class CostSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach a vendor. The key stays out of every repr."""
+    """How to reach a provider. The key stays out of every repr."""
 
-    key: str = field(repr=False)  # empty: the vendor is skipped
+    key: str = field(repr=False)  # empty: the provider is skipped
     base_url: str  # a path is appended to it
 
 
@@ -62,7 +62,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A picture or a recording that comes with a prompt."""
+    """An image or audio that comes with a prompt."""
 
     content_type: str  # "image/jpeg", "audio/ogg"
     content: bytes = field(repr=False)
@@ -70,9 +70,9 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """How an output should be, where the user says so; what a provider cannot fulfil passes it over."""
+    """How an output should be, where the user says so; a route that cannot do it is passed by."""
 
-    seconds: int | None = None  # the length of a film or a piece of music
+    seconds: int | None = None  # the length of a video or of music
     aspect_ratio: str = ""  # "16:9"
     voice: str = ""  # the provider's own id of a voice
     language: str = ""  # two letters
@@ -80,18 +80,18 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a user asks, in no vendor's words. Texts stay out of the repr, so that no log holds them."""
+    """What a user asks, in no provider's format. Texts stay out of the repr, so that no log holds them."""
 
     category: Category
     text: str = field(repr=False)
     history: tuple[Turn, ...] = field(default=(), repr=False)  # oldest first, ends with an assistant's turn
     system: str = field(default="", repr=False)
     max_output_tokens: int = 4096  # reasoning included, so keep it generous: a small cap buys empty answers
-    model: str = ""  # the vendor's id; the chain fills it in from the provider's row
+    model: str = ""  # the provider's id; the chain fills it in from the route
     attachments: tuple[Attachment, ...] = ()
     output_options: OutputOptions = OutputOptions()
-    callback_url: str = ""  # which the vendor may call when a job is over; the chain fills it in
-    submission_id: str = ""  # the attempt's id, for vendors that let us name the order; the chain fills it in
+    callback_url: str = ""  # where the provider may call when a job is over; the chain fills it in
+    submission_id: str = ""  # the attempt's id, for providers that let us name the job; the chain fills it in
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +106,23 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """One model in a vendor's list."""
+    """One model in a provider's list."""
 
     id: str
-    ends_on: date | None = None  # when the vendor will take it away, where it says so
+    ends_on: date | None = None  # when the provider will shut it down, where it says so
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a call used, in lines that do not overlap, and the vendor's own block as it came."""
+    """What a call used, in counts that do not overlap, and the provider's own block as it came."""
 
     input_tokens: int | None = None  # without the cached ones
     cached_input_tokens: int = 0
     output_tokens: int | None = None  # reasoning included
-    images: int = 0  # pictures made
-    seconds: Decimal | None = None  # of film or sound made, where the vendor bills them
+    images: int = 0  # generated
+    seconds: Decimal | None = None  # of video or audio generated, where the provider bills them
     characters: int = 0  # spoken
-    reported_cost: Decimal | None = None  # USD, where the vendor says it
+    reported_cost: Decimal | None = None  # USD, where the provider says it
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -132,28 +132,28 @@ class TextResult:
 
     text: str = field(repr=False)  # never blank
     usage: Usage = field(default_factory=Usage)
-    model: str = ""  # the model that the vendor says has answered
+    model: str = ""  # the model that the provider says has answered
 
 
 @dataclass(frozen=True, slots=True)
 class MediaResult:
-    """A finished picture, film or sound: its bytes, or an address from which to fetch them at once."""
+    """A finished image, video or audio: its bytes, or an address from which to fetch them at once."""
 
     content: bytes = field(default=b"", repr=False)
-    url: str = field(default="", repr=False)  # vendors delete what is behind it within the hour
+    url: str = field(default="", repr=False)  # providers delete what is behind it within the hour
     usage: Usage = field(default_factory=Usage)
     model: str = ""
-    job_id: str = ""  # of a job that was done before its order was answered
+    job_id: str = ""  # of a job that was done before its submission was answered
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work that goes on at the vendor, to be asked for by its id."""
+    """Work that goes on at the provider, to be polled by its id."""
 
     id: str
 
 
-# What one call to a vendor brings: an answer, or a job that will bring one.
+# What one call to a provider brings: an answer, or a job that will bring one.
 Result = TextResult | MediaResult
 Outcome = TextResult | MediaResult | Job
 

@@ -1,7 +1,7 @@
-"""Where vendors call."""
+"""URLs of the webhooks that providers call."""
 
 from django.urls import path
 
-from requests_app.webhooks import replicate
+from requests_app.webhooks import provider_callback
 
-urlpatterns = [path("replicate/", replicate, name="replicate_hook")]
+urlpatterns = [path("<slug:slug>/", provider_callback, name="provider_callback")]

@@ -1,1 +1,1 @@
-"""One file for each vendor."""
+"""One file for each provider, and the templates that they fill in."""

@@ -1,4 +1,4 @@
-"""AIMLAPI text, pictures, films, speech and music. Source: https://docs.aimlapi.com/api-references (read 2026-11)."""
+"""AIMLAPI text, images, videos, speech and music. Source: https://docs.aimlapi.com/api-references (read 2026-11)."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,8 @@ from urllib.parse import quote
 from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import JobProvider, MediaProvider, job_of
 from providers.backends.openai_compatible import OpenAICompatibleText, image_in
-from providers.errors import ContentRefused, ModelGone, OutcomeUnknown, RequestRejected, ServerFault, Unsupported
+from providers.errors import ContentRefused, ModelGone, OutcomeUnknown, RequestRejected, ServerFault
 from providers.transport.json_fields import get_path, json_safe, money_at, text_at, urls_in
-from providers.transport.redaction import Redactor
 from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
 CREDIT = Decimal(1) / 2_000_000  # of a dollar
@@ -54,7 +53,7 @@ class AimlapiText(OpenAICompatibleText):
 
 
 class AimlapiMedia(MediaProvider):
-    """What pictures, films and speech share. Success is a 201, outputs are signed addresses for about a day."""
+    """What images, videos and speech share. Success is a 201, outputs are signed addresses for about a day."""
 
     slug = "aimlapi"
     code_paths = AimlapiText.code_paths
@@ -63,7 +62,7 @@ class AimlapiMedia(MediaProvider):
     output_hosts = ("cdn.aimlapi.com",)  # in all of the documents' samples
 
     def bill(self, body: Mapping[str, Any], usage: Usage) -> Usage:
-        """Return the usage with what the vendor says it cost: in dollars, else in its credits."""
+        """Return the usage with what the provider says it cost: in dollars, else in its credits."""
         raw = json_safe(get_path(body, "meta", "usage"))
         cost = money_at(raw, "usd_spent")
         if cost is None:
@@ -75,7 +74,6 @@ class AimlapiImage(AimlapiMedia):
     """Flux. Source: https://docs.aimlapi.com/api-references/image-models/flux (read 2026-11)."""
 
     sizes: ClassVar[Mapping[str, str]] = {
-        "": "square_hd",
         "1:1": "square_hd",
         "4:3": "landscape_4_3",
         "16:9": "landscape_16_9",
@@ -83,29 +81,25 @@ class AimlapiImage(AimlapiMedia):
         "9:16": "portrait_16_9",
     }
 
-    def check(self, prompt: Prompt) -> None:
-        super().check(prompt)
-        if prompt.output_options.aspect_ratio not in self.sizes:
-            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
+    aspect_ratios = sizes
+    default_aspect_ratio = "1:1"
 
     def build(self, prompt: Prompt) -> Call:
-        size = self.sizes[prompt.output_options.aspect_ratio]
+        size = self.sizes[self.aspect_ratio_of(prompt)]
         return Call("/v1/images/generations", json={"model": prompt.model, "prompt": prompt.text, "image_size": size})
 
     def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
         usage = self.bill(body, Usage(images=1))
         content, urls = image_in(body), urls_in(get_path(body, "data", 0, "url"))
         if not content and not urls:
-            error = OutcomeUnknown("no picture in the answer")
-            error.usage = usage
-            raise error
+            raise OutcomeUnknown("no image in the answer", usage=usage)
         return MediaResult(content=content, url="" if content else urls[0], usage=usage, model=prompt.model)
 
 
 class AimlapiJob(AimlapiMedia, JobProvider):
-    """Orders that are asked for by their id at the path where they were placed.
+    """Jobs that are polled by their id at the path where they were submitted.
 
-    They cannot be looked for, stopped, or told by a call.
+    They cannot be listed or cancelled, and the provider makes no callback.
     """
 
     path: ClassVar[str]
@@ -118,29 +112,20 @@ class AimlapiJob(AimlapiMedia, JobProvider):
     def has_error(self, body: Mapping[str, Any]) -> bool:
         return "status" not in body  # an error that came with a status is the job's own
 
-    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        return self.parse_job(prompt, body)
-
     def poll_call(self, job_id: str) -> Call:
         return Call(f"{self.path}?generation_id={quote(job_id, safe='')}", method="GET")
 
     def parse_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         status = text_at(body, "status")
         if status == "error":
-            said = f"{text_at(body, 'error', 'name')} {text_at(body, 'error', 'message')}".strip() or status
-            words = Redactor(self.access.key, prompt).clean(said)
-            reply = ErrorReply(500, text=words)
-            error = next((rule.error for rule in self.rules if rule.fits(reply)), ServerFault)(words)
-            error.ends_job = True
-            raise error
+            said = f"{text_at(body, 'error', 'name')} {text_at(body, 'error', 'message')}".strip()
+            raise self.job_failure(prompt, ErrorReply(500, text=said or status))
         if status != "completed":  # "queued", "generating"
             return job_of(body.get("id"))
         urls = urls_in(get_path(body, self.output_field, "url"))
         usage = self.bill(body, self.used(prompt))
         if not urls:
-            unknown = OutcomeUnknown("completed without an output")
-            unknown.ends_job, unknown.usage = True, usage
-            raise unknown
+            raise OutcomeUnknown("completed without an output", usage=usage, ends_job=True)
         return MediaResult(url=urls[0], usage=usage, model=prompt.model)
 
 
@@ -149,6 +134,7 @@ class AimlapiVideo(AimlapiJob):
 
     unknown_policy = UnknownPolicy.STOP
     first_poll_seconds = 10.0
+    default_aspect_ratio = "16:9"
     path = "/v2/video/generations"
     output_field = "video"
 
@@ -156,20 +142,20 @@ class AimlapiVideo(AimlapiJob):
         body = {
             "model": prompt.model,
             "prompt": prompt.text,
-            "duration": prompt.output_options.seconds or 5,
-            "aspect_ratio": prompt.output_options.aspect_ratio or "16:9",
+            "duration": self.seconds_of(prompt),
+            "aspect_ratio": self.aspect_ratio_of(prompt),
             **({"resolution": "540p"} if prompt.model.startswith("luma/") else {}),
         }
         return Call(self.path, json=body)
 
     def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(prompt.output_options.seconds or 5))
+        return Usage(seconds=Decimal(self.seconds_of(prompt)))
 
 
 class AimlapiAudio(AimlapiJob):
     """Speech of several makers, each with its own name for the format, at once; and music, as a job.
 
-    Which of them it is, the row's model says: "elevenlabs/eleven_music" and "minimax/music-2.6" make music.
+    The route's model decides which: "elevenlabs/eleven_music" and "minimax/music-2.6" make music.
     Source: https://docs.aimlapi.com/api-references/speech-models/text-to-speech, …/music-models (read 2026-11).
     """
 
@@ -178,7 +164,7 @@ class AimlapiAudio(AimlapiJob):
     path = "/v2/generate/audio"
     output_field = "audio_file"
     answers_with_file = True  # some models of speech; most answer with an address
-    music_seconds: ClassVar[int] = 30  # where no wish says how long
+    default_seconds = 30  # of music
     formats: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "inworld": {"format": "mp3"},
         "elevenlabs": {"output_format": "mp3_44100_128", "stream": False},
@@ -191,7 +177,7 @@ class AimlapiAudio(AimlapiJob):
     def _music(self, prompt: Prompt) -> Call:
         body: dict[str, Any] = {"model": prompt.model, "prompt": prompt.text}
         if prompt.model.startswith("elevenlabs/"):
-            body["music_length_ms"] = 1000 * (prompt.output_options.seconds or self.music_seconds)
+            body["music_length_ms"] = 1000 * self.seconds_of(prompt)
         elif prompt.model.startswith("minimax/"):
             body["lyrics_optimizer"] = True  # a description is no lyrics, and these are written for it
         return Call(self.path, json=body)
@@ -205,7 +191,7 @@ class AimlapiAudio(AimlapiJob):
 
     def used(self, prompt: Prompt) -> Usage:
         if _is_music(prompt.model):
-            return Usage(seconds=Decimal(prompt.output_options.seconds or self.music_seconds))
+            return Usage(seconds=Decimal(self.seconds_of(prompt)))
         return Usage(characters=len(prompt.text))
 
     def has_error(self, body: Mapping[str, Any]) -> bool:
@@ -217,14 +203,12 @@ class AimlapiAudio(AimlapiJob):
         usage = self.bill(body, self.used(prompt))
         urls = urls_in(body.get("audio"))  # the address, or in older models an object with it
         if not urls:
-            error = OutcomeUnknown("no sound in the answer")
-            error.usage = usage
-            raise error
+            raise OutcomeUnknown("no audio in the answer", usage=usage)
         return MediaResult(url=urls[0], usage=usage, model=prompt.model)
 
     def parse_file(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
         if not content:
-            raise OutcomeUnknown("no sound in the answer")
+            raise OutcomeUnknown("no audio in the answer")
         said = {"usd_spent": headers.get("x-aimlapi-usd-spent"), "credits_used": headers.get("x-aimlapi-credits-used")}
         body = {"meta": {"usage": {name: value for name, value in said.items() if value}}}
         return MediaResult(content=content, usage=self.bill(body, self.used(prompt)), model=prompt.model)

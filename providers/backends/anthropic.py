@@ -46,8 +46,8 @@ class AnthropicText(TextProvider):
     )
 
     def build(self, prompt: Prompt, *, stream: bool) -> Call:
-        pictures = [_image_block(attachment) for attachment in prompt.attachments]
-        content = [*pictures, {"type": "text", "text": prompt.text}] if pictures else prompt.text
+        images = [_image_block(attachment) for attachment in prompt.attachments]
+        content = [*images, {"type": "text", "text": prompt.text}] if images else prompt.text
         body: dict[str, Any] = {
             "model": prompt.model,
             "max_tokens": prompt.max_output_tokens,  # thinking and text
@@ -114,6 +114,6 @@ def _known(fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None} if isinstance(fields, dict) else {}
 
 
-def _image_block(picture: Attachment) -> dict[str, Any]:
-    data = base64.b64encode(picture.content).decode()
-    return {"type": "image", "source": {"type": "base64", "media_type": picture.content_type, "data": data}}
+def _image_block(image: Attachment) -> dict[str, Any]:
+    data = base64.b64encode(image.content).decode()
+    return {"type": "image", "source": {"type": "base64", "media_type": image.content_type, "data": data}}

@@ -1,6 +1,5 @@
-"""The template of every provider: check, build, send, classify, read. No vendor is named here."""
+"""The template of every provider: check, build, send, classify, parse. No provider is named here."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,64 +9,53 @@ from providers.backends.error_mapping import ErrorReply, ErrorRule, error_for, p
 from providers.errors import OutcomeUnknown, ProviderError, Unsupported
 from providers.transport import client, sse
 from providers.transport.deadlines import Deadline
-from providers.transport.json_fields import date_at, decode_object, list_at, text_at, valid_unicode
+from providers.transport.json_fields import (
+    date_at,
+    decode_object,
+    encode_json,
+    list_at,
+    text_at,
+    valid_unicode,
+)
 from providers.transport.redaction import Redactor
 from providers.types import Access, Call, Feature, ListedModel, OnText, Prompt, TextResult, UnknownPolicy, Usage
 
 
-class Transcript:
-    """The text of an answer as it grows."""
-
-    def __init__(self, on_text: OnText | None) -> None:
-        self.text = ""
-        self._on_text = on_text
-        self._raw = ""
-
-    def add(self, piece: str) -> None:
-        """Append a piece and show the whole text so far, once there is something to see."""
-        if not piece:
-            return
-        self._raw += piece
-        self.text = valid_unicode(self._raw)
-        if self._on_text and self.text and not self.text.isspace():
-            self._on_text(self.text)
-
-
 class Provider:
-    """One vendor's API, as far as all kinds of answers share it. Cheap to make, keeps nothing between calls.
+    """One provider's API, as far as all kinds of answers share it. Cheap to make, keeps nothing between calls.
 
     A subclass states facts as class attributes and writes pure steps. No step may do I/O, read settings or log; what
-    a step raises is censored on its way out, so it may quote the vendor.
+    a step raises is redacted on its way out, so it may quote the provider.
     """
 
     slug: ClassVar[str]
     features: ClassVar[frozenset[Feature]] = frozenset()
-    image_types: ClassVar[frozenset[str]] = frozenset()  # which pictures Feature.IMAGE_INPUT means
-    audio_types: ClassVar[frozenset[str]] = frozenset()  # which recordings Feature.AUDIO_INPUT means
+    image_types: ClassVar[frozenset[str]] = frozenset()  # which content types Feature.IMAGE_INPUT means
+    audio_types: ClassVar[frozenset[str]] = frozenset()  # which content types Feature.AUDIO_INPUT means
     unknown_policy: ClassVar[UnknownPolicy] = UnknownPolicy.RESPEND
 
     auth_header: ClassVar[str] = "Authorization"
     auth_scheme: ClassVar[str] = "Bearer "
     code_paths: ClassVar[tuple[tuple[str, ...], ...]] = (("code",), ("type",))  # of machine codes in an error object
-    rules: ClassVar[tuple[ErrorRule, ...]] = ()  # the vendor's error table, before the statuses that all share
+    rules: ClassVar[tuple[ErrorRule, ...]] = ()  # the provider's error table, before the statuses that all share
 
     models_path: ClassVar[str] = ""  # of the list of its models, or of one with "{model}"; empty: it documents none
     models_field: ClassVar[str] = "data"  # where the list is; empty: the body is the list
     model_id_field: ClassVar[str] = "id"
-    model_end_field: ClassVar[str] = ""  # the date on which a model ends
+    model_end_field: ClassVar[str] = ""  # the date on which a model shuts down
 
     def __init__(self, access: Access) -> None:
         self.access = access
 
     def check(self, prompt: Prompt) -> None:
-        """Raise Unsupported when the vendor cannot do what the prompt needs. Nothing has been sent or paid then."""
+        """Raise Unsupported when the provider cannot do what the prompt needs. Nothing has been sent or paid then."""
         kinds = {attachment.content_type for attachment in prompt.attachments}
-        pictures = {kind for kind in kinds if kind.startswith("image/")}
+        images = {kind for kind in kinds if kind.startswith("image/")}
         needs = {
             Feature.SYSTEM_PROMPT: prompt.system,
             Feature.HISTORY: prompt.history,
-            Feature.IMAGE_INPUT: pictures,
-            Feature.AUDIO_INPUT: kinds - pictures,
+            Feature.IMAGE_INPUT: images,
+            Feature.AUDIO_INPUT: kinds - images,
         }
         for feature, is_needed in needs.items():
             if is_needed and feature not in self.features:
@@ -76,16 +64,20 @@ class Provider:
         if others:
             raise Unsupported(f"no {', '.join(sorted(others))}", provider=self.slug)
 
+    def has_error(self, body: Mapping[str, Any]) -> bool:
+        """Return whether the body of a 2xx, or one message of a stream, contains an error."""
+        return bool(body.get("error"))
+
     def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
         """Return what an error body says."""
         return parse_error(status, body, self.code_paths)
 
     def models_call(self, model: str) -> Call | None:
-        """Return the question which models there are, or whether there is this one; None where it cannot be asked."""
+        """Return the call that lists the models, or looks this one up; None where the provider has neither."""
         return Call(self.models_path.format(model=model), method="GET") if self.models_path else None
 
     def parse_models(self, body: Any) -> list[ListedModel]:
-        """Return the models that the answer lists, each under every name that a call may use."""
+        """Return the models in a list, each under every name that a call may use."""
         entries = list_at(body, self.models_field) if self.models_field else body
         listed = []
         for entry in entries if isinstance(entries, list) else []:
@@ -98,17 +90,16 @@ class Provider:
     def exchange(
         self, call: Call, redactor: Redactor, *, timeout_seconds: float, deadline: Deadline
     ) -> Iterator[client.ProviderResponse]:
-        """Send a call with the vendor's key and lend its answer, which is a 2xx.
+        """Send a call with the provider's key and lend its response, which is a 2xx.
 
-        Every ProviderError that comes out of it, the caller's own included, names provider and status and holds
-        neither the key nor the prompt.
+        Every ProviderError that leaves it, the caller's own included, names provider and status and contains neither
+        the key nor the prompt.
         """
         headers = {self.auth_header: f"{self.auth_scheme}{self.access.key}", **call.headers}
         body = None
         if call.json is not None:
             headers["Content-Type"] = "application/json"
-            # Half an emoji in a prompt would not be UTF-8; the vendor gets a question mark for it.
-            body = json.dumps(call.json, ensure_ascii=False).encode("utf-8", "replace")
+            body = encode_json(call.json)
         status = None
         try:
             with client.send(
@@ -119,28 +110,52 @@ class Provider:
                 idle_timeout_seconds=timeout_seconds,
                 deadline=deadline,
                 allow_http=True,
-            ) as answer:
-                status = answer.status
+            ) as response:
+                status = response.status
                 if not 200 <= status < 300:
-                    raise self.refusal(answer, _error_body(answer), redactor)
-                yield answer
+                    raise self.refusal(response, _error_body(response), redactor)
+                yield response
         except ProviderError as error:
-            error.provider = self.slug
-            error.status = status
+            error.complete(provider=self.slug, status=status)
             redactor.redact_error(error)
             raise
 
-    def refusal(self, answer: client.ProviderResponse, body: Mapping[str, Any], redactor: Redactor) -> ProviderError:
+    def refusal(self, response: client.ProviderResponse, body: Mapping[str, Any], redactor: Redactor) -> ProviderError:
         """Return the error that an error body means. The prompt is cut out first: its words must decide nothing."""
-        reply = self.parse_error(answer.status, body)
-        reply = replace(reply, text=redactor.clean(reply.text))
+        reply = self.parse_error(response.status, body)
+        reply = replace(reply, text=redactor.redact(reply.text))
         return error_for(reply, self.rules)(
-            reply.text, code=" ".join(reply.codes[:1]), retry_after=retry_after(answer.headers, body)
+            reply.text, code=" ".join(reply.codes[:1]), retry_after=retry_after(response.headers, body)
         )
+
+    def checked_object(self, response: client.ProviderResponse, redactor: Redactor) -> dict[str, Any]:
+        """Return the JSON object of a 2xx that contains no error. Raises OutcomeUnknown, or what the error means."""
+        body = _decoded(response.text(), response)
+        if self.has_error(body):
+            raise self.refusal(response, body, redactor)
+        return body
+
+
+class Transcript:
+    """The text of an answer as it grows."""
+
+    def __init__(self, on_text: OnText | None) -> None:
+        self.text = ""
+        self._on_text = on_text
+        self._raw = ""
+
+    def add(self, delta: str) -> None:
+        """Append a delta and show the whole text so far, once there is something to see."""
+        if not delta:
+            return
+        self._raw += delta
+        self.text = valid_unicode(self._raw)
+        if self._on_text and self.text and not self.text.isspace():
+            self._on_text(self.text)
 
 
 class TextProvider(Provider):
-    """One vendor's text API. Its steps are build(), parse_text(), parse_usage() and parse_stream()."""
+    """One provider's text API. Its steps are build(), parse_text(), parse_usage() and parse_stream()."""
 
     features = frozenset({Feature.STREAMING, Feature.SYSTEM_PROMPT, Feature.HISTORY})
 
@@ -150,22 +165,21 @@ class TextProvider(Provider):
     def run(
         self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None
     ) -> TextResult:
-        """Ask the vendor once and return its answer.
+        """Ask the provider once and return its answer.
 
-        With `on_text` the answer is streamed where the vendor can, and `timeout_seconds` is the longest silence;
-        without it, the longest wait for the whole answer. `deadline` is a time.monotonic() value and ends everything.
-        Raises a ProviderError.
+        With `on_text` the answer is streamed where the provider can, and `timeout_seconds` is the idle timeout;
+        without it, the longest wait for the whole answer. `deadline` ends everything. Raises a ProviderError.
         """
         self.check(prompt)
         transcript = Transcript(on_text)
         call = self.build(prompt, stream=on_text is not None and Feature.STREAMING in self.features)
         redactor = Redactor(self.access.key, prompt)
         try:
-            with self.exchange(call, redactor, timeout_seconds=timeout_seconds, deadline=deadline) as answer:
-                result = self._result_of(self._receive(answer, transcript, redactor))
+            with self.exchange(call, redactor, timeout_seconds=timeout_seconds, deadline=deadline) as response:
+                result = self._result_of(self._receive(response, transcript, redactor))
         except ProviderError as error:
-            # Whoever has begun to speak has worked, whatever stopped the answer.
-            error.maybe_paid = error.maybe_paid or bool(transcript.text)
+            # A provider that has begun to answer has worked, whatever stopped the answer.
+            error.complete(maybe_paid=error.maybe_paid or bool(transcript.text))
             raise
         if on_text and not transcript.text:
             on_text(result.text)
@@ -180,42 +194,38 @@ class TextProvider(Provider):
         raise NotImplementedError
 
     def parse_usage(self, body: Mapping[str, Any]) -> Usage:
-        """Return what the vendor says was used. Must not raise: a bill is never lost for its form."""
+        """Return what the provider says was used. Must not raise: a bill is never lost for its form."""
         raise NotImplementedError
 
     def parse_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
-        """Add the pieces of text to the transcript and return the body that a plain call would have brought.
+        """Add the deltas of text to the transcript and return the body that a plain call would have brought.
 
-        `messages` ends at the end marker and raises on everything that is none or an error.
+        `messages` ends at the end marker and raises on everything that is no message or contains an error.
         """
         raise NotImplementedError
 
-    def has_error(self, body: Mapping[str, Any]) -> bool:
-        """Tell whether the body of a 200, or one message of a stream, speaks of an error."""
-        return bool(body.get("error"))
-
-    def _receive(self, answer: client.ProviderResponse, transcript: Transcript, redactor: Redactor) -> dict[str, Any]:
-        """Return the body of an answer that has one and speaks of no error."""
-        if answer.content_type == "text/event-stream":
-            body = self.parse_stream(self._messages(answer, redactor), transcript)
-            answer.drain()
+    def _receive(self, response: client.ProviderResponse, transcript: Transcript, redactor: Redactor) -> dict[str, Any]:
+        """Return the body of an answer, whole or put together from a stream."""
+        if response.content_type == "text/event-stream":
+            body = self.parse_stream(self._messages(response, redactor), transcript)
+            response.drain()
             return body
-        body = _decoded(answer.body().decode("utf-8-sig", "replace"), answer)
-        if self.has_error(body) or self.answer_field not in body:
-            raise self.refusal(answer, body, redactor)
+        body = self.checked_object(response, redactor)
+        if self.answer_field not in body:
+            raise self.refusal(response, body, redactor)
         return body
 
-    def _messages(self, answer: client.ProviderResponse, redactor: Redactor) -> Iterator[dict[str, Any]]:
+    def _messages(self, response: client.ProviderResponse, redactor: Redactor) -> Iterator[dict[str, Any]]:
         """Yield the JSON objects of a stream up to its end marker, without which it is no answer."""
-        for event in sse.events(answer.chunks()):
+        for event in sse.events(response.chunks()):
             if self.end_marker == event.data:
                 return
             if not event.data or event.name == "ping":
                 continue
-            message = _decoded(event.data, answer)
+            message = _decoded(event.data, response)
             if self.has_error(message):
-                raise self.refusal(answer, message, redactor)
-            answer.reset_idle_timer()
+                raise self.refusal(response, message, redactor)
+            response.reset_idle_timer()
             yield message
             if self.end_marker == event.name:
                 return
@@ -229,22 +239,22 @@ class TextProvider(Provider):
                 raise OutcomeUnknown("no text")
         except ProviderError as error:
             # A model has worked on this, be it for a refusal or for nothing.
-            error.usage, error.maybe_paid = usage, True
+            error.complete(usage=usage, maybe_paid=True)
             raise
         return TextResult(text, usage, valid_unicode(text_at(body, "model")))
 
 
-def _decoded(text: str, answer: client.ProviderResponse) -> dict[str, Any]:
+def _decoded(text: str, response: client.ProviderResponse) -> dict[str, Any]:
     try:
         return decode_object(text)
     except ValueError as error:
-        raise OutcomeUnknown(f"not a JSON object, content type {answer.content_type or 'missing'}") from error
+        raise OutcomeUnknown(f"not a JSON object, content type {response.content_type or 'missing'}") from error
 
 
-def _error_body(answer: client.ProviderResponse) -> Mapping[str, Any]:
-    """Return the body of an error answer, however it looks; a proxy's page becomes a message."""
+def _error_body(response: client.ProviderResponse) -> Mapping[str, Any]:
+    """Return the body of an error response, whatever its form; a proxy's page becomes a message."""
     try:
-        text = answer.body().decode("utf-8-sig", "replace")
+        text = response.text()
     except ProviderError:
         return {}  # the status has come, and says enough
     try:

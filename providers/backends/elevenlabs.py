@@ -19,12 +19,12 @@ from providers.transport.json_fields import get_path, text_at
 from providers.types import Call, MediaResult, Prompt, Usage
 
 # A premade voice that paid plans keep. "Default" voices end on 2026-12-31 and library voices are closed to free plans,
-# so the operator should put the id of a saved voice of their own into the row's capabilities.
+# so the operator should put the id of a saved voice of their own into the route's capabilities.
 PREMADE_VOICE = "21m00Tcm4TlvDq8ikWAM"
 
 
 class ElevenLabsSpeech(MediaProvider):
-    """Text to speech: the answer is the sound itself, and its headers say how many credits it took.
+    """Text to speech: the answer is the audio itself, and its headers say how many credits it took.
 
     v4 models ignore or refuse `style`, `speed` and `use_speaker_boost`, so no voice settings are sent.
     """
@@ -61,7 +61,7 @@ class ElevenLabsSpeech(MediaProvider):
 
     def parse_file(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
         if not content:
-            raise OutcomeUnknown("no sound in the answer")
+            raise OutcomeUnknown("no audio in the answer")
         raw = {"character-cost": headers["character-cost"]} if "character-cost" in headers else {}
         return MediaResult(content=content, usage=Usage(characters=len(prompt.text), raw=raw), model=prompt.model)
 
@@ -73,4 +73,4 @@ class ElevenLabsSpeech(MediaProvider):
         return ErrorReply(status, text=text)
 
     def has_error(self, body: Mapping[str, Any]) -> bool:
-        return True  # JSON instead of a sound is never good news
+        return True  # JSON instead of audio is always an error

@@ -1,4 +1,4 @@
-"""What a vendor says went wrong, in one shape, and the table look-up that turns it into an error."""
+"""What a provider says went wrong, in one shape, and the table look-up that turns it into an error."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from providers.transport.json_fields import get_path, json_safe, text_at
 
 @dataclass(frozen=True, slots=True)
 class ErrorReply:
-    """A vendor's error answer."""
+    """What an error body says."""
 
     status: int  # HTTP's, or the one that the body of a 200 names
     codes: tuple[str, ...] = ()  # machine-readable, the most telling first
@@ -32,14 +32,15 @@ class ErrorReply:
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """One row of a vendor's error table. What is left empty fits everything."""
+    """One row of a provider's error table. What is left empty fits everything."""
 
     error: type[ProviderError]
     statuses: tuple[int, ...] = ()
     codes: tuple[str, ...] = ()
-    text: str = ""  # a regular expression, found anywhere in the text, in capitals or not
+    text: str = ""  # a regular expression, searched in the text, case-insensitive
 
     def fits(self, reply: ErrorReply) -> bool:
+        """Return whether this row is about such a reply."""
         return (
             (not self.statuses or reply.status in self.statuses)
             and (not self.codes or not set(self.codes).isdisjoint(reply.codes))
@@ -47,7 +48,7 @@ class ErrorRule:
         )
 
 
-# Many vendors dress an empty wallet as a bad request or as a rate limit. Waiting does not fill it.
+# Many providers report an empty wallet as a bad request or as a rate limit. Waiting does not fill it.
 INSUFFICIENT_FUNDS = (
     ErrorRule(AccessDenied, codes=("insufficient_quota",)),
     ErrorRule(
@@ -63,7 +64,7 @@ BY_STATUS: Mapping[int, type[ProviderError]] = {
     402: AccessDenied,
     403: AccessDenied,
     404: ModelGone,  # the path is ours and works, so it is the model
-    408: OutcomeUnknown,  # a gateway's own time-out; what lies behind it may have gone on
+    408: OutcomeUnknown,  # a gateway's own time-out; the upstream may have gone on
     410: ModelGone,
     429: RateLimited,
     503: ServerFault,
@@ -82,7 +83,7 @@ def error_for(reply: ErrorReply, rules: Iterable[ErrorRule]) -> type[ProviderErr
 
 
 def retry_after(headers: Mapping[str, str], body: Mapping[str, Any]) -> float | None:
-    """Return after how many seconds the vendor wants to be asked again, None where it does not say."""
+    """Return after how many seconds the provider wants to be asked again, None where it does not say."""
     in_milliseconds = _seconds(headers.get("retry-after-ms"))
     if in_milliseconds is not None:
         return in_milliseconds / 1000

@@ -6,7 +6,7 @@ from providers.errors import ModelGone, RateLimited
 
 
 class GroqText(OpenAICompatibleText):
-    """Open models on the vendor's own chips, in OpenAI's shape."""
+    """Open models on the provider's own chips; OpenAI-compatible."""
 
     slug = "groq"
     max_tokens_field = "max_completion_tokens"  # reasoning included

@@ -1,4 +1,4 @@
-"""Kie.ai pictures and films: tasks of many makers' models behind one counter, whose HTTP status says nothing.
+"""Kie.ai images and videos: tasks of many makers' models behind one API, whose HTTP status says nothing.
 
 Source: https://docs.kie.ai/market/common/get-task-detail, …/market/google/nanobanana2, …/market/kling/text-to-video
 (read 2026-11 in copies); what the documents leave out is from public code, with its date beside it.
@@ -6,7 +6,7 @@ Source: https://docs.kie.ai/market/common/get-task-detail, …/market/google/nan
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 from providers.backends.error_mapping import ErrorReply, ErrorRule
@@ -16,13 +16,10 @@ from providers.errors import (
     ContentRefused,
     ModelGone,
     OutcomeUnknown,
-    ProviderError,
     RequestRejected,
     ServerFault,
-    Unsupported,
 )
 from providers.transport.json_fields import decode_object, get_path, text_at, urls_in
-from providers.transport.redaction import Redactor
 from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
 GENERATION_FAILED = 501
@@ -31,8 +28,8 @@ GENERATION_FAILED = 501
 class KieTask(JobProvider):
     """Tasks in the envelope {code, msg, data}. Errors come with HTTP 200 too, so the code in the body decides.
 
-    The ids are the vendor's own and there is no list of tasks, so an order whose answer was lost stays lost. Stopping
-    a task is not offered.
+    The ids are the provider's own and there is no list of tasks, so a submission whose answer was lost stays lost.
+    Tasks cannot be cancelled.
     """
 
     slug = "kie"
@@ -65,7 +62,7 @@ class KieTask(JobProvider):
         raise NotImplementedError
 
     def used(self, prompt: Prompt) -> Usage:
-        """Return what a finished task used. The vendor does not say it, so the row's price decides."""
+        """Return what a finished task used. The provider does not say it, so the route's price decides."""
         raise NotImplementedError
 
     def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
@@ -76,36 +73,22 @@ class KieTask(JobProvider):
         # A failed task may bring the code of its failure along, and parse_job() knows what became of it.
         return body.get("code") != 200 and not _is_failed(body)
 
-    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        return self.parse_job(prompt, body)
-
     def poll_call(self, job_id: str) -> Call:
         return Call(f"/api/v1/jobs/recordInfo?taskId={quote(job_id, safe='')}", method="GET")
 
     def parse_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         if _is_failed(body):
-            raise self._ended(prompt, body)
+            task = body.get("data")
+            said = text_at(task, "failMsg") or text_at(body, "msg") or "fail"
+            raise self.job_failure(prompt, ErrorReply(200, (text_at(task, "failCode"),), said))
         task = body.get("data")
         job = job_of(get_path(task, "taskId"))
         if text_at(task, "state") != "success":  # none yet, or "waiting", "queuing", "generating"
             return job
         urls = _outputs_of(task)
         if not urls:
-            unknown = OutcomeUnknown("success without an output")
-            unknown.ends_job = True
-            raise unknown
+            raise OutcomeUnknown("success without an output", ends_job=True)
         return MediaResult(url=urls[0], usage=self.used(prompt), model=prompt.model, job_id=job.id)
-
-    def _ended(self, prompt: Prompt, body: Mapping[str, Any]) -> ProviderError:
-        """Return why a task has failed."""
-        task = body.get("data")
-        code = text_at(task, "failCode")
-        said = text_at(task, "failMsg") or text_at(body, "msg") or "fail"
-        words = Redactor(self.access.key, prompt).clean(said)
-        reply = ErrorReply(200, (code,), words)
-        error = next((rule.error for rule in self.rules if rule.fits(reply)), ServerFault)(words, code=code)
-        error.ends_job = True
-        return error
 
 
 def _is_failed(body: Mapping[str, Any]) -> bool:
@@ -125,19 +108,16 @@ class KieImage(KieTask):
 
     first_poll_seconds = 3.0
     max_poll_seconds = 5.0
-    ratios = frozenset(
+    aspect_ratios = frozenset(
         {"1:1", "1:4", "1:8", "2:3", "3:2", "3:4", "4:1", "4:3", "4:5", "5:4", "8:1", "9:16", "16:9", "21:9"}
     )
 
-    def check(self, prompt: Prompt) -> None:
-        super().check(prompt)
-        if prompt.output_options.aspect_ratio and prompt.output_options.aspect_ratio not in self.ratios:
-            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
+    default_aspect_ratio = "1:1"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         return {
             "prompt": prompt.text,
-            "aspect_ratio": prompt.output_options.aspect_ratio or "1:1",
+            "aspect_ratio": self.aspect_ratio_of(prompt),
             "resolution": "1K",  # the price is that of 1K
             "output_format": "png",
         }
@@ -151,23 +131,17 @@ class KieVideo(KieTask):
 
     unknown_policy = UnknownPolicy.STOP
     first_poll_seconds = 10.0
-    lengths: ClassVar[tuple[int, ...]] = (5, 10)
-    ratios = frozenset({"1:1", "16:9", "9:16"})
-
-    def check(self, prompt: Prompt) -> None:
-        super().check(prompt)
-        if prompt.output_options.aspect_ratio and prompt.output_options.aspect_ratio not in self.ratios:
-            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
-        if prompt.output_options.seconds and prompt.output_options.seconds not in self.lengths:
-            raise Unsupported(f"no film of {prompt.output_options.seconds} s", provider=self.slug)
+    lengths = (5, 10)
+    aspect_ratios = frozenset({"1:1", "16:9", "9:16"})
+    default_aspect_ratio = "16:9"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         return {
             "prompt": prompt.text,
             "sound": False,
-            "aspect_ratio": prompt.output_options.aspect_ratio or "16:9",
-            "duration": str(prompt.output_options.seconds or 5),  # a string here
+            "aspect_ratio": self.aspect_ratio_of(prompt),
+            "duration": str(self.seconds_of(prompt)),  # a string here
         }
 
     def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(prompt.output_options.seconds or 5))
+        return Usage(seconds=Decimal(self.seconds_of(prompt)))

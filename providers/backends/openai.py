@@ -1,4 +1,4 @@
-"""OpenAI text and pictures. Source: https://platform.openai.com/docs/api-reference (read 2026-11)."""
+"""OpenAI text and images. Source: https://platform.openai.com/docs/api-reference (read 2026-11)."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -11,7 +11,6 @@ from providers.errors import (
     ModelGone,
     RateLimited,
     ServerFault,
-    Unsupported,
 )
 from providers.transport.json_fields import count_at
 from providers.types import Call, Feature, Prompt, Usage
@@ -63,26 +62,24 @@ class OpenAIImage(OpenAICompatibleImage):
     rules = RULES
     models_path = "/models"
     model_end_field = "shutdown_date"
-    sizes: ClassVar[Mapping[str, str]] = {"": "1024x1024", "1:1": "1024x1024", "3:2": "1536x1024", "2:3": "1024x1536"}
+    sizes: ClassVar[Mapping[str, str]] = {"1:1": "1024x1024", "3:2": "1536x1024", "2:3": "1024x1536"}
 
-    def check(self, prompt: Prompt) -> None:
-        super().check(prompt)
-        if prompt.output_options.aspect_ratio not in self.sizes:
-            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
+    aspect_ratios = sizes
+    default_aspect_ratio = "1:1"
 
     def build(self, prompt: Prompt) -> Call:
         body = {
-            "model": prompt.model,  # the vendor's default is a model that is gone
+            "model": prompt.model,  # the provider's default is a model that is gone
             "prompt": prompt.text,
             "n": 1,
-            "size": self.sizes[prompt.output_options.aspect_ratio],
+            "size": self.sizes[self.aspect_ratio_of(prompt)],
             "quality": "medium",
             "output_format": "png",
         }
         return Call("/images/generations", json=body)
 
     def parse_usage(self, body: Mapping[str, Any]) -> Usage:
-        # Pictures are billed by tokens; without them it is one picture, for the list price.
+        # Images are billed by tokens; without them it is one image, for the list price.
         usage = super().parse_usage(body)
         tokens_in, tokens_out = count_at(usage.raw, "input_tokens"), count_at(usage.raw, "output_tokens")
         if tokens_in is None or tokens_out is None:

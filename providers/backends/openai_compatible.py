@@ -1,4 +1,4 @@
-"""The shape of OpenAI's chat completions and pictures, which many vendors copy.
+"""OpenAI's chat completions and images, as many providers copy them.
 
 Source: https://platform.openai.com/docs/api-reference/chat (read 2026-11).
 """
@@ -18,13 +18,13 @@ AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/ogg": "ogg", "audio/wav": "wav", "a
 
 
 class OpenAICompatibleText(TextProvider):
-    """The base of the vendors that copy OpenAI: each is a handful of declarations."""
+    """The base of OpenAI-compatible providers: each is a handful of declarations."""
 
     answer_field = "choices"
 
     path: ClassVar[str] = "/chat/completions"
     max_tokens_field: ClassVar[str] = "max_tokens"
-    stream_options: ClassVar[Mapping[str, Any] | None] = {"include_usage": True}  # None: the vendor knows no such field
+    stream_options: ClassVar[Mapping[str, Any] | None] = {"include_usage": True}  # None: unknown to it
     output_includes_reasoning: ClassVar[bool] = True  # are reasoning tokens part of completion_tokens?
     cost_path: ClassVar[tuple[str, ...]] = ()  # where the body names the cost
     cost_unit: ClassVar[Decimal] = Decimal(1)  # USD
@@ -34,7 +34,7 @@ class OpenAICompatibleText(TextProvider):
         return {}
 
     def messages(self, prompt: Prompt) -> list[dict[str, Any]]:
-        """Return the conversation in the vendor's roles."""
+        """Return the conversation in the provider's roles."""
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         history = [{"role": turn.role, "content": turn.text} for turn in prompt.history]
         attached = [_part_of(attachment) for attachment in prompt.attachments]
@@ -82,7 +82,7 @@ class OpenAICompatibleText(TextProvider):
         )
 
     def parse_raw_usage(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the vendor's own account of what was used, as it came."""
+        """Return the provider's own usage block, as it came."""
         usage = json_safe(body.get("usage"))
         return usage if isinstance(usage, dict) else {}
 
@@ -100,7 +100,7 @@ class OpenAICompatibleText(TextProvider):
 
 
 class OpenAICompatibleImage(MediaProvider):
-    """Pictures that come at once and in the answer itself, as base64: data[0].b64_json."""
+    """Images that come at once and in the answer itself, as base64: data[0].b64_json."""
 
     cost_path: ClassVar[tuple[str, ...]] = ()  # where the body names the cost
     cost_unit: ClassVar[Decimal] = Decimal(1)  # USD
@@ -109,20 +109,18 @@ class OpenAICompatibleImage(MediaProvider):
         usage = self.parse_usage(body)
         content = image_in(body)
         if not content:
-            error = OutcomeUnknown("no picture in the answer")
-            error.usage = usage
-            raise error
+            raise OutcomeUnknown("no image in the answer", usage=usage)
         return MediaResult(content=content, usage=usage, model=prompt.model)
 
     def parse_usage(self, body: Mapping[str, Any]) -> Usage:
-        """Return what the vendor says was used. Must not raise: a bill is never lost for its form."""
+        """Return what the provider says was used. Must not raise: a bill is never lost for its form."""
         raw = json_safe(body.get("usage"))
         cost = money_at(body, *self.cost_path, unit=self.cost_unit)
         return Usage(images=1, reported_cost=cost, raw=raw if isinstance(raw, dict) else {})
 
 
 def image_in(body: Mapping[str, Any]) -> bytes:
-    """Return the picture in an answer's data[0].b64_json, b"" where there is none.
+    """Return the image in an answer's data[0].b64_json, b"" where there is none.
 
     Some put "data:image/jpeg;base64," before it.
     """
@@ -141,7 +139,7 @@ def _text_of(content: Any) -> str:
 
 
 def _part_of(attachment: Attachment) -> dict[str, Any]:
-    """Return the part of a message that holds a picture or a recording."""
+    """Return the part of a message that holds an image or audio."""
     data = base64.b64encode(attachment.content).decode()
     if attachment.content_type in AUDIO_FORMATS:
         return {"type": "input_audio", "input_audio": {"data": data, "format": AUDIO_FORMATS[attachment.content_type]}}

@@ -1,4 +1,4 @@
-"""OpenRouter text, pictures and speech. Source: https://openrouter.ai/docs/api/reference (read 2026-11)."""
+"""OpenRouter text, images and speech. Source: https://openrouter.ai/docs/api/reference (read 2026-11)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -51,7 +51,7 @@ class _OpenRouter(Provider):
 
 
 class _OpenRouterMedia(_OpenRouter):
-    """What pictures and speech share: the list names only models of texts unless it is asked for all."""
+    """What images and speech share: the list names only text models unless it is asked for all."""
 
     models_path = "/models?output_modalities=all"
     model_end_field = "expiration_date"
@@ -60,7 +60,7 @@ class _OpenRouterMedia(_OpenRouter):
 class OpenRouterText(_OpenRouter, OpenAICompatibleText):
     """Chat completions. Once a model has started, errors come inside a 200; while it works, comments keep alive."""
 
-    # The vendors below bill the tokens of a recording at rates of their own; here the cost is told all the same.
+    # The upstreams bill the tokens of audio at rates of their own; the cost is reported all the same.
     features = OpenAICompatibleText.features | {Feature.IMAGE_INPUT, Feature.AUDIO_INPUT}
     image_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
     audio_types = frozenset(AUDIO_FORMATS)
@@ -79,7 +79,7 @@ class OpenRouterText(_OpenRouter, OpenAICompatibleText):
 
 
 class OpenRouterImage(_OpenRouterMedia, OpenAICompatibleImage):
-    """Pictures of many makers, as base64, with what was really charged.
+    """Images of many makers, as base64, with what was really charged.
 
     Source: https://openrouter.ai/docs/api/api-reference/images (read 2026-11).
     """
@@ -94,7 +94,7 @@ class OpenRouterImage(_OpenRouterMedia, OpenAICompatibleImage):
 
 
 class OpenRouterSpeech(_OpenRouterMedia, MediaProvider):
-    """Speech of many makers: the answer is the sound itself, without a bill. Voices are the makers' own.
+    """Speech of many makers: the answer is the audio itself, without a cost. Voices are the makers' own.
 
     Source: https://openrouter.ai/docs/api/api-reference/tts (read 2026-11).
     """
@@ -102,13 +102,13 @@ class OpenRouterSpeech(_OpenRouterMedia, MediaProvider):
     answers_with_file = True
 
     def build(self, prompt: Prompt) -> Call:
-        body = {"model": prompt.model, "input": prompt.text, "response_format": "mp3"}  # by default bare samples
+        body = {"model": prompt.model, "input": prompt.text, "response_format": "mp3"}  # the default is raw samples
         if prompt.output_options.voice:
             body["voice"] = prompt.output_options.voice
         return Call("/audio/speech", json=body)
 
     def parse_file(self, prompt: Prompt, content: bytes, headers: Mapping[str, str]) -> MediaResult:
         if not content:
-            raise OutcomeUnknown("no sound in the answer")
+            raise OutcomeUnknown("no audio in the answer")
         raw = {"generation_id": headers["X-Generation-Id"]} if "X-Generation-Id" in headers else {}
         return MediaResult(content=content, usage=Usage(characters=len(prompt.text), raw=raw), model=prompt.model)

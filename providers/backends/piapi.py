@@ -1,4 +1,4 @@
-"""PiAPI text, and tasks that make pictures, films and music. Two surfaces with two kinds of key header on one host.
+"""PiAPI text, and tasks that generate images, videos and music. Two APIs with two kinds of key header on one host.
 
 Source: https://piapi.ai/docs/llm-api/completions, https://piapi.ai/docs/unified-api-schema, and the official CLI and
 MCP server (read 2026-11).
@@ -19,11 +19,8 @@ from providers.errors import (
     ModelGone,
     OutcomeUnknown,
     RateLimited,
-    ServerFault,
-    Unsupported,
 )
 from providers.transport.json_fields import get_path, json_safe, text_at, urls_in
-from providers.transport.redaction import Redactor
 from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
 RULES = (
@@ -36,7 +33,7 @@ RULES = (
 
 
 class PiapiText(OpenAICompatibleText):
-    """The surface in OpenAI's shape; tasks have another path, header and envelope. The base URL has no version."""
+    """The OpenAI-compatible API; tasks have another path, header and envelope. The base URL has no version."""
 
     slug = "piapi"
     path = "/v1/chat/completions"
@@ -45,7 +42,7 @@ class PiapiText(OpenAICompatibleText):
 
 
 class PiapiTask(JobProvider):
-    """Tasks in the envelope {code, data, message}. A model may work for a while; no list of tasks can be searched."""
+    """Tasks in the envelope {code, data, message}. There is no list of tasks to search."""
 
     slug = "piapi"
     auth_header = "X-API-Key"
@@ -77,9 +74,6 @@ class PiapiTask(JobProvider):
         # Success is 200; an old build of the CLI tested for 0. `data.error` is there on success, too.
         return body.get("code") not in (200, 0) or not isinstance(body.get("data"), Mapping)
 
-    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        return self.parse_job(prompt, body)
-
     def poll_call(self, job_id: str) -> Call:
         return Call(f"/api/v1/task/{quote(job_id, safe='')}", method="GET")
 
@@ -88,22 +82,16 @@ class PiapiTask(JobProvider):
         status = text_at(task, "status").lower()  # documents and answers differ in capitals
         if status == "failed":
             said = (text_at(task, "error", "message"), text_at(task, "error", "raw_message"), status)
-            words = Redactor(self.access.key, prompt).clean(next(filter(None, said)))
-            reply = ErrorReply(200, text=words)
-            error = next((rule.error for rule in RULES if rule.fits(reply)), ServerFault)(words)  # it is not billed
-            error.ends_job = True
-            raise error
+            raise self.job_failure(prompt, ErrorReply(200, text=next(filter(None, said))))  # it is not billed
         if status != "completed":  # "pending", "staged", "processing"
             return job_of(get_path(task, "task_id"))
         urls = [url for key in self.output_keys for url in urls_in(get_path(task, "output", key))]
         if not urls:
-            unknown = OutcomeUnknown("completed without an output")
-            unknown.ends_job = True
-            raise unknown
+            raise OutcomeUnknown("completed without an output", ends_job=True)
         return MediaResult(url=urls[0], usage=self._usage(prompt, task), model=prompt.model)
 
     def _usage(self, prompt: Prompt, task: Any) -> Usage:
-        # `consume` counts points, whose price is not in the documents: the row's price decides.
+        # `consume` counts points, whose price is not in the documents: the route's price decides.
         raw = json_safe(get_path(task, "meta", "usage"))
         return replace(self.used(prompt), raw=raw if isinstance(raw, dict) else {})
 
@@ -116,21 +104,18 @@ class PiapiImage(PiapiTask):
     first_poll_seconds = 1.0
     max_poll_seconds = 5.0
     sizes: ClassVar[Mapping[str, tuple[int, int]]] = {
-        "": (1024, 1024),  # the largest area
-        "1:1": (1024, 1024),
+        "1:1": (1024, 1024),  # the largest area
         "4:3": (1024, 768),
         "3:4": (768, 1024),
         "16:9": (1024, 576),
         "9:16": (576, 1024),
     }
 
-    def check(self, prompt: Prompt) -> None:
-        super().check(prompt)
-        if prompt.output_options.aspect_ratio not in self.sizes:
-            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
+    aspect_ratios = sizes
+    default_aspect_ratio = "1:1"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
-        width, height = self.sizes[prompt.output_options.aspect_ratio]
+        width, height = self.sizes[self.aspect_ratio_of(prompt)]
         return {"prompt": prompt.text, "width": width, "height": height, "batch_size": 1}
 
     def used(self, prompt: Prompt) -> Usage:
@@ -138,7 +123,7 @@ class PiapiImage(PiapiTask):
 
 
 class PiapiVideo(PiapiTask):
-    """Kling 3.0, and Luma where the row's model is "luma", whose films cost the same whatever their length.
+    """Kling 3.0, and Luma where the route's model is "luma", whose videos cost the same whatever their length.
 
     Source: https://piapi.ai/docs/kling-api/kling-3-0, …/dream-machine/create-task (read 2026-11).
     """
@@ -147,19 +132,20 @@ class PiapiVideo(PiapiTask):
     output_keys = ("video_url", "video_urls", "video_raw", "works")
     unknown_policy = UnknownPolicy.STOP
     first_poll_seconds = 10.0
+    default_aspect_ratio = "16:9"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
-        wish = {
+        fields = {
             "prompt": prompt.text,
-            "duration": prompt.output_options.seconds or 5,
-            "aspect_ratio": prompt.output_options.aspect_ratio or "16:9",
+            "duration": self.seconds_of(prompt),
+            "aspect_ratio": self.aspect_ratio_of(prompt),
         }
         if prompt.model == "luma":
-            return wish
-        return {**wish, "version": "3.0", "mode": "std", "enable_audio": False}
+            return fields
+        return {**fields, "version": "3.0", "mode": "std", "enable_audio": False}
 
     def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(prompt.output_options.seconds or 5))
+        return Usage(seconds=Decimal(self.seconds_of(prompt)))
 
 
 class PiapiMusic(PiapiTask):

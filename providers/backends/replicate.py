@@ -1,4 +1,4 @@
-"""Replicate: pictures, films and speech as jobs. Source: https://replicate.com/docs/reference/http (read 2026-11)."""
+"""Replicate: images, videos and speech as jobs. Source: https://replicate.com/docs/reference/http (read 2026-11)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,37 +7,35 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
-from django.utils.dateparse import parse_datetime
-
 from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import JOB_ID, POLL_SECONDS, JobProvider, job_of
-from providers.errors import ContentRefused, OutcomeUnknown, ProviderError, ServerFault
+from providers.errors import ContentRefused, OutcomeUnknown
 from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import get_path, json_safe, text_at, urls_in, valid_unicode
 from providers.transport.redaction import Redactor
 from providers.types import Call, Job, ListedModel, MediaResult, Prompt, UnknownPolicy, Usage
 
-MAX_PAGES = 5  # of a hundred orders each, the newest first
+MAX_PAGES = 5  # of a hundred predictions each, the newest first
 
 REFUSALS = ErrorRule(ContentRefused, text=r"E005|flagged as sensitive|NSFW|safety system")
 
 
-class Replicate(JobProvider):
-    """Predictions. There is no idempotency key, so an order whose answer was lost is looked for in the list."""
+class ReplicatePrediction(JobProvider):
+    """Predictions. There is no idempotency key, so a submission whose answer was lost is looked for in the list."""
 
     slug = "replicate"
     unknown_policy = UnknownPolicy.ADOPT
     output_hosts = ("replicate.delivery", ".replicate.delivery")  # files are deleted after an hour
     polls_per_second = 48.0  # 3,000 a minute are allowed
-    calls_back = True
     code_paths = (("type",), ("title",))
+    rules = (REFUSALS,)
     models_path = "/models/{model}"
 
-    hold: ClassVar[str] = ""  # how long the order may be held for a quick result, as the header Prefer says it
-    give_up_after: ClassVar[str]  # the vendor stops the job itself after this; a little above our own limit
+    prefer: ClassVar[str] = ""  # the header Prefer: how long the response may be held back for a quick result
+    cancel_after: ClassVar[str]  # the provider cancels the job itself after this; a little above our own limit
 
     def build(self, prompt: Prompt) -> Call:
-        headers = {"Cancel-After": self.give_up_after, **({"Prefer": self.hold} if self.hold else {})}
+        headers = {"Cancel-After": self.cancel_after, **({"Prefer": self.prefer} if self.prefer else {})}
         body: dict[str, Any] = {"input": self.inputs(prompt)}
         if prompt.callback_url:
             body |= {"webhook": prompt.callback_url, "webhook_events_filter": ["completed"]}
@@ -51,7 +49,7 @@ class Replicate(JobProvider):
         raise NotImplementedError
 
     def used(self, prompt: Prompt, outputs: int) -> Usage:
-        """Return what a finished job used; the answer holds no money."""
+        """Return what a finished job used; the answer says nothing of its cost."""
         raise NotImplementedError
 
     def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
@@ -84,35 +82,33 @@ class Replicate(JobProvider):
     def parse_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         status = text_at(body, "status")
         if status in ("failed", "canceled", "aborted"):
-            words = Redactor(self.access.key, prompt).clean(text_at(body, "error") or status)
-            raise _ended(words)
+            # A failed prediction of an official model is not billed.
+            raise self.job_failure(prompt, ErrorReply(200, text=text_at(body, "error") or status))
         if status != "succeeded":  # "starting", "processing", and whatever may come: it goes on until our time is up
             return job_of(body.get("id"))
         urls = urls_in(body.get("output"))  # a string, a list or an object, as each model likes
         if not urls:
-            error = OutcomeUnknown("succeeded without an output")
-            error.ends_job = True
-            raise error
+            raise OutcomeUnknown("succeeded without an output", ends_job=True)
         metrics = json_safe(body.get("metrics"))
         usage = replace(self.used(prompt, len(urls)), raw=metrics if isinstance(metrics, dict) else {})
         return MediaResult(url=urls[0], usage=usage, model=valid_unicode(text_at(body, "model")))
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
+    def find_jobs(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
         redactor = Redactor(self.access.key, prompt)
         wanted = self.inputs(replace(prompt, text=prompt.text.encode("utf-8", "replace").decode()))  # as it was sent
         found: list[Job] = []
         path = "/predictions"
         for _ in range(MAX_PAGES):
             call = Call(path, method="GET")
-            with self.exchange(call, redactor, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
-                page = self._object_in(answer, redactor)
+            with self.exchange(call, redactor, timeout_seconds=POLL_SECONDS, deadline=deadline) as response:
+                page = self.checked_object(response, redactor)
             listed = page.get("results")
             recent = [entry for entry in listed if _is_since(entry, since)] if isinstance(listed, list) else []
             found += [job_of(get_path(entry, "id")) for entry in recent if get_path(entry, "input") == wanted]
             cursor = parse_qs(urlsplit(text_at(page, "next")).query).get("cursor")
             if not recent or not cursor:
                 break
-            # Only the cursor is taken from the link: the key goes nowhere but to the vendor's own address.
+            # Only the cursor is taken from the link: the key goes nowhere but to the provider's own address.
             path = f"/predictions?{urlencode({'cursor': cursor[0]})}"
         return found
 
@@ -124,31 +120,25 @@ def _is_since(entry: Any, since: datetime) -> bool:
 
 def _moment(text: str) -> datetime | None:
     try:
-        moment = parse_datetime(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-def _ended(words: str) -> ProviderError:
-    """Return why a job has ended without an output. A failed prediction of an official model is not billed."""
-    error = ContentRefused(words) if REFUSALS.fits(ErrorReply(200, text=words)) else ServerFault(words)
-    error.ends_job = True
-    return error
-
-
-class ReplicateImage(Replicate):
+class ReplicateImage(ReplicatePrediction):
     """Flux. Source: https://replicate.com/black-forest-labs/flux-schnell/api/schema (read 2026-11)."""
 
+    default_aspect_ratio = "1:1"
     first_poll_seconds = 1.0
     max_poll_seconds = 5.0
-    hold = "wait=10"
-    give_up_after = "3m"
+    prefer = "wait=10"
+    cancel_after = "3m"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         return {
             "prompt": prompt.text,
-            "aspect_ratio": prompt.output_options.aspect_ratio or "1:1",
+            "aspect_ratio": self.aspect_ratio_of(prompt),
             "output_format": "png",
         }
 
@@ -156,34 +146,31 @@ class ReplicateImage(Replicate):
         return Usage(images=outputs)
 
 
-class ReplicateVideo(Replicate):
+class ReplicateVideo(ReplicatePrediction):
     """Kling and Luma. `duration` is an integer here; other hosts take a string.
 
     Source: https://replicate.com/kwaivgi/kling-v3-video/api/schema, …/luma/ray-3.2/api/schema (read 2026-11).
     """
 
+    default_aspect_ratio = "16:9"
     first_poll_seconds = 10.0
     max_poll_seconds = 10.0
-    give_up_after = "20m"
+    cancel_after = "20m"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         is_luma = prompt.model.startswith("luma/")
         return {
             "prompt": prompt.text,
-            "duration": _video_seconds(prompt),
-            "aspect_ratio": prompt.output_options.aspect_ratio or "16:9",
+            "duration": self.seconds_of(prompt),
+            "aspect_ratio": self.aspect_ratio_of(prompt),
             **({"resolution": "540p"} if is_luma else {"mode": "standard"}),
         }
 
     def used(self, prompt: Prompt, outputs: int) -> Usage:
-        return Usage(seconds=Decimal(_video_seconds(prompt)))
+        return Usage(seconds=Decimal(self.seconds_of(prompt)))
 
 
-def _video_seconds(prompt: Prompt) -> int:
-    return prompt.output_options.seconds or 5
-
-
-class ReplicateAudio(Replicate):
+class ReplicateAudio(ReplicatePrediction):
     """MiniMax speech; also Bark and music models, which want a prompt instead of a text.
 
     Music: "minimax/music-2.6", "google/lyria-3". Community models are named with the version that their page shows:
@@ -193,8 +180,8 @@ class ReplicateAudio(Replicate):
 
     first_poll_seconds = 1.0
     max_poll_seconds = 5.0
-    hold = "wait=10"
-    give_up_after = "6m"
+    prefer = "wait=10"
+    cancel_after = "6m"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         if "/speech-" not in prompt.model:

@@ -1,4 +1,4 @@
-"""Runware pictures and films, as tasks that we name ourselves.
+"""Runware images and videos, as tasks whose ids are ours.
 
 Source: https://runware.ai/docs/image-inference/introduction, …/video-inference/introduction, and the official Python
 SDK with its REST transport (github.com/Runware/runware-python, read 2026-11).
@@ -23,7 +23,6 @@ from providers.errors import (
     RateLimited,
     RequestRejected,
     ServerFault,
-    Unsupported,
 )
 from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import get_path, json_safe, list_at, money_at, text_at, urls_in
@@ -34,10 +33,10 @@ NOT_FOUND = ErrorRule(ProviderError, text=r"\A(taskFailedOrNotFound|\w*NotFound|
 
 
 class RunwareTask(JobProvider):
-    """One POST for everything: a list of tasks goes in, and with them the id under which they are asked for.
+    """One POST for everything: a list of tasks goes in, and with each the id under which it is polled.
 
-    The id is made from the attempt's, so an order whose answer was lost is asked for like any other, and never bought
-    twice. Stopping a task is not offered: whoever ceases to wait is billed all the same.
+    The id is made from the attempt's, so a submission whose answer was lost is polled like any other, and never bought
+    twice. Tasks cannot be cancelled: one that nobody waits for is billed all the same.
     """
 
     slug = "runware"
@@ -104,15 +103,12 @@ class RunwareTask(JobProvider):
         # An error that names a task is what became of that task, and parse_job() knows it.
         return any(not text_at(error, "taskUUID") for error in list_at(body, "errors"))
 
-    def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
-        return self.parse_job(prompt, body)
-
     def poll_call(self, job_id: str) -> Call:
         return Call("", json=[{"taskType": "getResponse", "taskUUID": job_id}])
 
     def parse_job(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
         if list_at(body, "errors"):
-            raise self._ended(prompt, body)
+            raise self._task_failure(prompt, body)
         item = get_path(body, "data", 0)
         job = job_of(get_path(item, "taskUUID"))
         urls = urls_in(get_path(item, self.output_field))
@@ -122,34 +118,33 @@ class RunwareTask(JobProvider):
             return MediaResult(url=urls[0], usage=usage, model=prompt.model, job_id=job.id)
         if text_at(item, "status") in ("success", "error"):
             # Without an output: seen where a safety check has taken it away. It may be billed.
-            unknown = OutcomeUnknown(f"{text_at(item, 'status')} without an output")
-            unknown.ends_job = True
-            raise unknown
+            raise OutcomeUnknown(f"{text_at(item, 'status')} without an output", ends_job=True)
         return job
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
+    def find_jobs(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
         redactor = Redactor(self.access.key, prompt)
         job = Job(_task_id(prompt.submission_id))
-        with self.exchange(self.poll_call(job.id), redactor, timeout_seconds=POLL_SECONDS, deadline=deadline) as answer:
-            body = self._object_in(answer, redactor)
-        is_unheard_of = list_at(body, "errors") and NOT_FOUND.fits(self.parse_error(200, body))
-        return [] if is_unheard_of or not (list_at(body, "errors") or list_at(body, "data")) else [job]
+        call = self.poll_call(job.id)
+        with self.exchange(call, redactor, timeout_seconds=POLL_SECONDS, deadline=deadline) as response:
+            body = self.checked_object(response, redactor)
+        is_unknown = list_at(body, "errors") and NOT_FOUND.fits(self.parse_error(200, body))
+        return [] if is_unknown or not (list_at(body, "errors") or list_at(body, "data")) else [job]
 
-    def _ended(self, prompt: Prompt, body: Mapping[str, Any]) -> ProviderError:
+    def _task_failure(self, prompt: Prompt, body: Mapping[str, Any]) -> ProviderError:
         """Return why a task has failed.
 
-        Limits of our rate and account speak of the question and not of the task, and a task that is not found may
-        only not be there yet: its time ends it.
+        Limits of our rate and account are about the poll and not about the task, and a task that is not found may not
+        be there yet: its time-out ends it.
         """
         reply = self.parse_error(200, body)
-        words = Redactor(self.access.key, prompt).clean(reply.text)
-        error = error_for(ErrorReply(200, reply.codes, words), self.rules)(words, code=" ".join(reply.codes))
-        error.ends_job = not (isinstance(error, RateLimited | AccessDenied) or NOT_FOUND.fits(reply))
-        return error
+        words = Redactor(self.access.key, prompt).redact(reply.text)
+        error = error_for(ErrorReply(200, reply.codes, words), self.rules)
+        is_about_the_poll = issubclass(error, RateLimited | AccessDenied) or NOT_FOUND.fits(reply)
+        return error(words, code=" ".join(reply.codes), ends_job=not is_about_the_poll)
 
 
 def _task_id(submission_id: str) -> str:
-    """Return the task's id, which must be a UUID of version 4: the same one for the same order."""
+    """Return the task's id, which must be a UUID of version 4: the same one for the same submission."""
     if not submission_id:
         return str(uuid4())
     return str(UUID(bytes=hashlib.sha256(submission_id.encode()).digest()[:16], version=4))
@@ -163,7 +158,6 @@ class RunwareImage(RunwareTask):
     first_poll_seconds = 1.0
     max_poll_seconds = 5.0
     sizes: ClassVar[Mapping[str, tuple[int, int]]] = {
-        "": (1024, 1024),
         "1:1": (1024, 1024),
         "4:3": (1152, 896),
         "3:4": (896, 1152),
@@ -171,13 +165,11 @@ class RunwareImage(RunwareTask):
         "9:16": (768, 1344),
     }
 
-    def check(self, prompt: Prompt) -> None:
-        super().check(prompt)
-        if prompt.output_options.aspect_ratio not in self.sizes:
-            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
+    aspect_ratios = sizes
+    default_aspect_ratio = "1:1"
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
-        width, height = self.sizes[prompt.output_options.aspect_ratio]
+        width, height = self.sizes[self.aspect_ratio_of(prompt)]
         return {"width": width, "height": height, "outputFormat": "PNG"}
 
     def used(self, prompt: Prompt) -> Usage:
@@ -189,16 +181,12 @@ class RunwareVideo(RunwareTask):
 
     task_type = "videoInference"
     output_field = "videoURL"
+    aspect_ratios = ("16:9",)
     first_poll_seconds = 10.0
     max_poll_seconds = 10.0
 
-    def check(self, prompt: Prompt) -> None:
-        super().check(prompt)
-        if prompt.output_options.aspect_ratio not in ("", "16:9"):
-            raise Unsupported(f"no aspect ratio {prompt.output_options.aspect_ratio}", provider=self.slug)
-
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
-        return {"duration": prompt.output_options.seconds or 5, "outputFormat": "mp4"}
+        return {"duration": self.seconds_of(prompt), "outputFormat": "mp4"}
 
     def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(prompt.output_options.seconds or 5))
+        return Usage(seconds=Decimal(self.seconds_of(prompt)))

@@ -1,4 +1,4 @@
-"""xAI text and pictures. Source: https://docs.x.ai/docs/api-reference (read 2026-11)."""
+"""xAI text and images. Source: https://docs.x.ai/docs/api-reference (read 2026-11)."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -39,7 +39,7 @@ class XaiText(OpenAICompatibleText):
 
 
 class XaiImage(OpenAICompatibleImage):
-    """Grok Imagine. `size` and `style` are refused; how long an address would live is not said, so base64 is asked for.
+    """Grok Imagine. `size` and `style` are refused; base64 because no lifetime of an address is documented.
 
     Source: https://docs.x.ai/docs/guides/image-generations (read 2026-11).
     """
@@ -64,7 +64,5 @@ class XaiImage(OpenAICompatibleImage):
 
     def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
         if text_at(body, "block_reason"):
-            error = ContentRefused(text_at(body, "block_reason"))
-            error.usage, error.maybe_paid = self.parse_usage(body), True
-            raise error
+            raise ContentRefused(text_at(body, "block_reason"), usage=self.parse_usage(body), maybe_paid=True)
         return super().parse_result(prompt, body)

@@ -1,4 +1,4 @@
-"""Writing attempts: a row before each call, its outcome after it."""
+"""Attempts: a row committed before each call, its outcome recorded after it."""
 
 import time
 from contextlib import suppress
@@ -17,7 +17,7 @@ from providers.storage import StoredMedia
 from providers.types import CostSource, Job, Result, Usage
 
 WORKER_LOST = "WorkerLost"  # error_class of an attempt whose worker died in the middle of the call
-JOB_CANCELLED = "Stopped"  # error_class of a job that nobody waited for any more; its vendor knows
+JOB_CANCELLED = "Stopped"  # error_class of a job that was cancelled because nobody waited for it any more
 
 
 class AttemptRefused(Exception):
@@ -34,15 +34,15 @@ class Answer:
     cost: Decimal | None  # USD; None is unknown
     cost_source: CostSource
     duration_ms: int
-    media: StoredMedia | None = None  # a picture, film or sound, stored already
+    media: StoredMedia | None = None  # an image, a video or audio, stored already
 
 
 class OpenAttempt:
-    """An attempt between its first commit and its outcome. Measures the time on this machine's clock."""
+    """An attempt between its first commit and its outcome. Measures its duration on this machine's monotonic clock."""
 
-    def __init__(self, attempt_id: UUID, row: ProviderConfig, *, age_seconds: float = 0.0) -> None:
+    def __init__(self, attempt_id: UUID, route: ProviderConfig, *, age_seconds: float = 0.0) -> None:
         self.id = attempt_id
-        self.row = row
+        self.route = route
         self.first_token_ms: int | None = None
         self._started = time.monotonic() - age_seconds
 
@@ -55,16 +55,16 @@ class OpenAttempt:
             self.first_token_ms = self.elapsed_ms()
 
     def start_job(self, job: Job) -> None:
-        """Commit the id under which the vendor goes on; from now on any worker can ask for it.
+        """Commit the id of the job at the provider; from now on any worker can poll it. Idempotent.
 
-        Where another order in the same words was lost, it may have taken this job for its own: then it keeps it.
+        Where another submission of the same prompt was lost, it may have adopted this job: then it keeps it.
         """
         rows = Attempt.objects.filter(id=self.id)
         with suppress(IntegrityError), transaction.atomic():
             if not rows.filter(finished_at=None).update(
                 state=Attempt.State.RUNNING, job_id=job.id, error_class="", error_text=""
             ):
-                # The caller has ended while the order was on its way. The sweeper stops the job.
+                # The caller has ended while the submission was on its way. The sweeper cancels the job.
                 rows.filter(state=Attempt.State.UNKNOWN, error_class="").update(job_id=job.id)
 
     def succeed(self, result: Result, media: StoredMedia | None = None) -> Answer:
@@ -73,7 +73,7 @@ class OpenAttempt:
         An answer that comes after a new owner has written this attempt off as UNKNOWN is recorded all the same:
         it is paid for. The row then keeps the reason, for it explains what else was bought meanwhile.
         """
-        row, duration_ms = self.row, self.elapsed_ms()
+        route, duration_ms = self.route, self.elapsed_ms()
         cost, source = self._cost_of(result.usage)
         outcome: dict[str, Any] = {
             "state": Attempt.State.OK,
@@ -88,17 +88,17 @@ class OpenAttempt:
         rows = Attempt.objects.filter(id=self.id, rolled_up=False)
         if not rows.filter(state__in=Attempt.LIVE).update(error_class="", error_text="", **outcome):
             rows.filter(state=Attempt.State.UNKNOWN).update(**outcome)
-        return Answer(result, row.provider, result.model or row.model, cost, source, duration_ms, media)
+        return Answer(result, route.provider, result.model or route.model, cost, source, duration_ms, media)
 
     def fail(self, error: ProviderError) -> None:
-        """Record why there is no answer: FAILED where the vendor certainly did nothing, UNKNOWN otherwise.
+        """Record why there is no answer: FAILED where the provider certainly did nothing, UNKNOWN otherwise.
 
-        A failure may be billed too (a refusal, a blank answer), and some vendors say what they used for it.
+        A failure may be billed too (a refusal, a blank answer), and some providers say what they used for it.
         """
         self._end(error, Attempt.State.UNKNOWN if error.maybe_paid else Attempt.State.FAILED)
 
-    def search(self, error: ProviderError) -> None:
-        """Record that the outcome is unknown and the vendor will be asked what became of it."""
+    def await_adoption(self, error: ProviderError) -> None:
+        """Record that the outcome is unknown and the job is looked for at the provider, to be adopted."""
         Attempt.objects.filter(id=self.id, finished_at=None).update(
             state=Attempt.State.UNKNOWN, error_class=error.error_class, error_text=str(error)[:300]
         )
@@ -108,7 +108,7 @@ class OpenAttempt:
         self._end(error, Attempt.State.EXPIRED)
 
     def abandon(self, error: ProviderError) -> None:
-        """Record that an order whose outcome is unknown was not found at the vendor."""
+        """Record that a submission whose outcome is unknown was not found at the provider."""
         self._end(error, Attempt.State.ABANDONED)
 
     def _end(self, error: ProviderError, state: Attempt.State) -> None:
@@ -127,28 +127,28 @@ class OpenAttempt:
         )
 
     def _cost_of(self, usage: Usage) -> tuple[Decimal | None, CostSource]:
-        row = self.row
-        return cost_of(usage, prices=row.prices, list_price=row.list_price, price_unit=row.price_unit)
+        route = self.route
+        return cost_of(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
 
 
-def attempt_open(*, caller_key: str, number: int, row: ProviderConfig) -> OpenAttempt:
+def attempt_open(*, caller_key: str, number: int, route: ProviderConfig) -> OpenAttempt:
     """Commit the row of a call that is about to be made, the caller's `number`th.
 
     Raises AttemptRefused (nothing written) where another worker makes this caller's calls.
     """
     try:
         attempt = Attempt.objects.create(
-            caller_key=caller_key, number=number, category=row.category, provider=row.provider, model=row.model
+            caller_key=caller_key, number=number, category=route.category, provider=route.provider, model=route.model
         )
     except IntegrityError as error:
         raise AttemptRefused from error
-    return OpenAttempt(attempt.id, row)
+    return OpenAttempt(attempt.id, route)
 
 
 def attempt_write_off(attempt: Attempt, *, is_adoptable: bool) -> None:
     """Mark a call that a lost worker left in the middle as UNKNOWN. Only its caller's new owner may.
 
-    The vendor may bill it, so it stays on the record; `is_adoptable` keeps it open until the vendor has been asked.
+    The provider may bill it, so it stays on the record; `is_adoptable` keeps it open until the provider has been asked.
     """
     Attempt.objects.filter(id=attempt.id, state=Attempt.State.SENDING).update(
         state=Attempt.State.UNKNOWN,
@@ -161,7 +161,7 @@ def attempt_write_off(attempt: Attempt, *, is_adoptable: bool) -> None:
 
 
 def attempts_close(*, caller_key: str) -> list[UUID]:
-    """Close what is still open of a caller that has ended; return the attempts whose jobs go on at the vendor."""
+    """Close what is still open of a caller that has ended; return the attempts whose jobs go on at the provider."""
     attempts = Attempt.objects.filter(caller_key=caller_key, finished_at=None)
     jobs = list(attempts.filter(state=Attempt.State.RUNNING).values_list("id", flat=True))
     attempts.exclude(id__in=jobs).update(state=Attempt.State.UNKNOWN, cost_source=CostSource.UNKNOWN, finished_at=Now())

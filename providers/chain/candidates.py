@@ -1,4 +1,4 @@
-"""Who could answer a prompt, and in which order they are asked."""
+"""Which routes could answer a prompt, and in which order they are asked."""
 
 import logging
 import random
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from django.conf import settings
 from django.db.models import Sum
 
+from providers.access import backend_for, connect
 from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
 from providers.capabilities import apply_route_defaults, unsupported_reason
@@ -18,54 +18,53 @@ from providers.chain.attempts import WORKER_LOST
 from providers.chain.circuit_breaker import CLEAN, CircuitState, Health
 from providers.errors import Unsupported
 from providers.models import Attempt, ProviderConfig
-from providers.registry import is_implemented, provider_class
-from providers.types import Category, Feature, Prompt
+from providers.types import Category, Feature, Prompt, UnknownPolicy
 
 logger = logging.getLogger("providers")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A provider that could answer this prompt."""
+    """A route that could answer this prompt."""
 
-    row: ProviderConfig
+    route: ProviderConfig
     provider: TextProvider | MediaProvider
     health: Health
 
-    def fit(self, prompt: Prompt) -> Prompt:
-        """Return the prompt as this row is asked."""
-        return apply_route_defaults(prompt, model=self.row.model, capabilities=self.row.capabilities)
+    def prompt_for(self, prompt: Prompt) -> Prompt:
+        """Return the prompt as this route is asked."""
+        return apply_route_defaults(prompt, model=self.route.model, capabilities=self.route.capabilities)
 
 
 def candidates_for(prompt: Prompt, earlier: Sequence[Attempt]) -> Iterator[Candidate]:
-    """Yield the providers to ask: the awake ones in the operator's order, at last the one that wakes first.
+    """Yield the routes to ask: those whose circuit lets them pass in the operator's order, then one that is paused.
 
-    `earlier` are the attempts that were made for this prompt before a crash. The breaker is asked only when a
-    candidate's turn comes, so a probe is won by whoever makes it.
+    `earlier` are the attempts that were made for this prompt before a crash. The circuit breaker is asked only when a
+    candidate's turn comes, so a probe is acquired by whoever makes it.
     """
     paused: list[Candidate] = []
-    for candidate in _candidates(prompt, earlier):
-        row, health = candidate.row, candidate.health
+    for candidate in _capable(prompt, earlier):
+        route, health = candidate.route, candidate.health
         may_probe = health.state is CircuitState.HALF_OPEN and circuit_breaker.acquire_probe(
-            category=row.category, provider=row.provider, seconds=row.timeout_seconds
+            category=route.category, provider=route.provider, seconds=route.timeout_seconds
         )
         if health.state is CircuitState.CLOSED or may_probe:
             yield candidate
         else:
             logger.info(
                 "Skipping %s for %s: paused for another %d s (%s)",
-                row.provider,
-                row.category,
+                route.provider,
+                route.category,
                 health.seconds_left,
                 health.reason,
             )
             paused.append(candidate)
-    # Never fail while a provider might work: a rest is a guess, the user's request is real.
+    # Never fail while a provider might work: a cooldown is a guess, the user's request is real.
     yield from sorted(paused, key=_open_until)[:1]
 
 
-def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
-    """Return everyone who could answer this prompt, in the operator's order.
+def _capable(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
+    """Return every route that could answer this prompt, in the operator's order.
 
     A provider whose worker was lost in the middle of this caller's call may still be the only one that works,
     so it is asked again, but last.
@@ -73,79 +72,89 @@ def _candidates(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
     outcomes = {attempt.provider: attempt.error_class for attempt in earlier}
     health = circuit_breaker.read_health(prompt.category.value)
     candidates = []
-    for row in _by_priority(prompt.category):
-        if outcomes.get(row.provider, WORKER_LOST) != WORKER_LOST:
+    for route in _by_priority(prompt.category):
+        if outcomes.get(route.provider, WORKER_LOST) != WORKER_LOST:
             continue
-        provider = provider_for(row)
-        if provider is None or _is_over_its_cap(row):
+        provider = provider_for(route)
+        if provider is None:
             continue
-        lacking = unsupported_reason(row.capabilities, prompt)
-        if lacking:
-            logger.info("Skipping %s for %s: %s", row.provider, row.category, lacking)
-            continue
-        try:
-            provider.check(apply_route_defaults(prompt, model=row.model, capabilities=row.capabilities))
-        except Unsupported as error:
-            logger.info("Skipping %s for %s: %s", row.provider, row.category, error)
-            continue
-        candidates.append(Candidate(row, provider, health.get(row.provider, CLEAN)))
-    return sorted(candidates, key=lambda candidate: candidate.row.provider in outcomes)
+        candidate = Candidate(route, provider, health.get(route.provider, CLEAN))
+        reason = _reason_to_skip(candidate, prompt)
+        if reason:
+            logger.info("Skipping %s for %s: %s", route.provider, route.category, reason)
+        else:
+            candidates.append(candidate)
+    return sorted(candidates, key=lambda candidate: candidate.route.provider in outcomes)
+
+
+def _reason_to_skip(candidate: Candidate, prompt: Prompt) -> str:
+    """Return why this route cannot be asked for this prompt, "" where it can."""
+    route = candidate.route
+    if _is_over_its_cap(route):
+        return "it has reached its daily cap"
+    reason = unsupported_reason(route.capabilities, prompt)
+    if reason:
+        return reason
+    try:
+        candidate.provider.check(candidate.prompt_for(prompt))
+    except Unsupported as error:
+        return str(error)
+    return ""
 
 
 def candidate_for_attempt(attempt: Attempt) -> Candidate | None:
-    """Return the provider of an attempt that is under way, whatever the operator has switched since.
+    """Return the route of an attempt that is under way, whatever the operator has switched since.
 
-    None where its row or its key is gone.
+    None where the route or its key is gone.
     """
-    row = ProviderConfig.objects.filter(category=attempt.category, provider=attempt.provider).first()
-    provider = provider_for(row) if row else None
-    if row is None or provider is None:
+    route = ProviderConfig.objects.filter(category=attempt.category, provider=attempt.provider).first()
+    provider = provider_for(route) if route else None
+    if route is None or provider is None:
         return None
-    return Candidate(row, provider, circuit_breaker.read_health(attempt.category).get(attempt.provider, CLEAN))
+    return Candidate(route, provider, circuit_breaker.read_health(attempt.category).get(attempt.provider, CLEAN))
+
+
+def unknown_policy(attempt: Attempt) -> UnknownPolicy:
+    """Return what follows an unknown outcome of this attempt, whatever has become of its route and key since."""
+    backend = backend_for(Category(attempt.category), attempt.provider)
+    return backend.unknown_policy if backend else UnknownPolicy.RESPEND
 
 
 def can_serve(category: Category) -> bool:
-    """Tell whether any enabled provider with a key speaks this category."""
-    return any(provider_for(row) for row in ProviderConfig.objects.filter(category=category.value, enabled=True))
+    """Return whether any enabled route of this category is ready."""
+    return any(provider_for(route) for route in ProviderConfig.objects.filter(category=category.value, enabled=True))
 
 
 def can_take_audio() -> bool:
-    """Tell whether any enabled provider with a key takes recordings in a prompt."""
-    rows = ProviderConfig.objects.filter(category=Category.TEXT.value, enabled=True, capabilities__audio_input=True)
-    providers = [provider_for(row) for row in rows]
+    """Return whether any enabled route takes audio in a prompt."""
+    routes = ProviderConfig.objects.filter(category=Category.TEXT.value, enabled=True, capabilities__audio_input=True)
+    providers = [provider_for(route) for route in routes]
     return any(provider and Feature.AUDIO_INPUT in provider.features for provider in providers)
 
 
-def provider_for(row: ProviderConfig) -> TextProvider | MediaProvider | None:
-    """Return the row's provider, ready to call; None where nobody implements it, or it has neither key nor sandbox."""
-    category = Category(row.category)
-    access = settings.PROVIDER_ACCESS.get(row.provider)
-    if not access or not access.key or not is_implemented(category, row.provider):
-        return None
-    return provider_class(category, row.provider)(access)
+def provider_for(route: ProviderConfig) -> TextProvider | MediaProvider | None:
+    """Return the route's provider, ready to call; None where no class implements it or its key is not set."""
+    return connect(Category(route.category), route.provider)
 
 
 def _by_priority(category: Category) -> list[ProviderConfig]:
-    """Return the enabled rows by priority; equals are shuffled so that each comes first as often as its weight says."""
-    rows = ProviderConfig.objects.filter(category=category.value, enabled=True)
-    return sorted(rows, key=lambda row: (row.priority, -_weighted_chance(row.weight)))
+    """Return the enabled routes by priority; ties are shuffled so that each comes first as often as its weight says."""
+    routes = ProviderConfig.objects.filter(category=category.value, enabled=True)
+    return sorted(routes, key=lambda route: (route.priority, -_weighted_chance(route.weight)))
 
 
 def _weighted_chance(weight: int) -> float:
-    # The largest of random**(1/weight) falls to each row in proportion to its weight (Efraimidis and Spirakis, 2006).
+    # The largest of random**(1/weight) falls to each route in proportion to its weight (Efraimidis and Spirakis, 2006).
     return random.random() ** (1 / weight) if weight else 0.0  # noqa: S311 — load sharing, not a secret
 
 
-def _is_over_its_cap(row: ProviderConfig) -> bool:
-    if row.daily_cap_usd is None:
+def _is_over_its_cap(route: ProviderConfig) -> bool:
+    if route.daily_cap_usd is None:
         return False
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    attempts = Attempt.objects.filter(provider=row.provider, category=row.category, created_at__gte=midnight)
+    attempts = Attempt.objects.filter(provider=route.provider, category=route.category, created_at__gte=midnight)
     spent = attempts.aggregate(spent=Sum("cost"))["spent"] or Decimal(0)
-    if spent >= row.daily_cap_usd:
-        logger.info("Skipping %s for %s: it has reached its daily cap", row.provider, row.category)
-        return True
-    return False
+    return bool(spent >= route.daily_cap_usd)
 
 
 def _open_until(candidate: Candidate) -> datetime:

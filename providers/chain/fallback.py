@@ -1,7 +1,7 @@
-"""The fallback chain: who is asked, in which order, and what follows each outcome."""
+"""The fallback chain: one run down it for one caller, and what follows each outcome."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from django.db import transaction
@@ -9,13 +9,16 @@ from django.db import transaction
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.chain import circuit_breaker
 from providers.chain.attempts import Answer, OpenAttempt, attempt_open, attempt_write_off
-from providers.chain.candidates import Candidate, candidate_for_attempt, candidates_for
+from providers.chain.candidates import Candidate, candidate_for_attempt, candidates_for, unknown_policy
 from providers.chain.jobs import job_cancel, poll_delay_seconds, poll_job
+from providers.chain.outputs import output_store
 from providers.chain.provider_callbacks import callback_url
 from providers.db import give_back_connection
 from providers.errors import (
     AllProvidersFailed,
+    ChainError,
     ContentRefused,
+    JobNotFound,
     NoProviderAvailable,
     NotStored,
     OutcomeUnknown,
@@ -26,7 +29,6 @@ from providers.errors import (
     StorageFailed,
 )
 from providers.models import Attempt
-from providers.storage import StoredMedia, store_output
 from providers.transport.deadlines import Deadline
 from providers.types import Job, MediaResult, OnText, Outcome, Prompt, UnknownPolicy
 
@@ -34,30 +36,59 @@ logger = logging.getLogger("providers")
 
 MIN_TRY_SECONDS = 3.0  # with less than this left before the deadline, no further provider is asked
 REFUSALS_TO_BELIEVE = 2  # one provider's refusal may be a false alarm
+DEFAULT_PENDING_SECONDS = 5.0  # for a provider that says nothing of polls
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A vendor is at work; there is nothing to do before so many seconds have passed."""
+    """A provider is at work; there is nothing to do before so many seconds have passed."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """What one call of answer() is about."""
+class Verdict:
+    """What the outcomes so far have decided about the rest of the chain."""
 
-    prompt: Prompt
-    caller_key: str
-    deadline: Deadline  # a time.monotonic() value for everything
-    store: Callable[[Answer], None]
-    on_text: OnText | None
+    ends_with: type[ChainError] | None  # None: the next provider may be asked
+    refusals: int = 0  # providers that refused the content
 
 
-class FallbackManager:
-    """Asks the providers of a category, one after the other, until one answers."""
+@dataclass(frozen=True, slots=True)
+class PastOutcome:
+    """How one attempt ended, as far as the rest of the chain depends on it."""
 
-    def answer(
+    error_class: str
+    maybe_paid: bool
+    policy: UnknownPolicy  # of the provider
+
+
+def verdict_on(outcomes: Iterable[PastOutcome]) -> Verdict:
+    """Return what these outcomes decide. Pure: the same before and after a crash."""
+    refusals = 0
+    for outcome in outcomes:
+        if outcome.error_class == NotStored.error_class:
+            return Verdict(StorageFailed)
+        if outcome.maybe_paid and outcome.policy is UnknownPolicy.STOP:
+            return Verdict(PaymentUncertain)
+        refusals += outcome.error_class == ContentRefused.error_class
+    return Verdict(RefusedByProviders if refusals >= REFUSALS_TO_BELIEVE else None, refusals)
+
+
+def past_outcome(attempt: Attempt) -> PastOutcome:
+    """Return how a recorded attempt ended."""
+    maybe_paid = attempt.state in (Attempt.State.UNKNOWN, Attempt.State.ABANDONED)
+    return PastOutcome(attempt.error_class, maybe_paid, unknown_policy(attempt))
+
+
+class ChainRun:
+    """One run down the fallback chain: a prompt, its caller, its deadline and what was tried so far.
+
+    The providers of the prompt's category are asked one after the other until one answers. Every call has its row
+    before it is made. Make a new run for each call of answer(); what a run needs to remember is in the database.
+    """
+
+    def __init__(
         self,
         prompt: Prompt,
         *,
@@ -66,168 +97,170 @@ class FallbackManager:
         store: Callable[[Answer], None],
         on_text: OnText | None = None,
         before_next: Callable[[], None] | None = None,
-    ) -> Answer | Pending:
-        """Return the first answer, which `store` has kept by then, or Pending where a vendor takes its time.
-
-        `deadline` is a time.monotonic() value for the whole chain. `store` runs in the transaction that marks the
-        attempt as succeeded, so that no paid answer is known but not kept. `before_next` runs before each further
-        provider is asked and stops the chain by raising. With `on_text` answers are streamed.
-
-        Call it again for the same caller after Pending or after a crash, and it goes on where the attempts say: with
-        the job that is under way, else down the chain; providers that have failed this caller are not asked again.
-        Raises a ChainError when nobody answers.
+    ) -> None:
+        """`deadline` ends the whole run. `store` is called in the transaction that marks the attempt as succeeded, so
+        that no paid answer is known but not stored. `before_next` is called before each further provider is asked and
+        stops the run by raising. With `on_text` answers are streamed.
         """
-        errand = Errand(prompt, caller_key, deadline, store, on_text)
-        earlier = list(Attempt.objects.filter(caller_key=caller_key).order_by("number"))
-        number = earlier[-1].number if earlier else 0
-        under_way = self._go_on(errand, earlier)
-        if under_way:
-            return under_way
-        refusals = self._refusals_so_far(earlier)
-        for is_further, candidate in enumerate(candidates_for(prompt, earlier)):
-            if deadline.remaining() < MIN_TRY_SECONDS:
+        self.prompt = prompt
+        self.caller_key = caller_key
+        self.deadline = deadline
+        self._store = store
+        self._on_text = on_text
+        self._before_next = before_next
+        self._attempts: list[Attempt] = []  # of this caller, oldest first
+        self._outcomes: list[PastOutcome] = []
+
+    def answer(self) -> Answer | Pending:
+        """Return the first answer, which `store` has kept by then, or Pending where a provider takes its time.
+
+        Call it on a new run for the same caller after Pending or after a crash, and it resumes where the attempts
+        say: with the job that is under way, else down the chain; providers that have failed this caller are not asked
+        again. Raises a ChainError when nobody answers, AttemptRefused where another worker makes this caller's calls.
+        """
+        self._read_attempts()
+        if self._attempts and not self._attempts[-1].finished_at:
+            under_way = self._resume(self._attempts[-1])
+            if under_way:
+                return under_way
+            self._read_attempts()
+        self._outcomes = [past_outcome(attempt) for attempt in self._attempts]
+        self._end_if_decided()
+        number = self._attempts[-1].number if self._attempts else 0
+        for is_further, candidate in enumerate(candidates_for(self.prompt, self._attempts)):
+            if self.deadline.remaining() < MIN_TRY_SECONDS:
                 raise OutOfTime
-            if is_further and before_next:
-                before_next()
+            if is_further and self._before_next:
+                self._before_next()
             number += 1
             try:
-                return self._try(errand, candidate, number)
+                return self._try(candidate, number)
             except ProviderError as error:
-                if not error.tries_elsewhere:
-                    raise StorageFailed from error
-                if error.maybe_paid and candidate.provider.unknown_policy is UnknownPolicy.STOP:
-                    raise PaymentUncertain from error
-                refusals += isinstance(error, ContentRefused)
-                if refusals >= REFUSALS_TO_BELIEVE:
-                    raise RefusedByProviders from error
-        if refusals:
+                policy = candidate.provider.unknown_policy
+                self._outcomes.append(PastOutcome(error.error_class, error.maybe_paid, policy))
+                self._end_if_decided(error)
+        if verdict_on(self._outcomes).refusals:
             raise RefusedByProviders
-        if number:
-            raise AllProvidersFailed
-        raise NoProviderAvailable
+        raise AllProvidersFailed if number else NoProviderAvailable
 
-    def _refusals_so_far(self, earlier: Sequence[Attempt]) -> int:
-        """Count who has refused this caller already. Raises the ChainError that an earlier attempt has decided.
+    def _read_attempts(self) -> None:
+        self._attempts = list(Attempt.objects.filter(caller_key=self.caller_key).order_by("number"))
 
-        Its worker may have been lost between the attempt's outcome and the caller's end.
+    def _end_if_decided(self, cause: ProviderError | None = None) -> None:
+        """Raise the ChainError that the outcomes so far have decided.
+
+        Asked before the first provider, too: a worker may be lost between an attempt's outcome and its caller's end.
         """
-        for row in earlier:
-            if row.state != Attempt.State.UNKNOWN:
-                continue
-            if row.error_class == NotStored.error_class:
-                raise StorageFailed
-            candidate = candidate_for_attempt(row)
-            if candidate and candidate.provider.unknown_policy is UnknownPolicy.STOP:
-                raise PaymentUncertain
-        refusals = sum(row.error_class == ContentRefused.error_class for row in earlier)
-        if refusals >= REFUSALS_TO_BELIEVE:
-            raise RefusedByProviders
-        return refusals
+        ends_with = verdict_on(self._outcomes).ends_with
+        if ends_with:
+            raise ends_with from cause
 
-    def _try(self, errand: Errand, candidate: Candidate, number: int) -> Answer | Pending:
+    def _try(self, candidate: Candidate, number: int) -> Answer | Pending:
         """Make one attempt. Raises the ProviderError after which the next provider may be asked."""
-        row = candidate.row
-        logger.info("Trying %s for %s", row.provider, row.category)
-        attempt = attempt_open(caller_key=errand.caller_key, number=number, row=row)
+        route = candidate.route
+        logger.info("Trying %s for %s", route.provider, route.category)
+        attempt = attempt_open(caller_key=self.caller_key, number=number, route=route)
         try:
-            return self._settle(errand, candidate, attempt, self._call(errand, candidate, attempt))
+            return self._record_outcome(candidate, attempt, self._call(candidate, attempt))
         except ProviderError as error:
             if error.maybe_paid and candidate.provider.unknown_policy is UnknownPolicy.ADOPT:
-                logger.warning("? %s may have taken an order for %s: %s", row.provider, row.category, error)
-                attempt.search(error)
-                return self._pending(candidate, attempt)
+                logger.warning("? %s may have taken a job for %s: %s", route.provider, route.category, error)
+                attempt.await_adoption(error)
+                return _pending(candidate, attempt)
             attempt.fail(error)
-            self._record_failure(candidate, error)
+            _record_failure(candidate, error)
             raise
 
-    def _call(self, errand: Errand, candidate: Candidate, attempt: OpenAttempt) -> Outcome:
+    def _call(self, candidate: Candidate, attempt: OpenAttempt) -> Outcome:
         def pass_on(text: str) -> None:
             attempt.record_first_text()
-            if errand.on_text:
-                errand.on_text(text)
+            if self._on_text:
+                self._on_text(text)
 
         give_back_connection()
-        prompt = candidate.fit(errand.prompt)
+        prompt = replace(
+            candidate.prompt_for(self.prompt),
+            callback_url=callback_url(candidate.provider, attempt.id),
+            submission_id=str(attempt.id),
+        )
         return candidate.provider.run(
-            replace(prompt, callback_url=callback_url(candidate.provider, attempt.id), submission_id=str(attempt.id)),
-            timeout_seconds=float(candidate.row.timeout_seconds),
-            deadline=errand.deadline,
-            on_text=pass_on if errand.on_text else None,
+            prompt,
+            timeout_seconds=float(candidate.route.timeout_seconds),
+            deadline=self.deadline,
+            on_text=pass_on if self._on_text else None,
         )
 
-    def _settle(self, errand: Errand, candidate: Candidate, attempt: OpenAttempt, outcome: Outcome) -> Answer | Pending:
-        """Keep what a call has brought: a job's id, or the answer together with whatever `store` writes."""
-        row = candidate.row
+    def _record_outcome(self, candidate: Candidate, attempt: OpenAttempt, outcome: Outcome) -> Answer | Pending:
+        """Record what a call has brought: a job's id, or the answer together with whatever `store` writes."""
+        route, provider, media = candidate.route, candidate.provider, None
         if isinstance(outcome, Job):
             attempt.start_job(outcome)
-            return self._pending(candidate, attempt)
-        if isinstance(outcome, MediaResult) and outcome.job_id:
-            # However quick it was, its id tells the bill's line, and keeps others from taking it for their own.
-            attempt.start_job(Job(outcome.job_id))
-        media = self._keep(errand, candidate, attempt, outcome) if isinstance(outcome, MediaResult) else None
+            return _pending(candidate, attempt)
+        if isinstance(outcome, MediaResult) and isinstance(provider, MediaProvider):
+            if outcome.job_id:
+                # However quick the job was, its id identifies it on the bill, and keeps others from adopting it.
+                attempt.start_job(Job(outcome.job_id))
+            media = output_store(
+                provider=provider,
+                category=self.prompt.category,
+                result=outcome,
+                key=str(attempt.id),
+                deadline=self.deadline,
+            )
         with transaction.atomic():
             answer = attempt.succeed(outcome, media)
-            errand.store(answer)
-        logger.info("✓ %s succeeded for %s", row.provider, row.category)
-        logger.info("Request %s served by provider: %s", errand.caller_key, row.provider)
-        circuit_breaker.record_success(category=row.category, provider=row.provider, health=candidate.health)
+            self._store(answer)
+        logger.info("✓ %s succeeded for %s", route.provider, route.category)
+        logger.info("Request %s served by provider: %s", self.caller_key, route.provider)
+        circuit_breaker.record_success(category=route.category, provider=route.provider, health=candidate.health)
         return answer
 
-    def _keep(self, errand: Errand, candidate: Candidate, attempt: OpenAttempt, result: MediaResult) -> StoredMedia:
-        give_back_connection()
-        content = result.content
-        if not content and isinstance(candidate.provider, MediaProvider):
-            content = candidate.provider.fetch(result.url, deadline=errand.deadline)
-        try:
-            return store_output(category=errand.prompt.category, content=content, key=str(attempt.id))
-        except NotStored as error:
-            error.provider, error.usage = candidate.row.provider, result.usage
-            raise
-
-    def _go_on(self, errand: Errand, earlier: Sequence[Attempt]) -> Answer | Pending | None:
-        """Take up the attempt that an earlier call has left open; None where there is none, or it has failed by now.
+    def _resume(self, row: Attempt) -> Answer | Pending | None:
+        """Take up the attempt that an earlier run has left open; None where it has ended without an answer by now.
 
         Only the caller's owner gets here, so a call that is still open belongs to a worker that was lost.
         """
-        row = earlier[-1] if earlier else None
-        if row is None or row.finished_at:
-            return None
         candidate = candidate_for_attempt(row)
         policy = candidate.provider.unknown_policy if candidate else UnknownPolicy.RESPEND
         if row.state == Attempt.State.SENDING:
             attempt_write_off(row, is_adoptable=policy is UnknownPolicy.ADOPT)
         if row.finished_at or candidate is None or not isinstance(candidate.provider, JobProvider):
             return None
-        attempt = OpenAttempt(row.id, candidate.row, age_seconds=row.age_seconds())
-        is_late = row.age_seconds() > candidate.row.timeout_seconds
+        attempt = OpenAttempt(row.id, candidate.route, age_seconds=row.age_seconds())
+        is_late = row.age_seconds() > candidate.route.timeout_seconds
         try:
-            give_back_connection()
-            prompt = replace(candidate.fit(errand.prompt), submission_id=str(row.id))
-            outcome = poll_job(row, candidate.provider, prompt, deadline=errand.deadline)
+            outcome = self._poll(row, candidate, candidate.provider)
             if outcome is not None and not (is_late and isinstance(outcome, Job)):
-                return self._settle(errand, candidate, attempt, outcome)
+                return self._record_outcome(candidate, attempt, outcome)
         except ProviderError as error:
             if error.ends_job:
-                attempt.fail(error)
-                self._record_failure(candidate, error)
+                end = attempt.abandon if isinstance(error, JobNotFound) else attempt.fail
+                end(error)
+                _record_failure(candidate, error)
                 return None
-            logger.info("%s was asked in vain about the job of %s: %s", row.provider, errand.caller_key, error)
+            logger.info("The job of %s at %s could not be polled: %s", self.caller_key, row.provider, error)
         if not is_late:
-            return self._pending(candidate, attempt)
-        late = OutcomeUnknown(f"not done within {candidate.row.timeout_seconds} s", provider=row.provider)
+            return _pending(candidate, attempt)
+        late = OutcomeUnknown(f"not done within {candidate.route.timeout_seconds} s", provider=row.provider)
         attempt.expire(late)
-        self._record_failure(candidate, late)
+        _record_failure(candidate, late)
         job_cancel(attempt_id=row.id)
         return None
 
-    def _pending(self, candidate: Candidate, attempt: OpenAttempt) -> Pending:
-        provider = candidate.provider
-        seconds = (
-            poll_delay_seconds(provider, attempt.elapsed_ms() / 1000) if isinstance(provider, JobProvider) else 5.0
-        )
-        return Pending(seconds)
+    def _poll(self, row: Attempt, candidate: Candidate, provider: JobProvider) -> MediaResult | Job | None:
+        give_back_connection()
+        prompt = replace(candidate.prompt_for(self.prompt), submission_id=str(row.id))
+        return poll_job(row, provider, prompt, deadline=self.deadline)
 
-    def _record_failure(self, candidate: Candidate, error: ProviderError) -> None:
-        row = candidate.row
-        logger.warning("✗ %s failed for %s: %s", row.provider, row.category, error)
-        circuit_breaker.record_failure(category=row.category, provider=row.provider, error=error)
+
+def _pending(candidate: Candidate, attempt: OpenAttempt) -> Pending:
+    provider = candidate.provider
+    if not isinstance(provider, JobProvider):
+        return Pending(DEFAULT_PENDING_SECONDS)
+    return Pending(poll_delay_seconds(provider, attempt.elapsed_ms() / 1000))
+
+
+def _record_failure(candidate: Candidate, error: ProviderError) -> None:
+    route = candidate.route
+    logger.warning("✗ %s failed for %s: %s", route.provider, route.category, error)
+    circuit_breaker.record_failure(category=route.category, provider=route.provider, error=error)

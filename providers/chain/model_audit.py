@@ -1,4 +1,4 @@
-"""Holding the rows against what the vendors offer today: models that are gone or will go, prices that have aged.
+"""Auditing the routes against what the providers offer today: retired models, and prices that have aged.
 
 Asking for a list is free and changes nothing. Nothing is written here: what follows is the operator's decision.
 """
@@ -35,13 +35,13 @@ class Finding:
 
 
 class ModelLists:
-    """What the vendors' lists say; each list is asked for once."""
+    """The providers' lists of models; each list is fetched once."""
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], list[ListedModel] | ProviderError] = {}
 
     def find(self, provider: Provider, call: Call, model: str) -> ListedModel | None:
-        """Return the model as its vendor lists it, None where it is gone. Raises a ProviderError."""
+        """Return the model as its provider lists it, None where it is gone. Raises a ProviderError."""
         is_about_one = "{model}" in provider.models_path
         asked = (provider.slug, call.path)
         if asked not in self._answers:
@@ -71,52 +71,52 @@ def _ask(provider: Provider, call: Call) -> list[ListedModel] | ProviderError:
 
 
 def routes_to_audit() -> list[tuple[ProviderConfig, Provider]]:
-    """Return the enabled rows that have a key and a class, with their providers."""
-    rows = ProviderConfig.objects.filter(enabled=True)
-    return [(row, provider) for row in rows if (provider := provider_for(row))]
+    """Return the enabled routes that are ready, with their providers."""
+    routes = ProviderConfig.objects.filter(enabled=True)
+    return [(route, provider) for route in routes if (provider := provider_for(route))]
 
 
-def audit_routes(rows: Sequence[tuple[ProviderConfig, Provider]], *, today: date) -> Iterator[Finding]:
-    """Yield what the operator should know about these rows, as soon as it is known."""
-    catalogue = ModelLists()
-    silent: set[str] = set()  # vendors of which it was said already that they could not be asked
-    for row, provider in rows:
+def audit_routes(routes: Sequence[tuple[ProviderConfig, Provider]], *, today: date) -> Iterator[Finding]:
+    """Yield what the operator should know about these routes, as soon as it is known."""
+    lists = ModelLists()
+    silent: set[str] = set()  # providers that were reported already as not reachable
+    for route, provider in routes:
         try:
-            yield from _on_model(row, provider, catalogue)
+            yield from _on_model(route, provider, lists)
         except ProviderError as error:
-            if row.provider not in silent:
-                yield Finding(label_of(row.provider), f"could not be asked for its models: {_reason(error)}")
-            silent.add(row.provider)
-        yield from _on_price(row, today)
+            if route.provider not in silent:
+                yield Finding(label_of(route.provider), f"could not be asked for its models: {_reason(error)}")
+            silent.add(route.provider)
+        yield from _on_price(route, today)
 
 
-def _on_model(row: ProviderConfig, provider: Provider, catalogue: ModelLists) -> Iterator[Finding]:
-    call = provider.models_call(row.model)
+def _on_model(route: ProviderConfig, provider: Provider, lists: ModelLists) -> Iterator[Finding]:
+    call = provider.models_call(route.model)
     if call is None:
-        yield Finding(_name_of(row), "the vendor documents no list of models; look at its site", is_urgent=False)
+        yield Finding(_name_of(route), "the provider documents no list of models; look at its site", is_urgent=False)
         return
-    listed = catalogue.find(provider, call, row.model)
+    listed = lists.find(provider, call, route.model)
     if listed is None:
-        yield Finding(_name_of(row), "the vendor no longer has this model")
+        yield Finding(_name_of(route), "the provider no longer has this model")
     elif listed.ends_on:
-        yield Finding(_name_of(row), f"the model shuts down on {listed.ends_on}")
+        yield Finding(_name_of(route), f"the model shuts down on {listed.ends_on}")
 
 
-def _on_price(row: ProviderConfig, today: date) -> Iterator[Finding]:
-    as_of = date_at(row.prices, "as_of")
-    if row.list_price is None and not any(rate in row.prices for rate in RATES):
-        yield Finding(_name_of(row), "there is no price; costs stay unknown unless the vendor reports them")
+def _on_price(route: ProviderConfig, today: date) -> Iterator[Finding]:
+    as_of = date_at(route.prices, "as_of")
+    if route.list_price is None and not any(rate in route.prices for rate in RATES):
+        yield Finding(_name_of(route), "there is no price; costs stay unknown unless the provider reports them")
     elif as_of is None:
-        yield Finding(_name_of(row), 'the price has no date; put "as_of" into its prices')
+        yield Finding(_name_of(route), 'the price has no date; put "as_of" into its prices')
     elif today - as_of > PRICE_AGE:
-        yield Finding(_name_of(row), f"the price is of {as_of}, more than {PRICE_AGE.days} days ago")
+        yield Finding(_name_of(route), f"the price is of {as_of}, more than {PRICE_AGE.days} days ago")
 
 
 def _reason(error: ProviderError) -> str:
-    """Return the facts alone: an error's own summary speaks of orders and bills."""
+    """Return the facts alone: an error's own summary is about prompts and bills."""
     facts = [f"HTTP {error.status}" if error.status else "", error.excerpt]
     return ", ".join(fact for fact in facts if fact) or error.error_class
 
 
-def _name_of(row: ProviderConfig) -> str:
-    return f"{row} ({row.model})"
+def _name_of(route: ProviderConfig) -> str:
+    return f"{route} ({route.model})"

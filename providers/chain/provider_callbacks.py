@@ -1,6 +1,7 @@
-"""Vendors that call us when a job is over: where they call, and whose job they mean.
+"""Providers that call us when a job is over: where they call, and whose job they mean.
 
-A call is only a hint to look now rather than later. What became of the job is asked of the vendor, never read here.
+A callback is only a hint to poll now rather than later. What became of the job is asked of the provider, never read
+from the call.
 """
 
 import re
@@ -10,9 +11,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from providers.access import callback_secret
 from providers.backends.base import Provider
-from providers.backends.media_generation import JobProvider
 from providers.models import Attempt
+from providers.registry import PROVIDERS
 from providers.transport.json_fields import text_at
 from providers.transport.webhook_signatures import signing_key
 
@@ -20,23 +22,22 @@ _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")  # it becomes part of an address
 
 
 def callback_url(provider: Provider, attempt_id: UUID) -> str:
-    """Return where the vendor is to call when the job is over; "" where it cannot or nobody could believe it."""
-    if not (isinstance(provider, JobProvider) and provider.calls_back):
-        return ""
-    # Another address would be a 422, and no order would go through.
+    """Return where the provider is to call when the job is over; "" where it makes no call that could be verified."""
+    # Another address would be a 422 at Replicate, and no submission would go through.
     may_be_called = settings.PUBLIC_URL.startswith("https://") or settings.SANDBOX_ACTIVE
-    if not settings.PUBLIC_URL or not may_be_called or not signing_key(settings.REPLICATE_WEBHOOK_SECRET):
+    if not settings.PUBLIC_URL or not may_be_called or not signing_key(callback_secret(provider.slug)):
         return ""
     return f"{settings.PUBLIC_URL}/hooks/{provider.slug}/?attempt={attempt_id}"
 
 
-def match_callback(*, provider: str, attempt_id: str, job: Any) -> str | None:
-    """Return the caller whose job this call is about, None where nobody waits for it. Repeats are harmless.
+def match_callback(*, provider: str, attempt_id: str, body: Any) -> str | None:
+    """Return the caller whose job a verified call is about, None where nobody waits for it. Idempotent.
 
-    `job` is the call's body, of which only the id is used: an order whose answer was lost takes it over, so that it
-    is asked for from now on and nothing is bought again. An attempt that has an id keeps it.
+    Of the call's body only the job's id is used: a submission whose answer was lost adopts it, so that it is polled
+    from now on and nothing is bought again. An attempt that has an id keeps it.
     """
-    job_id = text_at(job, "id")
+    callback = PROVIDERS[provider].callback
+    job_id = text_at(body, *callback.job_id_path) if callback else ""
     if not _JOB_ID.fullmatch(job_id):
         return None
     known = Attempt.objects.filter(provider=provider, job_id=job_id).first()
@@ -46,11 +47,11 @@ def match_callback(*, provider: str, attempt_id: str, job: Any) -> str | None:
 
 def _adopted(provider: str, attempt_id: str, job_id: str) -> Attempt | None:
     try:
-        searched = Attempt.objects.filter(
+        adoptable = Attempt.objects.filter(
             id=UUID(attempt_id), provider=provider, state=Attempt.State.UNKNOWN, finished_at=None, job_id=""
         )
         with transaction.atomic():
-            searched.update(state=Attempt.State.RUNNING, job_id=job_id, error_class="", error_text="")
-    except (ValueError, IntegrityError):  # no id of ours; or another call has taken the job, or the caller's turn
+            adoptable.update(state=Attempt.State.RUNNING, job_id=job_id, error_class="", error_text="")
+    except (ValueError, IntegrityError):  # no id of ours; or another attempt has the job, or the caller's turn
         return None
     return Attempt.objects.filter(id=UUID(attempt_id), provider=provider, job_id=job_id).first()

@@ -33,7 +33,7 @@ class StaffOrToken(BasePermission):
 
 
 def is_developer(request: Request) -> bool:
-    """Tell whether somebody on this very machine tries things out."""
+    """Return whether the request comes from this machine, and DEBUG is on."""
     return (
         settings.DEBUG
         and request.META.get("REMOTE_ADDR") in LOOPBACK

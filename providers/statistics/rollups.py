@@ -37,7 +37,7 @@ SUMS = {
     "successes": Count("pk", filter=IS_SUCCESS),
     "priced_successes": Count("pk", filter=IS_SUCCESS & Q(cost__isnull=False)),
     # A FAILED attempt has no cost either, but nobody bills it.
-    "unknown_costs": Count("pk", filter=Q(state__in=[State.OK, State.UNKNOWN], cost__isnull=True)),
+    "unknown_costs": Count("pk", filter=Q(state__in=[State.OK, *Attempt.PERHAPS_BILLED], cost__isnull=True)),
     "total_cost": sum_in_ticks("cost"),
     "success_ms": Sum("duration_ms", filter=IS_SUCCESS, default=0),
 }

@@ -6,11 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet, Sum
 
+from providers.access import is_ready
 from providers.models import Attempt, AttemptRollup, ProviderConfig
-from providers.registry import is_implemented
 from providers.statistics.rollups import SUMS, in_dollars, sum_in_ticks
 from providers.types import Category
 
@@ -152,12 +151,6 @@ def _of_unused(enabled: list[ProviderStats], since: datetime | None) -> tuple[st
     when = f"since {since:%Y-%m-%d}" if since else "yet"
     price = "it has no list price" if best.list_price is None else f"{shown_usd(best.list_price)} per {best.price_unit}"
     return best.provider, f"No enabled provider was used {when}: this is the cheapest by list price ({price})."
-
-
-def is_ready(category: Category, provider: str) -> bool:
-    """Tell whether the provider has a key and a class for this category, so that it can be asked at all."""
-    access = settings.PROVIDER_ACCESS.get(provider)
-    return bool(access and access.key) and is_implemented(category, provider)
 
 
 def shown_usd(amount: Decimal | None) -> str:

@@ -94,7 +94,7 @@ class _Public:
         name = self._dns_host
         self._dns_host = public_address_of(name, self.port)
         try:
-            return super()._new_conn()  # type: ignore[misc]
+            return super()._new_conn()  # type: ignore[misc, no-any-return]  # what it is mixed into has it
         finally:
             self._dns_host = name  # TLS asks for the certificate of the name
 
@@ -129,7 +129,7 @@ class _PublicAdapter(_Adapter):
 
 @cache
 def _adapter() -> _Adapter:
-    """Return this process's adapter for the vendors' APIs, which keeps the connections."""
+    """Return this process's adapter for the providers' APIs, which pools the connections."""
     return _Adapter(pool_connections=32, pool_maxsize=MAX_CONNECTIONS)
 
 
@@ -137,6 +137,14 @@ def _adapter() -> _Adapter:
 def _public_adapter() -> _PublicAdapter:
     """Return this process's adapter for addresses that somebody else has named."""
     return _PublicAdapter(pool_connections=32, pool_maxsize=16)
+
+
+def close_connections() -> None:
+    """Close the connections that this process keeps; calls made afterwards open new ones."""
+    for adapter in (_adapter, _public_adapter):
+        if adapter.cache_info().currsize:
+            adapter().close()
+    _forget_connections()
 
 
 def _forget_connections() -> None:
@@ -179,6 +187,10 @@ class ProviderResponse:
         """Return the whole body. Raises OutcomeUnknown when it is cut off, late or too long."""
         return b"".join(iter(self._read, b""))
 
+    def text(self) -> str:
+        """Return the whole body as text. Raises OutcomeUnknown as body() does."""
+        return self.body().decode("utf-8-sig", "replace")
+
     def chunks(self) -> Iterator[bytes]:
         """Yield the body's bytes as they come. Raises OutcomeUnknown as body() does."""
         yield from iter(self._read_some, b"")
@@ -216,7 +228,7 @@ class ProviderResponse:
             self._received += len(piece)
             if self._received > self._max_bytes:
                 raise OutcomeUnknown(f"the answer is longer than {self._max_bytes} bytes")
-            if not self._call.is_expired:  # to a reader, a cut looks like the end
+            if not self._call.is_expired:  # to a reader, an abort looks like the end
                 return piece
             failure = OutcomeUnknown(TIME_IS_UP)
         raise failure

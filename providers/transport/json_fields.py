@@ -1,5 +1,6 @@
-"""Reading foreign JSON without trusting its shape. Which fields a vendor has is not known here."""
+"""Reading foreign JSON without trusting its shape, and writing ours. Which fields a provider has is not known here."""
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -8,7 +9,7 @@ from typing import Any, Never
 
 MAX_COUNT = 10**9  # tokens: more than any model takes
 MAX_COST_USD = Decimal(10**5)  # USD for one call; the column holds a little more
-MAX_DEPTH = 8  # of a usage block; the vendors' have three
+MAX_DEPTH = 8  # of a usage block; the providers' have three
 
 
 def _refuse_constant(name: str) -> Never:
@@ -35,6 +36,11 @@ def decode_any(text: str) -> Any:
         words = type(error).__name__
     # Outside of the handler, since a JSONDecodeError carries the whole text along.
     raise ValueError(f"JSON was expected, not {words}")
+
+
+def encode_json(value: Any) -> bytes:
+    """Return the value as the body of a request. Half an emoji would not be UTF-8: it becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def get_path(value: Any, *path: str | int) -> Any:

@@ -1,4 +1,4 @@
-"""Short quotations of what a vendor said that hold no key and nothing of a prompt."""
+"""Redaction: excerpts of what a provider said that contain no key and nothing of a prompt."""
 
 import html
 import re
@@ -21,20 +21,20 @@ _ESCAPED_BLANK = re.compile(r"\\+[nrt]")
 
 
 class Redactor:
-    """Quotes a vendor's words about one call."""
+    """Redacts what a provider says about one call: its key and its prompt."""
 
     def __init__(self, key: str, prompt: Prompt) -> None:
         self._key = key
         self._prompt = prompt
 
-    def clean(self, text: str) -> str:
-        """Return the beginning of a vendor's text on one line, with […] for what repeats the prompt or the key."""
+    def redact(self, text: str) -> str:
+        """Return the beginning of a provider's text on one line, with […] for what repeats the prompt or the key."""
         if self._key:
             text = text.replace(self._key, HIDDEN)
         text = text[:SCANNED_CHARACTERS]
         title = _TITLE.search(text)  # all that a proxy's error page says
         text = _without_runs(_plain(title[1] if title else text), self._key, MIN_KEY_CHARACTERS)
-        # A vendor's own "sk-pr****wxyz" still shows the ends of the key.
+        # A provider's own "sk-pr****wxyz" still shows the ends of the key.
         text = " ".join(HIDDEN if "***" in word else word for word in text.split())
         said = [_plain(part) for part in self._parts()]
         text = _without_runs(text, "\n".join(said), MIN_QUOTE_CHARACTERS)
@@ -44,12 +44,12 @@ class Redactor:
         return text
 
     def excerpt(self, text: str) -> str:
-        """Return clean() of the text, short enough for a log line."""
-        text = self.clean(text)
+        """Return the redacted text, short enough for a log line."""
+        text = self.redact(text)
         return text if len(text) <= MAX_EXCERPT_CHARACTERS else f"{text[: MAX_EXCERPT_CHARACTERS - 1]}…"
 
     def redact_error(self, error: ProviderError) -> None:
-        """Make an error safe to log: its excerpt and its code come from outside."""
+        """Make an error safe to log, in place: its excerpt and its code come from outside."""
         error.excerpt = self.excerpt(error.excerpt)
         error.code = self.excerpt(error.code)[:MAX_CODE_CHARACTERS]
         error.args = (error.excerpt,)  # what repr() shows

@@ -1,4 +1,4 @@
-"""Whether a call that says it comes from a vendor does. Pure, and the same for all who sign as Standard Webhooks do."""
+"""Verifying webhook signatures in the Standard Webhooks scheme. Pure; which provider signs so is not known here."""
 
 import base64
 import binascii
@@ -6,7 +6,7 @@ import hmac
 import re
 from collections.abc import Mapping
 
-MAX_CLOCK_SKEW_SECONDS = 300  # a call signed longer ago may be a repeated one
+MAX_CLOCK_SKEW_SECONDS = 300  # a call signed longer ago may be a replay
 SECRET_PREFIX = "whsec_"  # noqa: S105 — how the secret begins
 SIGNATURE_VERSION = "v1,"
 
@@ -24,7 +24,7 @@ def signing_key(secret: str) -> bytes:
 
 
 def is_genuine(headers: Mapping[str, str], body: bytes, *, secret: str, now: float) -> bool:
-    """Tell whether a call carries the vendor's signature, made within the last minutes. `now` is in Unix seconds.
+    """Return whether a call carries the provider's signature, made within the last minutes. `now` is in Unix seconds.
 
     The signature covers the call's id, its time and its body, but not its address.
     Source: https://replicate.com/docs/topics/webhooks/verify-webhook (read 2026-11).
@@ -37,7 +37,7 @@ def is_genuine(headers: Mapping[str, str], body: bytes, *, secret: str, now: flo
         return False
     signed = b".".join((call_id.encode(), timestamp.encode(), body))
     expected = base64.b64encode(hmac.digest(key, signed, "sha256"))
-    # Several entries come while the vendor changes its secret.
+    # Several entries come while the provider rotates its secret.
     entries = headers.get("webhook-signature", "").split()
     return any(
         hmac.compare_digest(entry.removeprefix(SIGNATURE_VERSION).encode(), expected)

@@ -1,4 +1,4 @@
-"""One request, one step further: claim it, ask the chain, keep the answer, hand it to the outlet."""
+"""A worker's step of one request: claim it, run the chain, store the answer, have it delivered."""
 
 import logging
 import time
@@ -7,18 +7,22 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models.functions import Now
 
 from providers.chain.attempts import Answer, AttemptRefused
-from providers.chain.fallback import FallbackManager, Pending
+from providers.chain.fallback import ChainRun, Pending
 from providers.errors import ChainError
 from providers.transport.deadlines import Deadline
 from providers.types import Attachment, Category, OnText, Prompt
 from requests_app.delivery_backend import get_delivery_backend
+from requests_app.dispatch import enqueue_on_commit
 from requests_app.errors import LeaseLost
 from requests_app.models import Request
 from requests_app.options import output_options_of
 from requests_app.selectors import history_of
 from requests_app.services.completion import request_complete, request_end, request_quarantine
+from requests_app.services.intake import ADVANCE_TASK
 from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, Lease, keeper, lease_claim, lease_give_back
 
 logger = logging.getLogger("requests_app.execution")
@@ -27,29 +31,29 @@ Status = Request.Status
 
 
 def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
-    """Bring a request to its end and hand the result to the outlet. Returns whether there was anything to do.
+    """Take a request as far as it can go now, and have an end delivered. Returns whether there was anything to do.
 
-    Safe to call any number of times and from any number of workers: one of them claims the request, the others
-    return False. After a crash the next call goes on where the database says the last one was. `on_text` receives
-    the growing answer instead of the outlet.
+    Idempotent, and safe to call from any number of workers: one of them claims the request, the others return False.
+    After a crash the next call resumes where the database says the last one was. `on_text` receives the partial
+    answer in place of the delivery backend.
     """
     claim = lease_claim(request_id=request_id)
     if claim is None:
         return False
     lease, request = claim
     if request.tries > CLAIMS_BEFORE_QUARANTINE:
-        request_quarantine(request=request, reason=f"claimed {CLAIMS_BEFORE_QUARANTINE} times without an end")
-        logger.error("%s is in quarantine; an operator must decide.", request_id)
+        request_quarantine(request=request, reason=f"claimed {CLAIMS_BEFORE_QUARANTINE} times without progress")
+        logger.error("%s is quarantined; an operator must decide.", request_id)
         return True
-    # Held until the end of this function: the outlet knows by it, when it delivers, that the stream was its own.
-    show = on_text or get_delivery_backend().on_partial(request_id)
+    # Referenced until the end of this function: by it the delivery backend knows that this process has streamed.
+    on_partial = on_text or get_delivery_backend().on_partial(request_id)
     keeper.keep(lease)
     try:
-        if not _answer(request, lease, show):
+        if not _run_chain(request, lease, on_partial):
             return True
     except (LeaseLost, AttemptRefused):
-        # What this worker streamed may stand over the answer that its successor has shown: show that once more. Where
-        # the successor is still at work, the outlet only ends the stream.
+        # A late partial edit of this worker may have replaced the answer that its successor has shown: deliver once
+        # more. While the successor is still at work, this only stops the stream.
         logger.info("%s belongs to another worker by now.", request_id)
     finally:
         keeper.let_go(lease)
@@ -57,28 +61,40 @@ def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
     return True
 
 
-def _answer(request: Request, lease: Lease, on_text: OnText | None) -> bool:
-    """Ask the chain; return whether the request has ended with that, one way or the other.
+def request_wake(*, request_id: str) -> bool:
+    """Make an open request due now and wake a worker. Returns False where the request has ended.
 
-    False where a vendor is still at work: the lease is given back, and any worker looks again when it is time.
+    Idempotent. A worker that owns the request at this moment goes on; it then decides itself when it is due again.
+    """
+    with transaction.atomic():
+        is_open = Request.objects.filter(id=request_id, status__in=Request.OPEN).update(next_at=Now()) > 0
+        if is_open:
+            enqueue_on_commit(ADVANCE_TASK, request_id)
+    return is_open
+
+
+def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
+    """Run the chain; return whether the request has ended, with an answer or without.
+
+    False while a provider still works on a job: the lease is given back, and any worker polls when it is time.
     Raises LeaseLost and AttemptRefused.
     """
-    claimed = time.monotonic()
-    earlier_seconds, seconds_left = _seconds_around(request)
+    claimed_at = time.monotonic()
+    earlier_seconds, seconds_left = _elapsed_and_remaining(request)
 
     def store(answer: Answer) -> None:
-        seconds = earlier_seconds + time.monotonic() - claimed
+        seconds = earlier_seconds + time.monotonic() - claimed_at
         request_complete(request=request, answer=answer, processing_ms=round(seconds * 1000))
 
     try:
-        outcome = FallbackManager().answer(
+        outcome = ChainRun(
             _prompt_of(request),
             caller_key=request.id,
             deadline=Deadline.after(seconds_left),
             store=store,
             on_text=on_text,
             before_next=lease.check,
-        )
+        ).answer()
         if isinstance(outcome, Pending):
             lease_give_back(lease, seconds=outcome.seconds)
             return False
@@ -95,8 +111,8 @@ def _answer(request: Request, lease: Lease, on_text: OnText | None) -> bool:
     return True
 
 
-def _seconds_around(request: Request) -> tuple[float, float]:
-    """Return the seconds since the first claim, and those before the deadline, by the database's clock."""
+def _elapsed_and_remaining(request: Request) -> tuple[float, float]:
+    """Return the seconds since the first claim and those until the deadline, by the database's clock."""
     now: datetime = request.now  # type: ignore[attr-defined]  # annotated by lease_claim()
     started_at = request.started_at or now
     return (now - started_at).total_seconds(), (request.deadline_at - now).total_seconds()

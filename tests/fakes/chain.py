@@ -78,10 +78,10 @@ class _ScriptedJob(JobProvider):
         self.script.polled.append(job_id)
         return _play(self.script.polls, self.slug)
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
+    def find_jobs(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
         return _play(self.script.found, self.slug)
 
-    def fetch(self, url: str, *, deadline: Deadline) -> bytes:
+    def fetch_output(self, url: str, *, deadline: Deadline) -> bytes:
         return self.script.file
 
     def cancel(self, job_id: str, *, deadline: Deadline) -> None:

@@ -1,9 +1,9 @@
-"""A world in one process that moves only when it is told to: workers that stop at every commit and outside call.
+"""Deterministic workers, providers and Telegram in one process: each worker stops at every commit and outside call.
 
-A worker is a thread that runs one of the product's tasks. At each call to a vendor or to Telegram it stops, and the
-test decides when the call is carried out and what its caller learns of it; after each commit it stops too. A worker
-that is never resumed is dead; one that is resumed after its lease has run out is the late writer. Only one thread runs
-at a time, so every run of the same steps is the same.
+A worker is a thread that runs one of the product's tasks. At each call to a provider or to Telegram it stops, and the
+test decides when the call is executed and what its caller learns of it; after each commit it stops too. A worker that
+is never resumed has crashed; one that is resumed after its lease has expired is a late writer. Only one thread runs at
+a time, so the same steps always give the same run.
 """
 
 import asyncio
@@ -31,44 +31,44 @@ from telegram_bot.content.files import StoredFile
 from telegram_bot.content.rendering import MessagePart
 from tests.fakes.telegram import ApiError, FakeTelegram
 
-PATIENCE_SECONDS = 30  # for a thread to reach its next call; then the product has hung
-FILM = b"\x00\x00\x00\x18ftypisom" + bytes(100)
+MAX_WAIT_SECONDS = 30  # for a thread to reach its next call; then the product has hung
+VIDEO = b"\x00\x00\x00\x18ftypisom" + bytes(100)
 
 
-class Fate(StrEnum):
+class CallOutcome(StrEnum):
     """What becomes of an outside call, and what its caller learns."""
 
-    DONE = "carried out and answered"
-    LOST_AFTER = "carried out, the answer is lost"
+    DONE = "executed and answered"
+    LOST_AFTER = "executed, the answer is lost"
     LOST_BEFORE = "lost on the way there"
     REFUSED = "refused"
 
     @property
-    def is_carried_out(self) -> bool:
-        return self in (Fate.DONE, Fate.LOST_AFTER)
+    def is_executed(self) -> bool:
+        return self in (CallOutcome.DONE, CallOutcome.LOST_AFTER)
 
 
-class Released(BaseException):
-    """The example is over, and with it the thread of a dead worker."""
+class ExampleOver(BaseException):
+    """The example is over; ends the threads of crashed workers."""
 
 
 @dataclass
 class OutsideCall:
-    """One call on which a worker waits."""
+    """One call at which a worker has stopped."""
 
     name: str
-    carry_out: Callable[[], Any] = field(repr=False)
+    execute: Callable[[], Any] = field(repr=False)
     unsure: Callable[[], Exception] = field(repr=False)
     refused: Callable[[], Exception] = field(repr=False)
-    leaves_stray: Callable[[bool], bool] = field(default=lambda is_carried_out: False, repr=False)
+    leaves_stray: Callable[[bool], bool] = field(default=lambda is_executed: False, repr=False)
 
 
-# Not a call at all: something was committed, and nothing has followed from it yet.
+# Not a call: something was committed, and nothing has followed from it yet.
 COMMIT = OutsideCall("commit", lambda: None, RuntimeError, RuntimeError)
 
 
 class Worker:
-    """One task in a thread that runs while the test waits, and stops at its commits and outside calls."""
+    """One task in a thread that runs while the test waits and stops at its commits and outside calls."""
 
     _here: ClassVar[threading.local] = threading.local()
 
@@ -76,7 +76,7 @@ class Worker:
         self.name = f"{task.rpartition('.')[2]} {key}"
         self.call: OutsideCall | None = None
         self.error: BaseException | None = None
-        self._fate: Fate | None = None
+        self._outcome: CallOutcome | None = None
         self._is_over = False
         self._turn, self._stop = threading.Semaphore(0), threading.Semaphore(0)
         threading.Thread(target=self._run, args=(task, key), daemon=True).start()
@@ -86,26 +86,26 @@ class Worker:
     def of_this_thread(cls) -> "Worker | None":
         return getattr(cls._here, "worker", None)
 
-    def resume(self, fate: Fate | None) -> None:
-        """Let its call have this fate and run it up to the next one. Without a fate the thread just ends."""
-        self._fate, self.call = fate, None
+    def resume(self, outcome: CallOutcome | None) -> None:
+        """Give its call this outcome and run it up to the next one; without an outcome the thread just ends."""
+        self._outcome, self.call = outcome, None
         self._turn.release()
         self._wait()
 
-    def stop_at(self, call: OutsideCall) -> Fate:
-        """Called in the worker's thread: wait for the test to decide."""
+    def stop_at(self, call: OutsideCall) -> CallOutcome:
+        """Wait for the test to decide. Called in the worker's thread."""
         if not self._is_over:
             self.call = call
             self._stop.release()
             self._turn.acquire()
-        if self._fate is None:
-            self._is_over = True  # whatever it still does on its way out
-            raise Released
-        return self._fate
+        if self._outcome is None:
+            self._is_over = True  # whatever cleanup still calls
+            raise ExampleOver
+        return self._outcome
 
     @contextmanager
     def _stopping_at_commits(self) -> Iterator[None]:
-        """Stop after each statement that commits by itself, and after each transaction, before its wake-ups."""
+        """Stop after each statement in autocommit, and after each transaction, before its on_commit callbacks."""
         database = connections["default"]
         commit = database.commit
 
@@ -127,14 +127,14 @@ class Worker:
             database.commit = commit  # type: ignore[method-assign]
 
     def _wait(self) -> None:
-        assert self._stop.acquire(timeout=PATIENCE_SECONDS), f"{self.name} hangs"
+        assert self._stop.acquire(timeout=MAX_WAIT_SECONDS), f"{self.name} hangs"
 
     def _run(self, task: str, key: str | int) -> None:
         Worker._here.worker = self
         try:
             with self._stopping_at_commits():
                 app.tasks[task](key)
-        except Released:
+        except ExampleOver:
             pass
         except BaseException as error:  # noqa: BLE001 — the test tells what a task must never raise
             self.error = error
@@ -144,42 +144,45 @@ class Worker:
 
 
 class World:
-    """The vendors with their bill, and Telegram with its chats."""
+    """The providers with their bill and jobs, and Telegram with its chats."""
 
     def __init__(self, telegram: FakeTelegram) -> None:
         self.telegram = telegram
         self.bill: list[dict[str, Any]] = []
-        self.jobs: dict[str, dict[str, Any]] = {}  # by id: the bill's line, and what became of the job
-        self.strays = 0  # placeholders that nobody could know of
+        self.jobs: dict[str, dict[str, Any]] = {}  # by id: the bill's line, and the job's state
+        self.stray_placeholders = 0  # that their senders could not know of
         self._numbers = count(1)
 
     def call(self, call: OutsideCall) -> Any:
-        """Make a call from whichever worker this thread is."""
+        """Make a call from the worker of this thread; outside of workers it just succeeds."""
         assert not connection.in_atomic_block, f"{call.name} within a transaction"
         worker = Worker.of_this_thread()
-        fate = worker.stop_at(call) if worker else Fate.DONE
-        return self.have(call, fate)
+        outcome = worker.stop_at(call) if worker else CallOutcome.DONE
+        return self.finish(call, outcome)
 
-    def have(self, call: OutsideCall, fate: Fate) -> Any:
-        """Let a call have its fate; a REFUSED one does nothing and says so."""
-        result = call.carry_out() if fate.is_carried_out else None
-        self.strays += call.leaves_stray(fate.is_carried_out) and fate is not Fate.DONE
-        if fate is Fate.DONE:
+    def finish(self, call: OutsideCall, outcome: CallOutcome) -> Any:
+        """Execute a call as its outcome says, and return or raise what its caller learns."""
+        result = call.execute() if outcome.is_executed else None
+        self.stray_placeholders += call.leaves_stray(outcome.is_executed) and outcome is not CallOutcome.DONE
+        if outcome is CallOutcome.DONE:
             return result
-        raise call.refused() if fate is Fate.REFUSED else call.unsure()
+        raise call.refused() if outcome is CallOutcome.REFUSED else call.unsure()
 
-    def note(self, provider: str, words: str, *, is_billed: bool, job_id: str = "") -> dict[str, Any]:
-        line = {"provider": provider, "asked": words, "billed": is_billed, "job_id": job_id}
+    def add_to_bill(self, provider: str, prompt_text: str, *, is_billed: bool, job_id: str = "") -> dict[str, Any]:
+        line = {"provider": provider, "asked": prompt_text, "billed": is_billed, "job_id": job_id}
         self.bill.append(line)
         return line
 
-    def order_job(self, provider: str, words: str) -> Job:
+    def submit_job(self, provider: str, prompt_text: str) -> Job:
         job_id = f"job-{next(self._numbers)}"
-        self.jobs[job_id] = {"line": self.note(provider, words, is_billed=False, job_id=job_id), "state": "running"}
+        self.jobs[job_id] = {
+            "line": self.add_to_bill(provider, prompt_text, is_billed=False, job_id=job_id),
+            "state": "running",
+        }
         return Job(job_id)
 
     def end_job(self, job_id: str, state: str) -> None:
-        """Let a running job be "done", "failed" or "cancelled"; only a film is paid for."""
+        """End a running job as "done", "failed" or "cancelled"; only a finished video is billed."""
         job = self.jobs[job_id]
         if job["state"] == "running":
             job["state"], job["line"]["billed"] = state, state == "done"
@@ -187,86 +190,84 @@ class World:
     def provider_class(self, category: str, slug: str) -> type:
         """Stand in for registry.provider_class()."""
         bases: dict[str, tuple[type, UnknownPolicy]] = {
-            "TEXT": (AtOnce, UnknownPolicy.RESPEND),
-            "IMAGE": (AtOnce, UnknownPolicy.STOP),
-            "VIDEO": (InItsTime, UnknownPolicy.ADOPT),
+            "TEXT": (ImmediateProvider, UnknownPolicy.RESPEND),
+            "IMAGE": (ImmediateProvider, UnknownPolicy.STOP),
+            "VIDEO": (LongJobProvider, UnknownPolicy.ADOPT),
         }
         base, policy = bases[category]
         return type(base.__name__, (base,), {"slug": slug, "world": self, "unknown_policy": policy})
 
 
-def _picture() -> bytes:
+def _image() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-class AtOnce:
-    """A vendor that answers at once, and bills whatever it has heard."""
+class ImmediateProvider:
+    """A provider that answers at once, and bills every call that reaches it."""
 
     slug: ClassVar[str]
     world: ClassVar[World]
 
     def __init__(self, access: Access) -> None:
-        """Need no key."""
+        """Ignore the key."""
 
     def check(self, prompt: Prompt) -> None:
-        """Refuse nothing."""
+        """Accept everything."""
 
     def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None) -> Any:
         def answer() -> Any:
-            self.world.note(self.slug, prompt.text, is_billed=True)
+            self.world.add_to_bill(self.slug, prompt.text, is_billed=True)
             if prompt.category == "TEXT":
-                return TextResult(f"{prompt.text}: {self.slug} has the answer, which is long enough to be known again.")
-            return MediaResult(content=_picture(), usage=Usage(images=1))
+                return TextResult(f"{prompt.text}: {self.slug} has the answer, which is long enough to be recognised.")
+            return MediaResult(content=_image(), usage=Usage(images=1))
 
-        return self.world.call(OutsideCall(f"{self.slug} is asked", answer, OutcomeUnknown, ServerFault))
+        return self.world.call(OutsideCall(f"call of {self.slug}", answer, OutcomeUnknown, ServerFault))
 
 
-class InItsTime(JobProvider):
-    """A vendor that takes orders, and whose jobs can be asked for, found and stopped."""
+class LongJobProvider(JobProvider):
+    """A provider of long jobs, which can be polled, searched and cancelled."""
 
     world: ClassVar[World]
 
     def __init__(self, access: Access) -> None:
-        """Need no key."""
+        """Ignore the key."""
 
     def check(self, prompt: Prompt) -> None:
-        """Refuse nothing."""
+        """Accept everything."""
 
     def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None) -> Any:
-        return self._ask("gets an order", lambda: self.world.order_job(self.slug, prompt.text))
+        return self._call("job submitted to", lambda: self.world.submit_job(self.slug, prompt.text))
 
     def poll(self, prompt: Prompt, job_id: str, *, deadline: Deadline) -> Any:
-        def look() -> Any:
+        def poll_state() -> Any:
             state = self.world.jobs[job_id]["state"]
             if state == "running":
                 return Job(job_id)
             if state == "done":
                 return MediaResult(url=job_id, usage=Usage(images=1))
-            error = ServerFault(state)
-            error.ends_job = True
-            return error
+            return ServerFault(state, ends_job=True)
 
-        outcome = self._ask(f"is asked for {job_id}", look)
+        outcome = self._call(f"poll of {job_id} at", poll_state)
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome
 
-    def find(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
+    def find_jobs(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
         def search() -> list[Job]:
             return [Job(job_id) for job_id, job in self.world.jobs.items() if job["line"]["asked"] == prompt.text][::-1]
 
-        return self._ask("is searched", search)
+        return self._call("search at", search)
 
-    def fetch(self, url: str, *, deadline: Deadline) -> bytes:
-        return self._ask(f"is asked for the film of {url}", lambda: FILM)
+    def fetch_output(self, url: str, *, deadline: Deadline) -> bytes:
+        return self._call(f"download of {url} from", lambda: VIDEO)
 
     def cancel(self, job_id: str, *, deadline: Deadline) -> None:
-        self._ask(f"is to stop {job_id}", lambda: self.world.end_job(job_id, "cancelled"))
+        self._call(f"cancellation of {job_id} at", lambda: self.world.end_job(job_id, "cancelled"))
 
-    def _ask(self, what: str, carry_out: Callable[[], Any]) -> Any:
-        return self.world.call(OutsideCall(f"{self.slug} {what}", carry_out, OutcomeUnknown, ServerFault))
+    def _call(self, what: str, execute: Callable[[], Any]) -> Any:
+        return self.world.call(OutsideCall(f"{what} {self.slug}", execute, OutcomeUnknown, ServerFault))
 
     def build(self, prompt: Prompt) -> Call:
         raise AssertionError("no call leaves here")
@@ -278,8 +279,8 @@ class InItsTime(JobProvider):
         raise AssertionError("no answer comes here")
 
 
-class Client:
-    """Stands in for TelegramClient; the fake Bot API behind it is the one that other tests reach over HTTP."""
+class FakeTelegramClient:
+    """Stands in for TelegramClient, on the fake Bot API that other tests reach over HTTP."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -287,17 +288,17 @@ class Client:
     def run(self, work: Coroutine[Any, Any, Any], seconds: float = 0) -> Any:
         return asyncio.run(work)
 
-    def send(self, chat_id: int, piece: MessagePart, **_: Any) -> int:
-        is_placeholder = piece.text == texts.PLACEHOLDER
+    def send(self, chat_id: int, part: MessagePart, **_: Any) -> int:
+        is_placeholder = part.text == texts.PLACEHOLDER
         return self._call(
             "sendMessage",
-            leaves_stray=lambda is_carried_out: is_placeholder and is_carried_out,
+            leaves_stray=lambda is_executed: is_placeholder and is_executed,
             chat_id=chat_id,
-            text=piece.text,
+            text=part.text,
         )["message_id"]
 
-    def edit(self, chat_id: int, message_id: int, piece: MessagePart) -> None:
-        self._call("editMessageText", chat_id=chat_id, message_id=message_id, text=piece.text)
+    def edit(self, chat_id: int, message_id: int, part: MessagePart) -> None:
+        self._call("editMessageText", chat_id=chat_id, message_id=message_id, text=part.text)
 
     def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> None:
         media = {"type": file.kind, "media": "attach://file"}
@@ -311,22 +312,22 @@ class Client:
     def delete(self, chat_id: int, message_id: int) -> None:
         self._call(
             "deleteMessage",
-            leaves_stray=lambda is_carried_out: not is_carried_out,
+            leaves_stray=lambda is_executed: not is_executed,
             chat_id=chat_id,
             message_id=message_id,
         )
 
     def _call(
-        self, method: str, *, leaves_stray: Callable[[bool], bool] = lambda is_carried_out: False, **parameters: Any
+        self, method: str, *, leaves_stray: Callable[[bool], bool] = lambda is_executed: False, **parameters: Any
     ) -> Any:
-        def carry_out() -> Any:
+        def execute() -> Any:
             try:
-                return self._world.telegram.carry_out(method, parameters)
+                return self._world.telegram.execute(method, parameters)
             except ApiError as error:
                 return error
 
         outcome = self._world.call(
-            OutsideCall(f"Telegram's {method}", carry_out, OutcomeUnsure, lambda: SlowDown(5), leaves_stray)
+            OutsideCall(f"Telegram's {method}", execute, OutcomeUnsure, lambda: SlowDown(5), leaves_stray)
         )
         if isinstance(outcome, ApiError) and "not modified" not in str(outcome):
             raise MessageGone if "not found" in str(outcome) else CallRefused(str(outcome))

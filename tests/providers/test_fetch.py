@@ -295,7 +295,7 @@ def test_a_file_that_is_too_long_or_cut_off_is_none(server: FakeServer, step: An
 def test_no_key_goes_along_and_a_few_tries_are_made(server: FakeServer) -> None:
     provider: Any = provider_class(Category.IMAGE, "replicate")(Access(KEY, f"{server.url}/v1"))
     server.will(answer(b"", 404), answer(b"", 503), answer(b"a picture"))
-    assert provider.fetch(f"{server.url}/out.png", deadline=Deadline.after(10)) == b"a picture"
+    assert provider.fetch_output(f"{server.url}/out.png", deadline=Deadline.after(10)) == b"a picture"
     assert len(server.received) == 3
     for request in server.received:
         assert "authorization" not in request.headers
@@ -306,7 +306,7 @@ def test_an_output_that_never_comes_was_paid_all_the_same(server: FakeServer) ->
     provider: Any = provider_class(Category.IMAGE, "replicate")(Access(KEY, f"{server.url}/v1"))
     server.will(answer(f"no {KEY}", 404))
     with pytest.raises(ProviderError) as caught:
-        provider.fetch(f"{server.url}/out.png?key={KEY}", deadline=Deadline.after(10))
+        provider.fetch_output(f"{server.url}/out.png?key={KEY}", deadline=Deadline.after(10))
     assert (caught.value.provider, caught.value.maybe_paid) == ("replicate", True)
     assert len(server.received) == FETCH_TRIES
     assert KEY not in everything_said_by(caught.value)

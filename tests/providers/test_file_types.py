@@ -9,7 +9,8 @@ from django.core.files.storage import default_storage
 from PIL import Image
 
 from providers.errors import OutcomeUnknown
-from providers.storage import file_type_of, store_output
+from providers.common.file_types import file_type_of
+from providers.storage import store_output
 from providers.types import Category
 
 

@@ -107,7 +107,7 @@ def poll(category: Category, slug: str, url: str, deadline: Deadline) -> Any:
 
 def download(category: Category, slug: str, url: str, deadline: Deadline) -> Any:
     # Its own address counts among the hosts of its outputs, as in the sandbox.
-    return client(category, slug, url).fetch(f"{url}/out.png", deadline=deadline)
+    return client(category, slug, url).fetch_output(f"{url}/out.png", deadline=deadline)
 
 
 def callers() -> Iterator[Caller]:
@@ -221,7 +221,7 @@ def test_no_download_comes_from_an_address_that_is_not_the_vendors(caller, serve
         function, category, slug = caller.call.func, *caller.call.args
         assert function is download
         with pytest.raises(ProviderError):
-            client(category, slug, server.url).fetch(address.format(neighbour.port), deadline=Deadline.after(5))
+            client(category, slug, server.url).fetch_output(address.format(neighbour.port), deadline=Deadline.after(5))
 
         assert neighbour.connections == 0
 

@@ -180,7 +180,7 @@ class TestImage(ReplicateContract):
 
     def found(self, server: FakeServer, *predictions: Any, **fields: Any) -> list[Job]:
         server.will(answer({"next": None, "previous": None, "results": list(predictions), **fields}))
-        return self.provider(server).find(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
+        return self.provider(server).find_jobs(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
 
     def test_a_lost_order_is_found_in_the_list(self, server: FakeServer) -> None:
         ours = prediction("processing", input=self.body["input"])
@@ -196,7 +196,7 @@ class TestImage(ReplicateContract):
             answer({"next": "https://elsewhere.example/v1/predictions?cursor=a%2Fb", "results": [other]}),
             answer({"next": None, "results": [ours]}),
         )
-        found = self.provider(server).find(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
+        found = self.provider(server).find_jobs(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
         assert found == [Job(JOB_ID)]
         assert [request.path for request in server.received] == ["/v1/predictions", "/v1/predictions?cursor=a%2Fb"]
 
@@ -224,12 +224,12 @@ class TestImage(ReplicateContract):
         ours = prediction("starting", input={**self.body["input"], "prompt": "half ? an emoji"})
         server.will(answer({"results": [ours]}))
         prompt = self.prompt(text="half \ud83d an emoji")
-        assert self.provider(server).find(prompt, since=self.SINCE, deadline=Deadline.after(20)) == [Job(JOB_ID)]
+        assert self.provider(server).find_jobs(prompt, since=self.SINCE, deadline=Deadline.after(20)) == [Job(JOB_ID)]
 
     def test_a_list_that_fails_is_no_proof(self, server: FakeServer) -> None:
         server.will(answer({"detail": "Not now.", "status": 503}, 503))
         with pytest.raises(ServerFault) as caught:
-            self.provider(server).find(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
+            self.provider(server).find_jobs(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
         assert not caught.value.ends_job
 
     def test_its_lost_orders_are_looked_for(self) -> None:

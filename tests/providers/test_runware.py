@@ -57,7 +57,7 @@ class RunwareContract(JobProviderContract):
 
     def found(self, server: FakeServer, body: Any) -> list[Job]:
         server.will(answer(body))
-        return self.provider(server).find(self.prompt(), since=SINCE, deadline=Deadline.after(20))
+        return self.provider(server).find_jobs(self.prompt(), since=SINCE, deadline=Deadline.after(20))
 
     def test_it_asks_for_the_job_with_the_key_and_without_a_body(self, server: FakeServer) -> None:
         # Here the question is a task too.

@@ -21,7 +21,7 @@ from providers.models import ProviderConfig
 from providers.pricing import cost_of
 from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox, running_sandbox
-from providers.storage import file_type_of
+from providers.common.file_types import file_type_of
 from providers.transport.redaction import Redactor
 from providers.types import Category, Job, OutputOptions, Usage
 from tests.providers.test_sandbox_replicate import ROWS as OTHER_ROWS
@@ -78,7 +78,7 @@ def test_what_comes_is_a_real_file(sandbox, watch, category, slug):
 
     made = make(provider, wish_for(category, slug), watch)
 
-    content = made.content or provider.fetch(made.url, deadline=soon())
+    content = made.content or provider.fetch_output(made.url, deadline=soon())
     assert file_type_of(category, content).content_type in ("image/png", "image/jpeg", "video/mp4", "audio/mpeg")
 
 
@@ -249,12 +249,12 @@ def test_the_files_are_gone_after_their_time(sandbox, watch, category, slug, day
     provider = client(sandbox, category, slug)
     made = make(provider, wish_for(category, slug), watch)
     watch.pass_seconds(days * 24 * 3600 - FILM_SECONDS - 1)
-    assert provider.fetch(made.url, deadline=soon())
+    assert provider.fetch_output(made.url, deadline=soon())
 
     watch.pass_seconds(FILM_SECONDS + 1)
 
     with pytest.raises(OutcomeUnknown):
-        provider.fetch(made.url, deadline=soon())
+        provider.fetch_output(made.url, deadline=soon())
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_wishes_shape_the_picture(sandbox, watch, slug, sides):
 
     made = make(provider, prompt, watch)
 
-    with Image.open(io.BytesIO(made.content or provider.fetch(made.url, deadline=soon()))) as picture:
+    with Image.open(io.BytesIO(made.content or provider.fetch_output(made.url, deadline=soon()))) as picture:
         assert picture.size == sides
 
 
@@ -277,7 +277,7 @@ def test_other_makers_voices_speak_too(sandbox, watch, model):
 
     made = make(provider, wish_for(Category.AUDIO, "aimlapi", model=model), watch)
 
-    assert provider.fetch(made.url, deadline=soon()).startswith(b"ID3")
+    assert provider.fetch_output(made.url, deadline=soon()).startswith(b"ID3")
     assert made.usage.reported_cost == Decimal(sandbox.bill.as_list()[0]["cost"])
 
 
@@ -295,7 +295,7 @@ def test_other_models_of_the_documents_are_served_too(sandbox, watch, category, 
 
     made = make(provider, wish_for(category, slug, model=model), watch)
 
-    assert file_type_of(category, made.content or provider.fetch(made.url, deadline=soon()))
+    assert file_type_of(category, made.content or provider.fetch_output(made.url, deadline=soon()))
 
 
 @pytest.mark.parametrize(("category", "slug"), [*ROWS, *OTHER_ROWS], ids=str)
@@ -318,6 +318,6 @@ def test_music_is_a_job_with_its_price(sandbox, watch, model):
 
     made = make(provider, prompt, watch)
 
-    assert provider.fetch(made.url, deadline=soon()).startswith(b"ID3")
+    assert provider.fetch_output(made.url, deadline=soon()).startswith(b"ID3")
     (line,) = sandbox.bill.as_list()
     assert made.usage.reported_cost == Decimal(line["cost"]) > 0

@@ -16,7 +16,7 @@ from providers.errors import AccessDenied, ContentRefused, OutcomeUnknown, Provi
 from providers.models import ProviderConfig
 from providers.pricing import cost_of
 from providers.sandbox import Sandbox, running_sandbox
-from providers.storage import file_type_of
+from providers.common.file_types import file_type_of
 from providers.transport.webhook_signatures import is_genuine
 from providers.types import Category, Job, OutputOptions
 from tests.contracts.openapi import contract_of
@@ -62,7 +62,7 @@ def test_what_comes_is_a_real_file(sandbox, watch, category, slug):
 
     made = make(provider, wish_for(category, slug), watch)
 
-    content = made.content or provider.fetch(made.url, deadline=soon())
+    content = made.content or provider.fetch_output(made.url, deadline=soon())
     assert file_type_of(category, content).content_type in ("image/png", "video/mp4", "audio/mpeg")
 
 
@@ -183,7 +183,7 @@ def test_the_files_are_gone_after_an_hour(sandbox, watch):
     watch.pass_seconds(3601)
 
     with pytest.raises(ProviderError):
-        provider.fetch(made.url, deadline=soon())
+        provider.fetch_output(made.url, deadline=soon())
 
 
 def test_an_order_whose_answer_was_lost_is_found_in_the_list(sandbox, watch):
@@ -193,7 +193,7 @@ def test_an_order_whose_answer_was_lost_is_found_in_the_list(sandbox, watch):
         order(provider, FILM)
     sandbox.heal()
 
-    found = provider.find(FILM, since=began, deadline=soon())
+    found = provider.find_jobs(FILM, since=began, deadline=soon())
 
     assert [line["job_id"] for line in sandbox.bill.as_list()] == [job.id for job in found]
 
@@ -226,7 +226,7 @@ def test_a_community_model_is_ordered_by_its_version(sandbox, watch):
 
     made = make(provider, prompt, watch)
 
-    assert provider.fetch(made.url, deadline=soon()).startswith(b"ID3")
+    assert provider.fetch_output(made.url, deadline=soon()).startswith(b"ID3")
 
 
 def heard(server: FakeServer) -> Received:
@@ -333,7 +333,7 @@ def test_wishes_shape_the_picture(sandbox, watch):
     provider = client(sandbox, Category.IMAGE, "replicate")
     prompt = wish_for(Category.IMAGE, "replicate", output_options=OutputOptions(aspect_ratio="16:9"))
 
-    content = provider.fetch(make(provider, prompt, watch).url, deadline=soon())
+    content = provider.fetch_output(make(provider, prompt, watch).url, deadline=soon())
 
     width, height = (int.from_bytes(content[start : start + 4]) for start in (16, 20))  # of a PNG's first chunk
     assert (width, height) == (1024, 576)

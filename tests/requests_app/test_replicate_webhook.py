@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from providers.backends.replicate import ReplicateVideo
 from providers.chain.provider_callbacks import callback_url
-from providers.checks import check_webhooks
+from providers.checks import check_callbacks
 from providers.errors import OutcomeUnknown
 from providers.models import Attempt, ProviderConfig
 from providers.types import Access, Category, Job, MediaResult, Prompt, Usage
@@ -34,7 +34,7 @@ FILM = b"\x00\x00\x00\x18ftypisom" + bytes(100)
 
 @pytest.fixture(autouse=True)
 def _configured(settings, memory_backend):
-    settings.REPLICATE_WEBHOOK_SECRET = SECRET
+    settings.PROVIDER_CALLBACK_SECRETS = {"replicate": SECRET}
     settings.PUBLIC_URL = "https://bot.example.com"
 
 
@@ -226,7 +226,7 @@ class TestWhoIsNotBelieved:
 
     @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_not base64!", base64.b64encode(KEY).decode()])
     def test_anybody_while_no_secret_is_configured(self, client, settings, caplog, secret):
-        settings.REPLICATE_WEBHOOK_SECRET = secret
+        settings.PROVIDER_CALLBACK_SECRETS = {"replicate": secret}
 
         with caplog.at_level(logging.ERROR, "requests_app.webhooks"):
             assert call(client, {"id": "job1"}) == 403
@@ -294,12 +294,12 @@ class TestOrders:
             raise OutcomeUnknown("cut")
 
         def vendor(category: Any, slug: str) -> type:
-            return type("CallingJob", (script.provider_class(category, slug),), {"calls_back": True, "run": order})
+            return type("CallingJob", (script.provider_class(category, slug),), {"run": order})
 
         ProviderConfig.objects.filter(category="VIDEO").delete()
         make_provider("replicate", category="VIDEO", timeout_seconds=900)
         settings.PROVIDER_ACCESS = {"replicate": Access("key", "http://127.0.0.1:9")}
-        monkeypatch.setattr("providers.chain.candidates.provider_class", vendor)
+        monkeypatch.setattr("providers.access.provider_class", vendor)
         return given
 
     def accepted(self) -> Request:
@@ -321,7 +321,7 @@ class TestOrders:
 
     @pytest.mark.parametrize(
         "changed",
-        [{"PUBLIC_URL": ""}, {"PUBLIC_URL": "http://bot.example.com"}, {"REPLICATE_WEBHOOK_SECRET": ""}],
+        [{"PUBLIC_URL": ""}, {"PUBLIC_URL": "http://bot.example.com"}, {"PROVIDER_CALLBACK_SECRETS": {}}],
     )
     def test_without_https_address_and_secret_nobody_is_asked_to_call(self, settings, orders, changed):
         for name, value in changed.items():
@@ -344,9 +344,9 @@ class TestOrders:
     ],
 )
 def test_the_start_says_what_is_missing(settings, secret, url, expected):
-    settings.REPLICATE_WEBHOOK_SECRET, settings.PUBLIC_URL = secret, url
+    settings.PROVIDER_CALLBACK_SECRETS, settings.PUBLIC_URL = {"replicate": secret}, url
 
-    messages = check_webhooks()
+    messages = check_callbacks()
 
     assert [message.id for message in messages] == expected
     assert all(not secret or secret not in f"{message.msg}{message.hint}" for message in messages)

@@ -39,7 +39,7 @@ class Command(BaseCommand):
             _refuse_a_taken_port(sandbox.hostname or "", sandbox.port or 80, f"SANDBOX_URL={other_url} in .env")
         call_command("migrate", verbosity=0)
         password = _create_admin_once()
-        # The processes that follow are forks of this one, and a connection shared by two is of use to neither.
+        # The processes that follow are forks of this one, and two processes must not share a connection.
         connections.close_all()
         self.stdout.write(_banner(port, password))
         self._run_until_stopped(_processes(port))
@@ -49,24 +49,24 @@ class Command(BaseCommand):
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         for name, command in processes.items():
             manager.add_process(name, command, env=environment, cwd=str(settings.BASE_DIR))
-        # Whoever closes the terminal wants everything gone as well.
+        # Closing the terminal ends everything.
         signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         manager.loop()
         if manager.ended_by_itself:
             name, code = manager.ended_by_itself
-            raise CommandError(f"{name} has ended by itself (exit code {code}), so everything was stopped.")
+            raise CommandError(f"{name} ended by itself (exit code {code}), so everything was stopped.")
         self.stdout.write("Everything has ended.")
 
 
 class _Manager(Manager):  # type: ignore[misc]  # honcho has no types
-    """Honcho's manager, which also knows who has ended first."""
+    """Honcho's manager, which also records which process ended by itself."""
 
     ended_by_itself: tuple[str, int] | None = None
 
     def terminate(self) -> None:
         """Ask all processes to end. Called once for a signal, or when the first of them has ended by itself."""
         if not self._all_started():
-            # Ctrl-C within the first moment: honcho does not know yet whom to end.
+            # Ctrl-C before every process was started: honcho does not know yet which to end.
             signal.signal(signal.SIGALRM, lambda *_: self.terminate())
             signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
             return
@@ -77,7 +77,7 @@ class _Manager(Manager):  # type: ignore[misc]  # honcho has no types
 
 
 class _Printer(Printer):  # type: ignore[misc]  # honcho has no types
-    """Honcho's printer, which outlives its terminal: the processes must be ended even when nobody reads of it."""
+    """Honcho's printer, which outlives its terminal: the processes must be ended even when nobody reads the output."""
 
     def write(self, message: Message) -> None:
         try:
@@ -90,11 +90,11 @@ class _Printer(Printer):  # type: ignore[misc]  # honcho has no types
 def _processes(port: int) -> dict[str, str]:
     """Return the command line of each process by its name."""
     web = ["gunicorn", "aibot.wsgi", "--bind", f"{HOST}:{port}", "--threads", "8", "--log-level", "warning"]
-    # One worker has no others to talk to, and ends sooner without trying.
+    # A single worker has no others to gossip with, and stops sooner without.
     worker = ["celery", "-A", "aibot", "--quiet", "worker", "--without-gossip", "--without-mingle"]
     commands = {
         "web": ["-m", *web, "--no-control-socket"],
-        # The warning is for servers; trying things out in a container as root is fine.
+        # The warning is for servers; as root in a container is fine here.
         "worker": ["-W", "ignore:You're running the worker", "-m", *worker, "--without-heartbeat"],
         "sweeper": ["manage.py", "sweep"],
     }
@@ -102,14 +102,14 @@ def _processes(port: int) -> dict[str, str]:
         commands["sandbox"] = ["manage.py", "sandbox"]
     if settings.TELEGRAM_BOT_TOKEN and not settings.TELEGRAM_WEBHOOK_URL:
         commands["bot"] = ["manage.py", "bot"]
-    # exec: the shell makes way, so that a signal reaches the process itself.
+    # exec replaces the shell, so that a signal reaches the process itself.
     return {name: f"exec {shlex.join([sys.executable, *words])}" for name, words in commands.items()}
 
 
 def _refuse_a_taken_port(host: str, port: int, remedy: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        # A port whose last connections are only lingering is free.
+        # A port whose last connections are in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

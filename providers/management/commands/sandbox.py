@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from providers.access import callback_secret
 from providers.sandbox import Sandbox
 from providers.sandbox import control_client as control
 from providers.sandbox.fake_jobs import FILM_SECONDS
@@ -71,7 +72,7 @@ class Command(BaseCommand):
                 address.hostname or "",
                 address.port or 80,
                 film_seconds=film_seconds,
-                webhook_secret=settings.REPLICATE_WEBHOOK_SECRET,
+                webhook_secret=callback_secret("replicate"),
             )
         except ValueError as error:
             raise CommandError(f"{error} Change SANDBOX_URL.") from error

@@ -1,0 +1,53 @@
+"""How to reach each provider: its key, its base URL, the secret of its callbacks. All of it from the environment.
+
+settings.py reads the variables that the registry names; everybody else asks here.
+"""
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from providers.registry import PROVIDERS, is_implemented, provider_class
+from providers.types import Access, Category
+
+if TYPE_CHECKING:
+    from providers.backends.base import TextProvider
+    from providers.backends.media_generation import MediaProvider
+
+
+def access_to(slug: str) -> Access | None:
+    """Return key and base URL of a provider; None where the registry does not know it or its key is not set."""
+    access: Access | None = settings.PROVIDER_ACCESS.get(slug)
+    return access if access and access.key else None
+
+
+def is_configured(slug: str) -> bool:
+    """Return whether the provider's key is set."""
+    return access_to(slug) is not None
+
+
+def is_ready(category: Category, slug: str) -> bool:
+    """Return whether the provider can be asked at all: its key is set, and a class implements the category."""
+    return is_configured(slug) and is_implemented(category, slug)
+
+
+def connect(category: Category, slug: str) -> "TextProvider | MediaProvider | None":
+    """Return the provider, ready to call; None where it is not ready."""
+    access, backend = access_to(slug), backend_for(category, slug)
+    return backend(access) if access and backend else None
+
+
+def backend_for(category: Category, slug: str) -> "type[TextProvider | MediaProvider] | None":
+    """Return the class that implements the category for this provider, key or no key; None where there is none."""
+    return provider_class(category, slug) if is_implemented(category, slug) else None
+
+
+def callback_secret(slug: str) -> str:
+    """Return the secret that signs the provider's callbacks; "" where it makes none or the secret is not set."""
+    secret: str = settings.PROVIDER_CALLBACK_SECRETS.get(slug, "")
+    return secret
+
+
+def providers_with_callbacks() -> list[str]:
+    """Return the slugs of the providers that call us when a job is over."""
+    return [slug for slug, spec in PROVIDERS.items() if spec.callback]
