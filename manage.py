@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run one management command; a setting that is wrong ends it in one plain line."""
+    """Run one management command; an invalid setting ends it with one plain line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aibot.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

@@ -1,4 +1,4 @@
-"""The Celery application. Its tasks are thin doors: the record of all work is the database."""
+"""The Celery application. Its tasks are thin: the database is the queue."""
 
 import os
 from typing import Any
@@ -11,7 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aibot.settings")
 
 @setup_logging.connect
 def keep_django_logging(**_: Any) -> None:
-    """Do nothing: whoever listens here keeps Celery from setting its own levels over settings.LOGGING."""
+    """Do nothing. A receiver of this signal keeps Celery from replacing settings.LOGGING with its own set-up."""
 
 
 app = Celery("aibot")

@@ -1,10 +1,21 @@
 """Reading environment variables: each function parses one variable or refuses it by name."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+# By their old names. An empty value is no value, as everywhere.
+RENAMED_VARIABLES: Mapping[str, str] = {"RESULT_OUTLET": "DELIVERY_BACKEND"}
+
+
+def refuse_renamed_variables() -> None:
+    """Raise ImproperlyConfigured where a variable is set by its old name: it would be ignored, and nobody told."""
+    for old, new in RENAMED_VARIABLES.items():
+        if env_text(old):
+            raise ImproperlyConfigured(f"{old} is now called {new}. Rename it in the environment or .env.")
 
 
 def env_text(name: str, default: str = "") -> str:
@@ -13,7 +24,7 @@ def env_text(name: str, default: str = "") -> str:
 
 
 def env_bool(name: str, *, default: bool) -> bool:
-    """Return exactly True or False; any other spelling is refused, so that a typo cannot switch a guard off."""
+    """Return a boolean, spelled exactly True or False, so that a typo cannot switch a protection off."""
     text = env_text(name)
     if not text:
         return default
@@ -38,7 +49,7 @@ def env_list(name: str) -> list[str]:
 
 
 def env_secret(name: str) -> str:
-    """Return a secret from the variable, or from the file that `NAME_FILE` points to. Never put it in a message."""
+    """Return a secret from the variable, or from the file that `NAME_FILE` names. No error message contains it."""
     path = env_text(f"{name}_FILE")
     if not path:
         return _printable(name, env_text(name))
@@ -51,9 +62,9 @@ def env_secret(name: str) -> str:
 
 
 def _printable(name: str, secret: str) -> str:
-    # A key goes into an HTTP header: a line break or a curly quote pasted with it fails there, and obscurely.
+    # A key goes into an HTTP header: a line break or a curly quote pasted with it fails only there, and obscurely.
     if not all("!" <= character <= "~" for character in secret):
-        raise ImproperlyConfigured(f"{name} holds a blank or a character that is not plain ASCII; paste it again.")
+        raise ImproperlyConfigured(f"{name} contains a blank or a character that is not plain ASCII; paste it again.")
     return secret
 
 
@@ -73,6 +84,6 @@ def env_url(name: str, default: str = "") -> str:
 
 
 def passwords_of(url: str) -> list[str]:
-    """Return the password inside an address in both its spellings: as the address writes it, and as it is."""
+    """Return the password of an address as the address writes it, percent-encoded, and as it is."""
     password = urlsplit(url).password or ""
     return [password, unquote(password)]

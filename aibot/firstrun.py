@@ -1,4 +1,4 @@
-"""First-run set-up, before there are settings: writes a .env for trying things out, unless there is one.
+"""First-run set-up, before there are settings: writes a .env for trying the product, unless there is one.
 
 `python -m aibot.firstrun`. A file, because a second terminal must find the same key, data and sandbox.
 """
@@ -14,7 +14,7 @@ SANDBOX_URL = "http://127.0.0.1:8090"
 def main() -> None:
     path = Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
     if write_env_file(path, BASE_DIR / ".env.example"):
-        print(f"Wrote {path} for trying things out: a random SECRET_KEY, DEBUG=True, the sandbox. Keys go there, too.")
+        print(f"Wrote {path} for trying it out: a random SECRET_KEY, DEBUG=True, the sandbox. Keys go there, too.")
 
 
 def write_env_file(path: Path, example: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Is the process alive, and can it serve? For load balancers and process managers; open to all, so no secrets here."""
+"""Liveness and readiness, for load balancers and process managers. Open to all, so nothing secret is said here."""
 
 import logging
 import os
@@ -20,38 +20,38 @@ from requests_app.selectors import oldest_due_seconds
 logger = logging.getLogger("aibot.health")
 
 BROKER_TIMEOUT_SECONDS = 0.5  # to connect and to answer, each
-LATE_AFTER_SECONDS = 30  # ten rounds of the sweeper, by default
+MAX_DELAY_SECONDS = 30  # ten rounds of the sweeper, by default
 NOTE = (
-    "Ready means: the database answers and is migrated. The broker is only a doorbell: without it requests wait for "
-    "the sweeper, and none is lost. Work that is not on time means that workers or the sweeper are missing."
+    "Ready means that the database answers and is migrated. The broker only carries wake-up messages: without it "
+    "requests wait for the sweeper, and none is lost. If on_time is false, no worker or no sweeper is running."
 )
 
 
 @never_cache
 @require_safe
 def healthz(_: HttpRequest) -> JsonResponse:
-    """The process is alive. Asks nobody else."""
+    """Return 200 as long as the process is alive. Nothing else is checked."""
     return JsonResponse({"alive": True})
 
 
 @never_cache
 @require_safe
 def readyz(_: HttpRequest) -> JsonResponse:
-    """The process can serve: 200, or 503 with what is missing."""
+    """Return 200 if the process can serve, else 503 with what is missing."""
     report: dict[str, bool | float] = {"ready": False, "database": False, "migrated": False, "broker": broker_answers()}
     try:
         report["migrated"] = is_migrated()
         report["database"] = True
         if report["migrated"]:
             oldest = oldest_due_seconds()
-            report |= {"ready": True, "on_time": oldest <= LATE_AFTER_SECONDS, "oldest_due_seconds": round(oldest, 1)}
+            report |= {"ready": True, "on_time": oldest <= MAX_DELAY_SECONDS, "oldest_due_seconds": round(oldest, 1)}
     except DatabaseError:
         logger.warning("Not ready: the database does not answer.")
     return JsonResponse({**report, "note": NOTE}, status=200 if report["ready"] else 503)
 
 
 def is_migrated() -> bool:
-    """Tell whether every migration of this code is applied. One query; raises DatabaseError without a database."""
+    """Return whether every migration of this code is applied. One query; raises DatabaseError without a database."""
     applied = MigrationRecorder(connection).applied_migrations()
     return all(migration in applied for migration in _newest_migrations())
 
@@ -63,7 +63,7 @@ def _newest_migrations() -> tuple[tuple[str, str], ...]:
 
 
 def broker_answers() -> bool:
-    """Tell within a second whether the broker answers; the embedded one is a folder."""
+    """Return within a second whether the broker answers; the embedded one is a folder."""
     if not settings.REDIS_URL:
         return os.access(settings.QUEUE_DIR, os.W_OK)
     try:

@@ -1,4 +1,4 @@
-"""Outputs and what users have sent, for operators; wherever they lie, they are read through here."""
+"""Outputs and files that users have sent, for operators, whichever storage they are in."""
 
 from mimetypes import guess_type
 
@@ -12,11 +12,11 @@ from rest_framework.views import APIView
 from providers.statistics.permissions import StaffOrToken, is_developer
 
 
-class MaySeeRequests(StaffOrToken):
-    """Whoever may see the request that a file belongs to.
+class MayViewRequests(StaffOrToken):
+    """Allows those who may view the request that a file belongs to.
 
-    A staff account for something else or a scraper's token is not enough: the names of what users have sent can be
-    guessed, because they count Telegram's updates.
+    A staff account without that permission or a scraper's token is not enough: the names of files that users have
+    sent can be guessed, because they count Telegram's updates.
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -26,9 +26,9 @@ class MaySeeRequests(StaffOrToken):
 
 
 class MediaView(APIView):
-    """One file. Its type follows from the name that we gave it when we had looked into it."""
+    """One file. Its content type follows from its name, which was given when its bytes were checked."""
 
-    permission_classes = [MaySeeRequests]
+    permission_classes = [MayViewRequests]
 
     @extend_schema(exclude=True)
     def get(self, request: Request, name: str) -> FileResponse:

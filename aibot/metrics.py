@@ -1,4 +1,4 @@
-"""The figures for Prometheus, read from the database at each scrape: they are the same whichever process answers."""
+"""The metrics for Prometheus, read from the database at each scrape, so that every process returns the same."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -23,7 +23,7 @@ LABELS = ["category", "provider"]
 
 
 class DatabaseCollector(Collector):
-    """Turns the statistics and the state of the work into metrics."""
+    """Turns the statistics and the state of the queue into metrics."""
 
     def collect(self) -> Iterator[Metric]:
         stats = provider_stats()
@@ -36,12 +36,12 @@ class DatabaseCollector(Collector):
 
 
 def _attempts(stats: Sequence[ProviderStats]) -> Iterator[Metric]:
-    # A call that was written off may be answered after all, so failures can become fewer. A counter must not: the
-    # failures are the attempts minus the successes.
+    # A failed call may turn out to be answered, so failures can become fewer, which a counter must not. In rates use
+    # attempts minus successes.
     attempts = CounterMetricFamily("aibot_attempts", "Finished attempts.", labels=LABELS)
-    successes = CounterMetricFamily("aibot_attempt_successes", "Attempts that brought an answer.", labels=LABELS)
+    successes = CounterMetricFamily("aibot_attempt_successes", "Attempts that returned an answer.", labels=LABELS)
     failures = GaugeMetricFamily("aibot_attempt_failures", "Finished attempts without an answer.", labels=LABELS)
-    costs = CounterMetricFamily("aibot_cost_usd", "Known costs in USD.", labels=LABELS)
+    costs = CounterMetricFamily("aibot_cost_usd", "Known cost in USD.", labels=LABELS)
     unknown = GaugeMetricFamily("aibot_unknown_costs", "Attempts that may be billed at an unknown cost.", labels=LABELS)
     for row in stats:
         labels = [row.category, row.provider]
@@ -54,7 +54,7 @@ def _attempts(stats: Sequence[ProviderStats]) -> Iterator[Metric]:
 
 
 def _open_circuits(stats: Sequence[ProviderStats]) -> Metric:
-    open_circuits = GaugeMetricFamily("aibot_circuit_open", "1 while the circuit breaker passes it by.", labels=LABELS)
+    open_circuits = GaugeMetricFamily("aibot_circuit_open", "1 while the circuit breaker is open.", labels=LABELS)
     health = {category.value: read_health(category.value) for category in Category}
     for row in stats:
         known = health[row.category].get(row.provider)
@@ -68,7 +68,9 @@ def _requests() -> Iterator[Metric]:
         open_requests.add_metric([status], number)
     yield open_requests
     yield GaugeMetricFamily(
-        "aibot_oldest_due_seconds", "How long the oldest request waits for a worker.", value=oldest_due_seconds()
+        "aibot_oldest_due_seconds",
+        "How long the oldest due request has waited for a worker.",
+        value=oldest_due_seconds(),
     )
     yield GaugeMetricFamily(
         "aibot_credits_outstanding", "Credits that users may still spend.", value=credits_outstanding()
@@ -76,7 +78,7 @@ def _requests() -> Iterator[Metric]:
 
 
 class AnyClient(DefaultContentNegotiation):
-    """Serves every client alike: a scraper asks for formats that only it knows."""
+    """Ignores the Accept header: a scraper asks for formats that only it knows."""
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None

@@ -1,4 +1,4 @@
-"""Hiding secrets in everything that is logged or reported, tracebacks included."""
+"""Redaction of secrets in everything that is logged or reported, tracebacks included."""
 
 import html
 import logging
@@ -13,55 +13,55 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
-MASK = "[hidden]"
-# PostgreSQL quotes the row that breaks a constraint, 64 bytes of each column, and a column may hold a prompt.
+HIDDEN = "[hidden]"
+# PostgreSQL quotes the row that violates a constraint, 64 bytes of each column, and a column may contain a prompt.
 _FAILING_ROW = re.compile(r"(Failing row contains ).*?\)\.?$", re.DOTALL | re.MULTILINE)
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats a record, then masks every secret of the settings in the finished text.
+    """Formats a record, then redacts every secret of the settings in the finished text.
 
-    It works on the finished text because a secret may hide in the arguments, in an exception's
-    message or in a stack frame, and only there are all of them in one place.
+    A secret may be in the arguments, in an exception's message or in a line of the traceback, and only the finished
+    text has all of them.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        return masked(super().format(record))
+        return redact(super().format(record))
 
 
 class ReportFilter(SafeExceptionReporterFilter):
-    """Hides secrets in Django's error reports by their values too: REDIS_URL is no telling name, and has a password."""
+    """Redacts Django's error reports by values too, not by names alone: REDIS_URL contains a password."""
 
     def cleanse_setting(self, key: int | str, value: Any) -> Any:
         cleansed = super().cleanse_setting(key, value)
-        return masked(cleansed) if isinstance(cleansed, str) else cleansed
+        return redact(cleansed) if isinstance(cleansed, str) else cleansed
 
     def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: Any) -> ItemsView[str, Any]:
-        """Name the variables of a frame; in production without their values, for they hold what people write."""
+        """Return the variables of a stack frame; in production without values, which contain what users write."""
         variables = dict(super().get_traceback_frame_variables(request, tb_frame))
-        return dict.fromkeys(variables, MASK).items() if self.is_active(request) else variables.items()
+        return dict.fromkeys(variables, HIDDEN).items() if self.is_active(request) else variables.items()
 
 
-class MaskingReporter(ExceptionReporter):
-    """Django's error report, masked once it is written: the exception's own words may quote a key."""
+class RedactingReporter(ExceptionReporter):
+    """Redacts Django's finished error report: the exception's own message may quote a key."""
 
     def get_traceback_html(self) -> SafeString:
-        return SafeString(masked(super().get_traceback_html()))
+        return SafeString(redact(super().get_traceback_html()))
 
     def get_traceback_text(self) -> SafeString:
-        return SafeString(masked(super().get_traceback_text()))
+        return SafeString(redact(super().get_traceback_text()))
 
 
-def masked(text: str) -> str:
-    """Return the text with a mask for each secret, and for each row that a database error quotes."""
+def redact(text: str) -> str:
+    """Return the text without any secret of the settings and without the rows that database errors quote."""
     for secret in settings.SECRETS:
         for spelling in _spellings(secret):
             if spelling in text:
-                text = text.replace(spelling, MASK)
-    return _FAILING_ROW.sub(rf"\1{MASK}", text) if "Failing row contains" in text else text
+                text = text.replace(spelling, HIDDEN)
+    return _FAILING_ROW.sub(rf"\1{HIDDEN}", text) if "Failing row contains" in text else text
 
 
 @cache
 def _spellings(secret: str) -> tuple[str, ...]:
-    """Return how a secret may be written: as it is, within an address, and on a page."""
+    """Return how a secret may be written: as it is, percent-encoded in a URL, and escaped in HTML."""
     return secret, quote(secret, safe=""), html.escape(secret)

@@ -6,25 +6,25 @@ from botocore.config import Config
 from django.conf import settings
 from storages.backends.s3 import S3Storage
 
-CONNECT_SECONDS = 5
-READ_SECONDS = 30
-TRIES = 3
+CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 30
+MAX_TRIES = 3
 
 
 class S3MediaStorage(S3Storage):  # type: ignore[misc]  # django-storages has no types
     """A private bucket behind our own addresses.
 
-    A signed link of the store would be dead by the time when somebody opens it from the list of requests, and a public
-    one would show users' pictures to whoever guesses it. So the links lead to MediaView, which reads the bucket.
+    A signed link of the store would have expired when somebody opens it from the list of requests, and a public one
+    would show users' images to whoever guesses it. So the links lead to MediaView, which reads the bucket.
     """
 
     def __init__(self, *, endpoint_url: str | None = None, **options: Any) -> None:
         config = Config(
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            retries={"total_max_attempts": TRIES, "mode": "standard"},
-            # Most stores that are not Amazon's know neither the checksums that the client sends by default nor a host
-            # name for each bucket.
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+            retries={"total_max_attempts": MAX_TRIES, "mode": "standard"},
+            # Most stores other than Amazon's support neither the checksums that the client sends by default nor a
+            # host name for each bucket.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"addressing_style": "path" if endpoint_url else "auto"},

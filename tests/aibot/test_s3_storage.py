@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture
 def bucket(settings, monkeypatch) -> Iterator[FakeBucket]:
-    monkeypatch.setattr("aibot.s3_storage.TRIES", 1)
+    monkeypatch.setattr("aibot.s3_storage.MAX_TRIES", 1)
     with running_bucket() as running:
         options = {"bucket_name": NAME, "endpoint_url": running.url, "access_key": KEY_ID, "secret_key": SECRET}
         settings.STORAGES = {
