@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from providers.types import Category
-
 MAX_PIXELS = 64_000_000  # 8,000 × 8,000; a small file can unpack into an image that fills the memory
 
 
@@ -33,11 +31,11 @@ WAV = FileType("audio/wav", "wav")
 FLAC = FileType("audio/flac", "flac")
 
 
-def file_type_of(category: Category, content: bytes) -> FileType | None:
-    """Return the type of an output of this category; None where the bytes are nothing of the kind."""
-    if category is Category.IMAGE:
+def file_type_of(category: str, content: bytes) -> FileType | None:
+    """Return the type of an output of an IMAGE, VIDEO or AUDIO request; None where the bytes are nothing of the kind."""
+    if category == "IMAGE":
         return image_type(content)
-    return video_type(content) if category is Category.VIDEO else audio_type(content)
+    return video_type(content) if category == "VIDEO" else audio_type(content)
 
 
 def image_type(content: bytes) -> FileType | None:
