@@ -32,7 +32,7 @@ FLAC = FileType("audio/flac", "flac")
 
 
 def file_type_of(category: str, content: bytes) -> FileType | None:
-    """Return the type of an output of an IMAGE, VIDEO or AUDIO request; None where the bytes are nothing of the kind."""
+    """Return the type of an IMAGE, VIDEO or AUDIO output; None where the bytes are nothing of the kind."""
     if category == "IMAGE":
         return image_type(content)
     return video_type(content) if category == "VIDEO" else audio_type(content)
