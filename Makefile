@@ -14,8 +14,13 @@ INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(B
 PRODUCTION := ENV_FILE=.env.example DEBUG=False SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 	OPENAI_API_KEY=an-invented-key TELEGRAM_BOT_TOKEN=1:an-invented-token TELEGRAM_WEBHOOK_SECRET=an-invented-secret
 
-# A virtual environment whose Python has gone is built anew.
+# A virtual environment whose Python has gone, or is not the one that PYTHON=… names, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f .venv/.runtime-* .venv/.development-*)
+ifneq ($(origin PYTHON),file)
+VERSION := -c 'import sys; print(sys.version)'
+$(shell wanted=$$($(PYTHON) $(VERSION)) && [ "$$wanted" != "$$($(BIN)/python $(VERSION) 2>/dev/null)" ] && \
+	rm -f .venv/.runtime-* .venv/.development-* $(BIN)/python)
+endif
 
 help: ## Show these lines
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
