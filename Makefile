@@ -8,8 +8,11 @@ PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
 BIN := .venv/bin
 RUNTIME := .venv/.runtime-$(shell cksum < requirements.txt | cut -d' ' -f1)
 DEVELOPMENT := .venv/.development-$(shell cksum < requirements-dev.txt | cut -d' ' -f1)
-# uv where it is there, since it takes a tenth of pip's time. Both refuse a package that is not the one that was locked.
-INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check) --quiet --require-hashes
+# uv where it is there, since it takes a tenth of pip's time, else or where it fails pip. Both refuse a package whose hash
+# is not the locked one.
+OPTIONS := --quiet --require-hashes -r
+install = $(if $(shell command -v uv),uv pip install --python $(BIN)/python $(OPTIONS) $(1) ||) \
+	$(BIN)/python -m pip install --disable-pip-version-check $(OPTIONS) $(1)
 # Production as .env.example shows it, with an invented key for each secret.
 PRODUCTION := ENV_FILE=.env.example DEBUG=False SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 	OPENAI_API_KEY=an-invented-key TELEGRAM_BOT_TOKEN=1:an-invented-token TELEGRAM_WEBHOOK_SECRET=an-invented-secret
@@ -70,12 +73,12 @@ clean: ## Remove the virtual environment; .env and the data in var/ stay
 
 $(RUNTIME):
 	@$(MAKE) -s --no-print-directory .venv/bin/python
-	@$(INSTALL) -r requirements.txt
+	@$(call install,requirements.txt)
 	@touch $@
 
 $(DEVELOPMENT):
 	@$(MAKE) -s --no-print-directory .venv/bin/python
-	@$(INSTALL) -r requirements-dev.txt
+	@$(call install,requirements-dev.txt)
 	@touch $@ $(RUNTIME)
 
 .venv/bin/python:
