@@ -91,6 +91,19 @@ class ProviderConfig(models.Model):
         return f"{self.category} · {registry.label_of(self.provider)}"
 
 
+class SeededRoute(models.Model):
+    """A shipped route that this database has received. It stays when an operator renames or deletes the route."""
+
+    category = models.CharField(max_length=8)
+    name = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["category", "name"], name="one_seeding_per_shipped_route")]
+
+    def __str__(self) -> str:
+        return f"{self.category} · {self.name}"
+
+
 class ProviderHealth(models.Model):
     """The circuit breaker of one provider in one category, shared by all workers. Times are the database's."""
 

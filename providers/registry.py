@@ -149,6 +149,12 @@ PROVIDERS: Mapping[str, ProviderSpec] = {
         "https://api.groq.com/openai/v1",
         {Category.TEXT: "providers.backends.groq.GroqText"},
     ),
+    "mistral": ProviderSpec(
+        "Mistral",
+        "MISTRAL_API_KEY",
+        "https://api.mistral.ai/v1",
+        {Category.TEXT: "providers.backends.mistral.MistralText"},
+    ),
 }
 
 

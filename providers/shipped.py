@@ -29,11 +29,17 @@ class ShippedRoute:
     timeout_seconds: int = 30  # of silence, of waiting for a whole answer, or the age of a job
     capabilities: Mapping[str, Any] = field(default_factory=dict)  # see capabilities.py
     enabled: bool = True
+    since: str = "0.1.0"  # the release that brought it
 
     @property
-    def key(self) -> tuple[str, str]:
-        """What a database remembers of a route that it has seen."""
-        return self.category.value, self.provider
+    def name(self) -> str:
+        """The name of the route, unique within its category."""
+        return self.provider
+
+    @property
+    def key(self) -> tuple[Category, str]:
+        """Category and provider, by which the tests look a route up."""
+        return self.category, self.provider
 
     def as_fields(self) -> dict[str, Any]:
         """Return the values of the ProviderConfig row, as any version of that model takes them."""
@@ -110,6 +116,16 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
             "as_of": "2026-05-31",
         },
         enabled=False,
+    ),
+    ShippedRoute(
+        Category.TEXT,
+        "mistral",
+        108,
+        "mistral-medium-latest",
+        "0.003",
+        prices={"input_per_million": "1.50", "output_per_million": "7.50", "as_of": "2026-04-28"},
+        enabled=False,
+        since="0.2.0",
     ),
     # --- Images ---
     ShippedRoute(

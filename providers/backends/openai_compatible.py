@@ -29,6 +29,10 @@ class OpenAICompatibleText(TextProvider):
     cost_path: ClassVar[tuple[str, ...]] = ()  # where the body names the cost
     cost_unit: ClassVar[Decimal] = Decimal(1)  # USD
 
+    def has_error(self, body: Mapping[str, Any]) -> bool:
+        # {"error": {…}}, or flat: {"object": "error", "message": …}.
+        return super().has_error(body) or body.get("object") == "error"
+
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         """Return further fields of the request. Sampling fields stay out: newer models answer them with a 400."""
         return {}

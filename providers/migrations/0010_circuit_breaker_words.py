@@ -11,7 +11,7 @@ FIELDS = {
 
 
 class Migration(migrations.Migration):
-    dependencies = [("providers", "0009_kie")]
+    dependencies = [("providers", "0001_squashed_0009_kie")]
     operations = [
         migrations.SeparateDatabaseAndState(
             state_operations=[

@@ -51,7 +51,7 @@ def recount(since: datetime | None = None) -> dict[tuple[str, str], tuple]:
             len(attempts),
             len(successes),
             sum(1 for attempt in successes if attempt.cost is not None),
-            sum(1 for attempt in attempts if attempt.cost is None and attempt.state in (State.OK, State.UNKNOWN)),
+            sum(1 for attempt in attempts if attempt.cost is None and attempt.is_billed),
             sum((attempt.cost for attempt in attempts if attempt.cost is not None), Decimal(0)),
             sum(attempt.duration_ms for attempt in successes),
         )

@@ -1,0 +1,49 @@
+"""Mistral: the request, the usage and the error table."""
+
+from typing import Any
+
+import pytest
+
+from providers.errors import AccessDenied, ModelGone, ProviderError, RateLimited, RequestRejected, ServerFault
+from providers.types import Usage
+from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract
+from tests.fakes.http_server import FakeServer
+
+
+class TestMistral(TextProviderContract):
+    vendor = "mistral"
+    model = "mistral-medium-latest"
+    path = "/v1/chat/completions"
+    auth = ("Authorization", f"Bearer {KEY}")
+    body = {
+        "model": "mistral-medium-latest",
+        "messages": [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": HISTORY[0].text},
+            {"role": "assistant", "content": HISTORY[1].text},
+            {"role": "user", "content": QUESTION},
+        ],
+        "max_tokens": 900,
+    }
+    stream_fields = {"stream": True}
+    usage = Usage(input_tokens=20, cached_input_tokens=32, output_tokens=31)
+
+    def error_body(self, message: str) -> Any:
+        return {"object": "error", "message": message, "type": "unheard_of", "param": None, "code": None}
+
+    @pytest.mark.parametrize(
+        ("status", "kind", "code", "expected"),
+        [
+            (400, "invalid_model", "1500", ModelGone),
+            (400, "invalid_request_error", "unknown_model", ModelGone),
+            (401, "authentication_error", None, AccessDenied),
+            (422, "invalid_request_error", None, RequestRejected),
+            (429, "rate_limited", "1300", RateLimited),
+            (503, "invalid_request_error", None, ServerFault),  # "Service tier capacity exceeded for this model."
+        ],
+    )
+    def test_error_table(
+        self, server: FakeServer, status: int, kind: str, code: str | None, expected: type[ProviderError]
+    ) -> None:
+        body = {"object": "error", "message": "Details.", "type": kind, "param": None, "code": code}
+        self.assert_means(server, status, body, expected)
