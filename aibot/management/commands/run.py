@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import sys
+from io import StringIO
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ class Command(BaseCommand):
             other_url = f"http://{HOST}:{(sandbox.port or 80) + 1}"
             _refuse_a_taken_port(sandbox.hostname or "", sandbox.port or 80, f"SANDBOX_URL={other_url} in .env")
         call_command("migrate", verbosity=0)
+        call_command("sync_providers", stdout=StringIO())
         password = _create_admin_once()
         # The processes that follow are forks of this one, and two processes must not share a connection.
         connections.close_all()
