@@ -108,8 +108,17 @@ class OpenAttempt:
         self._end(error, Attempt.State.EXPIRED)
 
     def abandon(self, error: ProviderError) -> None:
-        """Record that a submission whose outcome is unknown was not found at the provider."""
-        self._end(error, Attempt.State.ABANDONED)
+        """Record that a submission whose outcome is unknown was not found at the provider.
+
+        The row keeps the error class that says why it is unknown: after a lost worker the provider is asked again.
+        """
+        Attempt.objects.filter(id=self.id, finished_at=None).update(
+            state=Attempt.State.ABANDONED,
+            error_text=str(error)[:300],
+            cost_source=CostSource.UNKNOWN,
+            duration_ms=self.elapsed_ms(),
+            finished_at=Now(),
+        )
 
     def _end(self, error: ProviderError, state: Attempt.State) -> None:
         cost, source = self._cost_of(error.usage) if error.usage else (None, CostSource.UNKNOWN)
