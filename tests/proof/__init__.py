@@ -1,1 +1,1 @@
-"""The proof of the promise: nothing is lost, charged twice or shown twice, whatever dies in the middle."""
+"""The proof of the promise: nothing is lost, charged twice or shown twice, whichever process crashes when."""

@@ -1,7 +1,7 @@
-"""The judge: a pure function over what the database, the vendors' bill and the chats hold.
+"""The checker: a pure function over the contents of the database, the providers' bill and the chats.
 
-It knows the promise and none of the product's code; the table of moves, for one, stands here a second time. Run it
-after the faults have ended and the work has run dry: in the middle of things it raises false alarms.
+It knows the promise and none of the product's code; that is why the table of transitions stands here a second time. Run
+it after the faults have ended and all work is done: while work is under way it raises false alarms.
 """
 
 import re
@@ -18,14 +18,14 @@ Key = TypeVar("Key", bound=Hashable)
 
 OPEN = {"PENDING", "PROCESSING"}
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
-MOVES = {
+TRANSITIONS = {
     "": {"PENDING", "REJECTED"},
     "PENDING": {"PROCESSING", "FAILED", "CANCELLED", "QUARANTINED"},
     "PROCESSING": {"COMPLETED", "FAILED", "CANCELLED", "QUARANTINED"},
     "QUARANTINED": {"PROCESSING", "FAILED", "CANCELLED"},
 }
 ACCEPTED = re.compile(r"accepted as (\S+)")
-TELLING = 30  # characters by which an answer is recognised, even one that still grows
+RECOGNISED_CHARACTERS = 30  # at the start of an answer, even of one that is still streamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Violation:
         return f"{self.rule}: {self.subject}: {self.detail}"
 
 
-class Case:
-    """The facts, sorted so that each rule finds its own."""
+class Evidence:
+    """The facts, grouped so that each rule finds its own."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
@@ -53,31 +53,31 @@ class Case:
 
     @cached_property
     def unclaimed(self) -> list[MessageFact]:
-        """Messages that no delivery knows as its own: answers to commands, stray placeholders, and what is wrong."""
+        """Messages that belong to no delivery: answers to commands, stray placeholders, and errors."""
         claimed = {(delivery.chat_id, delivery.message_id) for delivery in self.facts.deliveries}
         return [message for key, message in self.shown.items() if key not in claimed]
 
     @cached_property
     def stray_placeholders(self) -> list[MessageFact]:
-        return [message for message in self.unclaimed if message.look == self.facts.placeholder]
+        return [message for message in self.unclaimed if message.content == self.facts.placeholder]
 
     @cached_property
-    def prompts(self) -> Mapping[str, "Prompt"]:
-        """Who asked, who was called and who sent a bill, for each wording of a prompt."""
-        prompts: dict[str, Prompt] = defaultdict(Prompt)
+    def prompts(self) -> Mapping[str, "PromptGroup"]:
+        """Requests, attempts and bills by the text of their prompt."""
+        prompts: dict[str, PromptGroup] = defaultdict(PromptGroup)
         for request in self.facts.requests:
-            prompt = prompts[_plain(request.words)]
+            prompt = prompts[_plain(request.prompt)]
             prompt.requests.append(request)
             prompt.attempts += self.attempts[request.id]
         for line in self.facts.bill:
-            # A call that was cut off before its end carries no words and costs nothing; it counts with its vendor.
-            if line.words or line.is_billed:
-                prompts[_plain(line.words)].lines.append(line)
+            # A call that was cut off early carries no prompt and costs nothing; it is counted with its provider.
+            if line.prompt or line.is_billed:
+                prompts[_plain(line.prompt)].lines.append(line)
         return prompts
 
 
-class Prompt:
-    """Everything about one wording. Where two requests share it, their calls are counted together."""
+class PromptGroup:
+    """Everything about one text. Where two requests share it, their calls are counted together."""
 
     def __init__(self) -> None:
         self.requests: list[RequestFact] = []
@@ -95,104 +95,108 @@ class Prompt:
 
 def check(facts: Facts) -> list[Violation]:
     """Return everything in these facts that breaks the promise."""
-    case = Case(facts)
-    return [violation for rule in RULES for violation in rule(case)]
+    evidence = Evidence(facts)
+    return [violation for rule in RULES for violation in rule(evidence)]
 
 
 # --- Nothing is lost ---
 
 
-def updates_are_kept(case: Case) -> Iterator[Violation]:
-    """Every acknowledged update is on record, with one request or a reason why there is none."""
-    rows = {update.update_id: update for update in case.facts.updates}
-    keys = Counter(request.intake_key for request in case.facts.requests)
-    for update_id in sorted(case.facts.acknowledged - rows.keys()):
+def updates_are_kept(evidence: Evidence) -> Iterator[Violation]:
+    """Every acknowledged update is recorded, with one request or a reason why there is none."""
+    rows = {update.update_id: update for update in evidence.facts.updates}
+    keys = Counter(request.intake_key for request in evidence.facts.requests)
+    for update_id in sorted(evidence.facts.acknowledged - rows.keys()):
         yield Violation("update lost", str(update_id), "acknowledged, and there is no row")
     for update in rows.values():
         made = keys[f"telegram:{update.update_id}"]
         if made > 1:
             yield Violation("update doubled", str(update.update_id), f"{made} requests")
         match = ACCEPTED.match(update.outcome)
-        if match and (match[1] not in case.requests or not made):
-            yield Violation("request lost", str(update.update_id), f"{update.outcome}, which is not there")
+        if match and (match[1] not in evidence.requests or not made):
+            yield Violation("request lost", str(update.update_id), f"{update.outcome}, which does not exist")
     for key in keys:
         source, _, number = key.partition(":")
         if source == "telegram" and int(number) not in rows:
-            yield Violation("update lost", number, "there is a request, and no row")
+            yield Violation("update lost", number, "it has a request, and no row")
 
 
-def nothing_lies_about(case: Case) -> Iterator[Violation]:
-    """Nothing unfinished waits for longer than a lease and two sweeps, and no call stays open after its request."""
-    patience = case.facts.patience_seconds
-    for request in case.facts.requests:
-        if request.status in OPEN and request.idle_seconds > patience:
+def nothing_is_forgotten(evidence: Evidence) -> Iterator[Violation]:
+    """Nothing unfinished waits longer than a lease and two sweeps, and no call stays open after its request."""
+    max_idle_seconds = evidence.facts.max_idle_seconds
+    for request in evidence.facts.requests:
+        if request.status in OPEN and request.idle_seconds > max_idle_seconds:
             yield _idle("request forgotten", request.id, request.status, request.idle_seconds)
         if request.status not in OPEN | {"QUARANTINED"}:
-            for attempt in case.attempts[request.id]:
+            for attempt in evidence.attempts[request.id]:
                 if not attempt.is_finished:
                     yield Violation("call left open", request.id, f"#{attempt.number} {attempt.state}")
-    for update in case.facts.updates:
-        if not update.outcome and update.idle_seconds > patience:
+    for update in evidence.facts.updates:
+        if not update.outcome and update.idle_seconds > max_idle_seconds:
             yield _idle("update forgotten", str(update.update_id), "unhandled", update.idle_seconds)
-    for delivery in case.facts.deliveries:
-        if _is_unfinished(delivery, case) and delivery.idle_seconds > patience:
+    for delivery in evidence.facts.deliveries:
+        if _is_unfinished(delivery, evidence) and delivery.idle_seconds > max_idle_seconds:
             yield _idle("delivery forgotten", _name(delivery), delivery.state, delivery.idle_seconds)
 
 
-def _is_unfinished(delivery: DeliveryFact, case: Case) -> bool:
-    """Tell whether somebody should be at work on it. A placeholder waits for the end of its request."""
+def _is_unfinished(delivery: DeliveryFact, evidence: Evidence) -> bool:
+    """Return whether a worker should show it now. A placeholder waits for the end of its request."""
     if delivery.state in {"PLACING", "SENDING"}:
         return True
-    return delivery.state == "PENDING" and case.requests[delivery.request_id].status not in OPEN | {"QUARANTINED"}
+    return delivery.state == "PENDING" and evidence.requests[delivery.request_id].status not in OPEN | {"QUARANTINED"}
 
 
 def _idle(rule: str, subject: str, state: str, seconds: float) -> Violation:
-    return Violation(rule, subject, f"{state}, and nobody came for {seconds:.0f} s")
+    return Violation(rule, subject, f"{state}, and untouched for {seconds:.0f} s")
 
 
-def moves_are_allowed(case: Case) -> Iterator[Violation]:
-    """Status moves along the table, each step is on record, and the record ends where the request stands."""
-    for request in case.facts.requests:
+def transitions_are_allowed(evidence: Evidence) -> Iterator[Violation]:
+    """Each transition is in the table and recorded, and the record ends with the request's status."""
+    for request in evidence.facts.requests:
         status = ""
         for event in request.events:
             if event.from_status != status:
-                yield Violation("move unrecorded", request.id, f"at {status or '–'}, then from {event.from_status}")
-            if event.to_status not in MOVES.get(event.from_status, set()):
-                yield Violation("move forbidden", request.id, f"{event.from_status or '–'} → {event.to_status}")
+                yield Violation(
+                    "transition unrecorded", request.id, f"at {status or '–'}, then from {event.from_status}"
+                )
+            if event.to_status not in TRANSITIONS.get(event.from_status, set()):
+                yield Violation("transition forbidden", request.id, f"{event.from_status or '–'} → {event.to_status}")
             status = event.to_status
         if status != request.status:
-            yield Violation("move unrecorded", request.id, f"is {request.status}, the record says {status or '–'}")
+            yield Violation(
+                "transition unrecorded", request.id, f"is {request.status}, the record says {status or '–'}"
+            )
 
 
 # --- Nothing is charged twice ---
 
 
-def balances_add_up(case: Case) -> Iterator[Violation]:
-    """A balance is the sum of its ledger and never below zero, not even in between."""
-    entries = _grouped(case.facts.ledger, lambda entry: entry.account_id)
-    for account in case.facts.accounts:
+def balances_add_up(evidence: Evidence) -> Iterator[Violation]:
+    """A balance is the sum of its ledger and not below zero."""
+    entries = _grouped(evidence.facts.ledger, lambda entry: entry.account_id)
+    for account in evidence.facts.accounts:
         balance = 0
         for entry in entries[account.id]:
             balance += entry.amount
         if balance != account.balance:
-            yield Violation("balance wrong", str(account.id), f"{account.balance}, and the ledger says {balance}")
+            yield Violation("balance wrong", str(account.id), f"{account.balance}, and the ledger's sum is {balance}")
         if account.balance < 0:
             yield Violation("balance negative", str(account.id), str(account.balance))
 
 
-def requests_are_settled_once(case: Case) -> Iterator[Violation]:
+def requests_are_settled_once(evidence: Evidence) -> Iterator[Violation]:
     """A finished request has one HOLD and one CAPTURE or RELEASE; a rejected one has nothing."""
-    for request in case.facts.requests:
-        entries = case.entries[request.id]
+    for request in evidence.facts.requests:
+        entries = evidence.entries[request.id]
         kinds = sorted(entry.kind for entry in entries)
-        if kinds not in _right_kinds(request.status):
+        if kinds not in _expected_kinds(request.status):
             yield Violation("settled wrongly", request.id, f"{request.status} with {', '.join(kinds) or 'nothing'}")
         for entry in entries:
-            if entry.account_id != request.account_id or entry.amount != _right_amount(entry, request):
+            if entry.account_id != request.account_id or entry.amount != _expected_amount(entry, request):
                 yield Violation("wrong amount", request.id, f"{entry.kind} {entry.amount:+d} of {request.credits}")
 
 
-def _right_kinds(status: str) -> list[list[str]]:
+def _expected_kinds(status: str) -> list[list[str]]:
     if status == "REJECTED":
         return [[]]
     if status == "COMPLETED":
@@ -200,64 +204,64 @@ def _right_kinds(status: str) -> list[list[str]]:
     return [["HOLD", "RELEASE"]] if status in ENDED else [["HOLD"]]
 
 
-def _right_amount(entry: EntryFact, request: RequestFact) -> int:
+def _expected_amount(entry: EntryFact, request: RequestFact) -> int:
     return {"HOLD": -request.credits, "RELEASE": request.credits}.get(entry.kind, 0)
 
 
-def captures_have_results(case: Case) -> Iterator[Violation]:
-    """Credits are kept if and only if there is a result, its files included, and a call that brought it."""
-    for request in case.facts.requests:
-        is_captured = any(entry.kind == "CAPTURE" for entry in case.entries[request.id])
+def captures_have_results(evidence: Evidence) -> Iterator[Violation]:
+    """Credits are captured if and only if there is a result, its files included, and a call that brought it."""
+    for request in evidence.facts.requests:
+        is_captured = any(entry.kind == "CAPTURE" for entry in evidence.entries[request.id])
         if is_captured and not request.has_output:
             yield Violation("paid for nothing", request.id, "captured without a result")
         if request.has_output and not is_captured:
             yield Violation("result unpaid", request.id, f"{request.status} with a result")
         for name in request.missing_files:
             yield Violation("file lost", request.id, name)
-        answered = {attempt.provider for attempt in case.attempts[request.id] if attempt.state == "OK"}
+        answered = {attempt.provider for attempt in evidence.attempts[request.id] if attempt.state == "OK"}
         if is_captured and request.provider not in answered:
-            yield Violation("answer unexplained", request.id, f"by {request.provider}, without such a call on record")
+            yield Violation("answer unexplained", request.id, f"by {request.provider}, without a recorded call")
 
 
-def calls_have_attempts(case: Case) -> Iterator[Violation]:
-    """Every call that a vendor noted was on record here before, and jobs are matched one to one."""
-    for words, prompt in case.prompts.items():
+def calls_have_attempts(evidence: Evidence) -> Iterator[Violation]:
+    """Every call on a provider's bill has an attempt row, and jobs match one to one."""
+    for words, prompt in evidence.prompts.items():
         if not prompt.requests:
             yield Violation("call without a request", words[:60], ", ".join(line.provider for line in prompt.lines))
             continue
         attempts = Counter(attempt.provider for attempt in prompt.attempts)
         for provider, calls in Counter(line.provider for line in prompt.lines).items():
             if calls > attempts[provider]:
-                detail = f"{provider} noted {calls} calls, {attempts[provider]} are on record"
+                detail = f"{provider} billed or received {calls} calls, {attempts[provider]} are recorded"
                 yield Violation("call without an attempt", prompt.requests[0].id, detail)
-    in_all = Counter(attempt.provider for attempt in case.facts.attempts)
-    for provider, calls in Counter(line.provider for line in case.facts.bill).items():
+    in_all = Counter(attempt.provider for attempt in evidence.facts.attempts)
+    for provider, calls in Counter(line.provider for line in evidence.facts.bill).items():
         if calls > in_all[provider]:
-            yield Violation("call without an attempt", provider, f"{calls} calls noted, {in_all[provider]} on record")
-    yield from _jobs_match(case)
+            yield Violation("call without an attempt", provider, f"{calls} calls received, {in_all[provider]} recorded")
+    yield from _jobs_match(evidence)
 
 
-def _jobs_match(case: Case) -> Iterator[Violation]:
-    known = Counter((attempt.provider, attempt.job_id) for attempt in case.facts.attempts if attempt.job_id)
-    noted = {(line.provider, line.job_id) for line in case.facts.bill if line.job_id}
+def _jobs_match(evidence: Evidence) -> Iterator[Violation]:
+    known = Counter((attempt.provider, attempt.job_id) for attempt in evidence.facts.attempts if attempt.job_id)
+    billed = {(line.provider, line.job_id) for line in evidence.facts.bill if line.job_id}
     for (provider, job_id), times in known.items():
         if times > 1:
             yield Violation("job doubled", job_id, f"{times} attempts at {provider}")
-        if (provider, job_id) not in noted:
+        if (provider, job_id) not in billed:
             yield Violation("job invented", job_id, f"{provider} does not know it")
-    for prompt in case.prompts.values():
+    for prompt in evidence.prompts.values():
         for provider in {line.provider for line in prompt.lines if line.job_id}:
             lost = {line.job_id for line in prompt.lines if line.provider == provider and line.job_id}
             lost -= {attempt.job_id for attempt in prompt.attempts if attempt.provider == provider}
-            # Where the answer was cut off, or came at once, the attempt has no id; each of these stands for one job.
+            # Where the answer was cut off, or came at once, the attempt has no id; each of these accounts for one job.
             nameless = [a for a in prompt.attempts if a.provider == provider and not a.job_id]
             if prompt.requests and len(lost) > len(nameless):
                 yield Violation("job unknown", prompt.requests[0].id, f"{provider}: {', '.join(sorted(lost))}")
 
 
-def second_payments_are_explained(case: Case) -> Iterator[Violation]:
-    """A request is paid for once, and once more for each call whose outcome is on record as unknown."""
-    for prompt in case.prompts.values():
+def second_payments_are_explained(evidence: Evidence) -> Iterator[Violation]:
+    """A request is paid for once, and once more for each call whose outcome is recorded as unknown."""
+    for prompt in evidence.prompts.values():
         unknown = sum(attempt.was_unknown for attempt in prompt.attempts)
         if prompt.requests and len(prompt.billed) > len(prompt.requests) + unknown:
             bills = ", ".join(line.provider for line in prompt.billed)
@@ -267,70 +271,70 @@ def second_payments_are_explained(case: Case) -> Iterator[Violation]:
 # --- Nothing is shown twice ---
 
 
-def answers_are_shown_once(case: Case) -> Iterator[Violation]:
-    """Of an ended request each part stands in its chat once, finished; nothing else there looks like an answer."""
-    for request in case.facts.requests:
+def answers_are_shown_once(evidence: Evidence) -> Iterator[Violation]:
+    """Each part of an ended request is in its chat once and complete; no other message there is a copy of it."""
+    for request in evidence.facts.requests:
         if request.status not in ENDED:
             continue
-        deliveries = {delivery.part: delivery for delivery in case.deliveries[request.id]}
-        for part, look in request.looks.items() if deliveries else ():
+        deliveries = {delivery.part: delivery for delivery in evidence.deliveries[request.id]}
+        for part, content in request.expected_messages.items() if deliveries else ():
             delivery = deliveries.get(part)
             if delivery is None:
                 yield Violation("part missing", request.id, f"there is no part {part}")
-            elif delivery.chat_id not in case.facts.unreachable_chats:
-                yield from _is_shown(delivery, look, case)
-    yield from _copies(case)
+            elif delivery.chat_id not in evidence.facts.unreachable_chats:
+                yield from _is_shown(delivery, content, evidence)
+    yield from _copies(evidence)
 
 
-def _is_shown(delivery: DeliveryFact, look: str, case: Case) -> Iterator[Violation]:
+def _is_shown(delivery: DeliveryFact, content: str, evidence: Evidence) -> Iterator[Violation]:
     if delivery.state == "UNDELIVERABLE":
-        yield Violation("not shown", _name(delivery), "given up, though the chat can be reached")
+        yield Violation("not shown", _name(delivery), "given up, although the chat is reachable")
     if delivery.state != "DELIVERED" or delivery.message_id is None:
-        return  # still under way, or perhaps shown: other rules look after these
-    message = case.shown.get((delivery.chat_id, delivery.message_id))
+        return  # still under way, or perhaps shown: other rules cover these
+    message = evidence.shown.get((delivery.chat_id, delivery.message_id))
     if message is None:
         yield Violation("not shown", _name(delivery), f"message {delivery.message_id} is not in the chat")
-    elif message.look != look:
-        yield Violation("shown wrongly", _name(delivery), f"…{message.look[-60:]!r} instead of …{look[-60:]!r}")
+    elif message.content != content:
+        yield Violation("shown wrongly", _name(delivery), f"…{message.content[-60:]!r} instead of …{content[-60:]!r}")
 
 
-def _copies(case: Case) -> Iterator[Violation]:
-    """Find messages that look like answers and belong to no delivery, save those that a lost sender may have sent."""
-    looks: dict[int, set[str]] = defaultdict(set)
+def _copies(evidence: Evidence) -> Iterator[Violation]:
+    """Find copies of answers that belong to no delivery, except those that a crashed sender may have sent."""
+    answers: dict[int, set[str]] = defaultdict(set)
     excused: Counter[tuple[int, str]] = Counter()
-    for delivery in case.facts.deliveries:
-        look = case.requests[delivery.request_id].looks.get(delivery.part)
-        if look is not None:
-            looks[delivery.chat_id].add(look)
-            excused[delivery.chat_id, look] += delivery.state == "UNCERTAIN" and delivery.message_id is None
-    for message in case.unclaimed:
-        if message.look == case.facts.placeholder or not _is_like(message.look, looks[message.chat_id]):
+    for delivery in evidence.facts.deliveries:
+        answer = evidence.requests[delivery.request_id].expected_messages.get(delivery.part)
+        if answer is not None:
+            answers[delivery.chat_id].add(answer)
+            excused[delivery.chat_id, answer] += delivery.state == "UNCERTAIN" and delivery.message_id is None
+    for message in evidence.unclaimed:
+        if message.content == evidence.facts.placeholder or not _is_copy(message.content, answers[message.chat_id]):
             continue
-        if excused[message.chat_id, message.look] > 0:
-            excused[message.chat_id, message.look] -= 1
+        if excused[message.chat_id, message.content] > 0:
+            excused[message.chat_id, message.content] -= 1
             continue
         yield Violation(
-            "shown twice", f"chat {message.chat_id}", f"message {message.message_id}: {message.look[:80]!r}"
+            "shown twice", f"chat {message.chat_id}", f"message {message.message_id}: {message.content[:80]!r}"
         )
 
 
-def _is_like(look: str, answers: Iterable[str]) -> bool:
-    return any(look[:TELLING] == answer[:TELLING] for answer in answers)
+def _is_copy(content: str, answers: Iterable[str]) -> bool:
+    return any(content[:RECOGNISED_CHARACTERS] == answer[:RECOGNISED_CHARACTERS] for answer in answers)
 
 
-def placeholders_are_explained(case: Case) -> Iterator[Violation]:
-    """A placeholder without an owner is left only where a send was cut short."""
-    strays = case.stray_placeholders
-    if len(strays) > case.facts.excused_placeholders:
+def placeholders_are_explained(evidence: Evidence) -> Iterator[Violation]:
+    """A placeholder that belongs to no delivery is left only where a send was cut short."""
+    strays = evidence.stray_placeholders
+    if len(strays) > evidence.facts.excused_placeholders:
         chats = ", ".join(str(message.chat_id) for message in strays[:5])
-        detail = f"{len(strays)} strays, {case.facts.excused_placeholders} sends cut short"
+        detail = f"{len(strays)} strays, {evidence.facts.excused_placeholders} sends cut short"
         yield Violation("placeholder left", f"chats {chats}", detail)
 
 
-RULES: tuple[Callable[[Case], Iterator[Violation]], ...] = (
+RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     updates_are_kept,
-    nothing_lies_about,
-    moves_are_allowed,
+    nothing_is_forgotten,
+    transitions_are_allowed,
     balances_add_up,
     requests_are_settled_once,
     captures_have_results,

@@ -1,4 +1,4 @@
-"""Time for one chat: leases run out, films are due and searches end without anybody waiting for it."""
+"""Moving the clock of one chat: leases expire, polls become due and searches end without any waiting."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 
 
 def requests_of(chat_id: int) -> QuerySet[Request]:
-    """Return what was asked in a private chat, whose id is its user's."""
+    """Return the requests of a private chat, whose id is its user's."""
     return Request.objects.filter(user__telegram_user__user_id=chat_id)
 
 
@@ -20,9 +20,9 @@ def attempts_of(chat_id: int) -> QuerySet[Attempt]:
 
 
 def pass_time(chat_id: int, *, seconds: float) -> None:
-    """Let time pass for a private chat and all that was asked in it: these columns are what the product goes by.
+    """Move everything of a private chat so many seconds into the past: these columns are the product's clock.
 
-    Deadlines stay where they are: how long the real work takes depends on the machine.
+    Deadlines are not moved: how long the real work takes depends on the machine.
     """
     columns: list[tuple[QuerySet[Any], list[str]]] = [
         (requests_of(chat_id), ["created_at", "started_at", "completed_at", "lease_until", "next_at"]),

@@ -21,7 +21,7 @@ from django.db import connection, connections
 from PIL import Image
 
 from aibot.celery import app
-from providers.backends.media_generation import JobProvider
+from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.errors import OutcomeUnknown, ProviderError, ServerFault
 from providers.transport.deadlines import Deadline
 from providers.types import Access, Call, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy, Usage
@@ -191,7 +191,7 @@ class World:
         """Stand in for registry.provider_class()."""
         bases: dict[str, tuple[type, UnknownPolicy]] = {
             "TEXT": (ImmediateProvider, UnknownPolicy.RESPEND),
-            "IMAGE": (ImmediateProvider, UnknownPolicy.STOP),
+            "IMAGE": (ImmediateMediaProvider, UnknownPolicy.STOP),
             "VIDEO": (LongJobProvider, UnknownPolicy.ADOPT),
         }
         base, policy = bases[category]
@@ -224,6 +224,10 @@ class ImmediateProvider:
             return MediaResult(content=_image(), usage=Usage(images=1))
 
         return self.world.call(OutsideCall(f"call of {self.slug}", answer, OutcomeUnknown, ServerFault))
+
+
+class ImmediateMediaProvider(ImmediateProvider, MediaProvider):
+    """The same for media."""
 
 
 class LongJobProvider(JobProvider):
@@ -284,6 +288,9 @@ class FakeTelegramClient:
 
     def __init__(self, world: World) -> None:
         self._world = world
+
+    def close(self) -> None:
+        """Close nothing: there are no connections."""
 
     def run(self, work: Coroutine[Any, Any, Any], seconds: float = 0) -> Any:
         return asyncio.run(work)

@@ -1,4 +1,4 @@
-"""What the checker judges: plain values of what the database, the vendors' bill and the chats hold at one moment."""
+"""What the checker looks at: plain values of the database, the providers' bill and the chats at one moment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,9 +34,9 @@ class EntryFact:
 
 @dataclass(frozen=True, slots=True)
 class EventFact:
-    """One move of a request's status."""
+    """One transition of a request's status."""
 
-    from_status: str  # empty: it began with this
+    from_status: str  # empty: the first status
     to_status: str
 
 
@@ -47,15 +47,15 @@ class RequestFact:
     id: str
     account_id: int
     intake_key: str
-    words: str  # its prompt
+    prompt: str
     status: str
     credits: int
     provider: str = ""  # who answered
     has_output: bool = False
     missing_files: tuple[str, ...] = ()  # outputs that its row names and the storage does not hold
     events: tuple[EventFact, ...] = ()  # oldest first
-    idle_seconds: float = 0.0  # since when a worker could have taken it
-    looks: Mapping[int, str] = field(default_factory=dict)  # by part, what its finished messages show
+    idle_seconds: float = 0.0  # since when a worker could have claimed it
+    expected_messages: Mapping[int, str] = field(default_factory=dict)  # the content of each, by part, once it ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class AttemptFact:
     provider: str
     state: str
     job_id: str = ""
-    was_unknown: bool = False  # its outcome was on record as unknown, then or now
+    was_unknown: bool = False  # its outcome was recorded as unknown, then or now
     is_finished: bool = True
 
 
@@ -85,26 +85,26 @@ class DeliveryFact:
 
 @dataclass(frozen=True, slots=True)
 class BillFact:
-    """One call as the vendor wrote it down."""
+    """One call as the provider recorded it."""
 
     provider: str
-    words: str  # the prompt that it carried
+    prompt: str
     is_billed: bool
     job_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageFact:
-    """One message that stands in a chat."""
+    """One message in a chat."""
 
     chat_id: int
     message_id: int
-    look: str  # its text, or what its file is
+    content: str  # its text, or the hash of its file
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything at one moment, after the faults have ended and the work has run dry."""
+    """Everything at one moment, after the faults have ended and all work is done."""
 
     acknowledged: frozenset[int] = frozenset()  # updates that were answered with a 200
     updates: tuple[UpdateFact, ...] = ()
@@ -117,5 +117,5 @@ class Facts:
     bill: tuple[BillFact, ...] = ()
     messages: tuple[MessageFact, ...] = ()
     placeholder: str = "⏳"
-    patience_seconds: float = 0.0  # a lease and two sweeps: the longest that anything may lie about
-    excused_placeholders: int = 0  # that may have been left: sends cut short by a death or by the Bot API
+    max_idle_seconds: float = 0.0  # a lease and two sweeps: the longest that anything may wait for a worker
+    excused_placeholders: int = 0  # that may have been left: sends cut short by a crash or by the Bot API

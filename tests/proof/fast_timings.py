@@ -1,4 +1,4 @@
-"""Shorter waits, so that minutes hold what otherwise takes hours.
+"""Shorter time-outs, leases and pauses, so that a soak of minutes meets what takes hours in production.
 
 What an operator can set comes through the environment, see soak.py; these are the product's constants. They shrink
 together: a lease still outlives the calls that it covers, and a sender counts as lost only after its call has ended.
@@ -18,13 +18,13 @@ from telegram_bot.delivery import backend, placeholder, retries, streaming
 from telegram_bot.updates import queue
 
 CALL_SECONDS = 2.0  # for one call of the Bot API, instead of 10
-BELATED_SECONDS = 1.2  # the latest that the Bot API may carry out a call whose caller has died; below the lease
+MAX_DELAY_SECONDS = 1.2  # until the Bot API executes a call whose caller has crashed; below the lease
 TIMEOUTS = {"TEXT": 3, "IMAGE": 6, "VIDEO": 25, "AUDIO": 6}  # of a provider
 
 
 def shorten_waits() -> None:
     """Shorten the waits of this process and of those that it forks."""
-    rendering.MAX_UNITS = 250  # of a message, so that the sandbox's answers have parts
+    rendering.MAX_UNITS = 250  # of a message, so that the sandbox's answers have several parts
     client.CALL_SECONDS = streaming.CALL_SECONDS = CALL_SECONDS
     client.CONNECT_SECONDS, client.READ_SECONDS, client.WRITE_SECONDS = 0.8, 1.6, 1.0
     client.TelegramClient.run.__defaults__ = (CALL_SECONDS,)
@@ -45,7 +45,7 @@ def shorten_waits() -> None:
 
 
 def shorten_timeouts() -> None:
-    """Shorten the vendors' time-outs, and make films cheap enough to be ordered often."""
+    """Shorten the providers' time-outs, and make videos cheap enough to be asked for often."""
     for category, seconds in TIMEOUTS.items():
         ProviderConfig.objects.filter(category=category).update(timeout_seconds=seconds)
     AIModel.objects.filter(category="VIDEO").update(token_cost=8)

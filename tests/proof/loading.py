@@ -1,4 +1,4 @@
-"""Reading the facts: from the ORM, the sandbox's bill and the fake Bot API's chats to plain values."""
+"""Loading the facts: the ORM, the sandbox's bill and the fake Bot API's chats become plain values."""
 
 import hashlib
 from collections import defaultdict
@@ -16,7 +16,7 @@ from telegram_bot.content.files import file_of
 from telegram_bot.content.rendering import message_parts
 from telegram_bot.delivery import backend
 from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
-from tests.fakes.telegram import FakeTelegram, Message
+from tests.fakes.telegram import ChatMessage, FakeTelegram
 from tests.proof.facts import (
     AccountFact,
     AttemptFact,
@@ -38,10 +38,10 @@ def load_facts(
     bill: Iterable[Mapping[str, Any]],
     telegram: FakeTelegram,
     acknowledged: Iterable[int] = (),
-    patience_seconds: float = 0.0,
+    max_idle_seconds: float = 0.0,
     excused_placeholders: int = 0,
 ) -> Facts:
-    """Read everything at this moment; `bill` is what Bill.as_list() returns."""
+    """Load everything as it is now; `bill` is what Bill.as_list() returns."""
     events = _events()
     return Facts(
         acknowledged=frozenset(acknowledged),
@@ -57,21 +57,21 @@ def load_facts(
         unreachable_chats=frozenset(TelegramChat.objects.filter(is_reachable=False).values_list("chat_id", flat=True)),
         bill=tuple(BillFact(line["provider"], line["asked"], line["billed"], line.get("job_id", "")) for line in bill),
         messages=tuple(
-            MessageFact(chat.id, message.id, look_of_message(message))
+            MessageFact(chat.id, message.id, content_of(message))
             for chat in telegram.all_chats()
             for message in chat.messages
         ),
         placeholder=texts.PLACEHOLDER,
-        patience_seconds=patience_seconds,
+        max_idle_seconds=max_idle_seconds,
         excused_placeholders=excused_placeholders,
     )
 
 
-def look_of_message(message: Message) -> str:
-    return message.text if message.kind == "text" else _look_of_file(message.file)
+def content_of(message: ChatMessage) -> str:
+    return message.text if message.kind == "text" else _content_of_file(message.file)
 
 
-def _look_of_file(content: bytes) -> str:
+def _content_of_file(content: bytes) -> str:
     return f"file {hashlib.sha256(content).hexdigest()}"
 
 
@@ -101,7 +101,7 @@ def _request(row: Request, events: list[EventFact]) -> RequestFact:
         id=row.id,
         account_id=row.user_id,
         intake_key=row.intake_key,
-        words=row.input_text,
+        prompt=row.input_text,
         status=row.status,
         credits=row.credits,
         provider=row.actual_provider or "",
@@ -109,7 +109,7 @@ def _request(row: Request, events: list[EventFact]) -> RequestFact:
         missing_files=tuple(name for name in names if not _is_stored(name)),
         events=tuple(events),
         idle_seconds=_seconds_since(row, row.created_at, row.lease_until, row.next_at),
-        looks=_looks_of(row) if row.completed_at else {},
+        expected_messages=_expected_messages(row) if row.completed_at else {},
     )
 
 
@@ -117,19 +117,20 @@ def _is_stored(name: str) -> bool:
     return default_storage.exists(name) and default_storage.size(name) > 0
 
 
-def _looks_of(row: Request) -> Mapping[int, str]:
-    """Return what each message of an ended request should show. The product's own formatting says how it looks."""
+def _expected_messages(row: Request) -> Mapping[int, str]:
+    """Return the expected content of each message of an ended request, in the product's own formatting."""
     file = file_of(row)
     if file:
-        looks = {0: _look_of_file(file.read()) if _is_stored(file.name) else f"the lost file {file.name}"}
+        expected = {0: _content_of_file(file.read()) if _is_stored(file.name) else f"the lost file {file.name}"}
     elif row.status == Request.Status.COMPLETED:
-        looks = dict(enumerate(piece.text for piece in message_parts(row.output_text)))
+        expected = dict(enumerate(part.text for part in message_parts(row.output_text)))
     else:
-        looks = {0: texts.failure(row)}
+        expected = {0: texts.failure(row)}
     is_late = row.completed_at is not None and row.completed_at - row.created_at > backend.NOTICE_AFTER
-    if len(looks) == 1 and is_late and row.status != Request.Status.CANCELLED:
-        looks[Delivery.NOTICE_PART] = texts.READY if row.status == Request.Status.COMPLETED else texts.NOT_READY
-    return looks
+    if len(expected) == 1 and is_late and row.status != Request.Status.CANCELLED:
+        is_answered = row.status == Request.Status.COMPLETED
+        expected[Delivery.NOTICE_PART] = texts.NOTICE_READY if is_answered else texts.NOTICE_FAILED
+    return expected
 
 
 def _attempt(row: Attempt) -> AttemptFact:
@@ -139,7 +140,7 @@ def _attempt(row: Attempt) -> AttemptFact:
         provider=row.provider,
         state=row.state,
         job_id=row.job_id,
-        # An answer that came after its attempt was written off leaves the reason in the row.
+        # An answer that came after its attempt was recorded as unknown leaves the reason in the row.
         was_unknown=row.state in UNKNOWN or (row.state == Attempt.State.OK and bool(row.error_class)),
         is_finished=row.finished_at is not None,
     )

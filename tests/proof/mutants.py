@@ -116,7 +116,7 @@ MUTANTS = (
     mutant(
         "a worker goes on that has lost its lease",
         (CHAIN, GAMES),
-        ("requests_app/services/leases.py", "if self.is_lost or not _mine(self).exists():", "if False:"),
+        ("requests_app/services/leases.py", "if self.is_lost or not _owned_rows(self).exists():", "if False:"),
     ),
     mutant(
         "the same message is accepted twice",
@@ -147,8 +147,8 @@ MUTANTS = (
         (CREDITS,),
         (
             "requests_app/services/completion.py",
-            "        if has_ended:\n            jobs",
-            "        if True:\n            jobs",
+            "        if has_ended:\n            attempts_with_jobs",
+            "        if True:\n            attempts_with_jobs",
         ),
     ),
     mutant(
@@ -201,12 +201,12 @@ MUTANTS = (
     mutant(
         "a call that was begun after its request's end stays open",
         (GAMES,),
-        ("requests_app/services/sweeper.py", " + _let_go()", ""),
+        ("requests_app/services/sweeper.py", " + _close_orphaned_attempts()", ""),
     ),
     mutant(
         "a cancelled film is made to its end",
         (JOBS,),
-        ("requests_app/services/sweeper.py", " + _stop_jobs()", ""),
+        ("requests_app/services/sweeper.py", " + _enqueue_job_cancellations()", ""),
     ),
     # Nothing is shown twice.
     mutant(
@@ -214,8 +214,8 @@ MUTANTS = (
         (CRASHES,),
         (
             "telegram_bot/sweeper.py",
-            'state=State.UNCERTAIN, error="its sender was lost", next_at=None',
-            'state=State.PENDING, error="its sender was lost", next_at=None',
+            'state=DeliveryState.UNCERTAIN, error="its sender was lost", next_at=None',
+            'state=DeliveryState.PENDING, error="its sender was lost", next_at=None',
         ),
     ),
     mutant(
@@ -223,8 +223,8 @@ MUTANTS = (
         (SHOWING,),
         (
             "telegram_bot/delivery/backend.py",
-            "rows.update(state=State.UNCERTAIN, error=str(fault)[:200], next_at=None)",
-            "rows.update(state=State.PENDING, error=str(fault)[:200], next_at=None)",
+            "rows.update(state=DeliveryState.UNCERTAIN, error=str(error)[:200], next_at=None)",
+            "rows.update(state=DeliveryState.PENDING, error=str(error)[:200], next_at=None)",
         ),
     ),
     mutant(
@@ -232,8 +232,8 @@ MUTANTS = (
         (SHOWING,),
         (
             "telegram_bot/delivery/backend.py",
-            "        client.edit(delivery.chat_id, delivery.message_id, piece)\n",
-            "        client.send(delivery.chat_id, piece)\n",
+            "        client.edit(delivery.chat_id, delivery.message_id, content)\n",
+            "        client.send(delivery.chat_id, content)\n",
         ),
     ),
     mutant(
@@ -241,7 +241,7 @@ MUTANTS = (
         (SHOWING,),
         (
             "telegram_bot/delivery/backend.py",
-            "due = rows.filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()), state=State.PENDING)",
+            "due = rows.filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()), state=DeliveryState.PENDING)",
             "due = rows",
         ),
     ),

@@ -1,4 +1,4 @@
-"""Who kills, freezes, restarts and deploys: a plan made of one seed, carried out whatever it meets."""
+"""The nemesis kills, pauses, restarts and deploys, by a plan that one seed determines."""
 
 import random
 import threading
@@ -12,7 +12,7 @@ from django.conf import settings
 from tests.proof.fleet import Fleet
 from tests.servers import Server, ServerFailed
 
-# How often each thing happens, as the seconds between two of them; at least once in any run.
+# Mean seconds between two of each action; each happens at least once in any run.
 SECONDS_BETWEEN = {
     "kill worker": 2.5,
     "kill sweeper": 15,
@@ -26,43 +26,43 @@ SECONDS_BETWEEN = {
     "hang Redis": 120,
     "deploy": 150,
 }
-OUTAGES_SECONDS = (0.0, 1.0, 7.0)  # of PostgreSQL; the last outlives the wait for a connection, so callers see it
+OUTAGES_SECONDS = (0.0, 1.0, 7.0)  # of PostgreSQL; the last exceeds the connection time-out, so callers see it
 START_TRIES = 5
 HANG_SECONDS = 5.0  # longer than any of the product's time-outs towards Redis
 
 
 class Nemesis:
-    """Carries out its plan from begin() on, one thing after the other; heal() ends it."""
+    """Carries out its plan from start() on, one action after the other; stop() drops the rest."""
 
     def __init__(self, *, fleet: Fleet, postgres: Server, valkey: Server, seconds: float, seed: int) -> None:
         self.counts: Counter[str] = Counter()
-        self.faults: list[str] = []  # things that should not happen to a nemesis
+        self.errors: list[str] = []  # actions that failed
         self._fleet, self._postgres, self._valkey = fleet, postgres, valkey
         self._random = random.Random(f"nemesis {seed}")
         self._plan = self._planned(seconds)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nemesis", daemon=True)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self._thread.start()
 
     def join(self) -> None:
         self._thread.join()
 
     def stop(self) -> None:
-        """Drop what is left of the plan."""
+        """Drop the rest of the plan."""
         self._is_over.set()
         self._thread.join()
 
     @property
-    def deaths(self) -> int:
-        """How many processes may have died in the middle of something, or were as good as dead for a while."""
+    def interruptions(self) -> int:
+        """How many processes may have been interrupted while they worked: killed, paused or cut off."""
         together = self.counts["restart PostgreSQL"] + self.counts["deploy"]
-        return self.number_of("kill") + self.number_of("pause") + together * len(self._fleet.posts)
+        return self.number_of("kill") + self.number_of("pause") + together * len(self._fleet.slots)
 
-    def number_of(self, deed: str) -> int:
-        """Return how often something was done, to whomever: "kill" or "pause"."""
-        return sum(number for name, number in self.counts.items() if name.startswith(f"{deed} "))
+    def number_of(self, action: str) -> int:
+        """Return how often an action was done, to any target: "kill" or "pause"."""
+        return sum(number for name, number in self.counts.items() if name.startswith(f"{action} "))
 
     def _planned(self, seconds: float) -> list[tuple[float, str]]:
         names = [name for name, between in SECONDS_BETWEEN.items() for _ in range(max(1, round(seconds / between)))]
@@ -73,11 +73,11 @@ class Nemesis:
         for due, name in self._plan:
             if self._is_over.wait(max(0.0, began + due - time.monotonic())):
                 return
-            deed: Callable[[], None] = getattr(self, "_" + name.lower().replace(" ", "_"))
+            action: Callable[[], None] = getattr(self, "_" + name.lower().replace(" ", "_"))
             try:
-                deed()
+                action()
             except Exception as error:  # noqa: BLE001 — reported at the end; the rest of the plan goes on
-                self.faults.append(f"{name}: {type(error).__name__}: {error}")
+                self.errors.append(f"{name}: {type(error).__name__}: {error}")
 
     def _kill_worker(self) -> None:
         self._kill("worker", 1)
@@ -89,9 +89,9 @@ class Nemesis:
         self._kill("sweeper", 1)
 
     def _kill(self, kind: str, number: int) -> None:
-        posts = self._fleet.alive(kind)
-        for post in self._random.sample(posts, min(number, len(posts))):
-            self._fleet.kill(post, vacant_seconds=self._random.uniform(0, 1.5))
+        slots = self._fleet.alive(kind)
+        for slot in self._random.sample(slots, min(number, len(slots))):
+            self._fleet.kill(slot, vacant_seconds=self._random.uniform(0, 1.5))
             self.counts[f"kill {kind}"] += 1
 
     def _kill_web_worker(self) -> None:
@@ -107,9 +107,9 @@ class Nemesis:
         self._pause("sweeper")
 
     def _pause(self, kind: str) -> None:
-        posts = self._fleet.alive(kind)
-        if posts:
-            self._fleet.freeze(self._random.choice(posts), settings.LEASE_SECONDS * self._random.uniform(1.3, 3.0))
+        slots = self._fleet.alive(kind)
+        if slots:
+            self._fleet.pause(self._random.choice(slots), settings.LEASE_SECONDS * self._random.uniform(1.3, 3.0))
             self.counts[f"pause {kind}"] += 1
 
     def _restart_postgresql(self) -> None:
@@ -135,7 +135,7 @@ class Nemesis:
         self.counts["hang Redis"] += 1
 
     def _start(self, server: Server) -> None:
-        """Start a server, even where what is left of the one that crashed is still about to go."""
+        """Start a server, even while the crashed one still releases its port and files."""
         for left in reversed(range(START_TRIES)):
             try:
                 server.start()
@@ -148,4 +148,4 @@ class Nemesis:
 
     def _deploy(self) -> None:
         self.counts["deploy"] += 1
-        self.counts["deploy: killed after waiting"] += len(self._fleet.dismiss())
+        self.counts["deploy: killed after waiting"] += len(self._fleet.deploy())

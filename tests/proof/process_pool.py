@@ -1,7 +1,7 @@
-"""A process that forks workers and sweepers in a moment: everything is imported once, before the first fork.
+"""A process that forks workers and sweepers at once: everything is imported before the first fork.
 
-It is told what to start line by line, `worker LOG` or `sweeper LOG`, and answers with the process id. Its children are
-ordinary processes of the product; they die with it, and it dies with whoever started it.
+It reads what to start line by line, `worker LOG` or `sweeper LOG`, and answers with the process id. Its children are
+ordinary processes of the product; they are killed when it ends, and it is killed when its parent ends.
 """
 
 import ctypes
@@ -46,16 +46,16 @@ def main() -> None:
         "sweeper": lambda: call_command("sweep"),
     }
     assert not connection.connection, "a connection must not be shared by forking"
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need no burial
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     for line in sys.stdin:
         kind, log = line.split()
         process_id = os.fork()
         if not process_id:
-            _be(children[kind], log)
+            _run_child(children[kind], log)
         print(process_id, flush=True)
 
 
-def _be(child: Callable[[], object], log: str) -> None:
+def _run_child(child: Callable[[], object], log: str) -> None:
     """Run the child in this forked process, and never return."""
     code = 1
     try:

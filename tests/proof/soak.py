@@ -1,8 +1,8 @@
-"""The soak: `python -m tests.proof.soak --minutes 20` lets everything die for a while, then counts what is left.
+"""The soak: `python -m tests.proof.soak --minutes 20` injects faults everywhere, then checks that nothing is lost.
 
-It runs the product as production does, on a PostgreSQL and a Valkey of its own, under invented traffic, while
-processes are killed and frozen, servers restarted and the outside world fails. Then all faults end, the work runs dry,
-and the judge looks. The exit code is 1 where the promise was broken.
+It runs the product as production does, on a PostgreSQL and a Valkey of its own, under generated traffic, while
+processes are killed and paused, servers restarted, and providers and Telegram fail. Then all faults end, the remaining
+work is finished, and the checker looks at the result. The exit code is 1 where the promise was broken.
 """
 
 import argparse
@@ -22,20 +22,22 @@ from providers.sandbox import running_sandbox
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.servers import Server, free_port, postgres, servers_folder, valkey
 
-FILM_SECONDS = 1.5
-PAUSE_SECONDS = 0.03  # between the pieces of a stream, which then takes a second
-# Shorter than in production, so that a lot happens; haste.py does the same with what has no setting.
-PACE = {"LEASE_SECONDS": "2", "SWEEP_SECONDS": "1", "WORKER_CONCURRENCY": "8", "MAX_OPEN_REQUESTS": "6"}
+JOB_SECONDS = 1.5
+PAUSE_SECONDS = 0.03  # between the chunks of a stream, which then takes a second
+# Shorter than in production, so that a lot happens; fast_timings.py shortens what has no setting.
+FAST_SETTINGS = {"LEASE_SECONDS": "2", "SWEEP_SECONDS": "1", "WORKER_CONCURRENCY": "8", "MAX_OPEN_REQUESTS": "6"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=20.0, help="how long the faults last (default: %(default)g)")
+    parser.add_argument(
+        "--minutes", type=float, default=20.0, help="how long faults are injected (default: %(default)g)"
+    )
     parser.add_argument("--rate", type=float, default=4.0, help="updates a second (default: %(default)g)")
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the plan and the traffic")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the faults and the traffic")
     parser.add_argument("--logs", type=Path, help="a folder that keeps the processes' logs")
     options = parser.parse_args()
-    # Whoever ends this process wants its children gone too, so a signal takes the way of an exception.
+    # SIGTERM raises an exception, so that the children end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"Soak of {options.minutes:g} minutes, seed {options.seed}", flush=True)
     with ExitStack() as stack:
@@ -44,7 +46,7 @@ def main() -> int:
         broker = stack.enter_context(valkey(folder))
         hook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
         sandbox = stack.enter_context(
-            running_sandbox(pause_seconds=PAUSE_SECONDS, film_seconds=FILM_SECONDS, webhook_secret=hook_secret)
+            running_sandbox(pause_seconds=PAUSE_SECONDS, film_seconds=JOB_SECONDS, webhook_secret=hook_secret)
         )
         bot_api = FakeTelegram()
         stack.callback(bot_api.close)
@@ -61,9 +63,9 @@ def main() -> int:
             TELEGRAM_API_BASE_URL=bot_api.url,
         )
         django.setup()
-        # From here on there are settings, so what needs them is imported now.
-        play = import_string("tests.proof.play.play")
-        return play(
+        # Imported only now, because the settings are configured now.
+        run_soak = import_string("tests.proof.soak_steps.run_soak")
+        return run_soak(
             postgres=database,
             valkey=broker,
             sandbox=sandbox,
@@ -77,7 +79,7 @@ def main() -> int:
 
 
 def _environment(database: Server, broker: Server, data: Path) -> dict[str, str]:
-    """Return the settings of production; every address in them is on the loopback."""
+    """Return the settings of production, with addresses on the loopback alone."""
     for name in list(os.environ):
         if name.endswith(("_KEY", "_TOKEN", "_BASE_URL", "_KEY_FILE", "_TOKEN_FILE")):
             del os.environ[name]  # a key in the developer's shell must never be used here
@@ -95,12 +97,12 @@ def _environment(database: Server, broker: Server, data: Path) -> dict[str, str]
         "TELEGRAM_BOT_TOKEN": TOKEN,
         "TELEGRAM_WEBHOOK_SECRET": secrets.token_hex(16),
         "PYTHONWARNINGS": "ignore",
-        **PACE,
+        **FAST_SETTINGS,
     }
 
 
 if __name__ == "__main__":
-    # A shell that starts it in the background would have it ignore Ctrl-C.
+    # A shell that starts it in the background makes it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
     try:

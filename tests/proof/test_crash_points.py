@@ -1,7 +1,7 @@
-"""kill -9 at every commit and every outside call: whoever comes next finishes the job, once, and charges it once.
+"""kill -9 at every commit and every outside call: the next worker finishes each request once and charges it once.
 
-All workers die first, each at its own point and for a chat of its own. Then time passes, one sound worker and a
-sweeper start, and what they leave behind is judged.
+First all workers crash, each at its own point and for a chat of its own. Then time passes, one worker and a sweeper
+start and finish everything, and the checker looks at the result.
 """
 
 import json
@@ -21,39 +21,41 @@ from django.db.models.functions import Now
 from providers.chain.attempts import JOB_CANCELLED
 from providers.models import Attempt
 from providers.sandbox import Sandbox, running_sandbox
+from providers.shipped import SHIPPED_ROUTES
 from requests_app.models import AIModel, Request
 from telegram_bot import texts
-from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
+from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramUpdate
 from telegram_bot.updates.ingest import update_ingest
 from tests.factories import make_model, make_provider
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.flows.processes import ROOT, environment, sweeper, wait_until, worker
 from tests.proof.checker import check
 from tests.proof.crash_clock import attempts_of, pass_time, requests_of
-from tests.proof.crash_points import ALL, AUDIO, IMAGE, POINTS, TEXT, VIDEO, Loss, Point
+from tests.proof.crash_points import ALL, AUDIO, IMAGE, POINTS, TEXT, VIDEO, CrashPoint, Loss
 from tests.proof.loading import load_facts
 from tests.telegram_bot.updates import USER, message
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# In each category the first vendor and, where there is one, the second, with their models.
+# In each category the first provider and, where there is one, the second.
 CHAINS = {
-    TEXT: [("aimlapi", "deepseek/deepseek-v4-flash"), ("piapi", "gpt-5.2")],
-    IMAGE: [("replicate", "black-forest-labs/flux-schnell"), ("openai", "gpt-image-2.6-flare")],
-    VIDEO: [("replicate", "kwaivgi/kling-v3-video")],
-    AUDIO: [("elevenlabs", "eleven_v4_turbo"), ("replicate", "minimax/speech-2.6-turbo")],
+    TEXT: ["aimlapi", "piapi"],
+    IMAGE: ["replicate", "openai"],
+    VIDEO: ["replicate"],
+    AUDIO: ["elevenlabs", "replicate"],
 }
+MODELS = {route.key: route.model for route in reversed(SHIPPED_ROUTES)}
 TIMEOUT_SECONDS = {TEXT: 30, IMAGE: 90, VIDEO: 900, AUDIO: 60}
-DEAD_SECONDS = 61  # until every lease has run out
-# An order that was perhaps never made is looked for as long as a picture may take, and for a film five minutes.
-SEARCHED_SECONDS = {IMAGE: TIMEOUT_SECONDS[IMAGE] + 10, VIDEO: 310}
+LEASES_EXPIRED_SECONDS = 61  # the longest lease is over
+# A submission of unknown outcome is searched for as long as an image may take, and five minutes for a video.
+SEARCH_SECONDS = {IMAGE: TIMEOUT_SECONDS[IMAGE] + 10, VIDEO: 310}
 
 
 @dataclass(frozen=True)
-class Case:
-    """One worker's death."""
+class CrashCase:
+    """One worker's crash."""
 
-    point: Point
+    point: CrashPoint
     category: str
     chat_id: int
 
@@ -62,8 +64,8 @@ class Case:
         return f"{self.category}: {self.point.name}"
 
     @property
-    def words(self) -> str:
-        """The prompt. No two are alike, so that nobody takes one film for another."""
+    def prompt(self) -> str:
+        """The prompt, different for each case, so that no job is taken for another one's."""
         return f"{self.point.name}, chat {self.chat_id}"
 
     @property
@@ -71,33 +73,34 @@ class Case:
         return "CANCELLED" if self.point.is_cancelled else "COMPLETED"
 
     @property
-    def vendors(self) -> list[str]:
-        return [provider for provider, _ in CHAINS[self.category]]
+    def providers(self) -> list[str]:
+        return CHAINS[self.category]
 
     @property
-    def trail(self) -> list[tuple[str, str]]:
+    def expected_attempts(self) -> list[tuple[str, str]]:
         """The attempts that the promise allows: a further one only beside one whose outcome is unknown."""
-        first, second = self.vendors[0], self.vendors[-1]
+        first, second = self.providers[0], self.providers[-1]
         if self.point.is_down:
             return [(first, "FAILED"), (second, "OK")]
         if self.point.is_cancelled:
             return [(first, "ABANDONED")]
-        is_lost = self.point.loss is Loss.ORDER or (self.point.loss is Loss.ANSWER and self.category in (TEXT, AUDIO))
-        if not is_lost:  # or it was found again at the vendor
+        is_found = self.point.loss is Loss.ANSWER and self.category not in (TEXT, AUDIO)  # again, at the provider
+        if is_found or self.point.loss is Loss.NOTHING:
             return [(first, "OK")]
-        return [(first, "EXPIRED" if self.category == IMAGE else "UNKNOWN"), (second, "OK")]
+        lost = {IMAGE: "EXPIRED", VIDEO: "ABANDONED"}.get(self.category, "UNKNOWN")
+        return [(first, lost), (second, "OK")]
 
     @property
     def billed(self) -> list[str]:
-        """The vendors that have worked. An order that was never made is not billed, whatever its row says."""
+        """The providers that send a bill. A call that was never made is not billed, whatever its row says."""
         if self.point.is_cancelled:
-            return []  # for it was told to stop
-        is_first_idle = self.point.is_down or self.point.loss is Loss.ORDER
-        return [provider for provider, _ in self.trail[is_first_idle:]]
+            return []  # the job is cancelled there
+        is_first_unused = self.point.is_down or self.point.loss is Loss.SUBMISSION
+        return [provider for provider, _ in self.expected_attempts[is_first_unused:]]
 
 
-class FilmClock:
-    """The vendors' clock. While it stands still, no film is ever done."""
+class JobClock:
+    """The sandbox's clock. While it is stopped, no job ever finishes."""
 
     def __init__(self) -> None:
         self._stopped_at: datetime | None = None
@@ -109,7 +112,7 @@ class FilmClock:
     def stop(self) -> None:
         self._stopped_at = datetime.now(UTC)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         self._stopped_at = None
 
     def __call__(self) -> datetime:
@@ -124,27 +127,27 @@ def telegram() -> Iterator[FakeTelegram]:
 
 
 @pytest.fixture
-def clock() -> FilmClock:
-    return FilmClock()
+def clock() -> JobClock:
+    return JobClock()
 
 
 @pytest.fixture
-def sandbox(clock: FilmClock) -> Iterator[Sandbox]:
+def sandbox(clock: JobClock) -> Iterator[Sandbox]:
     with running_sandbox(film_seconds=0.02, clock=clock) as server:
         yield server
 
 
 @pytest.fixture
-def cases() -> list[Case]:
-    """Every point in every category where it exists; on SQLite, where nothing of this differs, the texts alone."""
+def cases() -> list[CrashCase]:
+    """Every point in every category where it exists; on SQLite, where only the locking differs, text alone."""
     categories = ALL if connection.vendor == "postgresql" else (TEXT,)
     pairs = [(point, category) for point in POINTS for category in point.categories if category in categories]
-    return [Case(point, category, chat_id) for chat_id, (point, category) in enumerate(pairs, start=100)]
+    return [CrashCase(point, category, chat_id) for chat_id, (point, category) in enumerate(pairs, start=100)]
 
 
 @pytest.fixture
 def variables(telegram: FakeTelegram, sandbox: Sandbox, settings: Any) -> dict[str, str]:
-    """What the processes need. Their files are the test's too."""
+    """The environment of the processes, which share the test's files."""
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"}}
     return {
         "SANDBOX_URL": sandbox.url,
@@ -154,22 +157,22 @@ def variables(telegram: FakeTelegram, sandbox: Sandbox, settings: Any) -> dict[s
     }
 
 
-def test_whoever_comes_next_finishes_the_job_once_and_charges_it_once(
-    cases: list[Case],
+def test_the_next_worker_finishes_each_request_once_and_charges_it_once(
+    cases: list[CrashCase],
     variables: dict[str, str],
     telegram: FakeTelegram,
     sandbox: Sandbox,
-    clock: FilmClock,
+    clock: JobClock,
     subtests: pytest.Subtests,
 ):
-    deaths = crash(cases, variables, telegram, sandbox, clock)
-    heal(cases, variables, clock)
+    exit_codes = crash_all(cases, variables, telegram, sandbox, clock)
+    finish(cases, variables, clock)
 
     for case in cases:
         with subtests.test(case.name):
             attempts = attempts_of(case.chat_id).order_by("number")
-            assert deaths[case.chat_id] == -9, "the worker did not reach its point"
-            assert list(attempts.values_list("provider", "state")) == case.trail
+            assert exit_codes[case.chat_id] == -9, "the worker did not reach its crash point"
+            assert list(attempts.values_list("provider", "state")) == case.expected_attempts
             assert [request.status for request in requests_of(case.chat_id)] == [case.status]
             strays = telegram.chat(case.chat_id).texts.count(texts.PLACEHOLDER)
             assert strays == case.point.strays
@@ -181,58 +184,58 @@ def test_whoever_comes_next_finishes_the_job_once_and_charges_it_once(
     )
 
 
-def crash(
-    cases: list[Case], variables: Mapping[str, str], telegram: FakeTelegram, sandbox: Sandbox, clock: FilmClock
+def crash_all(
+    cases: list[CrashCase], variables: Mapping[str, str], telegram: FakeTelegram, sandbox: Sandbox, clock: JobClock
 ) -> dict[int, int]:
-    """Let a worker die for each case; return, by chat, how it ended. Afterwards its leases have run out."""
-    labels = make_chains()
-    deaths = {}
-    with dying_workers(variables) as victims:
-        # What is to be cancelled comes last, and must not be done before.
+    """Crash one worker per case, and return their exit codes by chat. Afterwards their leases have expired."""
+    models = make_chains()
+    exit_codes = {}
+    with crashing_workers(variables) as process:
+        # The cancelled ones come last: from then on no job may finish.
         for case in sorted(cases, key=lambda case: case.point.is_cancelled):
             if case.point.is_cancelled and not clock.is_stopped:
                 clock.stop()
             telegram.chat(case.chat_id)
-            TelegramChat.objects.create(chat_id=case.chat_id, type="private", model=labels[case.category])
+            TelegramChat.objects.create(chat_id=case.chat_id, type="private", model=models[case.category])
             updates = updates_of(case)
             if case.point.is_down:
-                sandbox.break_provider(case.vendors[0], "down")
-            deaths[case.chat_id] = die(victims, case.point, updates)
+                sandbox.break_provider(case.providers[0], "down")
+            exit_codes[case.chat_id] = run_until_crash(process, case.point, updates)
             sandbox.heal()
-            searched = SEARCHED_SECONDS.get(case.category, 0) if case.point.loss is Loss.ORDER else 0
-            pass_time(case.chat_id, seconds=max(searched, DEAD_SECONDS))
+            search_seconds = SEARCH_SECONDS.get(case.category, 0) if case.point.loss is Loss.SUBMISSION else 0
+            pass_time(case.chat_id, seconds=max(search_seconds, LEASES_EXPIRED_SECONDS))
             if not case.point.is_acknowledged:
                 update_ingest(updates[0])
-    return deaths
+    return exit_codes
 
 
-def heal(cases: list[Case], variables: Mapping[str, str], clock: FilmClock) -> None:
-    """Let one sound worker and a sweeper work until nothing is left to do."""
+def finish(cases: list[CrashCase], variables: Mapping[str, str], clock: JobClock) -> None:
+    """Run one worker and a sweeper until nothing is left to do."""
     cancelled = [case.chat_id for case in cases if case.point.is_cancelled]
     with worker(**variables), sweeper(**variables):
-        wait_until(lambda: not unfinished(cancelled), "the end of what was cancelled")
-        abandoned = Attempt.objects.filter(state="ABANDONED").exclude(error_class=JOB_CANCELLED)
-        wait_until(lambda: not abandoned.exists(), "the vendor to know")
-        clock.go_on()
-        wait_until(lambda: not unfinished([case.chat_id for case in cases]), "the end of everything")
+        wait_until(lambda: not unfinished(cancelled), "the end of the cancelled requests")
+        to_cancel = Attempt.objects.filter(state="ABANDONED").exclude(job_id="").exclude(error_class=JOB_CANCELLED)
+        wait_until(lambda: not to_cancel.exists(), "the cancellation of every abandoned job")
+        clock.resume()
+        wait_until(lambda: not unfinished([case.chat_id for case in cases]), "the end of all requests")
 
 
 def make_chains() -> dict[str, AIModel]:
-    """Make every chain and return a label for each: an earlier test may have emptied the tables."""
+    """Make every chain and return an AI model for each: an earlier test may have emptied the tables."""
     for category, chain in CHAINS.items():
-        for priority, (provider, model) in enumerate(chain, start=1):
+        for priority, provider in enumerate(chain, start=1):
             make_provider(
                 provider,
                 category=category,
                 priority=priority,
-                model=model,
+                model=MODELS[category, provider],
                 timeout_seconds=TIMEOUT_SECONDS[category],
             )
     return {category: make_model(category=category, token_cost=5) for category in CHAINS}
 
 
 @contextmanager
-def dying_workers(variables: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
+def crashing_workers(variables: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.proof.crashing"],
         cwd=ROOT,
@@ -246,29 +249,29 @@ def dying_workers(variables: Mapping[str, str]) -> Iterator["subprocess.Popen[st
         process.kill()
 
 
-def die(victims: "subprocess.Popen[str]", point: Point, updates: list[dict[str, Any]]) -> int:
-    assert victims.stdin is not None
-    assert victims.stdout is not None
-    victims.stdin.write(json.dumps({"point": point.name, "updates": updates}) + "\n")
-    victims.stdin.flush()
-    return int(victims.stdout.readline())
+def run_until_crash(process: "subprocess.Popen[str]", point: CrashPoint, updates: list[dict[str, Any]]) -> int:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps({"point": point.name, "updates": updates}) + "\n")
+    process.stdin.flush()
+    return int(process.stdout.readline())
 
 
-def updates_of(case: Case) -> list[dict[str, Any]]:
-    """The prompt and, where it is to be cancelled, the command for that."""
+def updates_of(case: CrashCase) -> list[dict[str, Any]]:
+    """Return the prompt's update and, where the point says so, that of /cancel."""
     sender = {**USER, "id": case.chat_id}
-    words = [case.words] + ["/cancel"] * case.point.is_cancelled
-    return [message(text, chat_id=case.chat_id, **{"from": sender}) for text in words]
+    texts_sent = [case.prompt] + ["/cancel"] * case.point.is_cancelled
+    return [message(text, chat_id=case.chat_id, **{"from": sender}) for text in texts_sent]
 
 
 def unfinished(chat_ids: list[int]) -> int:
-    """Count what is still to be done in these chats.
+    """Count what is still to be done in these chats, and make it due.
 
-    Nobody waits for the pauses between two looks at a job, nor until the frames of the dead count as settled.
+    So nobody waits for the pauses between two polls, nor until the edits of crashed workers cannot arrive any more.
     """
     requests = Request.objects.filter(user__telegram_user__user_id__in=chat_ids, status__in=Request.OPEN)
     requests.filter(lease_until=None).update(next_at=None)
     updates = TelegramUpdate.objects.filter(chat_id__in=chat_ids, handled_at=None)
     deliveries = Delivery.objects.filter(chat_id__in=chat_ids, state__in=Delivery.UNFINISHED)
-    deliveries.filter(state=Delivery.State.PENDING, next_at__isnull=False).update(next_at=Now())
+    deliveries.filter(state=DeliveryState.PENDING, next_at__isnull=False).update(next_at=Now())
     return requests.count() + updates.count() + deliveries.count()

@@ -1,4 +1,4 @@
-"""The facts are what the database, the bill and the chat really hold, after walks through the product itself."""
+"""The facts agree with the database, the bill and the chat after requests through the product itself."""
 
 from dataclasses import replace
 
@@ -8,8 +8,7 @@ from providers.sandbox import Sandbox, running_sandbox
 from providers.types import Access
 from requests_app.models import Account, AIModel, Request
 from requests_app.services.execution import request_advance
-from telegram_bot.api import client as client_module
-from telegram_bot.api.client import get_client
+from telegram_bot.api.client import close_client
 from telegram_bot.updates.ingest import update_ingest
 from telegram_bot.updates.queue import queue_drain
 from tests.factories import make_model, make_provider
@@ -28,9 +27,7 @@ def telegram(settings):
     server.chat(42)
     settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL = TOKEN, server.url
     yield server
-    if client_module._client is not None:
-        get_client().close()
-        client_module._client = None
+    close_client()
     server.close()
 
 
@@ -44,11 +41,11 @@ def sandbox(settings):
         yield server
 
 
-def walk(words: str, model: AIModel) -> int:
-    """Send a prompt to this model and bring it to its end; return the update's id."""
+def complete_request(text: str, model: AIModel) -> int:
+    """Send a prompt for this model and complete its request; return the update's id."""
     AIModel.objects.exclude(id=model.id).update(enabled=False)
     AIModel.objects.filter(id=model.id).update(enabled=True)
-    update = message(words)
+    update = message(text)
     update_ingest(update)
     queue_drain(chat_id=42)
     request_advance(request_id=Request.objects.order_by("-created_at", "-id")[0].id)
@@ -56,37 +53,37 @@ def walk(words: str, model: AIModel) -> int:
 
 
 def facts_of(telegram: FakeTelegram, sandbox: Sandbox, acknowledged: set[int]) -> Facts:
-    return load_facts(bill=sandbox.bill.as_list(), telegram=telegram, acknowledged=acknowledged, patience_seconds=60)
+    return load_facts(bill=sandbox.bill.as_list(), telegram=telegram, acknowledged=acknowledged, max_idle_seconds=60)
 
 
-def test_texts_pictures_sounds_and_failures_are_read_and_break_no_promise(telegram, sandbox, enqueued, settings):
+def test_text_image_audio_and_a_failure_are_loaded_and_break_no_promise(telegram, sandbox, enqueued, settings):
     settings.WELCOME_CREDITS = 20
     make_provider("aimlapi", priority=1, model="deepseek/deepseek-v4-flash")
     make_provider("piapi", priority=2, model="gpt-5.2")
     make_provider("openai", category="IMAGE", model="gpt-image-2.6-flare")
     make_provider("elevenlabs", category="AUDIO", model="eleven_v4_turbo")
-    picture, sound = make_model(category="IMAGE", token_cost=5), make_model(category="AUDIO", token_cost=5)
+    image, audio = make_model(category="IMAGE", token_cost=5), make_model(category="AUDIO", token_cost=5)
     sandbox.break_provider("aimlapi", "cut")
-    ids = {walk(f"Number {n}", model) for n, model in enumerate((make_model(), picture, sound))}
+    ids = {complete_request(f"Number {n}", model) for n, model in enumerate((make_model(), image, audio))}
     for provider in ("piapi", "openai"):
         sandbox.break_provider(provider, "down")
-    ids.add(walk("Number 3", make_model()))
+    ids.add(complete_request("Number 3", make_model()))
 
     facts = facts_of(telegram, sandbox, ids)
 
     assert check(facts) == []
     assert [request.status for request in facts.requests] == ["COMPLETED", "COMPLETED", "COMPLETED", "FAILED"]
-    assert [(line.provider, line.words, line.is_billed) for line in facts.bill[:2]] == [
+    assert [(line.provider, line.prompt, line.is_billed) for line in facts.bill[:2]] == [
         ("aimlapi", "Number 0", True),
         ("piapi", "Number 0", True),
     ]
     assert len(facts.messages) == len(facts.deliveries) == len(facts.updates) == 4
-    assert facts.messages[1].look.startswith("file ")
+    assert facts.messages[1].content.startswith("file ")
 
 
-def test_what_is_changed_behind_the_products_back_is_found(telegram, sandbox, enqueued):
+def test_changes_behind_the_products_back_are_reported(telegram, sandbox, enqueued):
     make_provider("aimlapi", priority=1, model="deepseek/deepseek-v4-flash")
-    ids = {walk("Number 0", make_model())}
+    ids = {complete_request("Number 0", make_model())}
     Account.objects.update(balance=5)
     telegram.chat(42).messages.append(replace(telegram.chat(42).messages[0], id=5))
     facts = facts_of(telegram, sandbox, ids)

@@ -1,6 +1,6 @@
-"""People: prompts of every kind, commands, buttons and pictures, sent as Telegram sends them.
+"""User traffic: prompts of every kind, commands, buttons and images, sent to the webhook as Telegram sends them.
 
-Telegram repeats an update until it is answered with a 200, sometimes repeats one that was, and keeps no order.
+Telegram retries an update until it is answered with a 200, sometimes repeats one that was, and keeps no order.
 """
 
 import heapq
@@ -22,47 +22,47 @@ from tests.telegram_bot.updates import USER, membership, message, press
 CHATS = 60
 FIRST_CHAT = 5000
 SENDERS = 6
-SHARE_DOUBLED = 0.15
+SHARE_REPEATED = 0.15
 SHARE_DELAYED = 0.15  # by up to MAX_DELAY_SECONDS, so that later ones overtake them
 MAX_DELAY_SECONDS = 3.0
-REPEAT_SECONDS = 1.0  # after anything but a 200
-ANSWER_SECONDS = 5.0  # for which an answer is waited for
-PICTURE = "a-picture"  # its file_id
+RETRY_SECONDS = 1.0  # after any other answer than a 200
+MAX_ANSWER_SECONDS = 5.0  # then the call counts as unanswered
+IMAGE_FILE_ID = "a-picture"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 SUBJECTS = ("a slow river", "the price of tea", "*bold* and `code`", "two lines\nof text", "naïve café 🦊", "x < y & z")
-# What people do, and how often.
+# What users do, and how often.
 ACTIONS = {
     "prompt": 70,
-    "picture": 3,
+    "image": 3,
     "cancel": 6,
-    "menu": 4,
+    "models": 4,
     "button": 6,
     "balance": 3,
     "new": 4,
     "block": 1,
-    "odd": 3,
+    "unsupported": 3,
 }
 
 
 class Traffic:
-    """Sends updates at a steady rate from begin() to end(); what is under way then is still delivered."""
+    """Sends updates at a steady rate from start() to end(); what is queued then is still delivered."""
 
     def __init__(self, *, url: str, secret: str, bot_api: FakeTelegram, per_second: float, seed: int) -> None:
         self.counts: Counter[str] = Counter()
         self.acknowledged: set[int] = set()
-        self.slowest_seconds = 0.0  # of all answers of the webhook
+        self.slowest_seconds = 0.0  # answer of the webhook
         self._url, self._secret, self._bot_api = url, secret, bot_api
         self._pause_seconds = 1 / per_second
         self._random = random.Random(f"traffic {seed}")
-        self._numbers, self._ties = count(1), count()
-        self._mail: list[tuple[float, int, dict[str, Any]]] = []  # due on time.monotonic(), tie, update
-        self._under_way = 0
-        self._change = threading.Condition()
+        self._numbers, self._tie_breakers = count(1), count()
+        self._outbox: list[tuple[float, int, dict[str, Any]]] = []  # due on time.monotonic(), tie, update
+        self._in_flight = 0
+        self._changed = threading.Condition()
         self._is_ending = threading.Event()
         self._is_over = False
-        self._author = threading.Thread(target=self._write, name="author", daemon=True)
+        self._writer = threading.Thread(target=self._write, name="writer", daemon=True)
         self._senders = [threading.Thread(target=self._send, name="sender", daemon=True) for _ in range(SENDERS)]
-        bot_api.files[PICTURE] = _picture()
+        bot_api.files[IMAGE_FILE_ID] = _image()
         for chat_id in self.chats:
             bot_api.chat(chat_id)
 
@@ -70,31 +70,31 @@ class Traffic:
     def chats(self) -> range:
         return range(FIRST_CHAT, FIRST_CHAT + CHATS)
 
-    def begin(self) -> None:
-        for thread in (self._author, *self._senders):
+    def start(self) -> None:
+        for thread in (self._writer, *self._senders):
             thread.start()
 
     def end(self) -> None:
-        """Write nothing new, and have everybody who blocked the bot let it in again."""
+        """Write nothing new, and unblock the bot wherever it is blocked."""
         self._is_ending.set()
-        self._author.join()
+        self._writer.join()
         for chat_id in self.chats:
             if self._bot_api.chat(chat_id).is_blocked:
                 self._unblock(chat_id)
 
     def is_delivered(self) -> bool:
-        """Tell whether every update that was written was acknowledged."""
-        with self._change:
-            return not self._mail and not self._under_way
+        """Return whether every update that was written was acknowledged."""
+        with self._changed:
+            return not self._outbox and not self._in_flight
 
     def stop(self) -> None:
-        with self._change:
+        with self._changed:
             self._is_over = True
-            self._change.notify_all()
+            self._changed.notify_all()
         for sender in self._senders:
-            sender.join(ANSWER_SECONDS + 1)
+            sender.join(MAX_ANSWER_SECONDS + 1)
 
-    # --- writing ---
+    # --- Writing ---
 
     def _write(self) -> None:
         while not self._is_ending.wait(self._random.expovariate(1 / self._pause_seconds)):
@@ -104,33 +104,33 @@ class Traffic:
             self.counts[action] += 1
             delay = self._random.uniform(0, MAX_DELAY_SECONDS) if self._random.random() < SHARE_DELAYED else 0.0
             self._post(update, delay)
-            while self._random.random() < SHARE_DOUBLED:
-                self.counts["doubled"] += 1
+            while self._random.random() < SHARE_REPEATED:
+                self.counts["duplicates"] += 1
                 self._post(update, self._random.choice([0.0, self._random.uniform(0, MAX_DELAY_SECONDS)]))
 
     def _update(self, action: str, chat_id: int) -> dict[str, Any]:
         if action == "prompt":
-            return self._from(chat_id, message(self._words(), chat_id=chat_id))
-        if action == "picture":
-            photo = [{"file_id": PICTURE, "file_unique_id": PICTURE, "width": 8, "height": 8}]
-            return self._from(chat_id, message(chat_id=chat_id, photo=photo, caption=self._words()))
+            return self._from(chat_id, message(self._prompt_text(), chat_id=chat_id))
+        if action == "image":
+            photo = [{"file_id": IMAGE_FILE_ID, "file_unique_id": IMAGE_FILE_ID, "width": 8, "height": 8}]
+            return self._from(chat_id, message(chat_id=chat_id, photo=photo, caption=self._prompt_text()))
         if action == "button":
             return self._press(chat_id)
         if action == "block":
             return self._block(chat_id)
-        if action == "odd":
+        if action == "unsupported":
             sticker = {"file_id": "s", "file_unique_id": "s", "width": 1, "height": 1, "is_animated": False}
             sticker |= {"is_video": False, "type": "regular"}
             return self._from(chat_id, message(chat_id=chat_id, sticker=sticker))
-        command = {"menu": "/model"}.get(action, f"/{action}")
+        command = {"models": "/model"}.get(action, f"/{action}")
         return self._from(chat_id, message(command, chat_id=chat_id))
 
-    def _words(self) -> str:
+    def _prompt_text(self) -> str:
         kind = " forbidden" if self._random.random() < 0.03 else ""
         return f"Prompt {next(self._numbers):06d}: about{kind} {self._random.choice(SUBJECTS)}"
 
     def _press(self, chat_id: int) -> dict[str, Any]:
-        """Press a button that stands in the chat, or send for the menu where there is none."""
+        """Press a button of the chat, or ask for the list of models where there is none."""
         with_buttons = [shown for shown in list(self._bot_api.chat(chat_id).messages) if shown.buttons]
         if not with_buttons:
             return self._from(chat_id, message("/model", chat_id=chat_id))
@@ -151,16 +151,16 @@ class Traffic:
             self._post(self._from(chat_id, membership("member", chat_id=chat_id), "my_chat_member"), 0.0)
 
     def _from(self, chat_id: int, update: dict[str, Any], kind: str = "message") -> dict[str, Any]:
-        """Let the chat's own person be the sender."""
+        """Set the chat's user as the sender."""
         update[kind]["from"] = {**USER, "id": chat_id}
         return update
 
-    # --- sending ---
+    # --- Sending ---
 
     def _post(self, update: dict[str, Any], delay_seconds: float) -> None:
-        with self._change:
-            heapq.heappush(self._mail, (time.monotonic() + delay_seconds, next(self._ties), update))
-            self._change.notify()
+        with self._changed:
+            heapq.heappush(self._outbox, (time.monotonic() + delay_seconds, next(self._tie_breakers), update))
+            self._changed.notify()
 
     def _send(self) -> None:
         session = requests.Session()
@@ -168,30 +168,30 @@ class Traffic:
         while (update := self._take()) is not None:
             status = self._call(session, update)
             if status != 200:
-                self.counts["repeated"] += 1
-                self._post(update, REPEAT_SECONDS)
-            with self._change:
-                self._under_way -= 1
+                self.counts["retried"] += 1
+                self._post(update, RETRY_SECONDS)
+            with self._changed:
+                self._in_flight -= 1
                 if status == 200:
                     self.acknowledged.add(update["update_id"])
 
     def _take(self) -> dict[str, Any] | None:
-        with self._change:
+        with self._changed:
             while not self._is_over:
-                wait_seconds = self._mail[0][0] - time.monotonic() if self._mail else None
+                wait_seconds = self._outbox[0][0] - time.monotonic() if self._outbox else None
                 if wait_seconds is not None and wait_seconds <= 0:
-                    self._under_way += 1
-                    return heapq.heappop(self._mail)[2]
-                self._change.wait(wait_seconds)
+                    self._in_flight += 1
+                    return heapq.heappop(self._outbox)[2]
+                self._changed.wait(wait_seconds)
             return None
 
     def _call(self, session: requests.Session, update: dict[str, Any]) -> int:
-        """Send an update once and return the status; 0 where no answer came."""
+        """Send an update once and return the HTTP status; 0 where no answer came."""
         began = time.monotonic()
         try:
             headers = {SECRET_HEADER: self._secret, "Content-Type": "application/json"}
             status = session.post(
-                self._url, data=json.dumps(update).encode(), headers=headers, timeout=ANSWER_SECONDS
+                self._url, data=json.dumps(update).encode(), headers=headers, timeout=MAX_ANSWER_SECONDS
             ).status_code
         except requests.RequestException:
             self.counts["unanswered"] += 1
@@ -200,7 +200,7 @@ class Traffic:
         return status
 
 
-def _picture() -> bytes:
+def _image() -> bytes:
     content = io.BytesIO()
     Image.new("RGB", (8, 8), "orange").save(content, "PNG")
     return content.getvalue()

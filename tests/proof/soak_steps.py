@@ -1,4 +1,4 @@
-"""The soak in its acts: prepare, let everything fail, heal, let the work run dry, judge, report."""
+"""The steps of a soak: prepare, inject faults, recover, drain the work, check, report."""
 
 import logging
 import os
@@ -20,12 +20,12 @@ from providers.models import Attempt
 from providers.sandbox import Sandbox
 from requests_app.models import Account, AIModel, Request
 from requests_app.services.accounts import account_top_up
-from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
+from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramUpdate
 from tests.fakes.telegram import FakeTelegram
-from tests.proof.checker import Case, Violation, check
+from tests.proof.checker import Evidence, Violation, check
 from tests.proof.facts import Facts
 from tests.proof.fast_timings import shorten_timeouts, shorten_waits
-from tests.proof.fault_injection import Weather
+from tests.proof.fault_injection import FaultInjector
 from tests.proof.fleet import Fleet
 from tests.proof.loading import load_facts
 from tests.proof.nemesis import Nemesis
@@ -33,19 +33,19 @@ from tests.proof.traffic import Traffic
 from tests.servers import Server
 
 T = TypeVar("T")
-State = Delivery.State
+State = DeliveryState
 
 START_SECONDS = 60.0  # for the first processes on a loaded machine
-DRAIN_SECONDS = 180.0  # after the last fault; by then everything has ended or is stuck
-TELL_SECONDS = 30.0  # between two lines about what is left
-LOOK_SECONDS = 0.5
-PATIENCE_SECONDS = settings.LEASE_SECONDS + 2 * settings.SWEEP_SECONDS + 5  # and a loaded machine
-POOR = 8  # every so manieth user gets no credits beyond the first
-ENOUGH_CREDITS = 60
+DRAIN_SECONDS = 180.0  # after the last fault; by then all work is done or stuck
+REPORT_SECONDS = 30.0  # between two lines about the remaining work
+CHECK_SECONDS = 0.5
+MAX_IDLE_SECONDS = settings.LEASE_SECONDS + 2 * settings.SWEEP_SECONDS + 5  # and a loaded machine
+EVERY_NTH_WITHOUT_TOP_UP = 8  # users whose credits run out
+MIN_CREDITS = 60
 MAX_VIOLATIONS_SHOWN = 40
 
 
-def play(
+def run_soak(
     *,
     postgres: Server,
     valkey: Server,
@@ -58,7 +58,7 @@ def play(
     seed: int,
 ) -> int:
     """Run a soak and return its exit code."""
-    logging.disable(logging.WARNING)  # the world is meant to break
+    logging.disable(logging.WARNING)  # failures are expected
     shorten_waits()
     call_command("migrate", verbosity=0)
     shorten_timeouts()
@@ -70,49 +70,52 @@ def play(
         seed=seed,
     )
     _spread_models(traffic)
-    weather = Weather(sandbox=sandbox, bot_api=bot_api, seed=seed)
+    faults = FaultInjector(sandbox=sandbox, bot_api=bot_api, seed=seed)
     fleet = Fleet(os.environ, logs, port=port)
     nemesis = Nemesis(fleet=fleet, postgres=postgres, valkey=valkey, seconds=seconds, seed=seed)
     with ExitStack() as stack:
         stack.callback(fleet.close)
-        fleet.begin()
+        fleet.start()
         _wait_for_processes(fleet)
-        traffic.begin()
+        traffic.start()
         stack.callback(traffic.stop)
-        weather.begin()
-        nemesis.begin()
+        faults.start()
+        nemesis.start()
         stack.callback(nemesis.stop)
-        _pass(seconds, lambda: print(f"{len(traffic.acknowledged)} updates, {nemesis.deaths} deaths", flush=True))
+        _pass(
+            seconds,
+            lambda: print(f"{len(traffic.acknowledged)} updates, {nemesis.interruptions} interruptions", flush=True),
+        )
         nemesis.join()
-        weather.calm()
+        faults.stop()
         traffic.end()
-        healed = time.monotonic()
-        is_dry = _drain(traffic)
-        drained_seconds = time.monotonic() - healed
-        stuck = fleet.retire()
-        facts = _insistently(
+        faults_ended = time.monotonic()
+        is_drained = _drain(traffic)
+        drained_seconds = time.monotonic() - faults_ended
+        stuck = fleet.shut_down()
+        facts = _retry_database(
             lambda: load_facts(
                 bill=sandbox.bill.as_list(),
                 telegram=bot_api,
                 acknowledged=set(traffic.acknowledged),
-                patience_seconds=PATIENCE_SECONDS,
-                excused_placeholders=nemesis.deaths + weather.unsure_sends,
+                max_idle_seconds=MAX_IDLE_SECONDS,
+                excused_placeholders=nemesis.interruptions + faults.unsure_sends,
             )
         )
     violations = check(facts)
-    violations += [Violation("soak", "nemesis", fault) for fault in nemesis.faults]
-    if not is_dry:
-        violations.append(Violation("soak", "drain", f"work is left after {DRAIN_SECONDS:g} s"))
+    violations += [Violation("soak", "nemesis", error) for error in nemesis.errors]
+    if not is_drained:
+        violations.append(Violation("soak", "drain", f"unfinished work after {DRAIN_SECONDS:g} s"))
     if stuck:
         violations.append(Violation("soak", "SIGTERM", f"{len(stuck)} processes did not end"))
     if violations:
-        _keep_evidence(facts, bot_api, logs)
-    _report(facts, traffic, weather, nemesis, fleet, drained_seconds, violations)
+        _write_evidence(facts, bot_api, logs)
+    _report(facts, traffic, faults, nemesis, fleet, drained_seconds, violations)
     return 1 if violations else 0
 
 
 def _spread_models(traffic: Traffic) -> None:
-    """Let the chats begin with labels of all four categories."""
+    """Give the chats AI models of all four categories."""
     models = list(AIModel.objects.order_by("position"))
     TelegramChat.objects.bulk_create(
         TelegramChat(chat_id=chat_id, type="private", model=models[chat_id % len(models)]) for chat_id in traffic.chats
@@ -120,26 +123,26 @@ def _spread_models(traffic: Traffic) -> None:
 
 
 def _pass(seconds: float, each_minute: Callable[[], None]) -> None:
-    """Let time pass, and keep most of the users in credits meanwhile."""
+    """Wait, and top up most of the users meanwhile."""
     began = time.monotonic()
     minutes = 0
     while (passed := time.monotonic() - began) < seconds:
         if passed >= 60 * (minutes + 1):
             minutes += 1
             each_minute()
-        time.sleep(min(LOOK_SECONDS, seconds - passed))
-        _insistently(_top_up)
+        time.sleep(min(CHECK_SECONDS, seconds - passed))
+        _retry_database(_top_up)
 
 
 def _top_up() -> None:
-    for account in Account.objects.filter(balance__lt=ENOUGH_CREDITS):
-        if int(account.key.rpartition(":")[2]) % POOR:
+    for account in Account.objects.filter(balance__lt=MIN_CREDITS):
+        if int(account.key.rpartition(":")[2]) % EVERY_NTH_WITHOUT_TOP_UP:
             reference = f"soak:{account.pk}:{account.ledger.count()}"
-            account_top_up(account_id=account.pk, amount=2 * ENOUGH_CREDITS, actor="soak", external_ref=reference)
+            account_top_up(account_id=account.pk, amount=2 * MIN_CREDITS, actor="soak", external_ref=reference)
 
 
-def _left() -> list[str]:
-    """Return what is left to do for anybody."""
+def _open_work() -> list[str]:
+    """Return a line for each piece of unfinished work."""
     ended = ~Q(request__status__in=[*Request.OPEN, Request.Status.QUARANTINED])
     unfinished = Q(state__in=[State.PLACING, State.SENDING]) | (Q(state=State.PENDING) & ended)
     updates = TelegramUpdate.objects.filter(handled_at=None)
@@ -153,53 +156,54 @@ def _left() -> list[str]:
 
 
 def _drain(traffic: Traffic) -> bool:
-    """Wait until all work is done, and say now and then what is not. Returns False where it does not come to an end."""
+    """Wait until all work is done, and report what is not. Return False where that takes longer than DRAIN_SECONDS."""
     began = time.monotonic()
-    told = 1
-    while not traffic.is_delivered() or (left := _insistently(_left)):
+    reports = 1
+    while not traffic.is_delivered() or (left := _retry_database(_open_work)):
         passed = time.monotonic() - began
-        if passed > TELL_SECONDS * told:
-            told += 1
+        if passed > REPORT_SECONDS * reports:
+            reports += 1
             print(
-                f"After {passed:.0f} s there is left:",
+                f"Left after {passed:.0f} s:",
                 *(left[:10] if traffic.is_delivered() else ["updates"]),
                 sep="\n  ",
             )
         if passed > DRAIN_SECONDS:
             return False
-        time.sleep(LOOK_SECONDS)
+        time.sleep(CHECK_SECONDS)
     return True
 
 
-def _insistently(work: Callable[[], T]) -> T:
-    """Do something with the database, however often it goes away meanwhile."""
-    patience = time.monotonic() + START_SECONDS
+def _retry_database(work: Callable[[], T]) -> T:
+    """Run a function that uses the database, again for as long as the database is away."""
+    deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             return work()
         except DatabaseError:
-            if time.monotonic() > patience:
+            if time.monotonic() > deadline:
                 raise
-            time.sleep(LOOK_SECONDS)
+            time.sleep(CHECK_SECONDS)
         finally:
             connections.close_all()
 
 
 def _wait_for_processes(fleet: Fleet) -> None:
-    patience = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while not (fleet.web_workers() and fleet.alive("worker")):
-        if time.monotonic() > patience:
+        if time.monotonic() > deadline:
             raise TimeoutError(f"no process answers after {START_SECONDS:g} s")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(CHECK_SECONDS)
 
 
-def _keep_evidence(facts: Facts, bot_api: FakeTelegram, logs: Path) -> None:
-    """Write down what the logs of the processes do not tell: the rows, and what happened in the chats."""
+def _write_evidence(facts: Facts, bot_api: FakeTelegram, logs: Path) -> None:
+    """Write files with what the processes' logs do not contain: the rows, and the changes of the chats."""
     rows = [*facts.updates, *facts.requests, *facts.attempts, *facts.deliveries, *facts.bill, *facts.messages]
     (logs / "facts.txt").write_text("\n".join(map(str, rows)))
     lines = [
-        f"{datetime.fromtimestamp(deed.at, UTC):%T.%f} {deed.chat_id} {deed.message_id} {deed.method} {deed.text!r}"
-        for deed in bot_api.deeds
+        f"{datetime.fromtimestamp(change.at, UTC):%T.%f} {change.chat_id} {change.message_id} {change.method} "
+        f"{change.text!r}"
+        for change in bot_api.changes
     ]
     (logs / "chats.txt").write_text("\n".join(lines))
 
@@ -207,13 +211,13 @@ def _keep_evidence(facts: Facts, bot_api: FakeTelegram, logs: Path) -> None:
 def _report(
     facts: Facts,
     traffic: Traffic,
-    weather: Weather,
+    faults: FaultInjector,
     nemesis: Nemesis,
     fleet: Fleet,
     drained_seconds: float,
     violations: list[Violation],
 ) -> None:
-    case = Case(facts)
+    evidence = Evidence(facts)
     states = Counter(request.status for request in facts.requests)
     outcomes = Counter(update.outcome.partition(":")[0].partition(" as ")[0] for update in facts.updates)
     lines = {
@@ -222,7 +226,7 @@ def _report(
         "updates' outcomes": dict(outcomes.most_common(12)),
         "slowest answer of the webhook, s": round(traffic.slowest_seconds, 2),
         "requests": len(facts.requests),
-        "requests by end": dict(states),
+        "requests by status": dict(states),
         "reasons of failures": dict(
             Counter(Request.objects.exclude(error_code="").values_list("error_code", flat=True))
         ),
@@ -231,14 +235,14 @@ def _report(
         "errors of attempts": dict(
             Attempt.objects.order_by().exclude(error_class="").values_list("error_class").annotate(Count("id"))
         ),
-        "vendors' calls": len(facts.bill),
-        "vendors' bills": sum(line.is_billed for line in facts.bill),
-        "second payments, each beside an UNKNOWN": sum(prompt.second_payments for prompt in case.prompts.values()),
+        "calls on the providers' bill": len(facts.bill),
+        "billed calls": sum(line.is_billed for line in facts.bill),
+        "second payments, each beside an UNKNOWN": sum(prompt.second_payments for prompt in evidence.prompts.values()),
         "deliveries": dict(Counter(delivery.state for delivery in facts.deliveries)),
-        "stray placeholders": len(case.stray_placeholders),
+        "stray placeholders": len(evidence.stray_placeholders),
         "kill -9, pauses": f"{nemesis.number_of('kill')}, {nemesis.number_of('pause')}",
-        "faults of processes and servers": dict(nemesis.counts),
-        "faults outside": dict(sorted(weather.counts.items())),
+        "actions of the nemesis": dict(nemesis.counts),
+        "injected faults": dict(sorted(faults.counts.items())),
         "processes started": fleet.started,
         "drained after, s": round(drained_seconds, 1),
         "violations": len(violations),
