@@ -124,12 +124,12 @@ class MediaProviderContract:
         for output_options in (OutputOptions(), self.output_options):
             self.run(server, output_options=output_options)
         for request in server.received:
-            assert contract.request_faults("POST", self.contract_path, request.json) == []
+            assert contract.request_errors("POST", self.contract_path, request.json) == []
 
     def test_our_sample_keeps_the_vendors_contract(self) -> None:
         if not self.contract_path or isinstance(self.answer, bytes):
             pytest.skip("the vendor's document does not describe this answer")
-        faults = contract_of(self.vendor).response_faults("POST", self.contract_path, self.status, self.answer)
+        faults = contract_of(self.vendor).response_errors("POST", self.contract_path, self.status, self.answer)
         assert faults == []
 
     def test_it_survives_half_an_emoji_in_the_prompt(self, server: FakeServer) -> None:
@@ -298,7 +298,7 @@ class JobProviderContract(MediaProviderContract):
     def test_our_states_keep_the_vendors_contract(self) -> None:
         if self.poll_contract_path:
             contract = contract_of(self.vendor)
-            assert contract.response_faults("GET", self.poll_contract_path, 200, self.answer) == []
+            assert contract.response_errors("GET", self.poll_contract_path, 200, self.answer) == []
 
     def test_a_state_nobody_has_heard_of_goes_on(self, server: FakeServer) -> None:
         assert self.poll(server, self.state("pondering")) == Job(self.job_id)

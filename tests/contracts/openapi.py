@@ -1,4 +1,4 @@
-"""The vendors' machine-readable contracts: do our requests, and the sandbox's answers, have the form they tell?"""
+"""The providers' OpenAPI documents: do our requests, our samples and the sandbox's answers have the form they state?"""
 
 import os
 from functools import cache
@@ -14,26 +14,31 @@ STREAM = "text/event-stream"
 
 
 class Contract:
-    """One vendor's OpenAPI document."""
+    """One provider's OpenAPI document."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
 
-    def request_faults(self, method: str, path: str, body: Any) -> list[str]:
-        """Return what is wrong with a request's body; nothing is as it should be."""
-        return self._faults(self._follow(self._operation(method, path)["requestBody"])["content"][JSON]["schema"], body)
+    def request_errors(self, method: str, path: str, body: Any) -> list[str]:
+        """Return what is invalid in a request's body; empty where nothing is."""
+        return self._errors(self._follow(self._operation(method, path)["requestBody"])["content"][JSON]["schema"], body)
 
-    def response_faults(self, method: str, path: str, status: int, body: Any, content_type: str = JSON) -> list[str]:
-        """Return what is wrong with a response's body, or with one event of a stream."""
+    def response_errors(self, method: str, path: str, status: int, body: Any, content_type: str = JSON) -> list[str]:
+        """Return what is invalid in a response's body, or in one event of a stream; empty where nothing is."""
         responses = self._operation(method, path)["responses"]
         response = responses.get(str(status)) or responses.get(f"{str(status)[0]}XX")
         if response is None:
-            return [f"status {status} is not in the contract"]
-        return self._faults(self._follow(response)["content"][content_type]["schema"], body)
+            return [f"status {status} is not in the document"]
+        return self._errors(self._follow(response)["content"][content_type]["schema"], body)
 
     def has_response(self, method: str, path: str, status: int) -> bool:
         responses = self._operation(method, path)["responses"]
         return str(status) in responses or f"{str(status)[0]}XX" in responses
+
+    def describes_stream(self, method: str, path: str) -> bool:
+        """Return whether the document has a schema for the events of a stream."""
+        content = self._follow(self._operation(method, path)["responses"]["200"])["content"]
+        return "schema" in content.get(STREAM, {})
 
     def _operation(self, method: str, path: str) -> dict[str, Any]:
         return self.document["paths"][path][method.lower()]
@@ -46,25 +51,34 @@ class Contract:
             node = found
         return node
 
-    def _faults(self, schema: dict[str, Any], body: Any) -> list[str]:
-        # The components travel along, so that references from the root find them.
+    def _errors(self, schema: dict[str, Any], body: Any) -> list[str]:
+        # The components go along, so that references from the root are resolved.
         validator = Draft202012Validator({**schema, "components": self.document.get("components", {})})
         return [f"{'.'.join(map(str, error.path))}: {error.message[:300]}" for error in validator.iter_errors(body)]
 
 
+def has_contract(slug: str) -> bool:
+    """Return whether the provider publishes an OpenAPI document. Skips the test where CONTRACTS_DIR is not set."""
+    return _path_of(slug).exists()
+
+
 @cache
 def contract_of(slug: str) -> Contract:
-    """Return the vendor's contract; skip the test where CONTRACTS_DIR does not lead to one."""
+    """Return the provider's OpenAPI document. Skips the test where CONTRACTS_DIR is not set."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    document = yaml.load(_path_of(slug).read_text(encoding="utf-8"), loader)  # noqa: S506 — a safe loader
+    return Contract(_with_nulls(document))
+
+
+def _path_of(slug: str) -> Path:
     folder = os.environ.get("CONTRACTS_DIR")
     if not folder:
-        pytest.skip("CONTRACTS_DIR is not set; it leads to the vendors' OpenAPI documents")
-    path = Path(folder) / f"{slug}.openapi.yaml"
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return Contract(_with_nulls(yaml.load(path.read_text(encoding="utf-8"), loader)))  # noqa: S506 — a safe loader
+        pytest.skip("CONTRACTS_DIR is not set: the providers' OpenAPI documents are not part of this repository")
+    return Path(folder) / f"{slug}.openapi.yaml"
 
 
 def _with_nulls(node: Any) -> Any:
-    """Say `nullable: true`, as OpenAPI 3.0 has it, in the words of JSON Schema."""
+    """Write OpenAPI 3.0's `nullable: true` as JSON Schema does."""
     if isinstance(node, list):
         return [_with_nulls(item) for item in node]
     if not isinstance(node, dict):

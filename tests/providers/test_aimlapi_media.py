@@ -113,7 +113,7 @@ class TestAimlapiKling(AimlapiVideoContract):
 
     def test_a_finished_job_brings_the_film_and_the_bill(self, server: FakeServer) -> None:
         body = self.state("completed", video={"url": FILE}, meta={"usage": {"credits_used": 1_960_000}})
-        assert contract_of("aimlapi").response_faults("GET", self.contract_path, 200, body) == []
+        assert contract_of("aimlapi").response_errors("GET", self.contract_path, 200, body) == []
         usage = Usage(seconds=Decimal(10), reported_cost=Decimal("0.98"))
         self.assert_result(self.poll(server, body), MediaResult(url=FILE, usage=usage))
 
@@ -135,7 +135,7 @@ class TestAimlapiKling(AimlapiVideoContract):
     )
     def test_a_job_that_failed(self, server: FakeServer, words: str, expected: type[ProviderError]) -> None:
         body = self.failed(words)
-        assert contract_of("aimlapi").response_faults("GET", self.contract_path, 200, body) == []
+        assert contract_of("aimlapi").response_errors("GET", self.contract_path, 200, body) == []
         error = self.poll_failure(server, body)
         assert type(error) is expected
         assert error.ends_job
@@ -202,7 +202,7 @@ class AimlapiMusicContract(AimlapiContract, JobProviderContract):
     def test_a_finished_piece_comes_with_its_bill(self, server: FakeServer) -> None:
         usage = {"credits_used": 120_000, "usd_spent": 0.06}
         body = self.state("completed", audio_file={"url": FILE}, meta={"usage": usage})
-        assert contract_of("aimlapi").response_faults("GET", self.contract_path, 200, body) == []
+        assert contract_of("aimlapi").response_errors("GET", self.contract_path, 200, body) == []
         used = Usage(seconds=Decimal(self.output_options.seconds or 30), reported_cost=Decimal("0.06"))
         self.assert_result(self.poll(server, body), MediaResult(url=FILE, usage=used))
 

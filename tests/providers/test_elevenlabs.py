@@ -99,7 +99,7 @@ class TestElevenLabs(MediaProviderContract):
 
     def test_a_422_lists_its_fields(self, server: FakeServer) -> None:
         body = {"detail": [{"loc": ["body", "text"], "msg": "field required", "type": "value_error.missing"}]}
-        assert contract_of("elevenlabs").response_faults("POST", self.contract_path, 422, body) == []
+        assert contract_of("elevenlabs").response_errors("POST", self.contract_path, 422, body) == []
         assert self.assert_means(server, 422, body, RequestRejected).excerpt == "field required"
 
     def test_a_detail_may_be_a_word(self, server: FakeServer) -> None:

@@ -140,7 +140,7 @@ class TestOpenRouter(TextProviderContract):
         content = request.json["messages"][-1]["content"]
         assert content[0] == {"type": "input_audio", "input_audio": {"data": "T2dnUw==", "format": "ogg"}}
         assert content[1]["text"] == QUESTION
-        assert contract_of("openrouter").request_faults("POST", "/chat/completions", request.json) == []
+        assert contract_of("openrouter").request_errors("POST", "/chat/completions", request.json) == []
 
     def test_keep_alives_do_not_count_as_words(self, server: FakeServer) -> None:
         # The read time-out never fires here, and the deadline is five minutes away.

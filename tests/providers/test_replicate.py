@@ -292,4 +292,4 @@ class TestLuma(ReplicateContract):
 def test_every_state_that_we_know_is_in_the_contract() -> None:
     contract = contract_of("replicate")
     for status in ("starting", "processing", "succeeded", "failed", "canceled", "aborted"):
-        assert contract.response_faults("GET", "/predictions/{prediction_id}", 200, prediction(status)) == []
+        assert contract.response_errors("GET", "/predictions/{prediction_id}", 200, prediction(status)) == []

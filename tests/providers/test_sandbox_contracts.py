@@ -54,7 +54,7 @@ def test_an_answer_keeps_the_vendors_contract(sandbox, slug):
     response = ask(sandbox, slug)
 
     path = path_of(slug, TEXT_VENDORS[slug].chat_path)
-    assert document_of(slug).response_faults("POST", path, response.status_code, response.json()) == []
+    assert document_of(slug).response_errors("POST", path, response.status_code, response.json()) == []
 
 
 @pytest.mark.parametrize("slug", TEXT_VENDORS)
@@ -72,7 +72,7 @@ def test_every_event_of_a_stream_keeps_the_vendors_contract(sandbox, slug):
             body["choices"][0]["finish_reason"] = "stop"  # its document forgets that there is no reason before the end
         if slug == "openrouter":
             body = {"data": body}  # its document describes the event, with the chunk as its data
-        assert document_of(slug).response_faults("POST", path, 200, body, STREAM) == []
+        assert document_of(slug).response_errors("POST", path, 200, body, STREAM) == []
 
 
 @pytest.mark.parametrize("fault", ["down", "429", "bad-key"])
@@ -88,7 +88,7 @@ def test_an_error_keeps_the_vendors_contract(sandbox, slug, fault):
     contract = document_of(slug)
     # Some documents list only the errors of the caller. All errors of a vendor have one form.
     status = response.status_code if contract.has_response("POST", path, response.status_code) else 429
-    assert contract.response_faults("POST", path, status, response.json()) == []
+    assert contract.response_errors("POST", path, status, response.json()) == []
 
 
 @pytest.mark.parametrize("slug", WITH_CATALOGUE)
@@ -96,4 +96,4 @@ def test_the_catalogue_keeps_the_vendors_contract(sandbox, slug):
     path = TEXT_VENDORS[slug].models_path
     response = requests.get(f"{sandbox.url}/{slug}{path}", headers=headers_of(slug), timeout=10)
 
-    assert document_of(slug).response_faults("GET", path_of(slug, path), 200, response.json()) == []
+    assert document_of(slug).response_errors("GET", path_of(slug, path), 200, response.json()) == []

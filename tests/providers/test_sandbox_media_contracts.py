@@ -55,7 +55,7 @@ def faults_of(slug: str, path: str, response: requests.Response, method: str = "
     """Return what is wrong with the form of an answer; a status that the document forgets counts as another error."""
     contract = contract_of(slug)
     is_listed = contract.has_response(method, path, response.status_code)
-    return contract.response_faults(method, path, response.status_code if is_listed else 429, response.json())
+    return contract.response_errors(method, path, response.status_code if is_listed else 429, response.json())
 
 
 # --- Answers ---
@@ -67,7 +67,7 @@ def test_an_order_is_taken_in_the_form_of_the_contract(sandbox, slug, path):
 
     assert response.status_code == (201 if slug == "aimlapi" else 200)
     if slug != "openrouter":  # its document at hand describes neither path
-        assert contract_of(slug).response_faults("POST", path, response.status_code, response.json()) == []
+        assert contract_of(slug).response_errors("POST", path, response.status_code, response.json()) == []
 
 
 @pytest.mark.parametrize("words", ["A lake", "A forbidden lake"])
@@ -78,7 +78,7 @@ def test_piapis_tasks_keep_the_contract_in_every_state(sandbox, watch, task, wor
     seen = []
     for _ in range(6):
         response = ask(sandbox, "piapi", f"{TASKS}/{task_id}")
-        assert contract_of("piapi").response_faults("GET", f"{TASKS}/{{task_id}}", 200, response.json()) == []
+        assert contract_of("piapi").response_errors("GET", f"{TASKS}/{{task_id}}", 200, response.json()) == []
         seen.append(response.json()["data"]["status"])
         watch.pass_seconds(seconds / 5)
 
@@ -96,7 +96,7 @@ def test_aimlapis_films_keep_the_contract_in_every_state(sandbox, watch, words, 
     seen = []
     for _ in range(3):
         response = ask(sandbox, "aimlapi", f"{FILMS}?generation_id={job_id}")
-        assert contract_of("aimlapi").response_faults("GET", FILMS, 200, response.json()) == []
+        assert contract_of("aimlapi").response_errors("GET", FILMS, 200, response.json()) == []
         seen.append(response.json()["status"])
         watch.pass_seconds(FILM_SECONDS / 2)
 
@@ -110,7 +110,7 @@ def test_xais_pictures_keep_the_contract(sandbox, words, form):
 
     painted = ask(sandbox, "xai", PICTURES, body)
 
-    assert contract_of("xai").response_faults("POST", PICTURES, 200, painted.json()) == []
+    assert contract_of("xai").response_errors("POST", PICTURES, 200, painted.json()) == []
     assert len(painted.json()["data"]) == (2 if words == WISH else 0)
     assert painted.json()["usage"]["cost_in_usd_ticks"] == 2 * 200_000_000
 
@@ -119,7 +119,7 @@ def test_xais_pictures_keep_the_contract(sandbox, words, form):
 def test_the_catalogue_lists_the_media_too(sandbox, slug):
     listed = ask(sandbox, slug, "/v1/models").json()
 
-    assert contract_of(slug).response_faults("GET", "/v1/models", 200, listed) == []
+    assert contract_of(slug).response_errors("GET", "/v1/models", 200, listed) == []
     names = {entry["id"] for entry in listed["data"]}
     assert {body["model"] for (vendor, _), body in ORDERS.items() if vendor == slug} <= names
 
@@ -270,7 +270,7 @@ def test_a_pending_film_of_piapi_can_be_cancelled_and_is_not_billed(sandbox):
 
     cancelled = ask(sandbox, "piapi", f"{TASKS}/{task_id}", method="DELETE").json()
 
-    assert contract_of("piapi").response_faults("DELETE", f"{TASKS}/{{task_id}}", 200, cancelled) == []
+    assert contract_of("piapi").response_errors("DELETE", f"{TASKS}/{{task_id}}", 200, cancelled) == []
     assert cancelled["data"]["status"] == "Failed"
     assert cancelled["data"]["meta"]["usage"] == {"type": "point", "frozen": 0, "consume": 0}
     assert [(line["job_id"], line["billed"]) for line in sandbox.bill.as_list()] == [(task_id, False)]

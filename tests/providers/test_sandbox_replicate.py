@@ -294,10 +294,10 @@ def test_a_prediction_keeps_the_vendors_contract(sandbox, watch, seconds):
     listed = ask(sandbox, "/v1/predictions")
 
     template = "/models/{model_owner}/{model_name}/predictions"
-    assert contract.response_faults("POST", template, 201, ordered.json()) == []
-    assert contract.response_faults("GET", "/predictions/{prediction_id}", 200, shown.json()) == []
+    assert contract.response_errors("POST", template, 201, ordered.json()) == []
+    assert contract.response_errors("GET", "/predictions/{prediction_id}", 200, shown.json()) == []
     for prediction in listed.json()["results"]:  # the document does not describe the list itself
-        assert contract.response_faults("GET", "/predictions/{prediction_id}", 200, prediction) == []
+        assert contract.response_errors("GET", "/predictions/{prediction_id}", 200, prediction) == []
 
 
 def test_replicates_models_and_account_keep_the_vendors_contract(sandbox):
@@ -305,8 +305,8 @@ def test_replicates_models_and_account_keep_the_vendors_contract(sandbox):
 
     model, account = ask(sandbox, "/v1/models/luma/ray-3.2").json(), ask(sandbox, "/v1/account").json()
 
-    assert contract.response_faults("GET", "/models/{model_owner}/{model_name}", 200, model) == []
-    assert contract.response_faults("GET", "/account", 200, account) == []
+    assert contract.response_errors("GET", "/models/{model_owner}/{model_name}", 200, model) == []
+    assert contract.response_errors("GET", "/account", 200, account) == []
 
 
 def test_a_painted_picture_keeps_the_vendors_contract(sandbox):
@@ -317,7 +317,7 @@ def test_a_painted_picture_keeps_the_vendors_contract(sandbox):
         timeout=5,
     )
 
-    assert contract_of("openai").response_faults("POST", "/images/generations", 200, painted.json()) == []
+    assert contract_of("openai").response_errors("POST", "/images/generations", 200, painted.json()) == []
 
 
 @pytest.mark.parametrize(("path", "template"), [("/v1/models", "/v1/models"), ("/v2/voices", "/v2/voices")])
@@ -326,7 +326,7 @@ def test_elevenlabs_lists_keep_the_vendors_contract(sandbox, path, template):
         f"{sandbox.url}/elevenlabs{path}", headers={"xi-api-key": "sandbox-key-elevenlabs"}, timeout=5
     )
 
-    assert contract_of("elevenlabs").response_faults("GET", template, 200, listed.json()) == []
+    assert contract_of("elevenlabs").response_errors("GET", template, 200, listed.json()) == []
 
 
 def test_wishes_shape_the_picture(sandbox, watch):
