@@ -1,4 +1,4 @@
-"""The operator's view of labels, requests, accounts and the ledger."""
+"""Admin pages of AI models, requests, accounts and the ledger. What their actions do is in services."""
 
 from typing import Any
 from uuid import uuid4
@@ -28,13 +28,13 @@ from requests_app.services.cancellation import request_cancel, request_resume
 
 
 def actor_of(request: HttpRequest) -> str:
-    """Return how events and ledger name the operator who is logged in."""
+    """Return the name of the logged-in operator in events and ledger entries."""
     return f"admin:{request.user.get_username()}"[:64]
 
 
 @admin.register(AIModel)
-class AIModelAdmin(admin.ModelAdmin):
-    """The labels that users pick."""
+class AIModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """The AI models that users pick."""
 
     list_display = ["name", "category", "provider", "token_cost", "enabled", "position"]
     list_editable = ["token_cost", "enabled", "position"]
@@ -43,13 +43,13 @@ class AIModelAdmin(admin.ModelAdmin):
     prepopulated_fields = {"slug": ["name"]}
 
     def has_delete_permission(self, request: HttpRequest, obj: AIModel | None = None) -> bool:
-        # Unused ones only, one at a time: the page before a deletion would list all requests. A switch does the rest.
+        # Only unused ones, one at a time: the confirmation page would list all requests. Others can be disabled.
         return super().has_delete_permission(request, obj) and obj is not None and not obj.requests.exists()
 
 
 class EventInline(ReadOnlyInline):
     model = RequestEvent
-    fields = ["created_at", "actor", "reason"]  # the row's heading names the move
+    fields = ["created_at", "actor", "reason"]  # the row's heading names the transition
 
 
 class LedgerInline(ReadOnlyInline):
@@ -59,13 +59,13 @@ class LedgerInline(ReadOnlyInline):
 
 
 class ActualProviderFilter(ProviderFilter):
-    title = "who served it"
+    title = "actual provider"
     field = "actual_provider"
 
 
 @admin.register(Request)
 class RequestAdmin(ReadOnlyAdmin):
-    """What users asked. The texts are on each request's own page only."""
+    """Requests. Their texts are on each request's own page only."""
 
     list_display = [
         "created_at",
@@ -89,11 +89,11 @@ class RequestAdmin(ReadOnlyAdmin):
     inlines = [EventInline, LedgerInline]
     fieldsets = [
         (None, {"fields": ["id", "status", "error_code", "user", "model", "category", "conversation"]}),
-        ("Question", {"fields": ["input_text", "received", "options"]}),
-        ("Answer", {"fields": ["output_text", "made"]}),
-        ("Bill", {"fields": ["actual_provider", "shown_cost", "cost_source", "credits", "attempts"]}),
+        ("Prompt", {"fields": ["input_text", "input_files", "options"]}),
+        ("Answer", {"fields": ["output_text", "output_files"]}),
+        ("Cost", {"fields": ["actual_provider", "shown_cost", "cost_source", "credits", "attempts"]}),
         (
-            "Course",
+            "Execution",
             {
                 "fields": [
                     ("created_at", "started_at", "completed_at"),
@@ -106,26 +106,26 @@ class RequestAdmin(ReadOnlyAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Request]:
-        # The list shows no texts, so it need not read them; the page of one request loads its own.
+        # The list shows no texts, so it does not read them; the page of one request loads its own.
         return super().get_queryset(request).defer("input_text", "output_text")
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("requests_app.change_request")
 
-    @admin.action(description="Cancel: end it and give the credits back", permissions=["operate"])
+    @admin.action(description="Cancel: end the request and release its credits", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
         ids = _ids(queryset, *Request.OPEN, Request.Status.QUARANTINED)
         cancelled = sum(request_cancel(request_id=request_id, actor=actor_of(request)) for request_id in ids)
-        self._say(request, cancelled, "cancelled; requests that have ended stay as they are")
+        self._report(request, cancelled, "cancelled; requests that have ended stay as they are")
 
-    @admin.action(description="Release from quarantine: try it again", permissions=["operate"])
+    @admin.action(description="Resume: release from quarantine and try again", permissions=["operate"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
         ids = _ids(queryset, Request.Status.QUARANTINED)
         resumed = sum(request_resume(request_id=request_id, actor=actor_of(request)) for request_id in ids)
-        self._say(request, resumed, "released; only quarantined requests can be")
+        self._report(request, resumed, "resumed; only quarantined requests can be")
 
-    def _say(self, request: HttpRequest, number: int, what: str) -> None:
-        self.message_user(request, f"{number} {what}.", messages.SUCCESS if number else messages.WARNING)
+    def _report(self, request: HttpRequest, number: int, outcome: str) -> None:
+        self.message_user(request, f"{number} {outcome}.", messages.SUCCESS if number else messages.WARNING)
 
     @admin.display(description="cost")
     def shown_cost(self, row: Request) -> str:
@@ -135,12 +135,12 @@ class RequestAdmin(ReadOnlyAdmin):
     def shown_time(self, row: Request) -> str:
         return shown_ms(row.processing_ms)
 
-    @admin.display(description="received")
-    def received(self, row: Request) -> SafeString:
+    @admin.display(description="input files")
+    def input_files(self, row: Request) -> SafeString:
         return _shown_media(row.input_media)
 
-    @admin.display(description="made")
-    def made(self, row: Request) -> SafeString:
+    @admin.display(description="output files")
+    def output_files(self, row: Request) -> SafeString:
         return _shown_media(row.output_media)
 
     @admin.display(description="attempts")
@@ -157,7 +157,7 @@ class RequestAdmin(ReadOnlyAdmin):
 
 
 def _shown_media(stored: list[dict[str, Any]]) -> SafeString:
-    """Show files that we keep. Names and types are our own; no address that a vendor gave is linked to."""
+    """Show stored files. Their names and types are our own; no URL from a provider is linked to."""
     files = [
         {**file, "url": reverse("media", args=[file["name"]]), "kind": file["content_type"].partition("/")[0]}
         for file in stored
@@ -169,14 +169,14 @@ def _ids(queryset: QuerySet[Request], *statuses: Request.Status) -> list[str]:
     return list(queryset.filter(status__in=statuses).values_list("id", flat=True))
 
 
-class TopUpForm(forms.ModelForm):
-    """Adds credits. The rest of an account is written by the services."""
+class TopUpForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """Adds credits. Everything else about an account is written by the services."""
 
     amount = forms.IntegerField(
-        label="Add credits", required=False, min_value=1, max_value=10_000_000, help_text="They are added at once."
+        label="Add credits", required=False, min_value=1, max_value=10_000_000, help_text="Added when you save."
     )
-    reason = forms.CharField(required=False, max_length=200, help_text="The ledger shows it.")
-    # One form books once, however often its button is pressed.
+    reason = forms.CharField(required=False, max_length=200, help_text="Shown in the ledger.")
+    # Makes the form idempotent: it books once, however often it is sent.
     form_key = forms.CharField(widget=forms.HiddenInput, initial=lambda: uuid4().hex, max_length=32)
 
     class Meta:
@@ -203,24 +203,24 @@ class AccountAdmin(LargeTableAdmin):
     actions = ["block", "unblock"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # accounts are made when their user first appears
+        return False  # accounts are created when their user first appears
 
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
         return False
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
-        given = form.cleaned_data
-        if not given["amount"]:
+        data = form.cleaned_data
+        if not data["amount"]:
             return
         entry = account_top_up(
             account_id=obj.pk,
-            amount=given["amount"],
+            amount=data["amount"],
             actor=actor_of(request),
-            reason=given["reason"],
-            external_ref=f"admin:{given['form_key']}",
+            reason=data["reason"],
+            external_ref=f"admin:{data['form_key']}",
         )
         if entry is None:
-            self.message_user(request, "This form was booked before; nothing was added.", messages.WARNING)
+            self.message_user(request, "This form was booked already; nothing was added.", messages.WARNING)
 
     @admin.action(description="Block: accept no further requests", permissions=["change"])
     def block(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
@@ -249,7 +249,7 @@ class AccountAdmin(LargeTableAdmin):
 
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnlyAdmin):
-    """Every movement of credits."""
+    """Every movement of credits, append-only."""
 
     list_display = ["id", "created_at", "account", code_of("kind"), "amount", "actor", "reason", "request_id"]
     list_select_related = ["account"]
@@ -262,7 +262,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 
 @admin.register(RequestEvent)
 class RequestEventAdmin(ReadOnlyAdmin):
-    """Who moved which request, when and why."""
+    """Every change of a request's status: who, when and why."""
 
     list_display = ["id", "created_at", "from_status", "to_status", "actor", "reason", "request_id"]
     search_fields = ["request__id__exact"]

@@ -1,6 +1,7 @@
-"""Where results leave to: a class chosen by settings.DELIVERY_BACKEND, as Django chooses an e-mail backend.
+"""The interface through which results leave this app, and its twin in memory. No delivery happens here.
 
-requests_app never learns what a chat is. It hands over a request's id; the outlet knows where that came from.
+settings.DELIVERY_BACKEND names the class, as Django chooses an e-mail backend. requests_app knows nothing of chats: it
+hands over a request's id, and the backend knows where the request came from.
 """
 
 from functools import cache
@@ -14,28 +15,28 @@ DELIVER_TASK = "requests_app.tasks.deliver"
 
 
 class DeliveryBackend:
-    """The interface of every outlet. This base shows nothing to anybody, which suits tests and the command line."""
+    """The interface of every delivery backend. This base class shows nothing, which suits the command line."""
 
     def on_partial(self, request_id: str) -> OnText | None:
-        """Return a function that shows a growing answer, or None where nobody watches.
+        """Return a function that shows a partial answer, or None where nobody is shown any.
 
         Called once per claim, before the chain starts. The function is called from the worker's thread with the
-        whole text so far, perhaps a hundred times a second: it must return at once and never raise.
+        whole text so far, up to a hundred times a second: it must return at once and never raise.
         """
         return None
 
     def deliver(self, request_id: str) -> None:
         """Show how the request ended: its answer, or why there is none.
 
-        Called after the end is committed, by the worker that ended it, and again by the sweeper until the outlet
-        itself knows that it was shown. A worker that has lost a request calls it too, perhaps before the end: then
-        it only ends what on_partial() has begun in this process. Repeating it must show nothing twice. It never raises
-        for the outside world's faults; it remembers them and tries again when the sweeper calls.
+        Called after the end is committed, by the worker that ended the request, and again by the sweeper until the
+        backend has recorded that it was shown: at least once, so it must be idempotent. A worker that has lost a
+        request calls it too, perhaps before the end: then it only stops the stream that on_partial() has opened in
+        this process. Must not raise for network errors; it records them and tries again when the sweeper calls.
         """
 
 
 class MemoryDeliveryBackend(DeliveryBackend):
-    """Keeps what it was given; the twin of the real one for tests."""
+    """Keeps in memory what it was given, for tests."""
 
     def __init__(self) -> None:
         self.delivered: list[str] = []
@@ -50,5 +51,6 @@ class MemoryDeliveryBackend(DeliveryBackend):
 
 @cache
 def get_delivery_backend() -> DeliveryBackend:
-    """Return the process's one outlet."""
-    return import_string(settings.DELIVERY_BACKEND)()
+    """Return this process's delivery backend; one instance serves all threads."""
+    backend: DeliveryBackend = import_string(settings.DELIVERY_BACKEND)()
+    return backend

@@ -69,6 +69,6 @@ def _send_forever() -> None:
         try:
             current_app.send_task(task, (key,))
         except Exception as error:  # noqa: BLE001 — whatever the broker does, the sweeper sends another
-            logger.warning("The wake-up for %s was not sent: %s. The sweeper repeats it.", task, error.__class__.__name__)
+            logger.warning("The wake-up for %s was not sent: %s. The sweeper repeats it.", task, type(error).__name__)
         finally:
             _waiting.task_done()

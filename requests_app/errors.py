@@ -1,4 +1,4 @@
-"""What can stop a request before or beside the providers. Each docstring is written for the person who asked."""
+"""Errors of requests; those of providers are in providers.errors. A RequestRefused's docstring is its message."""
 
 
 class RequestRefused(Exception):
@@ -17,7 +17,7 @@ class UnknownCategory(RequestRefused):
 
 
 class UnknownModel(RequestRefused):
-    """There is no such model, or it is switched off."""
+    """There is no such model, or it is disabled."""
 
     code = "UNKNOWN_MODEL"
 
@@ -47,8 +47,8 @@ class InsufficientCredits(RequestRefused):
 
 
 class LeaseLost(Exception):
-    """Another worker owns the request by now; this one must stop before it spends anything more."""
+    """Another worker owns the request by now; this one must not make any further call."""
 
 
 class TransitionRefused(Exception):
-    """A request's status never moves this way."""
+    """A request's status may never change this way."""

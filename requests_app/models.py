@@ -1,4 +1,4 @@
-"""What users can ask for, what they asked, and the credits it took."""
+"""The tables of AI models, accounts, requests and the ledger. What changes them is in services and states."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -12,13 +12,13 @@ from requests_app.options import validate_options
 
 
 class AIModel(models.Model):
-    """A label that users pick. Which vendor answers is the chain's matter; the label is never sent to one."""
+    """An AI model as users pick it. The chain decides which provider answers; this name is never sent to one."""
 
     name = models.CharField(max_length=64, unique=True)
     slug = models.SlugField(max_length=64, unique=True)
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
     provider = models.CharField(
-        max_length=32, blank=True, choices=registry.choices, help_text="The vendor that the label suggests."
+        max_length=32, blank=True, choices=registry.choices, help_text="The provider that the name suggests."
     )
     token_cost = models.PositiveIntegerField(default=1, help_text="Credits that a request costs its user.")
     description = models.CharField(max_length=200, blank=True)
@@ -26,10 +26,10 @@ class AIModel(models.Model):
         default=dict,
         blank=True,
         validators=[validate_options],
-        help_text='How the output should be, such as {"seconds": 5, "aspect_ratio": "9:16"}.',
+        help_text='Output options, such as {"seconds": 5, "aspect_ratio": "9:16"}.',
     )
     enabled = models.BooleanField(default=True)
-    position = models.PositiveSmallIntegerField(default=100, help_text="The order in which users see the labels.")
+    position = models.PositiveSmallIntegerField(default=100, help_text="The order in which users see the models.")
 
     class Meta:
         db_table = "ai_models"
@@ -41,7 +41,7 @@ class AIModel(models.Model):
 
 
 class Account(models.Model):
-    """A user of the service and their credits. The balance is the sum of the ledger and never below zero."""
+    """A user of the service and their credits. The balance is the sum of the ledger, and never negative."""
 
     key = models.CharField(max_length=64, unique=True)  # where the user comes from: "telegram:42", "cli"
     name = models.CharField(max_length=128, blank=True)
@@ -63,7 +63,7 @@ def new_request_id() -> str:
 
 
 class Request(models.Model):
-    """What a user asked, from acceptance to its end. Status moves only through states.transition()."""
+    """What a user asked, from acceptance to its end. Only states.transition() changes the status."""
 
     class Status(models.TextChoices):
         PENDING = "PENDING", "waiting for a worker"
@@ -80,7 +80,7 @@ class Request(models.Model):
     user = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="requests")
     model = models.ForeignKey(AIModel, on_delete=models.PROTECT, related_name="requests")
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
-    conversation = models.CharField(max_length=64, blank=True)  # requests that share one are earlier and later turns
+    conversation = models.CharField(max_length=64, blank=True)  # requests that share one are turns of one conversation
     input_text = models.TextField()
     input_media = models.JSONField(default=list, blank=True)
     options = models.JSONField(default=dict, blank=True)
@@ -88,16 +88,16 @@ class Request(models.Model):
     output_media = models.JSONField(default=list, blank=True)
     output_url = models.URLField(max_length=2000, blank=True)
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.PENDING)
-    actual_provider = models.CharField(max_length=32, null=True, blank=True)  # noqa: DJ001 — operators' SQL asks IS NOT NULL
+    actual_provider = models.CharField(max_length=32, null=True, blank=True)  # noqa: DJ001 — operators' SQL uses IS NOT NULL
     cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD of the answering attempt
     cost_source = models.CharField(max_length=20, blank=True, choices=[(s.value, s.value) for s in CostSource])
     processing_ms = models.PositiveIntegerField(null=True, blank=True)
-    credits = models.PositiveIntegerField()  # what the user pays, fixed at acceptance
+    credits = models.PositiveIntegerField()  # the price for the user, fixed at acceptance
     error_code = models.CharField(max_length=32, blank=True)
-    intake_key = models.CharField(max_length=100, unique=True)  # the same message accepted twice is one request
-    fence = models.PositiveIntegerField(default=0)  # grows with each claim; an older owner's writes are refused
-    lease_until = models.DateTimeField(null=True, blank=True)  # until then it belongs to the worker that claimed it
-    next_at = models.DateTimeField(null=True, blank=True)  # not to be touched before
+    intake_key = models.CharField(max_length=100, unique=True)  # makes acceptance idempotent: one message, one request
+    fence = models.PositiveIntegerField(default=0)  # fencing token: grows with each claim, older writes are refused
+    lease_until = models.DateTimeField(null=True, blank=True)  # until then the worker that claimed it owns it
+    next_at = models.DateTimeField(null=True, blank=True)  # no worker claims it before
     tries = models.PositiveSmallIntegerField(default=0)  # claims without progress
     deadline_at = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now())
@@ -130,7 +130,7 @@ class Request(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """One movement of credits. Append-only: a mistake is mended by another entry."""
+    """One movement of credits. Append-only: a mistake is corrected by another entry."""
 
     class Kind(models.TextChoices):
         HOLD = "HOLD", "held for a request"
@@ -145,7 +145,7 @@ class LedgerEntry(models.Model):
     amount = models.BigIntegerField()  # added to the balance: HOLD is negative, CAPTURE 0, RELEASE positive
     actor = models.CharField(max_length=64)
     reason = models.CharField(max_length=200, blank=True)
-    external_ref = models.CharField(max_length=100, blank=True)  # the payment that a TOPUP stands for
+    external_ref = models.CharField(max_length=100, blank=True)  # of the payment behind a TOPUP
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -176,7 +176,7 @@ class LedgerEntry(models.Model):
 
 
 class RequestEvent(models.Model):
-    """Who moved a request from one status to another, when and why."""
+    """Who changed a request's status, when and why."""
 
     request = models.ForeignKey(Request, on_delete=models.CASCADE, related_name="events")
     from_status = models.CharField(max_length=12, blank=True)

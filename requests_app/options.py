@@ -1,4 +1,4 @@
-"""How an output should be: the options of a label, and of the requests that are made under it."""
+"""Output options as AI models and requests store them, and their conversion to providers.types.OutputOptions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,20 +7,21 @@ from django.core.exceptions import ValidationError
 
 from providers.types import OutputOptions
 
-KINDS: Mapping[str, type] = {"seconds": int, "aspect_ratio": str, "voice": str, "language": str}
+OPTION_TYPES: Mapping[str, type] = {"seconds": int, "aspect_ratio": str, "voice": str, "language": str}
 
 
 def validate_options(options: Any) -> None:
-    """Refuse options that output_options_of() could not read, in words that say what to type."""
+    """Raise ValidationError, saying what to type, for options that output_options_of() cannot read."""
     if not isinstance(options, dict):
         raise ValidationError("Options must be a JSON object.")
     for name, value in options.items():
-        if name not in KINDS:
-            raise ValidationError(f"Unknown option {name!r}. Use {', '.join(KINDS)}.")
-        if type(value) is not KINDS[name]:
-            raise ValidationError(f"{name} must be a {'whole number' if KINDS[name] is int else 'text in quotes'}.")
+        if name not in OPTION_TYPES:
+            raise ValidationError(f"Unknown option {name!r}. Use {', '.join(OPTION_TYPES)}.")
+        if type(value) is not OPTION_TYPES[name]:
+            expected = "whole number" if OPTION_TYPES[name] is int else "text in quotes"
+            raise ValidationError(f"{name} must be a {expected}.")
 
 
 def output_options_of(options: Mapping[str, Any]) -> OutputOptions:
-    """Return a request's options as the providers understand them."""
-    return OutputOptions(**{name: options[name] for name in KINDS if name in options})
+    """Return a request's options as providers take them."""
+    return OutputOptions(**{name: options[name] for name in OPTION_TYPES if name in options})

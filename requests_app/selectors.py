@@ -1,4 +1,4 @@
-"""Questions about requests and labels that change nothing."""
+"""Queries about requests, AI models and balances that change nothing."""
 
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce, Greatest, Now
@@ -12,16 +12,16 @@ MAX_HISTORY_CHARACTERS = 16_000
 
 
 def offered_models() -> list[AIModel]:
-    """Return the labels that some provider can serve now, in the order in which users see them."""
+    """Return the AI models that some provider can serve now, in the order in which users see them."""
     models = list(AIModel.objects.filter(enabled=True))
     served = {category for category in {model.category for model in models} if can_serve(Category(category))}
     return [model for model in models if model.category in served]
 
 
 def history_of(request: Request) -> tuple[Turn, ...]:
-    """Return the earlier turns of the request's conversation, oldest first, as far as they fit.
+    """Return the earlier turns of the request's conversation, oldest first, as many as fit.
 
-    Only texts have any: vendors of pictures, films and sounds take none, and would be passed by.
+    Only text has a history: media routes take none, so with one they would be skipped.
     """
     if not request.conversation or request.category != Category.TEXT:
         return ()
@@ -33,19 +33,19 @@ def history_of(request: Request) -> tuple[Turn, ...]:
         created_at__lt=request.created_at,
     ).order_by("-created_at")
     turns: list[Turn] = []
-    room = MAX_HISTORY_CHARACTERS
+    characters_left = MAX_HISTORY_CHARACTERS
     for question, answer in earlier.values_list("input_text", "output_text")[:MAX_EARLIER_REQUESTS]:
-        room -= len(question) + len(answer)
-        if room < 0:
+        characters_left -= len(question) + len(answer)
+        if characters_left < 0:
             break
         turns[:0] = [Turn("user", question), Turn("assistant", answer)]
     return tuple(turns)
 
 
 def oldest_due_seconds() -> float:
-    """Return for how long the request that has waited longest could have been worked on; 0 where none waits.
+    """Return for how long the oldest due request has waited for a worker; 0 where none waits.
 
-    More than a few seconds means that workers, sweeper or both are missing or too few.
+    More than a few seconds means that workers or the sweeper are missing, or that there are too few workers.
     """
     due = Request.objects.filter(
         Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
@@ -58,12 +58,13 @@ def oldest_due_seconds() -> float:
 
 
 def unfinished_by_status() -> dict[str, int]:
-    """Return how many requests wait, are being answered or are in quarantine, zeros included."""
+    """Return how many requests there are in each status that is not final, zeros included."""
     unfinished = (*Request.OPEN, Request.Status.QUARANTINED)
     rows = Request.objects.filter(status__in=unfinished).order_by().values("status").annotate(number=Count("id"))
     return {**dict.fromkeys(unfinished, 0), **{row["status"]: row["number"] for row in rows}}
 
 
 def credits_outstanding() -> int:
-    """Return the sum of all balances: what users may still spend."""
-    return Account.objects.aggregate(total=Sum("balance", default=0))["total"]
+    """Return the sum of all balances: the credits that users may still spend."""
+    total: int = Account.objects.aggregate(total=Sum("balance", default=0))["total"]
+    return total

@@ -1,4 +1,4 @@
-"""Celery's doors to the services. A task carries an id and nothing else."""
+"""Celery tasks: each calls one service with the id that its message carries, and nothing more."""
 
 from celery import shared_task
 
@@ -10,7 +10,7 @@ from requests_app.services.execution import request_advance
 
 @shared_task(name="requests_app.tasks.advance")
 def advance(request_id: str) -> None:
-    """Bring one request to its end. Running it twice is harmless: the second run finds nothing to claim."""
+    """Take one request a step further. Idempotent: a second run finds nothing to claim."""
     try:
         request_advance(request_id=request_id)
     finally:
@@ -19,7 +19,7 @@ def advance(request_id: str) -> None:
 
 @shared_task(name="requests_app.tasks.deliver")
 def deliver(request_id: str) -> None:
-    """Show how a request ended. Running it twice shows nothing twice; see DeliveryBackend.deliver()."""
+    """Show how a request ended. Idempotent, as DeliveryBackend.deliver() is."""
     try:
         get_delivery_backend().deliver(request_id)
     finally:
@@ -28,7 +28,7 @@ def deliver(request_id: str) -> None:
 
 @shared_task(name="requests_app.tasks.cancel_job")
 def cancel_job(attempt_id: str) -> None:
-    """Stop a job at its vendor that nobody waits for any more. Running it twice is harmless."""
+    """Cancel a job at its provider that no request waits for. Idempotent."""
     try:
         job_cancel(attempt_id=attempt_id)
     finally:

@@ -1,1 +1,1 @@
-"""The verbs of this app: each function changes something, in a transaction that is visible at its top."""
+"""Functions that change accounts, credits and requests, each in a transaction that is visible at its top."""

@@ -1,4 +1,4 @@
-"""Accounts: made on first sight, topped up, blocked."""
+"""Accounts: created on first use, topped up, blocked. How their credits move is in services.credits."""
 
 from django.conf import settings
 
@@ -7,9 +7,9 @@ from requests_app.services.credits import credits_top_up
 
 
 def account_ensure(*, key: str, name: str = "") -> Account:
-    """Return the account of this key; a new one is made and given settings.WELCOME_CREDITS, once in its life."""
+    """Return the account of this key; a new one is created and given settings.WELCOME_CREDITS, exactly once."""
     account, _ = Account.objects.get_or_create(key=key, defaults={"name": name[:128]})
-    # Asked for each time the ledger is empty, so that a crash between the two rows loses nobody their welcome.
+    # Repeated while the ledger is empty, so that a crash between the two rows costs nobody the welcome credits.
     if settings.WELCOME_CREDITS and not account.ledger.exists():
         credits_top_up(
             account_id=account.pk,
@@ -25,10 +25,10 @@ def account_ensure(*, key: str, name: str = "") -> Account:
 def account_top_up(
     *, account_id: int, amount: int, actor: str, reason: str = "", external_ref: str = ""
 ) -> LedgerEntry | None:
-    """Add credits by an operator's hand or a payment; see credits_top_up."""
+    """Add credits that an operator gives or a payment bought; see credits_top_up()."""
     return credits_top_up(account_id=account_id, amount=amount, actor=actor, reason=reason, external_ref=external_ref)
 
 
 def account_set_blocked(*, account_id: int, is_blocked: bool) -> None:
-    """Block an account or let it in again. Requests that it has open are still answered."""
+    """Block or unblock an account. Requests that it has open are still answered."""
     Account.objects.filter(id=account_id).update(is_blocked=is_blocked)

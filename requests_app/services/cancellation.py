@@ -1,4 +1,4 @@
-"""What a user or an operator decides about a request: to cancel it, or to try a quarantined one again."""
+"""Decisions of users and operators about a request: to cancel it, or to resume a quarantined one."""
 
 from datetime import timedelta
 
@@ -17,9 +17,9 @@ Status = Request.Status
 
 
 def request_cancel(*, request_id: str, actor: str) -> bool:
-    """Cancel an open or quarantined request, give the credits back and tell its user.
+    """Cancel an open or quarantined request, release its credits and have its user told.
 
-    A provider's call that is under way is let go; its cost is recorded, its answer is not shown. Returns False
+    A provider call that is under way is abandoned: its cost is recorded, its answer is not shown. Returns False
     where the request has ended already.
     """
     request = Request.objects.get(id=request_id)
@@ -33,7 +33,7 @@ def request_cancel(*, request_id: str, actor: str) -> bool:
 
 
 def request_resume(*, request_id: str, actor: str) -> bool:
-    """Try a quarantined request again, with a new deadline. Returns False where it is not in quarantine."""
+    """Resume a quarantined request, with a new deadline. Returns False where it is not in quarantine."""
     request = Request.objects.get(id=request_id)
     with transaction.atomic():
         is_resumed = transition(
@@ -41,7 +41,7 @@ def request_resume(*, request_id: str, actor: str) -> bool:
             sources=[Status.QUARANTINED],
             to=Status.PROCESSING,
             actor=actor,
-            reason="tried again",
+            reason="resumed by an operator",
             tries=0,
             lease_until=None,
             deadline_at=Now() + timedelta(seconds=settings.DEADLINE_SECONDS[request.category]),

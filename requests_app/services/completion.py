@@ -1,4 +1,4 @@
-"""How a request ends: answered, without an answer, or set aside for the operator."""
+"""How a request ends, with an answer or without, or is quarantined. Nothing is delivered here."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ CANCEL_JOB_TASK = "requests_app.tasks.cancel_job"
 def request_complete(*, request: Request, answer: Answer, processing_ms: int) -> bool:
     """Store the answer and capture the credits, together. Returns False where the request has ended already.
 
-    Whoever brings an answer first may complete the request, even a worker that has lost it meanwhile: an answer is
-    an answer, and it is paid for. Call inside the transaction that marks the attempt as succeeded.
+    No fencing token is checked: the first answer completes the request, even from a worker that has lost the lease,
+    because it is valid and paid for. Call inside the transaction that marks the attempt as succeeded.
     """
     with transaction.atomic(savepoint=False):
         is_first = transition(
@@ -52,10 +52,10 @@ def _output_of(answer: Answer) -> dict[str, Any]:
 def request_end(
     *, request: Request, to: Status, error_code: str, actor: str, reason: str, fence: int | None = None
 ) -> bool:
-    """End the request without an answer and give the credits back, together.
+    """End the request without an answer and release the credits, together.
 
     `to` is FAILED or CANCELLED. Returns False where the request has ended already or, with `fence`, where another
-    worker owns it by now. A call under way is written off; should it answer all the same, its cost is recorded.
+    worker owns it by now. A call under way is abandoned; if it answers all the same, its cost is recorded.
     """
     with transaction.atomic():
         has_ended = transition(
@@ -69,15 +69,15 @@ def request_end(
             **_ENDED,
         )
         if has_ended:
-            jobs = attempts_close(caller_key=request.id)
-            for attempt_id in jobs:
+            attempts_with_jobs = attempts_close(caller_key=request.id)
+            for attempt_id in attempts_with_jobs:
                 enqueue_on_commit(CANCEL_JOB_TASK, str(attempt_id))
             credits_release(request=request, reason=reason)
     return has_ended
 
 
 def request_quarantine(*, request: Request, reason: str) -> bool:
-    """Set a request aside that workers die of. Its credits stay held until an operator decides."""
+    """Set aside a request that crashes its workers. Its credits stay held until an operator decides."""
     return transition(
         request_id=request.id,
         sources=[Status.PENDING, Status.PROCESSING],

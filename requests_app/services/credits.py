@@ -1,4 +1,4 @@
-"""Credits: held when a request is accepted, captured when it is answered, given back when it is not."""
+"""The ledger's movements: hold at acceptance, capture with the answer, release without one, top-up."""
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -10,31 +10,31 @@ Kind = LedgerEntry.Kind
 
 
 def credits_hold(*, request: Request) -> None:
-    """Take the request's price from its user's balance, which never goes below zero.
+    """Reserve the request's price from its user's balance, which never becomes negative.
 
     Raises InsufficientCredits (nothing written). At most once per request. Call inside the transaction that
     accepts the request.
     """
-    charged = Account.objects.filter(id=request.user_id, balance__gte=request.credits).update(
+    updated = Account.objects.filter(id=request.user_id, balance__gte=request.credits).update(
         balance=F("balance") - request.credits
     )
-    if not charged:
+    if not updated:
         raise InsufficientCredits
-    _enter(request, Kind.HOLD, -request.credits)
+    _add_entry(request, Kind.HOLD, -request.credits)
 
 
 def credits_capture(*, request: Request) -> None:
-    """Keep what was held: the request is answered. Call inside the transaction that completes the request."""
-    _enter(request, Kind.CAPTURE, 0)
+    """Charge what was held. Call inside the transaction that completes the request."""
+    _add_entry(request, Kind.CAPTURE, 0)
 
 
 def credits_release(*, request: Request, reason: str) -> None:
     """Give back what was held. Call inside the transaction that ends the request without an answer."""
     Account.objects.filter(id=request.user_id).update(balance=F("balance") + request.credits)
-    _enter(request, Kind.RELEASE, request.credits, reason)
+    _add_entry(request, Kind.RELEASE, request.credits, reason)
 
 
-def _enter(request: Request, kind: Kind, amount: int, reason: str = "") -> None:
+def _add_entry(request: Request, kind: Kind, amount: int, reason: str = "") -> None:
     LedgerEntry.objects.create(
         account_id=request.user_id, request=request, kind=kind, amount=amount, actor="system", reason=reason[:200]
     )
@@ -43,7 +43,7 @@ def _enter(request: Request, kind: Kind, amount: int, reason: str = "") -> None:
 def credits_top_up(
     *, account_id: int, amount: int, actor: str, reason: str = "", external_ref: str = ""
 ) -> LedgerEntry | None:
-    """Add bought or given credits (`amount` > 0). Returns None where `external_ref` was booked before."""
+    """Add bought or given credits (`amount` > 0). Idempotent: None where `external_ref` was booked before."""
     try:
         with transaction.atomic():
             entry = LedgerEntry.objects.create(

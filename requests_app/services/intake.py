@@ -1,4 +1,4 @@
-"""Accepting requests: once each, with their credits held."""
+"""Acceptance of requests: idempotent, with the credits held. What becomes of them is in services.execution."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -30,19 +30,19 @@ def request_accept(
     text: str,
     conversation: str = "",
     input_media: Sequence[StoredMedia] = (),
-    is_enqueued: bool = True,
+    wakes_worker: bool = True,
 ) -> Request:
-    """Accept a prompt: the request's row, its first event and the held credits are written together or not at all.
+    """Accept a prompt: write the request, its first event and the credit hold, together or not at all.
 
-    `intake_key` names the message that brought the prompt; accepting it again returns the first request. Without
-    enough credits the request is written as REJECTED with error_code NO_CREDITS and nothing is held. A wake-up is
-    enqueued on commit unless `is_enqueued` is False, where the caller itself executes the request.
+    Idempotent by `intake_key`, which names the message that brought the prompt: accepting it again returns the first
+    request. Without enough credits the request is written as REJECTED with error_code NO_CREDITS and nothing is held.
+    A wake-up is enqueued on commit unless `wakes_worker` is False, where the caller executes the request itself.
 
     Raises PromptInvalid, UnknownModel, AccountBlocked or TooManyOpenRequests, with nothing written.
     """
     _check(account, model, text)
     with transaction.atomic():
-        # The account's row is the lock: prompts that one user sends at once are accepted one after the other.
+        # The account's row is the lock: concurrent prompts of one user are accepted one after the other.
         Account.objects.select_for_update().get(id=account.pk)
         known = Request.objects.filter(intake_key=intake_key).first()
         if known:
@@ -69,7 +69,7 @@ def request_accept(
             _reject(request, error)
         else:
             RequestEvent.objects.create(request=request, to_status=Request.Status.PENDING, actor=account.key)
-            if is_enqueued:
+            if wakes_worker:
                 enqueue_on_commit(ADVANCE_TASK, request.id)
     return request
 
@@ -79,13 +79,13 @@ def _check(account: Account, model: AIModel, text: str) -> None:
         raise PromptInvalid("The prompt is empty. Write what you would like to know.")
     if len(text) > settings.MAX_PROMPT_CHARACTERS:
         raise PromptInvalid(
-            f"The prompt has {len(text):,} characters; at most {settings.MAX_PROMPT_CHARACTERS:,} are possible. "
+            f"The prompt has {len(text):,} characters; at most {settings.MAX_PROMPT_CHARACTERS:,} are allowed. "
             "Shorten it or send it in parts."
         )
     if "\x00" in text:
-        raise PromptInvalid("The prompt holds a NUL character. Send it as plain text.")
+        raise PromptInvalid("The prompt contains a NUL character. Send it as plain text.")
     if not model.enabled:
-        raise UnknownModel(f"{model.name} is switched off. Choose another model.")
+        raise UnknownModel(f"{model.name} is disabled. Choose another model.")
     if account.is_blocked:
         raise AccountBlocked("This account is blocked. Ask the operator of this service.")
 

@@ -1,8 +1,8 @@
-"""Leases: which worker a request belongs to, and for how long.
+"""Leases: which worker owns a request, and for how long.
 
 A claim lasts settings.LEASE_SECONDS and is renewed three times within that by one thread per process, as long as
 the work goes on. A worker that dies or is frozen stops renewing, and another takes over a few seconds later. The
-fence tells the two apart: it grows with each claim, and what an older owner writes is refused.
+fencing token `fence` tells the two apart: it grows with each claim, and what an older owner writes is refused.
 """
 
 import logging
@@ -23,7 +23,7 @@ from requests_app.models import Request, RequestEvent
 
 logger = logging.getLogger("requests_app.leases")
 
-CLAIMS_BEFORE_QUARANTINE = 8  # without an end; by then the request itself is the likely cause
+CLAIMS_BEFORE_QUARANTINE = 8  # without progress; by then the request itself is the likely cause
 
 
 @dataclass(slots=True)
@@ -35,8 +35,8 @@ class Lease:
     is_lost: bool = field(default=False)
 
     def check(self) -> None:
-        """Raise LeaseLost where another worker, or the request's end, has overtaken this claim."""
-        if self.is_lost or not _mine(self).exists():
+        """Raise LeaseLost where another worker has claimed the request since, or where it has ended."""
+        if self.is_lost or not _owned_rows(self).exists():
             self.is_lost = True
             raise LeaseLost
 
@@ -44,8 +44,8 @@ class Lease:
 def lease_claim(*, request_id: str) -> tuple[Lease, Request] | None:
     """Claim an open request that is due and that nobody holds; None where there is nothing to claim.
 
-    One conditional UPDATE decides, so of all workers that are enqueued for it, one gets it. The request is returned as
-    the claim left it, with the database's time as `now`.
+    One conditional UPDATE decides, so of all workers that try at once, one succeeds. The request is returned as the
+    claim left it, with the database's time as `now`.
     """
     rows = Request.objects.filter(
         Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
@@ -73,12 +73,12 @@ def lease_claim(*, request_id: str) -> tuple[Lease, Request] | None:
 def lease_give_back(lease: Lease, *, seconds: float) -> None:
     """Let any worker claim the request again, but not before so many seconds have passed.
 
-    The way so far counts as progress, so it does not bring the request nearer to quarantine.
+    This counts as progress: the number of claims without progress, which leads to quarantine, starts again at 0.
     """
-    _mine(lease).update(lease_until=None, next_at=Now() + timedelta(seconds=seconds), tries=0)
+    _owned_rows(lease).update(lease_until=None, next_at=Now() + timedelta(seconds=seconds), tries=0)
 
 
-def _mine(lease: Lease) -> QuerySet[Request]:
+def _owned_rows(lease: Lease) -> QuerySet[Request]:
     return Request.objects.filter(id=lease.request_id, fence=lease.fence, status__in=Request.OPEN)
 
 
@@ -87,7 +87,7 @@ def _lease_end() -> CombinedExpression:
 
 
 class LeaseKeeper:
-    """Renews the leases of all requests that this process works on."""
+    """Renews the leases of all requests that this process works on. Thread-safe."""
 
     def __init__(self) -> None:
         self._leases: dict[str, Lease] = {}
@@ -95,7 +95,7 @@ class LeaseKeeper:
         self._thread: threading.Thread | None = None
 
     def keep(self, lease: Lease) -> None:
-        """Renew this lease from now on."""
+        """Renew this lease until let_go() or until it is lost."""
         with self._lock:
             self._leases[lease.request_id] = lease
             # A forked process inherits the object but not the thread.
@@ -104,18 +104,18 @@ class LeaseKeeper:
                 self._thread.start()
 
     def let_go(self, lease: Lease) -> None:
-        """Renew it no longer."""
+        """Stop renewing this lease; it stays valid until it runs out."""
         with self._lock:
             if self._leases.get(lease.request_id) is lease:
                 del self._leases[lease.request_id]
 
     def renew(self) -> None:
-        """Extend every kept lease once; one that another worker or the request's end has overtaken is marked lost."""
+        """Extend every kept lease once; mark those as lost that another worker owns or whose request has ended."""
         with self._lock:
             leases = list(self._leases.values())
         for lease in leases:
-            # Past its deadline a request is the sweeper's to end, whatever its worker is stuck in.
-            if not _mine(lease).filter(deadline_at__gt=Now()).update(lease_until=_lease_end()):
+            # Past its deadline the sweeper must be able to end a request, whatever its worker is stuck in.
+            if not _owned_rows(lease).filter(deadline_at__gt=Now()).update(lease_until=_lease_end()):
                 lease.is_lost = True
                 self.let_go(lease)
 
@@ -127,7 +127,7 @@ class LeaseKeeper:
                 close_old_connections()
                 self.renew()
             except DatabaseError as error:
-                logger.warning("Leases could not be renewed: %s", error.__class__.__name__)
+                logger.warning("Leases could not be renewed: %s", type(error).__name__)
             finally:
                 give_back_connection()
 

@@ -1,4 +1,4 @@
-"""The net under the doorbell: requests that everyone forgot."""
+"""The sweeper's part for requests: a periodic reconciliation of what the database says with what workers do."""
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -17,12 +17,12 @@ MAX_PER_SWEEP = 500
 
 
 def sweep_requests() -> int:
-    """End requests past their deadline, wake workers for those that are due and unclaimed, and cancel lost jobs.
+    """End requests past their deadline, enqueue those that are due and unclaimed, close and cancel orphaned calls.
 
     Returns how many. Idempotent, and any number of sweepers may run: ending is a conditional update, and a second
     wake-up finds nothing to claim.
     """
-    return _end_overdue() + _enqueue_due() + _let_go() + _stop_jobs()
+    return _end_overdue() + _enqueue_due() + _close_orphaned_attempts() + _enqueue_job_cancellations()
 
 
 def _end_overdue() -> int:
@@ -49,21 +49,21 @@ def _enqueue_due() -> int:
     return len(ids)
 
 
-def _let_go() -> int:
-    """Close calls of requests that have ended: begun by a worker that had claimed one just before somebody ended it."""
+def _close_orphaned_attempts() -> int:
+    """Close open attempts of ended requests: a worker that had claimed one began them after its end."""
     ended = Request.objects.filter(id=OuterRef("caller_key")).exclude(status__in=[*Request.OPEN, QUARANTINED])
-    callers = Attempt.objects.filter(Exists(ended), finished_at__isnull=True).values_list("caller_key", flat=True)
-    keys = set(callers[:MAX_PER_SWEEP])
-    for caller_key in keys:
+    open_attempts = Attempt.objects.filter(Exists(ended), finished_at__isnull=True)
+    caller_keys = set(open_attempts.values_list("caller_key", flat=True)[:MAX_PER_SWEEP])
+    for caller_key in caller_keys:
         attempts_close(caller_key=caller_key)
-    return len(keys)
+    return len(caller_keys)
 
 
-def _stop_jobs() -> int:
-    attempts = jobs_to_cancel()
-    for attempt_id in attempts:
+def _enqueue_job_cancellations() -> int:
+    attempt_ids = jobs_to_cancel()
+    for attempt_id in attempt_ids:
         enqueue(CANCEL_JOB_TASK, str(attempt_id))
-    return len(attempts)
+    return len(attempt_ids)
 
 
 def _unclaimed() -> QuerySet[Request]:

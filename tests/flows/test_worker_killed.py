@@ -46,7 +46,7 @@ def test_no_worker_at_all_delays_a_request_and_loses_nothing():
     make_provider("aimlapi", priority=1, model="deepseek/deepseek-v4-flash")
     with running_sandbox() as sandbox:
         request = request_accept(
-            intake_key="k", account=make_account(credits=5), model=make_model(), text="Hello", is_enqueued=False
+            intake_key="k", account=make_account(credits=5), model=make_model(), text="Hello", wakes_worker=False
         )
         with worker(SANDBOX_URL=sandbox.url), sweeper(SANDBOX_URL=sandbox.url):
             wait_until(lambda: has_ended(request), "the end")

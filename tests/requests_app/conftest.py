@@ -14,7 +14,7 @@ from tests.fakes.chain import ChainScript, ScriptedOutcome
 
 @pytest.fixture
 def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
-    """Make the chain: `chain(aimlapi=["Hello"], piapi=[ServerFault()])` in this order; nobody else has a key."""
+    """Make the chain: `chain(aimlapi=["Hello"], piapi=[ServerFault()])` in this order; no other provider has a key."""
 
     def make(**outcomes: list[ScriptedOutcome]) -> ChainScript:
         script = ChainScript(outcomes)
@@ -23,7 +23,7 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
                 make_provider(slug)
             ProviderConfig.objects.filter(category="TEXT", provider=slug).update(priority=priority)
         settings.PROVIDER_ACCESS = {slug: Access(f"key-{slug}", "http://127.0.0.1:9") for slug in outcomes}
-        monkeypatch.setattr("providers.chain.candidates.provider_class", script.provider_class)
+        monkeypatch.setattr("providers.access.provider_class", script.provider_class)
         return script
 
     return make
@@ -31,12 +31,12 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
 
 @pytest.fixture
 def sandboxed(settings, monkeypatch) -> Iterator[Sandbox]:
-    """The sandbox in place of every vendor: films take no time, and are asked for at once."""
+    """The sandbox in place of every provider: its jobs take no time and are polled at once."""
     with running_sandbox(film_seconds=0) as sandbox:
         settings.SANDBOX_ACTIVE = True
         settings.PROVIDER_ACCESS = {
-            slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{vendor.base_path}")
-            for slug, vendor in PROVIDERS.items()
+            slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{spec.base_path}")
+            for slug, spec in PROVIDERS.items()
         }
         monkeypatch.setattr("providers.chain.fallback.poll_delay_seconds", lambda provider, age_seconds: 0)
         yield sandbox

@@ -1,4 +1,4 @@
-"""The operator's view of labels, requests, accounts and the ledger."""
+"""Admin pages of AI models, requests, accounts and the ledger."""
 
 import re
 
@@ -15,18 +15,18 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("enqueued")]
 Status = Request.Status
 
 
-def changelist(model: str) -> str:
+def changelist_url(model: str) -> str:
     return reverse(f"admin:requests_app_{model}_changelist")
 
 
-def page_of(row) -> str:
+def change_url(row) -> str:
     return reverse(f"admin:requests_app_{row._meta.model_name}_change", args=[row.pk])
 
 
-def act(client, action: str, *rows) -> str:
-    """Choose rows in their list and run an action on them; return the page that follows."""
+def run_action(client, action: str, *rows) -> str:
+    """Select rows in their list and run an action on them; return the page that follows."""
     data = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
-    return client.post(changelist(rows[0]._meta.model_name), data, follow=True).content.decode()
+    return client.post(changelist_url(rows[0]._meta.model_name), data, follow=True).content.decode()
 
 
 def make_held_request(**fields) -> Request:
@@ -35,22 +35,24 @@ def make_held_request(**fields) -> Request:
     return request
 
 
-def log_in(client, *permissions: str) -> None:
+def log_in_with(client, *permissions: str) -> None:
     user = User.objects.create_user("helper", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client.force_login(user)
 
 
 class TestRequests:
-    def test_the_page_of_a_request_tells_its_whole_story(self, admin_client):
+    def test_a_requests_page_shows_its_events_attempts_and_ledger(self, admin_client):
         request = make_held_request(input_text="Why is the sky blue?")
-        transition(request_id=request.id, sources=[Status.PENDING], to=Status.PROCESSING, actor="worker", reason="go")
+        transition(
+            request_id=request.id, sources=[Status.PENDING], to=Status.PROCESSING, actor="worker", reason="claim"
+        )
         make_attempt(
             caller_key=request.id, number=1, state="FAILED", cost=None, error_class="ServerFault", error_text="HTTP 500"
         )
         make_attempt(caller_key=request.id, number=2, provider="piapi", cost=None)
 
-        content = admin_client.get(page_of(request)).content.decode()
+        content = admin_client.get(change_url(request)).content.decode()
 
         assert "Why is the sky blue?" in content
         assert "ServerFault: HTTP 500" in content
@@ -58,17 +60,17 @@ class TestRequests:
         assert "PROCESSING" in content
         assert "HOLD" in content
 
-    def test_the_list_holds_no_text_and_asks_for_none(self, admin_client, django_assert_max_num_queries):
+    def test_the_list_neither_shows_nor_loads_texts(self, admin_client, django_assert_max_num_queries):
         for _ in range(5):
-            make_request(input_text="a secret wish")
+            make_request(input_text="a secret prompt")
 
         with django_assert_max_num_queries(6) as captured:
-            content = admin_client.get(changelist("request")).content.decode()
+            content = admin_client.get(changelist_url("request")).content.decode()
 
-        assert "a secret wish" not in content
+        assert "a secret prompt" not in content
         assert not [query for query in captured.captured_queries if "input_text" in query["sql"]]
 
-    def test_what_a_model_wrote_is_shown_and_never_run(self, admin_client):
+    def test_a_models_output_is_escaped(self, admin_client):
         request = make_request(
             status=Status.COMPLETED,
             actual_provider="openai",
@@ -79,7 +81,7 @@ class TestRequests:
         )
         make_attempt(caller_key=request.id, model="<b>", error_text="<script>alert(2)</script>")
 
-        content = admin_client.get(page_of(request)).content.decode()
+        content = admin_client.get(change_url(request)).content.decode()
 
         assert "&lt;script&gt;alert(1)" in content
         assert "<script>alert" not in content
@@ -89,13 +91,13 @@ class TestRequests:
     @pytest.mark.parametrize(
         ("content_type", "player"), [("image/png", "<img"), ("video/mp4", "<video"), ("audio/mpeg", "<audio")]
     )
-    def test_what_was_made_is_shown_from_our_own_address(self, admin_client, content_type, player):
-        made = {"name": "results/01/a.bin", "content_type": content_type, "size": 2048}
+    def test_an_output_file_is_shown_from_our_own_url(self, admin_client, content_type, player):
+        stored = {"name": "results/01/a.bin", "content_type": content_type, "size": 2048}
         request = make_request(
             status=Status.COMPLETED,
             actual_provider="replicate",
             completed_at="2026-11-23T10:00Z",
-            output_media=[made],
+            output_media=[stored],
             output_url="https://elsewhere.example/a",
         )
 
@@ -104,11 +106,11 @@ class TestRequests:
         assert f'{player} src="/media/results/01/a.bin"' in page
         assert "elsewhere" not in page
 
-    def test_cancelling_gives_the_credits_back_and_names_the_operator(self, admin_client):
+    def test_cancelling_releases_the_credits_and_records_the_operator(self, admin_client):
         account = make_account(credits=10)
         request, ended = make_held_request(account=account), make_request(account=account, status=Status.FAILED)
 
-        content = act(admin_client, "cancel", request, ended)
+        content = run_action(admin_client, "cancel", request, ended)
 
         assert "1 cancelled" in content
         request.refresh_from_db()
@@ -116,25 +118,25 @@ class TestRequests:
         assert (request.status, account.balance) == ("CANCELLED", 10)
         assert request.events.get().actor == "admin:admin"
 
-    def test_a_quarantined_request_is_released(self, admin_client, enqueued):
+    def test_a_quarantined_request_is_resumed(self, admin_client, enqueued):
         request = make_request(status=Status.QUARANTINED, tries=8)
 
-        act(admin_client, "resume", request)
+        run_action(admin_client, "resume", request)
 
         request.refresh_from_db()
         assert (request.status, request.tries) == ("PROCESSING", 0)
 
-    def test_only_a_quarantined_request_can_be_released(self, admin_client):
+    def test_only_a_quarantined_request_can_be_resumed(self, admin_client):
         request = make_request()
 
-        assert "0 released" in act(admin_client, "resume", request)
+        assert "0 resumed" in run_action(admin_client, "resume", request)
 
-    def test_staff_that_may_only_look_can_do_neither(self, client):
-        log_in(client, "view_request")
+    def test_staff_with_the_view_permission_only_can_do_neither(self, client):
+        log_in_with(client, "view_request")
         request = make_held_request()
 
-        assert client.get(page_of(request)).status_code == 200
-        act(client, "cancel", request)
+        assert client.get(change_url(request)).status_code == 200
+        run_action(client, "cancel", request)
 
         request.refresh_from_db()
         assert request.status == "PENDING"
@@ -142,7 +144,7 @@ class TestRequests:
     def test_a_request_is_found_by_its_id(self, admin_client):
         wanted, other = make_request(), make_request()
 
-        content = admin_client.get(changelist("request"), {"q": wanted.id}).content.decode()
+        content = admin_client.get(changelist_url("request"), {"q": wanted.id}).content.decode()
 
         assert wanted.id in content
         assert other.id not in content
@@ -150,10 +152,10 @@ class TestRequests:
 
 class TestAccounts:
     def top_up(self, client, account, *, amount: str, form_key: str | None = None):
-        """Open the account's page, type an amount and a reason, press the button."""
-        key = form_key or client.get(page_of(account)).context["adminform"].form["form_key"].value()
+        """Open the account's page, enter an amount and a reason, save."""
+        key = form_key or client.get(change_url(account)).context["adminform"].form["form_key"].value()
         data = {"amount": amount, "reason": "A gift", "form_key": key}
-        return client.post(page_of(account), data, follow=True)
+        return client.post(change_url(account), data, follow=True)
 
     def test_credits_are_added_through_the_ledger(self, admin_client):
         account = make_account(credits=5)
@@ -173,10 +175,10 @@ class TestAccounts:
 
         account.refresh_from_db()
         assert account.balance == 25
-        assert "This form was booked before" in response.content.decode()
+        assert "This form was booked already" in response.content.decode()
 
     @pytest.mark.parametrize("amount", ["0", "-5", "1.5", "many", "99999999999999999999"])
-    def test_a_bad_amount_adds_nothing(self, admin_client, amount):
+    def test_an_invalid_amount_adds_nothing(self, admin_client, amount):
         account = make_account(credits=5)
 
         response = self.top_up(admin_client, account, amount=amount)
@@ -186,10 +188,10 @@ class TestAccounts:
         account.refresh_from_db()
         assert account.balance == 5
 
-    def test_the_balance_itself_cannot_be_typed_in(self, admin_client):
+    def test_the_balance_itself_cannot_be_edited(self, admin_client):
         account = make_account(credits=5)
 
-        admin_client.post(page_of(account), {"balance": "999", "is_blocked": "on", "form_key": "x", "amount": ""})
+        admin_client.post(change_url(account), {"balance": "999", "is_blocked": "on", "form_key": "x", "amount": ""})
 
         account.refresh_from_db()
         assert (account.balance, account.is_blocked) == (5, False)
@@ -197,11 +199,11 @@ class TestAccounts:
     def test_blocking_and_unblocking_are_actions(self, admin_client):
         account = make_account()
 
-        act(admin_client, "block", account)
+        run_action(admin_client, "block", account)
         account.refresh_from_db()
         assert account.is_blocked
 
-        act(admin_client, "unblock", account)
+        run_action(admin_client, "unblock", account)
         account.refresh_from_db()
         assert not account.is_blocked
 
@@ -214,7 +216,7 @@ class TestAccounts:
     def test_its_links_lead_to_its_requests_and_its_ledger(self, admin_client):
         account = make_account()
         mine, other = make_request(account=account), make_request()
-        content = admin_client.get(page_of(account)).content.decode()
+        content = admin_client.get(change_url(account)).content.decode()
 
         requests, ledger = re.findall(r'href="([^"]+__id__exact=\d+)"', content)
 
@@ -224,30 +226,30 @@ class TestAccounts:
         assert admin_client.get(ledger).context["cl"].result_count == 1
 
 
-class TestRecords:
-    def test_the_ledger_and_events_are_never_edited(self, admin_client):
+class TestReadOnlyTables:
+    def test_requests_events_and_ledger_are_never_edited(self, admin_client):
         account = make_account(credits=5)
         request = make_held_request(account=account)
         transition(request_id=request.id, sources=[Status.PENDING], to=Status.PROCESSING, actor="worker")
 
         for row in [account.ledger.first(), request.events.get(), request]:
             name = row._meta.model_name
-            assert admin_client.get(changelist(name)).status_code == 200
-            assert admin_client.get(page_of(row)).status_code == 200
-            assert admin_client.post(page_of(row), {"amount": "1"}).status_code == 403
+            assert admin_client.get(changelist_url(name)).status_code == 200
+            assert admin_client.get(change_url(row)).status_code == 200
+            assert admin_client.post(change_url(row), {"amount": "1"}).status_code == 403
             assert admin_client.get(reverse(f"admin:requests_app_{name}_add")).status_code == 403
             assert admin_client.get(reverse(f"admin:requests_app_{name}_delete", args=[row.pk])).status_code == 403
-            act(admin_client, "delete_selected", row)
+            run_action(admin_client, "delete_selected", row)
         assert LedgerEntry.objects.count() == 2
 
 
-class TestLabels:
+class TestAIModels:
     def test_price_and_order_are_edited_in_the_list(self, admin_client):
         AIModel.objects.all().delete()
         model = make_model()
 
         admin_client.post(
-            changelist("aimodel"),
+            changelist_url("aimodel"),
             {
                 "form-TOTAL_FORMS": "1",
                 "form-INITIAL_FORMS": "1",
@@ -262,7 +264,7 @@ class TestLabels:
         model.refresh_from_db()
         assert (model.token_cost, model.position) == (7, 3)
 
-    def test_a_label_in_use_is_switched_off_rather_than_deleted(self, admin_client):
+    def test_a_model_in_use_cannot_be_deleted(self, admin_client):
         used, unused = make_model(category="TEXT"), make_model(category="TEXT")
         make_request(model=used)
 

@@ -1,4 +1,4 @@
-"""`manage.py ask` on the sandbox: every category, every provider alone, and what it prints."""
+"""`manage.py ask` on the sandbox: every category, each provider alone, and the output."""
 
 import io
 import json
@@ -15,12 +15,12 @@ from requests_app.models import Request
 
 pytestmark = pytest.mark.django_db
 
-IN_THE_REGISTRY = [(category, slug) for slug, vendor in PROVIDERS.items() for category in vendor.backends]
+PROVIDER_CATEGORIES = [(category, slug) for slug, spec in PROVIDERS.items() for category in spec.backends]
 
 
 @pytest.fixture(autouse=True)
-def _on_the_sandbox(sandboxed, memory_backend, enqueued, settings, tmp_path):
-    """Files lie in a folder, as in the embedded setting."""
+def _sandbox_and_media_folder(sandboxed, memory_backend, enqueued, settings, tmp_path):
+    """Files are stored in a folder, as in the embedded setting."""
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"}}
     settings.MEDIA_ROOT = tmp_path
 
@@ -32,8 +32,8 @@ def ask(category: str, prompt: str, *options: str) -> str:
 
 
 def ask_as_json(category: str, prompt: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(ask(category, prompt, "--json"))
-    return found
+    answer: dict[str, Any] = json.loads(ask(category, prompt, "--json"))
+    return answer
 
 
 @pytest.mark.parametrize("category", Category)
@@ -41,9 +41,11 @@ def test_it_succeeds_in_every_category(category):
     printed = ask(category, "A quiet lake")
 
     request = Request.objects.get()
-    first = f"Trying {request.actual_provider} for {category}"
-    end = f"✓ {request.actual_provider} succeeded for {category}"
-    assert printed.startswith(f"{first}\n{end}\nRequest {request.id} served by provider: {request.actual_provider}\n")
+    tried = f"Trying {request.actual_provider} for {category}"
+    success = f"✓ {request.actual_provider} succeeded for {category}"
+    assert printed.startswith(
+        f"{tried}\n{success}\nRequest {request.id} served by provider: {request.actual_provider}\n"
+    )
 
 
 @pytest.mark.parametrize("category", [Category.IMAGE, Category.VIDEO, Category.AUDIO])
@@ -54,7 +56,7 @@ def test_it_prints_where_the_file_is(category):
     assert path.stat().st_size > 100
 
 
-@pytest.mark.parametrize(("category", "slug"), IN_THE_REGISTRY, ids=lambda value: str(value).lower())
+@pytest.mark.parametrize(("category", "slug"), PROVIDER_CATEGORIES, ids=lambda value: str(value).lower())
 def test_each_provider_alone_is_enough(category, slug):
     ProviderConfig.objects.update(enabled=False)
     assert ProviderConfig.objects.filter(category=category, provider=slug).update(enabled=True) == 1
@@ -74,7 +76,7 @@ def test_a_broken_provider_is_followed_by_the_next(sandboxed):
     assert trail == [("replicate", "ServerFault"), ("openai", None)]
 
 
-def test_all_broken_is_one_clear_line_and_the_credits_are_back(sandboxed):
+def test_when_all_fail_one_clear_line_says_so_and_the_credits_are_released(sandboxed):
     for slug in ("elevenlabs", "replicate"):
         sandboxed.break_provider(slug, "down")
 
@@ -84,7 +86,7 @@ def test_all_broken_is_one_clear_line_and_the_credits_are_back(sandboxed):
     assert Request.objects.get().status == "FAILED"
 
 
-def test_an_order_whose_answer_was_lost_is_adopted_and_not_repeated(sandboxed, monkeypatch):
+def test_a_job_whose_submission_was_cut_off_is_adopted_and_not_submitted_again(sandboxed, monkeypatch):
     sandboxed.break_provider("replicate", "cut")
     answered = iter([False])
 

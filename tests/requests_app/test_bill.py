@@ -59,7 +59,11 @@ def _ask(sandbox: Sandbox, account: Account, model: AIModel, number: int, chance
             sandbox.break_provider(slug, chance.choice(FAULTS))
     words = chance.choice(["lake", "lake", "lake", "lake", "forbidden lake", "penniless lake"])
     request = request_accept(
-        intake_key=f"bill:{number}", account=account, model=model, text=f"A {words}, number {number}", is_enqueued=False
+        intake_key=f"bill:{number}",
+        account=account,
+        model=model,
+        text=f"A {words}, number {number}",
+        wakes_worker=False,
     )
     for look in range(LOOKS):
         request_advance(request_id=request.id)

@@ -1,4 +1,4 @@
-"""Claims: of all workers that are enqueued for a request, one gets it."""
+"""Claims and leases: of all workers that try to claim a request, one succeeds."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -26,7 +26,7 @@ def test_a_claimed_request_cannot_be_claimed_again():
 
 
 @pytest.mark.django_db
-def test_a_request_whose_lease_ran_out_goes_to_the_next_worker_with_a_higher_fence():
+def test_a_request_whose_lease_ran_out_goes_to_the_next_worker_with_a_higher_fencing_token():
     request = make_request()
     first, _ = lease_claim(request_id=request.id)
     expire_lease(request)
@@ -37,7 +37,7 @@ def test_a_request_whose_lease_ran_out_goes_to_the_next_worker_with_a_higher_fen
 
 
 @pytest.mark.django_db
-def test_the_frozen_worker_learns_that_it_has_lost_the_request():
+def test_a_frozen_worker_learns_that_it_has_lost_the_lease():
     request = make_request()
     frozen, _ = lease_claim(request_id=request.id)
     expire_lease(request)
@@ -57,7 +57,7 @@ def test_an_ended_request_cannot_be_claimed(status):
 
 @pytest.mark.django_db
 def test_an_unknown_id_claims_nothing():
-    assert lease_claim(request_id="req_nobody") is None
+    assert lease_claim(request_id="req_unknown") is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -83,7 +83,7 @@ def test_the_keeper_renews_a_lease_until_it_is_let_go(settings):
     lease, _ = lease_claim(request_id=request.id)
     expire_lease(request)
     keeper = LeaseKeeper()
-    keeper._leases[request.id] = lease
+    keeper.keep(lease)
 
     keeper.renew()
     request.refresh_from_db()
@@ -97,11 +97,11 @@ def test_the_keeper_renews_a_lease_until_it_is_let_go(settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_keeper_tells_a_worker_that_another_has_taken_over():
+def test_the_keeper_marks_a_lease_as_lost_that_another_worker_has_taken_over():
     request = make_request()
     lease, _ = lease_claim(request_id=request.id)
     keeper = LeaseKeeper()
-    keeper._leases[request.id] = lease
+    keeper.keep(lease)
     Request.objects.filter(id=request.id).update(fence=lease.fence + 1)
 
     keeper.renew()
@@ -110,11 +110,11 @@ def test_the_keeper_tells_a_worker_that_another_has_taken_over():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_keeper_does_not_hold_a_request_beyond_its_deadline():
+def test_the_keeper_renews_no_lease_beyond_the_deadline():
     request = make_request(deadline_at=timezone.now() - timedelta(seconds=1))
     lease, _ = lease_claim(request_id=request.id)
     keeper = LeaseKeeper()
-    keeper._leases[request.id] = lease
+    keeper.keep(lease)
 
     keeper.renew()
 

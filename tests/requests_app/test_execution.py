@@ -1,4 +1,4 @@
-"""A request travels: claimed, asked down the chain, answered or given back, shown."""
+"""The execution of a request: claimed, run down the chain, answered or its credits released, delivered."""
 
 import logging
 from datetime import timedelta
@@ -27,8 +27,8 @@ def account() -> Account:
 
 
 @pytest.fixture(autouse=True)
-def _outlet(memory_backend, enqueued):
-    """No test here enqueued_now Celery or shows anything in a chat."""
+def _in_memory(memory_backend, enqueued):
+    """No test here sends a wake-up to Celery or a message to a chat."""
 
 
 def accept(account: Account, key: str = "k", **fields) -> Request:
@@ -48,7 +48,7 @@ def trail(request: Request) -> list[tuple[str, str, str]]:
     return list(attempts.values_list("provider", "state", "error_class"))
 
 
-def assert_given_back(request: Request) -> None:
+def assert_released(request: Request) -> None:
     request.user.refresh_from_db()
     assert request.user.balance == 10
     assert list(request.ledger.order_by("id").values_list("kind", flat=True)) == ["HOLD", "RELEASE"]
@@ -60,8 +60,8 @@ def assert_charged_once(request: Request) -> None:
     assert list(request.ledger.order_by("id").values_list("kind", flat=True)) == ["HOLD", "CAPTURE"]
 
 
-def test_the_first_provider_answers_and_the_row_says_so(chain, account, memory_backend):
-    chain(aimlapi=["Hello!"], piapi=["never asked"])
+def test_the_first_provider_answers_and_the_request_records_it(chain, account, memory_backend):
+    chain(aimlapi=["Hello!"], piapi=["never called"])
 
     request = advance(accept(account))
 
@@ -86,7 +86,7 @@ def test_a_failing_provider_is_followed_by_the_next(chain, account):
     assert_charged_once(request)
 
 
-def test_an_unknown_outcome_stays_on_the_record_beside_the_answer_that_followed(chain, account):
+def test_an_unknown_outcome_stays_recorded_beside_the_answer_that_followed(chain, account):
     chain(aimlapi=[OutcomeUnknown("cut")], piapi=["Hi"])
 
     request = advance(accept(account))
@@ -95,48 +95,48 @@ def test_an_unknown_outcome_stays_on_the_record_beside_the_answer_that_followed(
     assert_charged_once(request)
 
 
-def test_an_expensive_unknown_outcome_stops_the_chain_and_gives_the_credits_back(chain, account):
-    chain(aimlapi=[OutcomeUnknown("cut")], piapi=["never asked"]).policy = UnknownPolicy.STOP
+def test_an_unknown_outcome_with_policy_stop_ends_the_chain_and_releases_the_credits(chain, account):
+    chain(aimlapi=[OutcomeUnknown("cut")], piapi=["never called"]).policy = UnknownPolicy.STOP
 
     request = advance(accept(account))
 
     assert (request.status, request.error_code) == ("FAILED", "PAYMENT_UNCERTAIN")
     assert len(trail(request)) == 1
-    assert_given_back(request)
+    assert_released(request)
 
 
-def test_when_all_fail_the_credits_are_given_back_and_the_user_is_told(chain, account, memory_backend):
+def test_when_all_fail_the_credits_are_released_and_the_end_is_delivered(chain, account, memory_backend):
     chain(aimlapi=[NotSent()], piapi=[NotSent()])
 
     request = advance(accept(account))
 
     assert (request.status, request.error_code) == ("FAILED", "ALL_PROVIDERS_FAILED")
-    assert_given_back(request)
+    assert_released(request)
     assert memory_backend.delivered == [request.id]
 
 
-def test_without_any_key_the_request_fails_plainly(chain, account):
+def test_without_any_key_the_request_fails_with_no_provider(chain, account):
     chain()
 
     request = advance(accept(account))
 
     assert (request.status, request.error_code) == ("FAILED", "NO_PROVIDER")
-    assert_given_back(request)
+    assert_released(request)
 
 
-def test_one_refusal_may_be_a_false_alarm_two_are_believed(chain, account):
+def test_a_second_content_refusal_ends_the_chain(chain, account):
     chain(aimlapi=[ContentRefused()], piapi=["Fine by me"])
     assert advance(accept(account, "one")).status == "COMPLETED"
 
-    chain(aimlapi=[ContentRefused()], piapi=[ContentRefused()], openai=["never asked"])
+    chain(aimlapi=[ContentRefused()], piapi=[ContentRefused()], openai=["never called"])
     request = advance(accept(account, "two"))
 
     assert request.error_code == "CONTENT_REFUSED"
     assert len(trail(request)) == 2
 
 
-class Died(BaseException):
-    """The worker is gone, and nothing it had in mind is left."""
+class WorkerDied(BaseException):
+    """The worker is gone, and with it everything that it has not committed."""
 
 
 @pytest.mark.parametrize(
@@ -147,26 +147,26 @@ class Died(BaseException):
         ([ContentRefused(), ContentRefused()], UnknownPolicy.RESPEND, "CONTENT_REFUSED"),
     ],
 )
-def test_what_an_attempt_has_decided_outlives_its_worker(chain, account, monkeypatch, outcomes, policy, error_code):
+def test_the_decision_of_an_attempt_outlives_its_worker(chain, account, monkeypatch, outcomes, policy, error_code):
     first, *others = outcomes
-    chain(aimlapi=[first], piapi=[*others, "never asked"], openai=["never asked"]).policy = policy
+    chain(aimlapi=[first], piapi=[*others, "never called"], openai=["never called"]).policy = policy
     request = accept(account)
     with monkeypatch.context() as patched:
         patched.setattr("requests_app.services.execution.request_end", die)
-        with pytest.raises(Died):
+        with pytest.raises(WorkerDied):
             advance(request)
     Request.objects.update(lease_until=None)
 
     assert advance(request).error_code == error_code
     assert len(trail(request)) == len(outcomes)
-    assert_given_back(request)
+    assert_released(request)
 
 
 def die(**_: object) -> None:
-    raise Died
+    raise WorkerDied
 
 
-def test_the_operators_order_and_switch_decide_without_a_restart(chain, account):
+def test_the_operators_priorities_and_switches_apply_without_a_restart(chain, account):
     chain(aimlapi=["a", "a"], piapi=["p", "p"], openai=["o"])
     assert advance(accept(account, "1")).actual_provider == "aimlapi"
 
@@ -191,14 +191,14 @@ def test_equal_priorities_share_the_load_by_weight(chain, account):
 
 
 def test_a_provider_over_its_daily_cap_is_skipped(chain, account):
-    chain(aimlapi=[TextResult("a", Usage(reported_cost=Decimal("1.00"))), "never asked"], piapi=["p"])
+    chain(aimlapi=[TextResult("a", Usage(reported_cost=Decimal("1.00"))), "never called"], piapi=["p"])
     make_provider("aimlapi", priority=1, daily_cap_usd=1)
 
     assert advance(accept(account, "1")).actual_provider == "aimlapi"
     assert advance(accept(account, "2")).actual_provider == "piapi"
 
 
-def test_a_resting_provider_is_passed_by_and_costs_no_call(chain, account):
+def test_an_open_circuit_breaker_skips_the_route_without_a_call(chain, account):
     chain(aimlapi=[AccessDenied(status=401)], piapi=["one", "two"])
     advance(accept(account, "1"))
 
@@ -207,8 +207,8 @@ def test_a_resting_provider_is_passed_by_and_costs_no_call(chain, account):
     assert trail(request) == [("piapi", "OK", "")]
 
 
-def test_when_all_are_resting_the_one_that_wakes_first_is_tried(chain, account):
-    chain(aimlapi=["never asked"], piapi=["I was well all the time"])
+def test_when_every_circuit_breaker_is_open_the_one_that_closes_first_is_tried(chain, account):
+    chain(aimlapi=["never called"], piapi=["I work again"])
     soon, later = timezone.now() + timedelta(seconds=30), timezone.now() + timedelta(seconds=300)
     ProviderHealth.objects.create(category="TEXT", provider="aimlapi", failures=3, open_until=later)
     ProviderHealth.objects.create(category="TEXT", provider="piapi", failures=3, open_until=soon)
@@ -219,7 +219,7 @@ def test_when_all_are_resting_the_one_that_wakes_first_is_tried(chain, account):
     assert ProviderHealth.objects.get(provider="piapi").open_until is None
 
 
-def test_the_log_tells_the_story_of_the_chain(chain, account, caplog):
+def test_the_log_shows_each_step_of_the_chain(chain, account, caplog):
     chain(aimlapi=[NotSent("connection refused")], piapi=["Hi"])
 
     with caplog.at_level(logging.INFO, logger="providers"):
@@ -235,7 +235,7 @@ def test_the_log_tells_the_story_of_the_chain(chain, account, caplog):
     ]
 
 
-def test_costs_come_from_the_vendor_or_the_row_and_are_null_where_neither_knows(chain, account):
+def test_costs_come_from_the_provider_or_the_routes_prices_and_are_null_without_either(chain, account):
     usage = Usage(input_tokens=1000, output_tokens=500, raw={"total_tokens": 1500})
     chain(aimlapi=[TextResult("a", usage), TextResult("b", Usage(reported_cost=Decimal("0.0042"))), TextResult("c")])
     make_provider("aimlapi", prices={"input_per_million": "2", "output_per_million": "6"})
@@ -248,7 +248,7 @@ def test_costs_come_from_the_vendor_or_the_row_and_are_null_where_neither_knows(
     assert Attempt.objects.get(caller_key=computed.id).usage == {"total_tokens": 1500}
 
 
-def test_earlier_turns_of_the_conversation_go_along(chain, account):
+def test_earlier_turns_of_the_conversation_are_sent_along(chain, account):
     script = chain(aimlapi=["Blue.", "Because of the light."])
     advance(accept(account, "1", text="Which colour has the sky?", conversation="chat:1"))
     advance(accept(account, "2", text="Why?", conversation="chat:1"))
@@ -258,10 +258,10 @@ def test_earlier_turns_of_the_conversation_go_along(chain, account):
 
 
 @pytest.mark.parametrize("category", ["IMAGE", "VIDEO", "AUDIO"])
-def test_the_second_picture_of_a_conversation_is_ordered_like_the_first(account, category):
+def test_a_second_output_in_a_conversation_is_generated_without_history(account, category):
     model = make_model(category=category)
-    facts = {"account": account, "model": model, "conversation": "chat:1"}
-    first, second = (request_accept(intake_key=number, text="A fox", **facts) for number in "12")
+    fields = {"account": account, "model": model, "conversation": "chat:1"}
+    first, second = (request_accept(intake_key=number, text="A fox", **fields) for number in "12")
     Request.objects.filter(id=first.id).update(
         status="COMPLETED", output_url="/media/fox.png", actual_provider="replicate", completed_at=timezone.now()
     )
@@ -286,7 +286,7 @@ def test_a_second_run_finds_nothing_to_do(chain, account):
 
 
 class TestAfterAWorkerWasLost:
-    """The rows as a killed worker leaves them, and what the next one makes of them."""
+    """The rows as a killed worker leaves them, and what the next worker does with them."""
 
     @pytest.fixture
     def orphan(self, account) -> Request:
@@ -301,37 +301,37 @@ class TestAfterAWorkerWasLost:
         )
         return request
 
-    def test_the_open_call_becomes_unknown_and_the_chain_goes_on(self, chain, orphan):
-        chain(aimlapi=["never asked"], piapi=["Here I am"])
+    def test_the_open_attempt_becomes_unknown_and_the_chain_goes_on(self, chain, orphan):
+        chain(aimlapi=["never called"], piapi=["Here I am"])
 
         request = advance(orphan)
 
         assert trail(request) == [("aimlapi", "UNKNOWN", "WorkerLost"), ("piapi", "OK", "")]
         assert_charged_once(request)
 
-    def test_the_same_provider_is_asked_again_where_no_other_works(self, chain, orphan):
+    def test_the_same_provider_is_called_again_where_there_is_no_other(self, chain, orphan):
         chain(aimlapi=["Second time"])
 
         request = advance(orphan)
 
         assert trail(request) == [("aimlapi", "UNKNOWN", "WorkerLost"), ("aimlapi", "OK", "")]
 
-    def test_a_provider_that_has_failed_this_request_is_not_asked_again(self, chain, orphan):
+    def test_a_provider_that_has_failed_for_this_request_is_not_called_again(self, chain, orphan):
         Attempt.objects.filter(caller_key=orphan.id).update(state="FAILED", error_class="ServerFault")
-        chain(aimlapi=["never asked"], piapi=["Here I am"])
+        chain(aimlapi=["never called"], piapi=["Here I am"])
 
         assert advance(orphan).actual_provider == "piapi"
 
-    def test_a_request_that_kills_every_worker_is_set_aside_with_its_credits_held(self, chain, orphan):
+    def test_a_request_that_crashes_every_worker_is_quarantined_with_its_credits_held(self, chain, orphan):
         Request.objects.filter(id=orphan.id).update(tries=CLAIMS_BEFORE_QUARANTINE)
-        chain(aimlapi=["never asked"])
+        chain(aimlapi=["never called"])
 
         request = advance(orphan)
 
         assert request.status == "QUARANTINED"
         assert list(request.ledger.values_list("kind", flat=True)) == ["HOLD"]
 
-    def test_an_operator_may_let_a_quarantined_request_try_again(self, chain, orphan):
+    def test_an_operator_can_resume_a_quarantined_request(self, chain, orphan):
         Request.objects.filter(id=orphan.id).update(tries=CLAIMS_BEFORE_QUARANTINE)
         chain(aimlapi=["At last"])
         advance(orphan)
@@ -343,7 +343,7 @@ class TestAfterAWorkerWasLost:
 
 
 class TestAFrozenWorker:
-    """A worker that sleeps through its lease and wakes up when another has the request."""
+    """A worker that is frozen until its lease has run out and another worker owns the request."""
 
     def take_over(self, request: Request) -> None:
         Request.objects.filter(id=request.id).update(lease_until=timezone.now() - timedelta(seconds=1))
@@ -364,21 +364,21 @@ class TestAFrozenWorker:
         assert trail(request) == [("aimlapi", "OK", "WorkerLost"), ("piapi", "OK", "")]  # why there were two
         assert_charged_once(request)
 
-    def test_it_asks_nobody_else_after_its_call_failed(self, chain, account):
+    def test_it_calls_no_further_provider_after_its_call_failed(self, chain, account):
         request = accept(account)
 
         def freeze() -> str:
             self.take_over(request)
             raise ServerFault(status=503)
 
-        chain(aimlapi=[freeze], piapi=["in time"], openai=["never asked"])
+        chain(aimlapi=[freeze], piapi=["in time"], openai=["never called"])
 
         advance(request)
 
         assert request.actual_provider == "piapi"
         assert [provider for provider, *_ in trail(request)] == ["aimlapi", "piapi"]
 
-    def test_the_answer_is_shown_once_more_in_case_its_last_frame_stands_over_it(self, chain, account, memory_backend):
+    def test_the_answer_is_delivered_again_in_case_a_partial_edit_has_replaced_it(self, chain, account, memory_backend):
         request = accept(account)
 
         def freeze() -> str:
@@ -391,42 +391,42 @@ class TestAFrozenWorker:
 
         assert memory_backend.delivered == [request.id, request.id]
 
-    def test_its_stream_ends_though_its_successor_is_still_at_work(self, chain, account, memory_backend):
+    def test_its_stream_is_stopped_while_its_successor_is_still_at_work(self, chain, account, memory_backend):
         request = accept(account)
 
-        def lose_it() -> str:
+        def lose_lease() -> str:
             Request.objects.filter(id=request.id).update(fence=request.fence + 2)
             raise ServerFault(status=503)
 
-        chain(aimlapi=[lose_it], piapi=["never asked"])
+        chain(aimlapi=[lose_lease], piapi=["never called"])
 
         assert advance(request).status == "PROCESSING"
         assert memory_backend.delivered == [request.id]
 
 
-def test_a_cancelled_request_shows_no_late_answer_and_is_given_back(chain, account):
+def test_a_cancelled_request_takes_no_late_answer_and_its_credits_are_released(chain, account):
     request = accept(account)
 
-    def cancelled_meanwhile() -> str:
+    def cancel_meanwhile() -> str:
         request_cancel(request_id=request.id, actor="user")
         return "too late"
 
-    chain(aimlapi=[cancelled_meanwhile])
+    chain(aimlapi=[cancel_meanwhile])
 
     advance(request)
 
     assert (request.status, request.output_text) == ("CANCELLED", "")
     assert Attempt.objects.get(caller_key=request.id).state == "OK"
-    assert_given_back(request)
+    assert_released(request)
 
 
-def test_past_the_deadline_no_further_provider_is_asked(chain, account):
+def test_past_the_deadline_no_further_provider_is_called(chain, account):
     request = accept(account)
     Request.objects.filter(id=request.id).update(deadline_at=timezone.now() + timedelta(milliseconds=500))
-    chain(aimlapi=["never asked"])
+    chain(aimlapi=["never called"])
 
     advance(request)
 
     assert (request.status, request.error_code) == ("FAILED", "DEADLINE")
     assert trail(request) == []
-    assert_given_back(request)
+    assert_released(request)

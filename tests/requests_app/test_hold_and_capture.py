@@ -1,4 +1,4 @@
-"""Credits: a user is charged exactly once or given back."""
+"""Credits: a request is charged exactly once, or its hold is released."""
 
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -28,7 +28,7 @@ def start(request: Request) -> None:
     transition(request_id=request.id, sources=["PENDING"], to=Request.Status.PROCESSING, actor="test")
 
 
-def kinds(request: Request) -> list[str]:
+def entry_kinds(request: Request) -> list[str]:
     return list(request.ledger.order_by("id").values_list("kind", flat=True))
 
 
@@ -46,9 +46,9 @@ class TestOneRequest:
         request = accept(account)
 
         assert balance(account) == 9
-        assert kinds(request) == ["HOLD"]
+        assert entry_kinds(request) == ["HOLD"]
 
-    def test_an_answer_captures_and_is_stored_with_it(self):
+    def test_an_answer_is_stored_and_captured_together(self):
         account = make_account(credits=10)
         request = accept(account)
         start(request)
@@ -57,7 +57,7 @@ class TestOneRequest:
 
         request.refresh_from_db()
         assert (request.status, request.actual_provider, request.output_text) == ("COMPLETED", "aimlapi", "Hello")
-        assert kinds(request) == ["HOLD", "CAPTURE"]
+        assert entry_kinds(request) == ["HOLD", "CAPTURE"]
         assert balance(account) == 9
 
     def test_a_second_answer_changes_nothing(self):
@@ -67,9 +67,9 @@ class TestOneRequest:
 
         assert not request_complete(request=request, answer=ANSWER, processing_ms=5)
 
-        assert kinds(request) == ["HOLD", "CAPTURE"]
+        assert entry_kinds(request) == ["HOLD", "CAPTURE"]
 
-    def test_a_failure_gives_the_credits_back_once(self):
+    def test_a_failure_releases_the_credits_once(self):
         account = make_account(credits=10)
         request = accept(account)
         end = {"request": request, "to": Request.Status.FAILED, "error_code": "X", "actor": "test", "reason": "why"}
@@ -78,9 +78,9 @@ class TestOneRequest:
         assert not request_end(**end)
 
         assert balance(account) == 10
-        assert kinds(request) == ["HOLD", "RELEASE"]
+        assert entry_kinds(request) == ["HOLD", "RELEASE"]
 
-    def test_a_cancelled_request_is_given_back_and_a_late_answer_is_not_charged(self):
+    def test_a_cancelled_request_is_released_and_a_late_answer_is_not_charged(self):
         account = make_account(credits=10)
         request = accept(account)
         start(request)
@@ -90,13 +90,13 @@ class TestOneRequest:
 
         assert balance(account) == 10
 
-    def test_an_older_owner_cannot_fail_a_request_that_another_has_claimed(self):
+    def test_an_older_fencing_token_cannot_fail_a_request_that_another_has_claimed(self):
         request = accept(make_account())
         Request.objects.filter(id=request.id).update(fence=2)
 
         assert not request_end(request=request, to=Request.Status.FAILED, error_code="X", actor="t", reason="", fence=1)
 
-        assert kinds(request) == ["HOLD"]
+        assert entry_kinds(request) == ["HOLD"]
 
 
 @pytest.mark.django_db
@@ -106,12 +106,12 @@ def test_without_enough_credits_the_request_is_rejected_and_nothing_is_held():
     request = accept(account)
 
     assert (request.status, request.error_code) == ("REJECTED", "NO_CREDITS")
-    assert kinds(request) == []
+    assert entry_kinds(request) == []
     assert balance(account) == 0
 
 
 @pytest.mark.django_db
-def test_the_same_message_is_one_request():
+def test_accepting_the_same_message_twice_is_idempotent():
     account = make_account(credits=10)
 
     first, second = accept(account), accept(account)
@@ -145,7 +145,7 @@ def test_a_top_up_with_the_same_reference_is_booked_once():
 
 
 @pytest.mark.django_db
-def test_a_new_account_is_welcomed_once(settings):
+def test_a_new_account_gets_the_welcome_credits_once(settings):
     settings.WELCOME_CREDITS = 20
 
     assert account_ensure(key="telegram:1").balance == 20
@@ -161,7 +161,7 @@ def test_a_new_account_is_welcomed_once(settings):
         {"kind": "TOPUP", "amount": -5, "request": None},
     ],
 )
-def test_the_database_itself_refuses_a_wrong_ledger(fields):
+def test_the_database_refuses_an_invalid_ledger_entry(fields):
     request = make_request()
     LedgerEntry.objects.create(account=request.user, request=request, kind="HOLD", amount=-1, actor="t")
 
@@ -170,7 +170,7 @@ def test_the_database_itself_refuses_a_wrong_ledger(fields):
 
 
 @pytest.mark.django_db
-def test_the_database_itself_refuses_a_capture_beside_a_release():
+def test_the_database_refuses_a_capture_beside_a_release():
     request = make_request()
     LedgerEntry.objects.create(account=request.user, request=request, kind="RELEASE", amount=1, actor="t")
 
@@ -179,7 +179,7 @@ def test_the_database_itself_refuses_a_capture_beside_a_release():
 
 
 @pytest.mark.django_db
-def test_the_database_itself_refuses_a_negative_balance():
+def test_the_database_refuses_a_negative_balance():
     account = make_account(credits=1)
 
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -187,7 +187,7 @@ def test_the_database_itself_refuses_a_negative_balance():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_twenty_prompts_at_once_with_credits_for_one_hold_once(settings):
+def test_of_twenty_concurrent_prompts_with_credits_for_one_only_one_is_held(settings):
     settings.MAX_OPEN_REQUESTS = 100
     account = make_account(credits=1)
 
@@ -206,7 +206,7 @@ def test_twenty_prompts_at_once_with_credits_for_one_hold_once(settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_message_delivered_to_eight_workers_at_once_is_one_request():
+def test_one_message_accepted_by_eight_workers_at_once_is_one_request():
     account = make_account(credits=10)
 
     def send(_: int) -> str:

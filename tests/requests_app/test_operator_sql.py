@@ -1,4 +1,4 @@
-"""Queries that operators type today, to the letter; they run on whichever database the tests use."""
+"""The SQL queries that operators use, to the letter, on whichever database the tests use."""
 
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ SELECT id, input_text, actual_provider, status FROM requests ORDER BY created_at
 BY_PROVIDER = """
 SELECT actual_provider, COUNT(*), SUM(CASE WHEN status = 'COMPLETED' THEN 1 ELSE 0 END) FROM requests WHERE actual_provider IS NOT NULL GROUP BY actual_provider;
 """  # noqa: E501 — to the letter
-BY_LABEL = """
+BY_MODEL = """
 SELECT m.name, m.provider, r.actual_provider, COUNT(*), m.token_cost FROM requests r JOIN ai_models m ON r.model_id = m.id
  WHERE r.actual_provider IS NOT NULL GROUP BY m.name, m.provider, r.actual_provider, m.token_cost;
 """  # noqa: E501 — to the letter
@@ -29,7 +29,7 @@ def run(sql: str) -> list[tuple]:
 
 @pytest.fixture(autouse=True)
 def _requests():
-    account, label = make_account(), make_model(name="Fine Text", provider="xai", token_cost=3)
+    account, model = make_account(), make_model(name="Fine Text", provider="xai", token_cost=3)
     answered = {
         "status": "COMPLETED",
         "output_text": "Hi",
@@ -39,13 +39,13 @@ def _requests():
     for number, provider in enumerate(["openai", "openai", "piapi"]):
         make_request(
             account=account,
-            model=label,
+            model=model,
             actual_provider=provider,
             input_text=f"Question {number}",
             created_at=f"2026-11-23T10:00:0{number}Z",
             **answered,
         )
-    make_request(account=account, model=label, input_text="Open", created_at="2026-11-23T10:00:09Z")
+    make_request(account=account, model=model, input_text="Open", created_at="2026-11-23T10:00:09Z")
 
 
 def test_the_newest_requests():
@@ -60,9 +60,9 @@ def test_the_newest_requests():
     assert all(row[0].startswith("req_") for row in rows)
 
 
-def test_who_served_how_many():
+def test_requests_by_provider():
     assert sorted(run(BY_PROVIDER)) == [("openai", 2, 2), ("piapi", 1, 1)]
 
 
-def test_which_label_was_served_by_whom():
-    assert sorted(run(BY_LABEL)) == [("Fine Text", "xai", "openai", 2, 3), ("Fine Text", "xai", "piapi", 1, 3)]
+def test_requests_by_model_and_provider():
+    assert sorted(run(BY_MODEL)) == [("Fine Text", "xai", "openai", 2, 3), ("Fine Text", "xai", "piapi", 1, 3)]

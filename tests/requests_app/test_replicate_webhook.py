@@ -1,4 +1,4 @@
-"""Replicate's calls: only genuine ones count, and even those only say that it is time to look."""
+"""Replicate's callbacks: only signed ones count, and even those only make the request due for a poll."""
 
 import base64
 import hmac
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.django_db
 
 KEY = b"a-signing-key-of-some-bytes"
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
-OTHER_KEY = b"the-key-of-somebody-else"
-FILM = b"\x00\x00\x00\x18ftypisom" + bytes(100)
+OTHER_KEY = b"another-signing-key-of-some-bytes"
+VIDEO_FILE = b"\x00\x00\x00\x18ftypisom" + bytes(100)
 
 
 @pytest.fixture(autouse=True)
@@ -40,20 +40,20 @@ def _configured(settings, memory_backend):
 
 @pytest.fixture
 def waiting() -> Request:
-    """A request that will be looked at in ten minutes."""
+    """A request that is due for a poll in ten minutes."""
     return make_request(
         model=make_model(category="VIDEO"), status="PROCESSING", next_at=timezone.now() + timedelta(minutes=10)
     )
 
 
 def attempt_of(request: Request, **fields: Any) -> Attempt:
-    """The attempt of a request whose job runs, or what else the fields say."""
+    """The attempt of a request, with a running job unless the fields say otherwise."""
     running = {"state": "RUNNING", "job_id": "job1", "finished_at": None, "cost": None, "cost_source": ""}
     return make_attempt(**{"caller_key": request.id, "category": "VIDEO", "provider": "replicate", **running, **fields})
 
 
-def lost(request: Request, **fields: Any) -> Attempt:
-    """The attempt of an order whose answer was lost."""
+def lost_attempt_of(request: Request, **fields: Any) -> Attempt:
+    """The attempt of a request whose submission got no response."""
     return attempt_of(request, **{"state": "UNKNOWN", "job_id": "", "error_class": "OutcomeUnknown", **fields})
 
 
@@ -76,36 +76,36 @@ def call(client: Any, body: Any, *, attempt: Any = "", headers: dict[str, str] |
     return client.post(url, content, content_type="application/json", headers=sent).status_code
 
 
-def is_awake(request: Request) -> bool:
+def is_due(request: Request) -> bool:
     request.refresh_from_db()
     return request.next_at <= timezone.now()
 
 
 @pytest.fixture
-def enqueued_now(enqueued, django_capture_on_commit_callbacks):
-    """What a call has enqueued: `enqueued_now(lambda: call(…))`."""
+def enqueued_by(enqueued, django_capture_on_commit_callbacks):
+    """The wake-ups that a call has enqueued: `enqueued_by(lambda: call(…))`."""
 
-    def made_by(action) -> list[tuple[str, str | int]]:
+    def enqueued_during(action) -> list[tuple[str, str | int]]:
         with django_capture_on_commit_callbacks(execute=True):
             assert action() == 200
         return list(enqueued)
 
-    return made_by
+    return enqueued_during
 
 
-def test_a_call_wakes_the_request_whose_job_it_names(client, waiting, enqueued_now):
+def test_a_call_wakes_the_request_whose_job_it_names(client, waiting, enqueued_by):
     attempt = attempt_of(waiting)
 
-    enqueued = enqueued_now(lambda: call(client, {"id": "job1", "status": "succeeded"}, attempt=attempt.id))
+    messages = enqueued_by(lambda: call(client, {"id": "job1", "status": "succeeded"}, attempt=attempt.id))
 
-    assert is_awake(waiting)
-    assert enqueued == [("requests_app.tasks.advance", waiting.id)]
+    assert is_due(waiting)
+    assert messages == [("requests_app.tasks.advance", waiting.id)]
 
 
-def test_what_the_body_says_is_not_believed(client, waiting, enqueued_now):
+def test_the_body_is_not_trusted(client, waiting, enqueued_by):
     attempt_of(waiting)
 
-    enqueued_now(lambda: call(client, {"id": "job1", "status": "failed", "output": "https://evil.example/film.mp4"}))
+    enqueued_by(lambda: call(client, {"id": "job1", "status": "failed", "output": "https://evil.example/video.mp4"}))
 
     waiting.refresh_from_db()
     attempt = Attempt.objects.get(caller_key=waiting.id)
@@ -114,25 +114,25 @@ def test_what_the_body_says_is_not_believed(client, waiting, enqueued_now):
 
 
 class TestAdoption:
-    def test_an_order_whose_answer_was_lost_takes_the_job_over(self, client, waiting, enqueued_now):
-        attempt = lost(waiting)
+    def test_a_submission_whose_response_was_lost_adopts_the_job(self, client, waiting, enqueued_by):
+        attempt = lost_attempt_of(waiting)
 
-        enqueued = enqueued_now(lambda: call(client, {"id": "job7"}, attempt=attempt.id))
+        messages = enqueued_by(lambda: call(client, {"id": "job7"}, attempt=attempt.id))
 
         attempt.refresh_from_db()
         assert (attempt.state, attempt.job_id, attempt.error_class) == ("RUNNING", "job7", "")
-        assert is_awake(waiting)
-        assert len(enqueued) == 1
+        assert is_due(waiting)
+        assert len(messages) == 1
 
     def test_a_repeated_call_changes_nothing_more(self, client, waiting):
-        attempt = lost(waiting)
+        attempt = lost_attempt_of(waiting)
 
         assert [call(client, {"id": "job7"}, attempt=attempt.id) for _ in range(3)] == [200] * 3
 
         assert Attempt.objects.filter(job_id="job7", state="RUNNING").count() == 1
 
     def test_the_job_of_another_attempt_is_never_taken(self, client, waiting):
-        attempt = lost(waiting)
+        attempt = lost_attempt_of(waiting)
         other = attempt_of(make_request(status="PROCESSING"), job_id="job7")
 
         assert call(client, {"id": "job7"}, attempt=attempt.id) == 200
@@ -140,32 +140,32 @@ class TestAdoption:
         attempt.refresh_from_db()
         other.refresh_from_db()
         assert (attempt.state, attempt.job_id, other.job_id) == ("UNKNOWN", "", "job7")
-        assert not is_awake(waiting)
+        assert not is_due(waiting)
 
     @pytest.mark.parametrize(
         "fields",
         [
-            {"state": "SENDING"},  # its worker may still write the answer down itself
+            {"state": "SENDING"},  # its worker may still record the response itself
             {"state": "RUNNING", "job_id": "job1"},
             {"state": "UNKNOWN", "finished_at": timezone.now()},
             {"state": "OK", "finished_at": timezone.now(), "job_id": "job1"},
             {"provider": "piapi"},
         ],
     )
-    def test_only_an_order_that_is_searched_adopts(self, client, waiting, fields):
-        attempt = lost(waiting, **fields)
+    def test_only_an_attempt_that_searches_its_job_adopts(self, client, waiting, fields):
+        attempt = lost_attempt_of(waiting, **fields)
 
         assert call(client, {"id": "job7"}, attempt=attempt.id) == 200
 
         assert not Attempt.objects.filter(job_id="job7").exists()
-        assert not is_awake(waiting)
+        assert not is_due(waiting)
 
     @pytest.mark.parametrize(
         "body",
         [b"", b"not JSON", b"\xff", [], {}, {"id": ""}, {"id": 7}, {"id": "../account"}, {"id": "x" * 201}],
     )
     def test_a_body_without_a_usable_id_is_ignored(self, client, waiting, body):
-        attempt = lost(waiting)
+        attempt = lost_attempt_of(waiting)
 
         assert call(client, body, attempt=attempt.id) == 200
 
@@ -178,7 +178,7 @@ def test_an_unknown_job_is_ignored(client, waiting, attempt):
     attempt_of(waiting)
 
     assert call(client, {"id": "job9"}, attempt=attempt) == 200
-    assert not is_awake(waiting)
+    assert not is_due(waiting)
 
 
 def test_a_request_that_has_ended_is_not_woken(client, enqueued):
@@ -192,15 +192,15 @@ def test_a_request_that_has_ended_is_not_woken(client, enqueued):
     assert enqueued == []
 
 
-class TestWhoIsNotBelieved:
+class TestRefusedCallbacks:
     @pytest.fixture(autouse=True)
     def _nothing_happens(self, waiting):
         attempt_of(waiting)
         yield
-        assert not is_awake(waiting)
+        assert not is_due(waiting)
 
     @pytest.mark.parametrize("seconds", [-400, 400])
-    def test_a_call_of_another_time(self, client, seconds):
+    def test_a_call_with_an_old_or_future_timestamp(self, client, seconds):
         assert call(client, {"id": "job1"}, at=int(time.time()) + seconds) == 403
 
     def test_a_changed_body(self, client):
@@ -225,7 +225,7 @@ class TestWhoIsNotBelieved:
         assert call(client, body, at=at, headers=headers) == 403
 
     @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_not base64!", base64.b64encode(KEY).decode()])
-    def test_anybody_while_no_secret_is_configured(self, client, settings, caplog, secret):
+    def test_any_call_while_no_secret_is_configured(self, client, settings, caplog, secret):
         settings.PROVIDER_CALLBACK_SECRETS = {"replicate": secret}
 
         with caplog.at_level(logging.ERROR, "requests_app.webhooks"):
@@ -241,16 +241,16 @@ class TestWhoIsNotBelieved:
         assert client.get("/hooks/replicate/").status_code == 405
 
 
-def test_one_fitting_signature_among_several_is_enough(client, waiting):
+def test_one_valid_signature_among_several_is_enough(client, waiting):
     attempt_of(waiting)
     body, at = b'{"id": "job1"}', str(int(time.time()))
     entries = " ".join((signature(body, at=at, key=OTHER_KEY), signature(body, at=at)))
 
     assert call(client, body, at=at, headers={"webhook-signature": entries}) == 200
-    assert is_awake(waiting)
+    assert is_due(waiting)
 
 
-def test_a_database_that_fails_is_a_503_so_that_the_call_comes_again(client, monkeypatch):
+def test_a_database_error_is_a_503_so_that_the_call_is_repeated(client, monkeypatch):
     def fail(**_: Any) -> None:
         raise OperationalError
 
@@ -259,9 +259,9 @@ def test_a_database_that_fails_is_a_503_so_that_the_call_comes_again(client, mon
     assert call(client, {"id": "job1"}) == 503
 
 
-class TestOrders:
+class TestSubmissions:
     @pytest.mark.parametrize("model", ["kwaivgi/kling-v3-video", "suno-ai/bark:b76242b4"])
-    def test_an_order_says_where_to_call(self, model):
+    def test_a_submission_contains_the_callback_url(self, model):
         url = "https://bot.example.com/hooks/replicate/?attempt=1"
         prompt = Prompt(Category.VIDEO, "A cat", model=model, callback_url=url)
 
@@ -269,38 +269,38 @@ class TestOrders:
 
         assert (body["webhook"], body["webhook_events_filter"]) == (url, ["completed"])
 
-    def test_without_an_address_it_says_nothing(self):
+    def test_without_a_callback_url_it_contains_none(self):
         prompt = Prompt(Category.VIDEO, "A cat", model="luma/ray-3.2")
 
         body = ReplicateVideo(Access("key", "https://api.replicate.com/v1")).build(prompt).json
 
         assert set(body) == {"input"}
 
-    def test_the_address_is_ours_and_names_the_attempt(self):
+    def test_the_callback_url_is_ours_and_names_the_attempt(self):
         attempt = make_attempt(category="VIDEO", provider="replicate")
         provider = ReplicateVideo(Access("key", "https://api.replicate.com/v1"))
 
         assert callback_url(provider, attempt.id) == f"https://bot.example.com/hooks/replicate/?attempt={attempt.id}"
 
     @pytest.fixture
-    def orders(self, settings, monkeypatch, enqueued) -> list[Prompt]:
-        """The prompts of the orders that a vendor who calls back was given; their answers are lost."""
-        given: list[Prompt] = []
+    def submitted(self, settings, monkeypatch, enqueued) -> list[Prompt]:
+        """The prompts that were submitted to a provider that calls back; the responses are lost."""
+        prompts: list[Prompt] = []
         script = JobScript(submissions=[], polls=[MediaResult(url="https://replicate.delivery/f.mp4", usage=Usage())])
-        script.file = FILM
+        script.file = VIDEO_FILE
 
-        def order(self, prompt: Prompt, **_: Any) -> Job:
-            given.append(prompt)
+        def submit(self, prompt: Prompt, **_: Any) -> Job:
+            prompts.append(prompt)
             raise OutcomeUnknown("cut")
 
-        def vendor(category: Any, slug: str) -> type:
-            return type("CallingJob", (script.provider_class(category, slug),), {"run": order})
+        def provider_class(category: Any, slug: str) -> type:
+            return type("CallingJob", (script.provider_class(category, slug),), {"run": submit})
 
         ProviderConfig.objects.filter(category="VIDEO").delete()
         make_provider("replicate", category="VIDEO", timeout_seconds=900)
         settings.PROVIDER_ACCESS = {"replicate": Access("key", "http://127.0.0.1:9")}
-        monkeypatch.setattr("providers.access.provider_class", vendor)
-        return given
+        monkeypatch.setattr("providers.access.provider_class", provider_class)
+        return prompts
 
     def accepted(self) -> Request:
         model = make_model(category="VIDEO", token_cost=5)
@@ -308,28 +308,28 @@ class TestOrders:
         request_advance(request_id=request.id)
         return request
 
-    def test_a_lost_order_is_finished_by_the_call_and_never_made_again(self, client, orders):
+    def test_a_lost_job_is_finished_after_the_callback_and_never_submitted_again(self, client, submitted):
         request = self.accepted()
 
-        url = orders[0].callback_url
+        url = submitted[0].callback_url
         assert url.startswith("https://bot.example.com/hooks/replicate/?attempt=")
         assert call(client, {"id": "job7"}, attempt=url.partition("=")[2]) == 200
         request_advance(request_id=request.id)
 
         request.refresh_from_db()
-        assert (request.status, len(orders)) == ("COMPLETED", 1)
+        assert (request.status, len(submitted)) == ("COMPLETED", 1)
 
     @pytest.mark.parametrize(
         "changed",
         [{"PUBLIC_URL": ""}, {"PUBLIC_URL": "http://bot.example.com"}, {"PROVIDER_CALLBACK_SECRETS": {}}],
     )
-    def test_without_https_address_and_secret_nobody_is_asked_to_call(self, settings, orders, changed):
+    def test_without_https_url_and_secret_no_callback_is_requested(self, settings, submitted, changed):
         for name, value in changed.items():
             setattr(settings, name, value)
 
         self.accepted()
 
-        assert orders[0].callback_url == ""
+        assert submitted[0].callback_url == ""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The sweeper: whatever everyone forgot is enqueued for or ended."""
+"""The sweeper: due requests without a worker are enqueued, overdue ones are ended."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ def request_row(enqueued) -> Request:
     return request_accept(intake_key="k", account=make_account(credits=5), model=make_model(), text="Hi")
 
 
-def move(request: Request, **fields) -> None:
+def change(request: Request, **fields) -> None:
     Request.objects.filter(id=request.id).update(**fields)
 
 
@@ -30,7 +30,7 @@ def ago(seconds: float):
     return timezone.now() - timedelta(seconds=seconds)
 
 
-def test_it_rings_for_a_request_whose_first_ring_was_lost(request_row, enqueued):
+def test_it_enqueues_a_request_whose_wake_up_was_lost(request_row, enqueued):
     enqueued.clear()
 
     sweep_requests()
@@ -38,7 +38,7 @@ def test_it_rings_for_a_request_whose_first_ring_was_lost(request_row, enqueued)
     assert enqueued == [(ADVANCE, request_row.id)]
 
 
-def test_it_leaves_a_request_alone_that_a_worker_holds(request_row, enqueued):
+def test_it_leaves_a_request_alone_that_a_worker_owns(request_row, enqueued):
     lease_claim(request_id=request_row.id)
     enqueued.clear()
 
@@ -46,9 +46,9 @@ def test_it_leaves_a_request_alone_that_a_worker_holds(request_row, enqueued):
     assert enqueued == []
 
 
-def test_it_rings_again_once_the_lease_of_a_dead_worker_has_run_out(request_row, enqueued):
+def test_it_enqueues_a_request_once_the_lease_of_a_dead_worker_has_run_out(request_row, enqueued):
     lease_claim(request_id=request_row.id)
-    move(request_row, lease_until=ago(1))
+    change(request_row, lease_until=ago(1))
     enqueued.clear()
 
     sweep_requests()
@@ -56,8 +56,8 @@ def test_it_rings_again_once_the_lease_of_a_dead_worker_has_run_out(request_row,
     assert enqueued == [(ADVANCE, request_row.id)]
 
 
-def test_it_does_not_ring_before_the_time_that_a_request_waits_for(request_row, enqueued):
-    move(request_row, next_at=timezone.now() + timedelta(minutes=1))
+def test_it_does_not_enqueue_a_request_before_it_is_due(request_row, enqueued):
+    change(request_row, next_at=timezone.now() + timedelta(minutes=1))
     enqueued.clear()
 
     sweep_requests()
@@ -65,8 +65,8 @@ def test_it_does_not_ring_before_the_time_that_a_request_waits_for(request_row, 
     assert enqueued == []
 
 
-def test_it_ends_what_is_past_its_deadline_and_gives_the_credits_back(request_row, enqueued):
-    move(request_row, deadline_at=ago(1))
+def test_it_ends_an_overdue_request_and_releases_its_credits(request_row, enqueued):
+    change(request_row, deadline_at=ago(1))
     enqueued.clear()
 
     sweep_requests()
@@ -78,9 +78,9 @@ def test_it_ends_what_is_past_its_deadline_and_gives_the_credits_back(request_ro
     assert enqueued == [(DELIVER, request_row.id)]
 
 
-def test_it_leaves_an_overdue_request_to_the_worker_that_still_holds_it(request_row):
+def test_it_leaves_an_overdue_request_to_the_worker_that_still_owns_it(request_row):
     lease_claim(request_id=request_row.id)
-    move(request_row, deadline_at=ago(1))
+    change(request_row, deadline_at=ago(1))
 
     sweep_requests()
 
@@ -88,8 +88,8 @@ def test_it_leaves_an_overdue_request_to_the_worker_that_still_holds_it(request_
     assert request_row.status == "PROCESSING"
 
 
-def test_ended_requests_are_never_touched(request_row, enqueued):
-    move(request_row, status="FAILED", deadline_at=ago(1))
+def test_it_leaves_ended_requests_alone(request_row, enqueued):
+    change(request_row, status="FAILED", deadline_at=ago(1))
     enqueued.clear()
 
     assert sweep_requests() == 0

@@ -1,4 +1,4 @@
-"""Ask the chain from the command line, without a worker or a chat."""
+"""`manage.py ask`: send a prompt down the chain from the command line, without a worker or a chat."""
 
 import json
 import logging
@@ -20,33 +20,33 @@ from requests_app.services.accounts import account_ensure, account_top_up
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
 
-OPERATORS_KEY = "cli"  # the account of whoever sits at the server; it never runs dry
-OPERATORS_CREDITS = 1000
+CLI_ACCOUNT_KEY = "cli"  # the account of whoever uses the command line; it is topped up when it runs out
+CLI_TOP_UP_CREDITS = 1000
 
 FAILURES = {
     "ALL_PROVIDERS_FAILED": "Every provider failed",
-    "NO_PROVIDER": "No provider can serve this: set a provider's key in .env, and enable its row in the admin",
+    "NO_PROVIDER": "No provider can serve this: set a provider's key in .env, and enable its route in the admin",
     "CONTENT_REFUSED": "The providers refused the content of this prompt",
     "DEADLINE": "No provider answered in time",
-    "PAYMENT_UNCERTAIN": "A call broke off and may have been billed, so nothing else was bought",
-    "STORAGE_FAILED": "The output came but could not be stored (the log says why), so nothing else was bought",
+    "PAYMENT_UNCERTAIN": "A call was cut off and may have been billed, so no other provider was called",
+    "STORAGE_FAILED": "The output arrived but could not be stored (the log says why), so no other provider was called",
     "CANCELLED": "The request was cancelled",
 }
 
 
 class Command(BaseCommand):
-    help = "Ask the providers of a category and print the trail and the answer."
+    help = "Send a prompt down a category's chain; print each provider that is tried, and the answer."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("category", help=", ".join(Category))
-        parser.add_argument("prompt")
-        parser.add_argument("--model", default="", help="The slug of a model, instead of the category's first one.")
-        parser.add_argument("--account", default=OPERATORS_KEY, help="Pay with the credits of this account.")
+        parser.add_argument("prompt", help="What to ask.")
+        parser.add_argument("--model", default="", help="The slug of an AI model; by default the category's first.")
+        parser.add_argument("--account", default=CLI_ACCOUNT_KEY, help="The key of the account that pays.")
         parser.add_argument("--json", action="store_true", help="Print one JSON object and nothing else.")
 
     def handle(self, *args: Any, category: str, prompt: str, **options: Any) -> None:
         as_json = options["json"]
-        trail = None if as_json else _log_as_trail(self.stdout)
+        trail = None if as_json else _print_trail(self.stdout)
         try:
             model = _model_for(category, options["model"])
             request = request_accept(
@@ -54,7 +54,7 @@ class Command(BaseCommand):
                 account=_account_for(options["account"], model.token_cost),
                 model=model,
                 text=prompt,
-                is_enqueued=False,
+                wakes_worker=False,
             )
             if request.status == Request.Status.REJECTED:
                 raise InsufficientCredits(
@@ -63,39 +63,39 @@ class Command(BaseCommand):
                 )
         except RequestRefused as error:
             raise CommandError(str(error)) from error
-        _bring_to_its_end(request, self.stderr if not as_json and self.stderr.isatty() else None)
+        _advance_until_ended(request, self.stderr if not as_json and self.stderr.isatty() else None)
         if as_json:
             self.stdout.write(json.dumps(_as_dict(request), ensure_ascii=False))
         if request.status != Request.Status.COMPLETED:
             reason = FAILURES.get(request.error_code, f"The request ended as {request.status}")
             raise CommandError(f"{reason}; the credits are given back. {request.id}")
         if trail:
-            trail.tell_the_end_of(request)
-            self.stdout.write(f"\n{_shown(request)}\n\n{_summary(request)}")
+            trail.print_outcome(request)
+            self.stdout.write(f"\n{_output(request)}\n\n{_summary(request)}")
 
 
-class _Trail(logging.StreamHandler[Any]):
-    """The chain's log lines on stdout, as a person wants to see them."""
+class TrailHandler(logging.StreamHandler[Any]):
+    """Prints the chain's log lines on stdout, without times and levels."""
 
-    end = ""  # the newest line
+    last_line = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.end = record.getMessage()
+        self.last_line = record.getMessage()
         super().emit(record)
 
-    def tell_the_end_of(self, request: Request) -> None:
-        """Print the last lines where it was a worker, woken by a vendor's call, who brought a long job to its end."""
-        end = f"Request {request.id} served by provider: {request.actual_provider}"
-        if self.end != end:
-            self.stream.write(f"✓ {request.actual_provider} succeeded for {request.category}\n{end}\n")
+    def print_outcome(self, request: Request) -> None:
+        """Print the last two lines where a worker, woken by a provider's callback, has finished a long job."""
+        outcome = f"Request {request.id} served by provider: {request.actual_provider}"
+        if self.last_line != outcome:
+            self.stream.write(f"✓ {request.actual_provider} succeeded for {request.category}\n{outcome}\n")
 
 
-def _log_as_trail(stdout: Any) -> _Trail:
-    trail = _Trail(stdout)
+def _print_trail(stdout: Any) -> TrailHandler:
+    trail = TrailHandler(stdout)
     trail.setFormatter(logging.Formatter("%(message)s"))
     chain = logging.getLogger("providers")
     chain.addHandler(trail)
-    # A person at a terminal would see each line twice; a redirected stderr keeps the complete log.
+    # On a terminal each line would appear twice; a redirected stderr keeps the complete log.
     chain.propagate = not sys.stderr.isatty()
     return trail
 
@@ -107,35 +107,35 @@ def _model_for(category: str, slug: str) -> AIModel:
     model = models.filter(slug=slug).first() if slug else models.first()
     if model is None:
         known = ", ".join(models.values_list("slug", flat=True)) or "none; enable one in the admin"
-        raise UnknownModel(f"Unknown model {slug!r} for {category.upper()}. There is: {known}.")
+        raise UnknownModel(f"Unknown model {slug!r} for {category.upper()}. Available: {known}.")
     return model
 
 
 def _account_for(key: str, price: int) -> Account:
-    if key != OPERATORS_KEY:
+    if key != CLI_ACCOUNT_KEY:
         account = Account.objects.filter(key=key).first()
         if account is None:
             raise RequestRefused(f"There is no account {key!r}.")
         return account
-    account = account_ensure(key=OPERATORS_KEY, name="Command line")
+    account = account_ensure(key=CLI_ACCOUNT_KEY, name="Command line")
     if account.balance < price:
-        account_top_up(account_id=account.pk, amount=OPERATORS_CREDITS + price, actor=OPERATORS_KEY, reason="ask")
+        account_top_up(account_id=account.pk, amount=CLI_TOP_UP_CREDITS + price, actor=CLI_ACCOUNT_KEY, reason="ask")
         account.refresh_from_db()
     return account
 
 
-def _bring_to_its_end(request: Request, terminal: Any) -> None:
-    """Execute the request here, or wait for the worker that the sweeper has enqueued for it in the meantime.
+def _advance_until_ended(request: Request, terminal: Any) -> None:
+    """Execute the request here, or wait for a worker that the sweeper has woken for it in the meantime.
 
-    A person at a terminal sees the seconds pass while a long job runs.
+    A terminal shows the seconds that pass while a long job runs.
     """
     request_advance(request_id=request.id)
-    began = time.monotonic()
-    patience = settings.DEADLINE_SECONDS[request.category] + settings.LEASE_SECONDS
+    started_at = time.monotonic()
+    timeout_seconds = settings.DEADLINE_SECONDS[request.category] + settings.LEASE_SECONDS
     request.refresh_from_db()
-    while request.status in Request.OPEN and time.monotonic() - began < patience:
+    while request.status in Request.OPEN and time.monotonic() - started_at < timeout_seconds:
         if terminal:
-            terminal.write(f"\r… {time.monotonic() - began:.0f} s", ending="")
+            terminal.write(f"\r… {time.monotonic() - started_at:.0f} s", ending="")
         time.sleep(0.2)
         request_advance(request_id=request.id)
         request.refresh_from_db()
@@ -143,15 +143,15 @@ def _bring_to_its_end(request: Request, terminal: Any) -> None:
         terminal.write("\r          \r", ending="")
 
 
-def _shown(request: Request) -> str:
-    """Return the answer, or where its file is."""
-    return request.output_text or "\n".join(_place_of(stored["name"]) for stored in request.output_media)
+def _output(request: Request) -> str:
+    """Return the answer's text, or the path or URL of its file."""
+    return request.output_text or "\n".join(_location_of(stored["name"]) for stored in request.output_media)
 
 
-def _place_of(name: str) -> str:
+def _location_of(name: str) -> str:
     try:
         return default_storage.path(name)
-    except NotImplementedError:  # a storage that is not a folder of this machine
+    except NotImplementedError:  # the storage is not on this machine
         return default_storage.url(name)
 
 
@@ -164,10 +164,10 @@ def _result(request: Request) -> dict[str, str]:
 
 def _summary(request: Request) -> str:
     cost = "cost unknown" if request.cost is None else f"${request.cost.normalize():f} ({request.cost_source})"
-    facts = [str(request.actual_provider), f"{request.processing_ms} ms", cost, request.id]
+    summary = [str(request.actual_provider), f"{request.processing_ms} ms", cost, request.id]
     if settings.SANDBOX_ACTIVE:
-        facts.append("an invented answer from the sandbox: no provider's key is set")
-    return " · ".join(facts)
+        summary.append("a made-up answer from the sandbox, because no provider's key is set")
+    return " · ".join(summary)
 
 
 def _as_dict(request: Request) -> dict[str, Any]:

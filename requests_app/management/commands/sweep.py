@@ -1,4 +1,4 @@
-"""Run the sweeper: a process of its own that enqueued_now for whatever is due and unclaimed."""
+"""`manage.py sweep`: run the functions of settings.SWEEPS, a periodic reconciliation, in a process of its own."""
 
 import logging
 import signal
@@ -17,31 +17,31 @@ logger = logging.getLogger("requests_app.sweeper")
 
 
 class Command(BaseCommand):
-    help = "Ring for requests, updates and deliveries that are due and unclaimed, every few seconds until stopped."
+    help = "Wake workers for requests, updates and deliveries that are due and unclaimed, every few seconds."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--once", action="store_true", help="Sweep one time and end.")
+        parser.add_argument("--once", action="store_true", help="Sweep once and exit.")
 
     def handle(self, *args: Any, once: bool, **options: Any) -> None:
         sweeps = [import_string(path) for path in settings.SWEEPS]
         stop = threading.Event()
         if not once:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: stop.set())
+            for signal_number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(signal_number, lambda *_: stop.set())
             logger.info("Sweeping every %d s.", settings.SWEEP_SECONDS)
         while not stop.is_set():
             for sweep in sweeps:
-                _run(sweep)
+                _run_safely(sweep)
             if once:
                 break
             stop.wait(settings.SWEEP_SECONDS)
         flush(timeout_seconds=3)
 
 
-def _run(sweep: Any) -> None:
+def _run_safely(sweep: Any) -> None:
     close_old_connections()
     try:
         sweep()
     except Exception:
-        # A broken sweep must not take the others with it, nor the sweeper: it is the net under everything else.
+        # One broken sweep must end neither the others nor the sweeper, on which recovery from every crash relies.
         logger.exception("%s.%s failed; the next round tries again.", sweep.__module__, sweep.__name__)
