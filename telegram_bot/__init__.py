@@ -1,1 +1,1 @@
-"""The chat: updates in, answers out."""
+"""The Telegram bot: receives updates, handles them, delivers results."""

@@ -1,4 +1,4 @@
-"""The operator's view of updates, deliveries and the people behind them. Nothing here is edited."""
+"""Admin pages of updates, users, chats and deliveries, all read-only."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from telegram_bot.models import Delivery, TelegramChat, TelegramThread, Telegram
 
 
 class HandledFilter(admin.SimpleListFilter):
-    """Shows what still waits."""
+    """Filters by whether an update has been handled."""
 
     title = "handled"
     parameter_name = "handled"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Handled"), ("no", "Still waiting")]
+        return [("yes", "Handled"), ("no", "Not yet")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(handled_at__isnull=self.value() == "no") if self.value() else queryset
@@ -25,7 +25,7 @@ class HandledFilter(admin.SimpleListFilter):
 
 @admin.register(TelegramUpdate)
 class TelegramUpdateAdmin(ReadOnlyAdmin):
-    """What Telegram sent in the last week. What people wrote is on each update's own page only."""
+    """Updates of the last week. Their content is on each update's own page only."""
 
     list_display = ["received_at", "update_id", "kind", "chat_id", "outcome", "handled_at", "tries"]
     list_filter = [HandledFilter]
@@ -40,12 +40,12 @@ class TelegramUpdateAdmin(ReadOnlyAdmin):
 
 @admin.register(TelegramUser)
 class TelegramUserAdmin(ReadOnlyAdmin):
-    """People who have written to the bot."""
+    """Users who have written to the bot."""
 
     list_display = ["user_id", "name", "username", "language", "account", "first_seen_at"]
     list_select_related = ["account"]
     search_fields = ["user_id__exact", "username__iexact"]
-    search_help_text = "A user's id or name in Telegram."
+    search_help_text = "A user's Telegram id or username, in full."
     ordering = ["-user_id"]
     sortable_by = ["user_id"]
 
@@ -57,7 +57,7 @@ class ThreadInline(ReadOnlyInline):
 
 @admin.register(TelegramChat)
 class TelegramChatAdmin(ReadOnlyAdmin):
-    """Chats with the bot."""
+    """Chats with the bot, and their topics."""
 
     list_display = ["chat_id", "type", "model", "is_reachable", "first_seen_at"]
     list_select_related = ["model"]
@@ -71,7 +71,7 @@ class TelegramChatAdmin(ReadOnlyAdmin):
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
-    """What was shown where, and what could not be."""
+    """Messages that show requests: what was shown in which chat, and what could not be."""
 
     list_display = ["id", "request_id", "part", code_of("kind"), code_of("state"), "chat_id", "tries", "error"]
     list_filter = ["state", "kind"]

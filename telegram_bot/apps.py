@@ -1,4 +1,4 @@
-"""The app's entry."""
+"""The app's configuration; it registers the system checks."""
 
 from django.apps import AppConfig
 from django.core.checks import register

@@ -1,4 +1,4 @@
-"""Who writes to the bot, where, and whether the bot may write there."""
+"""Rows of users, chats and topics, and whether the bot may write to a chat. Nothing is sent here."""
 
 import re
 from datetime import timedelta
@@ -8,20 +8,18 @@ from django.db.models import Case, F, Value, When
 from django.db.models.functions import Now
 
 from requests_app.services.accounts import account_ensure
-from telegram_bot.models import Delivery, TelegramChat, TelegramThread, TelegramUser
-
-State = Delivery.State
+from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramThread, TelegramUser
 
 UNREACHABLE = "the chat cannot be reached"
-REVIVAL_DAYS = 7  # what could not be shown for longer than this stays unshown when a user comes back
-# Signs that turn the direction of what follows them: an operator would read the number beside such a name backwards.
-TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+MAX_REDELIVERY_DAYS = 7  # what is older is not delivered any more when a user unblocks the bot
+# Bidirectional control characters: beside such a name an operator would read a number backwards.
+BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def user_ensure(*, sender: telegram.User) -> TelegramUser:
-    """Return the row of this person, with their account; both are made on first sight and kept up to date."""
-    name = TURNING.sub("", sender.full_name).strip()
-    facts = {
+    """Return the row of this user, with their account; both are created on first use and kept up to date."""
+    name = BIDI_CONTROLS.sub("", sender.full_name).strip()
+    fields = {
         "username": (sender.username or "")[:64],
         "name": name[:128],
         "language": (sender.language_code or "")[:16],
@@ -29,14 +27,14 @@ def user_ensure(*, sender: telegram.User) -> TelegramUser:
     user = TelegramUser.objects.select_related("account").filter(user_id=sender.id).first()
     if user is None:
         account = account_ensure(key=f"telegram:{sender.id}", name=name)
-        return TelegramUser.objects.get_or_create(user_id=sender.id, defaults={**facts, "account": account})[0]
-    if any(getattr(user, field) != value for field, value in facts.items()):
-        TelegramUser.objects.filter(user_id=sender.id).update(**facts)
+        return TelegramUser.objects.get_or_create(user_id=sender.id, defaults={**fields, "account": account})[0]
+    if any(getattr(user, field) != value for field, value in fields.items()):
+        TelegramUser.objects.filter(user_id=sender.id).update(**fields)
     return user
 
 
 def chat_seen(*, chat_id: int, type: str) -> TelegramChat:
-    """Return the row of a chat that somebody wrote in; the bot may write there again."""
+    """Return the row of a chat in which a user has written; it counts as reachable again."""
     chat, _ = TelegramChat.objects.select_related("model").get_or_create(chat_id=chat_id, defaults={"type": type})
     if chat.type != type:
         TelegramChat.objects.filter(chat_id=chat_id).update(type=type)
@@ -46,28 +44,39 @@ def chat_seen(*, chat_id: int, type: str) -> TelegramChat:
 
 
 def chat_set_reachable(*, chat_id: int, is_reachable: bool) -> None:
-    """Note whether the bot may write to a chat. What could not be shown meanwhile is shown when it may again."""
+    """Record whether the bot may write to a chat. Once it may again, undelivered messages become due."""
     TelegramChat.objects.filter(chat_id=chat_id).update(is_reachable=is_reachable)
     deliveries = Delivery.objects.filter(chat_id=chat_id)
     if not is_reachable:
-        deliveries.filter(state__in=[State.PLACING, State.PENDING]).update(
-            state=State.UNDELIVERABLE, error=UNREACHABLE, next_at=None
+        deliveries.filter(state__in=[DeliveryState.PLACING, DeliveryState.PENDING]).update(
+            state=DeliveryState.UNDELIVERABLE, error=UNREACHABLE, next_at=None
         )
         return
-    recent = Now() - timedelta(days=REVIVAL_DAYS)
-    deliveries.filter(state=State.UNDELIVERABLE, error=UNREACHABLE, created_at__gte=recent).update(
-        state=Case(When(part=0, message_id=None, then=Value(State.PLACING)), default=Value(State.PENDING)),
+    recent = Now() - timedelta(days=MAX_REDELIVERY_DAYS)
+    deliveries.filter(state=DeliveryState.UNDELIVERABLE, error=UNREACHABLE, created_at__gte=recent).update(
+        state=Case(
+            When(part=0, message_id=None, then=Value(DeliveryState.PLACING)), default=Value(DeliveryState.PENDING)
+        ),
         next_at=Now(),
         tries=0,
     )
 
 
+def chat_move(*, old_id: int, new_id: int) -> None:
+    """Follow a group that became a supergroup: unfinished deliveries go to its new id."""
+    old = TelegramChat.objects.filter(chat_id=old_id).first()
+    TelegramChat.objects.get_or_create(
+        chat_id=new_id, defaults={"type": "supergroup", "model": old.model if old else None}
+    )
+    Delivery.objects.filter(chat_id=old_id, state__in=Delivery.UNFINISHED).update(chat_id=new_id)
+
+
 def thread_ensure(*, chat_id: int, thread_id: int | None) -> TelegramThread:
-    """Return the row of a topic, or of all of a chat without topics."""
+    """Return the row of a topic, or of the whole of a chat without topics."""
     return TelegramThread.objects.get_or_create(chat_id=chat_id, thread_id=thread_id or 0)[0]
 
 
 def conversation_begin(*, chat_id: int, thread_id: int | None) -> None:
-    """Begin a new conversation here: what was said so far is no longer part of prompts."""
+    """Start a new conversation here: earlier turns are no longer sent with prompts."""
     thread = thread_ensure(chat_id=chat_id, thread_id=thread_id)
     TelegramThread.objects.filter(pk=thread.pk).update(conversation=F("conversation") + 1)

@@ -1,4 +1,4 @@
-"""What `manage.py check` says about Telegram."""
+"""System checks of the Telegram settings."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Dj
 
 SECRET_SHAPE = re.compile(r"[A-Za-z0-9_-]{1,256}")
 TOKEN_SHAPE = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
-MAKE_SECRET = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"  # noqa: S105 — how to make one
+SECRET_COMMAND = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"  # noqa: S105 — how to make one
 
 
 def check_token(**_: Any) -> list[CheckMessage]:
@@ -26,21 +26,21 @@ def check_token(**_: Any) -> list[CheckMessage]:
 
 
 def check_secret(**_: Any) -> list[CheckMessage]:
-    """E001: a webhook without a secret serves nobody. E002: Telegram takes letters, digits, _ and - only."""
+    """E001: a webhook without a secret refuses everything. E002: Telegram accepts letters, digits, _ and - only."""
     secret = settings.TELEGRAM_WEBHOOK_SECRET
     if settings.TELEGRAM_WEBHOOK_URL and not secret:
         return [
             Error(
                 "TELEGRAM_WEBHOOK_URL is set, but TELEGRAM_WEBHOOK_SECRET is not, so the webhook refuses every update.",
-                hint=f"Set TELEGRAM_WEBHOOK_SECRET to what this prints: {MAKE_SECRET}",
+                hint=f"Set TELEGRAM_WEBHOOK_SECRET to what this prints: {SECRET_COMMAND}",
                 id="telegram_bot.E001",
             )
         ]
     if secret and not SECRET_SHAPE.fullmatch(secret):
         return [
             Error(
-                "TELEGRAM_WEBHOOK_SECRET holds characters that Telegram does not take, or is too long.",
-                hint=f"Use 1 to 256 letters, digits, _ and -, such as what this prints: {MAKE_SECRET}",
+                "TELEGRAM_WEBHOOK_SECRET contains characters that Telegram does not accept, or is too long.",
+                hint=f"Use 1 to 256 letters, digits, _ and -, such as what this prints: {SECRET_COMMAND}",
                 id="telegram_bot.E002",
             )
         ]
@@ -54,7 +54,7 @@ def check_deployed_secret(**_: Any) -> list[CheckMessage]:
     return [
         Warning(
             "TELEGRAM_WEBHOOK_SECRET is not set, so the webhook refuses every update; only `manage.py bot` gets any.",
-            hint=f"Set it to what this prints: {MAKE_SECRET}",
+            hint=f"Set it to what this prints: {SECRET_COMMAND}",
             id="telegram_bot.W001",
         )
     ]

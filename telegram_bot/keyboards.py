@@ -1,7 +1,7 @@
-"""Buttons, and what they say when they are pressed.
+"""Inline keyboards and the callback data of their buttons.
 
-What a button carries comes back from the user's app, which may send anything: it holds ids, and whoever reads them
-checks that they exist and belong to the person who pressed.
+Callback data comes back from the user's app, which may send anything: it contains ids, and whoever reads them checks
+that they exist and belong to the user who pressed.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ CHOOSE_MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
-    """What a pressed button says."""
+class ButtonPress:
+    """The parsed callback data of a pressed button."""
 
     action: str  # CHOOSE_MODEL
     user_id: int  # whose menu it is
@@ -25,11 +25,11 @@ class Press:
 
 
 def model_keyboard(models: Sequence[AIModel], *, user_id: int, chosen: AIModel | None = None) -> InlineKeyboardMarkup:
-    """Return a button for each model; only this user may press them."""
+    """Return a keyboard with a button for each AI model; only this user may press them."""
     return InlineKeyboardMarkup.from_column(
         [
             InlineKeyboardButton(
-                texts.model_line(model, is_chosen=model == chosen),
+                texts.model_button(model, is_chosen=model == chosen),
                 callback_data=f"{CHOOSE_MODEL}:{user_id}:{model.pk}",  # at most 64 bytes
             )
             for model in models
@@ -37,13 +37,13 @@ def model_keyboard(models: Sequence[AIModel], *, user_id: int, chosen: AIModel |
     )
 
 
-def press_of(data: str | None) -> Press | None:
-    """Return what a button said, or None for what none of our buttons says."""
+def parse_press(data: str | None) -> ButtonPress | None:
+    """Return the parsed callback data, or None where it is not of one of our buttons."""
     action, _, rest = (data or "").partition(":")
     user_id, _, target_id = rest.partition(":")
     if not (_is_id(user_id) and _is_id(target_id)):
         return None
-    return Press(action, int(user_id), int(target_id))
+    return ButtonPress(action, int(user_id), int(target_id))
 
 
 def _is_id(text: str) -> bool:

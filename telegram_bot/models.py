@@ -1,4 +1,4 @@
-"""What Telegram sent, who sent it, and what was shown in which chat."""
+"""The tables of updates, users, chats and deliveries. What changes them is in chats, updates and delivery."""
 
 from django.db import models
 from django.db.models import Q
@@ -8,15 +8,15 @@ from requests_app.models import Account, AIModel, Request
 
 
 class TelegramUpdate(models.Model):
-    """One update as it came. Written before anything is done about it; kept for a week."""
+    """One update as it arrived. Written before it is handled; kept for a week."""
 
-    update_id = models.BigIntegerField(primary_key=True)  # Telegram's own; a second arrival is one row
+    update_id = models.BigIntegerField(primary_key=True)  # Telegram's own; makes a repeated arrival idempotent
     chat_id = models.BigIntegerField(null=True, blank=True)  # updates of one chat are handled in order
-    kind = models.CharField(max_length=40)  # "message", "callback_query", … as Telegram calls them
+    kind = models.CharField(max_length=40)  # Telegram's name: "message", "callback_query", …
     raw = models.JSONField()
     received_at = models.DateTimeField(db_default=Now())
     handled_at = models.DateTimeField(null=True, blank=True)
-    outcome = models.CharField(max_length=200, blank=True)  # what was done about it, or why nothing was
+    outcome = models.CharField(max_length=200, blank=True)  # what was done, or why nothing was
     tries = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(null=True, blank=True)  # not to be handled before
 
@@ -40,13 +40,13 @@ class TelegramUpdate(models.Model):
 
 
 class TelegramUser(models.Model):
-    """A person who has written to the bot, and the account that pays for what they ask."""
+    """A user who has written to the bot, and the account that pays for their requests."""
 
     user_id = models.BigIntegerField(primary_key=True)
     account = models.OneToOneField(Account, on_delete=models.PROTECT, related_name="telegram_user")
     username = models.CharField(max_length=64, blank=True)
     name = models.CharField(max_length=128, blank=True)
-    language = models.CharField(max_length=16, blank=True)  # what their app is set to: "en", "pt-br"
+    language = models.CharField(max_length=16, blank=True)  # of the user's app: "en", "pt-br"
     first_seen_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -58,16 +58,16 @@ class TelegramUser(models.Model):
 
 
 class TelegramChat(models.Model):
-    """A chat with the bot: whose turn it is to handle its updates, and what was chosen in it."""
+    """A chat with the bot: which worker handles its updates, and which AI model is chosen in it."""
 
     chat_id = models.BigIntegerField(primary_key=True)
     type = models.CharField(max_length=16, blank=True)  # "private", "group", "supergroup"
     model = models.ForeignKey(
         AIModel, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )  # the label chosen here; without one, the first that is offered
+    )  # the AI model chosen here; without one, the first that is enabled
     is_reachable = models.BooleanField(default=True)  # False: blocked, removed or not allowed to write
-    lease_until = models.DateTimeField(null=True, blank=True)  # until then one worker handles this chat's updates
-    holder = models.UUIDField(null=True, blank=True)  # which claim that is; an older one's writes are refused
+    lease_until = models.DateTimeField(null=True, blank=True)  # until then one worker owns this chat's updates
+    holder = models.UUIDField(null=True, blank=True)  # names the claim; an older one's writes are refused
     first_seen_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -79,11 +79,11 @@ class TelegramChat(models.Model):
 
 
 class TelegramThread(models.Model):
-    """A topic of a chat, or all of a chat without topics: here one conversation follows the other."""
+    """A topic of a chat, or the whole of a chat without topics, with its current conversation."""
 
     chat = models.ForeignKey(TelegramChat, on_delete=models.CASCADE, related_name="threads")
     thread_id = models.BigIntegerField(default=0)  # 0: the chat has no topics
-    conversation = models.PositiveIntegerField(default=1)  # how many there were; /new begins the next
+    conversation = models.PositiveIntegerField(default=1)  # its number; /new starts the next
 
     class Meta:
         verbose_name = "thread"
@@ -94,43 +94,51 @@ class TelegramThread(models.Model):
 
     @property
     def conversation_key(self) -> str:
-        """How requests name the conversation that goes on here."""
+        """The key by which requests name the current conversation."""
         return f"telegram:{self.chat_id}:{self.thread_id}:{self.conversation}"
+
+
+class DeliveryKind(models.TextChoices):
+    """What a delivery's message is for."""
+
+    RESULT = "RESULT", "the answer, or a part of it"
+    NOTICE = "NOTICE", "a notice that a long job is done"
+
+
+class DeliveryState(models.TextChoices):
+    """How far a delivery is."""
+
+    PLACING = "PLACING", "the placeholder is being sent"
+    PENDING = "PENDING", "waiting to be shown"
+    SENDING = "SENDING", "being sent"
+    DELIVERED = "DELIVERED", "shown"
+    UNCERTAIN = "UNCERTAIN", "sent without a confirmation, may be shown"
+    UNDELIVERABLE = "UNDELIVERABLE", "cannot be shown"
 
 
 class Delivery(models.Model):
     """One message that a request shows in a chat. Written and committed before the message is sent.
 
-    Part 0 begins as a placeholder and is edited into the answer; an edit may be repeated as often as one likes. The
+    Part 0 is sent as a placeholder and edited into the answer; an edit is idempotent, so it may be repeated. The
     further parts of a long answer are messages of their own.
     """
 
-    class Kind(models.TextChoices):
-        RESULT = "RESULT", "the answer, or a part of it"
-        NOTICE = "NOTICE", "a word that a long job is done"
-
-    class State(models.TextChoices):
-        PLACING = "PLACING", "the placeholder is being sent"
-        PENDING = "PENDING", "waiting to be shown"
-        SENDING = "SENDING", "being sent"
-        DELIVERED = "DELIVERED", "shown"
-        UNCERTAIN = "UNCERTAIN", "sent without a confirmation, may be shown"
-        UNDELIVERABLE = "UNDELIVERABLE", "cannot be shown"
-
     NOTICE_PART = -1
-    UNFINISHED = (State.PLACING, State.PENDING, State.SENDING)
+    UNFINISHED = (DeliveryState.PLACING, DeliveryState.PENDING, DeliveryState.SENDING)
 
     request = models.ForeignKey(Request, on_delete=models.CASCADE, related_name="deliveries")
     part = models.SmallIntegerField()
-    kind = models.CharField(max_length=8, choices=Kind.choices)
-    state = models.CharField(max_length=16, choices=State.choices)
+    kind = models.CharField(max_length=8, choices=DeliveryKind.choices)
+    state = models.CharField(max_length=16, choices=DeliveryState.choices)
     chat_id = models.BigIntegerField()
     thread_id = models.BigIntegerField(null=True, blank=True)
-    reply_to = models.BigIntegerField(null=True, blank=True)  # the message that it answers
+    reply_to = models.BigIntegerField(null=True, blank=True)  # the message that it replies to
     message_id = models.BigIntegerField(null=True, blank=True)  # known once Telegram has confirmed it
-    next_at = models.DateTimeField(null=True, blank=True)  # not to be tried before; or when a sender counts as lost
+    next_at = models.DateTimeField(
+        null=True, blank=True
+    )  # no attempt before; while one is under way, when its sender counts as lost
     tries = models.PositiveSmallIntegerField(default=0)
-    error = models.CharField(max_length=200, blank=True)  # the last fault
+    error = models.CharField(max_length=200, blank=True)  # of the last attempt
     created_at = models.DateTimeField(db_default=Now())
     delivered_at = models.DateTimeField(null=True, blank=True)
 

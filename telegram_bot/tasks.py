@@ -1,4 +1,4 @@
-"""Celery's doors to the chat. A task carries an id and nothing else."""
+"""Celery tasks: each calls one function with the id that its message carries, and nothing more."""
 
 from celery import shared_task
 
@@ -9,7 +9,7 @@ from telegram_bot.updates.queue import queue_drain
 
 @shared_task(name="telegram_bot.tasks.handle_chat")
 def handle_chat(chat_id: int) -> None:
-    """Handle a chat's updates. Running it twice is harmless: the second run finds the chat taken or nothing to do."""
+    """Handle a chat's updates. Idempotent: a second run finds the chat claimed or nothing due."""
     try:
         queue_drain(chat_id=chat_id)
     finally:
@@ -18,7 +18,7 @@ def handle_chat(chat_id: int) -> None:
 
 @shared_task(name="telegram_bot.tasks.place")
 def place(request_id: str) -> None:
-    """Place a placeholder whose sender was lost. Running it twice is harmless: the second run finds it taken."""
+    """Send a placeholder whose sender was lost. Idempotent: a second run finds it claimed."""
     try:
         placeholder_place(request_id=request_id)
     finally:

@@ -1,4 +1,4 @@
-"""Every sentence that a user reads. Short, warm and plain; no vendor's words."""
+"""All texts that a user reads: short, warm and plain, and never a provider's words."""
 
 from collections.abc import Sequence
 
@@ -6,65 +6,68 @@ from requests_app.errors import RequestRefused
 from requests_app.models import AIModel, Request
 
 PLACEHOLDER = "⏳"
-READY = "✅ Ready."
-NOT_READY = "⚠️ That did not work; please see above."
-TOO_LARGE = "✅ Your file is ready, but it is too large for Telegram. The operator of this service can give it to you."
-BLANK_ANSWER = "The answer came back without any text. Please ask again in other words."
+NOTICE_READY = "✅ Ready."
+NOTICE_FAILED = "⚠️ That did not work; please see above."
+FILE_TOO_LARGE = (
+    "✅ Your file is ready, but it is too large for Telegram. The operator of this service can give it to you."
+)
+EMPTY_ANSWER = "The answer came back without any text. Please ask again in other words."
 
 HELP = """Just write to me, and I answer.
 
-/new – start afresh; I forget what we talked about
-/cancel – stop what you asked for last
-/model – choose who answers
+/new – start a new conversation; I forget the old one
+/cancel – stop your last request
+/model – choose an AI model
 /balance – see your credits
 /help – this text
 
 In groups, mention me or reply to one of my messages. A question that fails costs nothing."""
 
-NOTHING_OFFERED = "No model is available right now. Please try again later."
+NO_MODEL_AVAILABLE = "No model is available right now. Please try again later."
 NEW_CONVERSATION = "A fresh start. What would you like to know?"
 CHOOSE_MODEL = "Who should answer from now on?"
-MODEL_GONE = "That one is not available any more. /model shows what is."
+MODEL_UNAVAILABLE = "That model is not available any more. /model shows those that are."
 NOT_YOUR_BUTTON = "Somebody else opened this menu. Send /model for one of your own."
-OLD_BUTTON = "This button is no longer in use."
+BUTTON_EXPIRED = "This button no longer works."
 UNKNOWN_COMMAND = "I don't know that command. /help lists what I can do."
-UNSUPPORTED = "I can read text and look at pictures, nothing else so far. Please describe it in words."
-NO_IMAGE = "I cannot open this picture. Please send it as a photo."
-NO_VOICE_MESSAGE = "I cannot play this recording. Please send it as a voice message."
-ABOUT_A_VOICE_MESSAGE = "Answer what is said in this recording, in its language."
-ABOUT_AN_IMAGE = "What is in this picture?"
-NOTHING_TO_CANCEL = "Nothing of yours is being worked on."
-CANCELLING = "Cancelled; your credits are back."
+UNSUPPORTED = "I can read text and look at images, nothing else so far. Please describe it in words."
+IMAGE_UNREADABLE = "I cannot open this image. Please send it as a photo."
+AUDIO_UNREADABLE = "I cannot play this file. Please send it as a voice message."
+# Prompts for media that come without a caption.
+DEFAULT_VOICE_PROMPT = "Answer what is said in this voice message, in its language."
+DEFAULT_IMAGE_PROMPT = "What is in this image?"
+NOTHING_TO_CANCEL = "You have no open request here."
+CANCELLED = "Cancelled; your credits are back."
 EMPTY_PROMPT = "What would you like to know? Write it in the same message."
 NO_CREDITS = (
     "You have no credits left for this. Please ask the operator of this bot for more. /balance shows your credits."
 )
 
-# Why a request was not accepted. What is not listed here speaks for itself; see requests_app/errors.py.
+# Why a request was not accepted, by the error's code. Errors not listed show their own message.
 REFUSALS = {
     "BLOCKED": "You cannot use this bot at present. Please ask its operator.",
     "TOO_MANY_OPEN": "I am still busy with your earlier questions. Please wait for an answer, then ask again.",
-    "UNKNOWN_MODEL": MODEL_GONE,
+    "UNKNOWN_MODEL": MODEL_UNAVAILABLE,
 }
 
 # What happened to a request that ended without an answer, by its error code.
 FAILURES = {
-    "ALL_PROVIDERS_FAILED": "I could not get an answer: everyone I asked failed. Please try again in a few minutes.",
-    "NO_PROVIDER": "Nobody can answer this at the moment. Please try again later.",
+    "ALL_PROVIDERS_FAILED": "I could not get an answer: every AI I asked failed. Please try again in a few minutes.",
+    "NO_PROVIDER": "No AI can answer this at the moment. Please try again later.",
     "CONTENT_REFUSED": "This was refused because of its content. Please ask in other words.",
     "DEADLINE": "This took too long, so I stopped. Please try again.",
-    "PAYMENT_UNCERTAIN": "The connection broke off midway, so I stopped. Please try again.",
-    "STORAGE_FAILED": "It was made, but I could not keep it, so I stopped. Please try again later.",
+    "PAYMENT_UNCERTAIN": "The connection broke midway, so I stopped. Please try again.",
+    "STORAGE_FAILED": "It was made, but I could not save it, so I stopped. Please try again later.",
     "CANCELLED": "Cancelled.",
 }
-FAILURE = "That did not work. Please try again."
+OTHER_FAILURE = "That did not work. Please try again."
 
-# What Telegram shows beside the input field, and on the bot's page. The empty language is for everyone else.
+# The command menu and the bot's descriptions, by language; "" is for all others.
 COMMANDS = {
     "": {
         "new": "Start a new conversation",
-        "cancel": "Stop what you asked for last",
-        "model": "Choose who answers",
+        "cancel": "Stop your last request",
+        "model": "Choose an AI model",
         "balance": "See your credits",
         "help": "What I can do",
     }
@@ -77,25 +80,25 @@ def greeting(name: str, balance: int, models: Sequence[AIModel]) -> str:
     """Return the answer to /start."""
     opening = f"Hello {name}! 👋" if name else "Hello! 👋"
     if not models:
-        return f"{opening}\n\n{NOTHING_OFFERED}"
+        return f"{opening}\n\n{NO_MODEL_AVAILABLE}"
     return (
         f"{opening}\n\nWrite me a question, and I find an AI that answers it. You have {credits_of(balance)}.\n\n"
         "Choose who should answer, or just begin:"
     )
 
 
-def model_line(model: AIModel, *, is_chosen: bool = False) -> str:
-    """Return the words on a model's button."""
+def model_button(model: AIModel, *, is_chosen: bool = False) -> str:
+    """Return the text on an AI model's button."""
     return f"{'✓ ' if is_chosen else ''}{model.name} · {credits_of(model.token_cost)}"
 
 
 def model_chosen(model: AIModel) -> str:
-    """Return what replaces the menu once a model is chosen."""
+    """Return what replaces the menu once an AI model is chosen."""
     description = f" {model.description}" if model.description else ""
     return f"✓ {model.name} answers from now on.{description}\nEach answer costs {credits_of(model.token_cost)}."
 
 
-def balance_line(balance: int) -> str:
+def balance_text(balance: int) -> str:
     """Return the answer to /balance."""
     return f"You have {credits_of(balance)}."
 
@@ -114,8 +117,8 @@ def failure(request: Request) -> str:
     """Return what happened to a request that ended without an answer, and that it costs nothing."""
     if request.status == Request.Status.REJECTED:
         return NO_CREDITS
-    what = FAILURES.get(request.error_code, FAILURE)
+    reason = FAILURES.get(request.error_code, OTHER_FAILURE)
     if not request.credits:
-        return f"⚠️ {what}"
+        return f"⚠️ {reason}"
     is_or_are = "is" if request.credits == 1 else "are"
-    return f"⚠️ {what}\n\nYour {credits_of(request.credits)} {is_or_are} back."
+    return f"⚠️ {reason}\n\nYour {credits_of(request.credits)} {is_or_are} back."

@@ -1,4 +1,4 @@
-"""Telegram's address."""
+"""The URL of Telegram's webhook."""
 
 from django.urls import path
 

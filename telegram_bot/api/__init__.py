@@ -1,1 +1,1 @@
-"""Calls to the Bot API."""
+"""The client of the Bot API and its errors."""

@@ -1,7 +1,7 @@
-"""Calls to the Bot API, and what their errors mean to us.
+"""Calls to the Bot API, and the translation of their errors into errors.py. Nothing here opens the database.
 
-The project's code is synchronous, the Bot is not. So each process keeps one thread that runs one event loop with one
-Bot, whose connections are reused; callers hand over a coroutine and wait for it.
+The project's code is synchronous, PTB's Bot is not. So each process keeps one thread that runs one event loop with one
+Bot, whose connections are reused; callers hand over a coroutine and wait for it. Thread-safe.
 """
 
 import asyncio
@@ -44,22 +44,22 @@ from telegram_bot.content.rendering import MessagePart
 
 logger = logging.getLogger("telegram_bot.api.client")
 
-# PTB's opt-in to spans of time as timedelta; without it each 429 warns of a deprecation.
+# PTB's opt-in to durations as timedelta; without it each 429 warns of a deprecation.
 os.environ.setdefault("PTB_TIMEDELTA", "1")
 
 Result = TypeVar("Result")
 
-CONNECTIONS = 64  # frames of that many streams may be under way at once
+MAX_CONNECTIONS = 64  # that many calls may be under way at once
 CONNECT_SECONDS = 4
 READ_SECONDS = 8
 WRITE_SECONDS = 5
-CALL_SECONDS = 10  # whatever a call is stuck in, it ends after this
-UPLOAD_SECONDS = 120  # for fifty megabytes on a slow line
-POLL_SECONDS = 30  # how long Telegram holds a poll open while nothing happens
+CALL_SECONDS = 10  # total deadline of a call
+UPLOAD_SECONDS = 120  # total deadline of an upload or download: 50 MB on a slow line
+POLL_SECONDS = 30  # how long Telegram holds a long poll open while there are no updates
 
-# Telegram has no codes for these, only sentences. They were read in tdlib/telegram-bot-api (Client.cpp, 2026-05) and
-# have not changed for years; one that is not known here is a CallRefused.
-MEANINGS: list[tuple[str, type[BotApiError]]] = [
+# Telegram has no codes for these, only descriptions. They were read in tdlib/telegram-bot-api (Client.cpp, 2026-05) and
+# have not changed for years; one that is not listed here is a CallRefused.
+ERRORS_BY_DESCRIPTION: list[tuple[str, type[BotApiError]]] = [
     ("message to edit not found", MessageGone),
     ("message can't be edited", MessageGone),
     ("message_id_invalid", MessageGone),
@@ -76,34 +76,34 @@ MEANINGS: list[tuple[str, type[BotApiError]]] = [
     ("chat_restricted", ChatUnreachable),
 ]
 NOT_MODIFIED = "message is not modified"
-NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class QuietRequest(HTTPXRequest):
-    """PTB's HTTP client, which would log a body that it cannot read. Bodies hold what people write."""
+    """PTB's HTTP client without its habit of logging a body that it cannot parse: bodies contain users' messages."""
 
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
         try:
             body: dict[str, Any] = json.loads(payload)
         except ValueError as error:
-            raise ptb.TelegramError("The server's answer is not JSON") from error
+            raise ptb.TelegramError("The server's response is not JSON") from error
         return body
 
 
-class Refusal(ptb.BadRequest):
-    """A refusal, with an excerpt of its sentence that quotes nothing of what was sent: it is logged and kept."""
+class RedactedBadRequest(ptb.BadRequest):
+    """A 400 with a redacted excerpt of its description, which is safe to log and to store."""
 
-    def __init__(self, sentence: str, excerpt: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, description: str, excerpt: str) -> None:
+        super().__init__(description)
         self.excerpt = excerpt
 
 
 class QuietBot(telegram.Bot):
-    """PTB's Bot, with answers as they came and a repr without the token.
+    """PTB's Bot with unparsed results and a repr without the token.
 
-    PTB's own methods parse the whole message that an answer quotes. Where one cannot be parsed, because the server is
-    newer or is not Telegram's, a message that was sent would look like one that was not.
+    PTB's own methods parse the whole message that a response contains. Where that fails, because the server is newer
+    or is not Telegram's, a message that was sent would look like one that was not.
     """
 
     def __repr__(self) -> str:
@@ -114,45 +114,45 @@ class QuietBot(telegram.Bot):
         try:
             return await self._post(method, parameters, read_timeout=read_timeout or READ_SECONDS)
         except (KeyError, TypeError) as error:
-            raise ptb.NetworkError("The server's answer has no result") from error
+            raise ptb.NetworkError("The server's response has no result") from error
         except ptb.BadRequest as error:
             redactor = Redactor(self.token, Prompt(Category.TEXT, str(parameters.get("text") or "")))
-            raise Refusal(error.message, redactor.excerpt(error.message)) from error.__cause__
+            raise RedactedBadRequest(error.message, redactor.excerpt(error.message)) from error.__cause__
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the bot is."""
+class BotIdentity:
+    """The bot's own id and username."""
 
     id: int
     username: str
 
 
 class TelegramClient:
-    """One Bot and the thread that it lives in. Every call raises one of errors.py and nothing else."""
+    """One Bot and the thread that runs its event loop. Every call raises errors of errors.py only."""
 
     def __init__(self, token: str, base_url: str) -> None:
-        self._me: Identity | None = None
+        self._me: BotIdentity | None = None
         self.bot = QuietBot(
             token,
             base_url=f"{base_url}/bot",
             base_file_url=f"{base_url}/file/bot",
-            request=_http(CONNECTIONS),
-            get_updates_request=_http(1),
+            request=_http_client(MAX_CONNECTIONS),
+            get_updates_request=_http_client(1),
         )
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, name="telegram", daemon=True).start()
 
-    def run(self, work: Coroutine[Any, Any, Result], seconds: float = CALL_SECONDS) -> Result:
+    def run(self, work: Coroutine[Any, Any, Result], timeout_seconds: float = CALL_SECONDS) -> Result:
         """Run a coroutine on the Bot's loop and wait for it; no database connection is held meanwhile."""
         give_back_connection()
-        future = asyncio.run_coroutine_threadsafe(_translated(work, seconds), self.loop)
+        future = asyncio.run_coroutine_threadsafe(_run_with_timeout(work, timeout_seconds), self.loop)
         try:
-            return future.result(seconds + 1)
+            return future.result(timeout_seconds + 1)
         except TimeoutError as error:
-            raise OutcomeUnsure("The Bot's loop does not answer") from error
+            raise OutcomeUnsure("The Bot's event loop does not respond") from error
         finally:
-            future.cancel()  # where the wait was interrupted, by Ctrl-C for instance
+            future.cancel()  # where Ctrl-C or the like has interrupted the wait
 
     def close(self) -> None:
         """Close the connections and end the thread."""
@@ -163,29 +163,29 @@ class TelegramClient:
         for request in self.bot._request:
             await request.shutdown()
 
-    def me(self) -> Identity:
-        """Return who the bot is; Telegram is asked once."""
+    def me(self) -> BotIdentity:
+        """Return the bot's id and username; Telegram is asked once."""
         if self._me is None:
-            facts = self.run(self.bot.call("getMe"))
-            self._me = Identity(facts.get("id", 0), facts.get("username", ""))
+            profile = self.run(self.bot.call("getMe"))
+            self._me = BotIdentity(profile.get("id", 0), profile.get("username", ""))
         return self._me
 
     def send(
         self,
         chat_id: int,
-        piece: MessagePart,
+        part: MessagePart,
         *,
         thread_id: int | None = None,
         reply_to: int | None = None,
         keyboard: telegram.InlineKeyboardMarkup | None = None,
     ) -> int:
-        """Send a message and return its id. After OutcomeUnsure it may be in the chat all the same."""
+        """Send a message and return its id. After OutcomeUnsure it may be in the chat nevertheless."""
         message = self.run(
             self.bot.call(
                 "sendMessage",
                 chat_id=chat_id,
-                text=piece.text,
-                entities=piece.entities or None,
+                text=part.text,
+                entities=part.entities or None,
                 message_thread_id=thread_id,
                 reply_parameters=_reply_to(reply_to),
                 reply_markup=keyboard,
@@ -194,19 +194,19 @@ class TelegramClient:
         )
         return _message_id(message)
 
-    def edit(self, chat_id: int, message_id: int, piece: MessagePart) -> None:
-        """Make a message show this and nothing else, buttons included. Doing it again is harmless."""
-        self.run(self.edit_later(chat_id, message_id, piece))
+    def edit(self, chat_id: int, message_id: int, part: MessagePart) -> None:
+        """Replace a message's text and remove its buttons. Idempotent."""
+        self.run(self.edit_async(chat_id, message_id, part))
 
-    async def edit_later(self, chat_id: int, message_id: int, piece: MessagePart) -> None:
+    async def edit_async(self, chat_id: int, message_id: int, part: MessagePart) -> None:
         """Edit, as a coroutine for the Bot's loop. Raises PTB's errors, which run() translates."""
         try:
             await self.bot.call(
                 "editMessageText",
                 chat_id=chat_id,
                 message_id=message_id,
-                text=piece.text,
-                entities=piece.entities or None,
+                text=part.text,
+                entities=part.entities or None,
                 link_preview_options=NO_PREVIEW,
             )
         except ptb.BadRequest as error:
@@ -214,16 +214,16 @@ class TelegramClient:
                 raise
 
     def download(self, file_id: str) -> bytes:
-        """Return a file that somebody sent to the bot; Telegram hands out up to 20 MB."""
-        return self.run(self._downloaded(file_id), UPLOAD_SECONDS)
+        """Return the content of a file that a user sent; Telegram serves up to 20 MB."""
+        return self.run(self._download(file_id), UPLOAD_SECONDS)
 
-    async def _downloaded(self, file_id: str) -> bytes:
-        # The file's address holds the token, so it stays in here.
+    async def _download(self, file_id: str) -> bytes:
+        # The file's URL contains the token, so it does not leave this method.
         file = await self.bot.get_file(file_id)
         return bytes(await file.download_as_bytearray())
 
     def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> None:
-        """Turn a message into this file. Doing it again shows the same again."""
+        """Replace a message by this file. Idempotent."""
         kinds: dict[str, Callable[..., telegram.InputMedia]] = {
             "photo": telegram.InputMediaPhoto,
             "video": partial(telegram.InputMediaVideo, supports_streaming=True),
@@ -236,7 +236,7 @@ class TelegramClient:
     def send_media(
         self, chat_id: int, file: StoredFile, *, thread_id: int | None = None, reply_to: int | None = None
     ) -> int:
-        """Send a file and return the message's id. After OutcomeUnsure it may be in the chat all the same."""
+        """Send a file and return the message's id. After OutcomeUnsure it may be in the chat nevertheless."""
         parameters: dict[str, Any] = {
             "chat_id": chat_id,
             file.kind: telegram.InputFile(file.read(), filename=file.filename),
@@ -251,13 +251,13 @@ class TelegramClient:
         self.run(self.bot.call("deleteMessage", chat_id=chat_id, message_id=message_id))
 
     def answer_button(self, callback_id: str, text: str = "") -> None:
-        """Tell Telegram that a button's press was noticed, with a short text over the chat or without."""
+        """Acknowledge a pressed button, with a short text over the chat or without."""
         self.run(self.bot.call("answerCallbackQuery", callback_query_id=callback_id, text=text or None))
 
     def updates(self, offset: int | None, allowed_updates: Sequence[str]) -> list[dict[str, Any]]:
         """Wait up to POLL_SECONDS for updates from `offset` on, and confirm those before it.
 
-        They are as they came: PTB's get_updates() fails as a whole where it cannot parse one of them.
+        They are not parsed: PTB's get_updates() fails as a whole where it cannot parse one of them.
         """
         poll = self.bot.call(
             "getUpdates",
@@ -269,20 +269,20 @@ class TelegramClient:
         return self.run(poll, POLL_SECONDS + CALL_SECONDS)
 
     def set_webhook(self, url: str, secret: str, allowed_updates: Sequence[str]) -> None:
-        """Have updates sent to this address. Those that wait already are kept."""
+        """Have updates sent to this URL. Pending ones are kept."""
         self.run(self.bot.call("setWebhook", url=url, secret_token=secret, allowed_updates=allowed_updates))
 
     def remove_webhook(self) -> None:
-        """Have updates wait to be asked for. Those that wait already are kept."""
+        """Switch the webhook off, so that updates can be polled. Pending ones are kept."""
         self.run(self.bot.call("deleteWebhook", drop_pending_updates=False))
 
     def set_commands(self, commands: Mapping[str, str], language: str) -> None:
-        """Set the list of commands that people with this language see; "" is for everyone else."""
+        """Set the command menu of users with this language; "" is for all others."""
         listed = [{"command": command, "description": description} for command, description in commands.items()]
         self.run(self.bot.call("setMyCommands", commands=listed, language_code=language))
 
     def set_descriptions(self, description: str, short_description: str, language: str) -> None:
-        """Set what the bot's page says to people with this language; "" is for everyone else."""
+        """Set the bot's descriptions for users with this language; "" is for all others."""
         self.run(self.bot.call("setMyDescription", description=description, language_code=language))
         self.run(self.bot.call("setMyShortDescription", short_description=short_description, language_code=language))
 
@@ -294,7 +294,7 @@ _client_lock = threading.Lock()
 
 
 def get_client() -> TelegramClient:
-    """Return the process's one client. A forked process makes its own: threads and connections do not survive a fork.
+    """Return this process's client. A forked process makes its own: threads and connections do not survive a fork.
 
     Raises TokenRefused where no token is set.
     """
@@ -325,17 +325,17 @@ def close_client() -> None:
 
 
 def _reply_to(message_id: int | None) -> telegram.ReplyParameters | None:
-    # A prompt that was deleted meanwhile is answered all the same.
+    # A prompt that its user has deleted meanwhile is answered nevertheless.
     return telegram.ReplyParameters(message_id, allow_sending_without_reply=True) if message_id else None
 
 
 def _message_id(message: Any) -> int:
     if not isinstance(message, dict) or "message_id" not in message:
-        raise OutcomeUnsure("The server's answer names no message")
+        raise OutcomeUnsure("The server's response contains no message id")
     return int(message["message_id"])
 
 
-def _http(connections: int) -> QuietRequest:
+def _http_client(connections: int) -> QuietRequest:
     return QuietRequest(
         connection_pool_size=connections,
         connect_timeout=CONNECT_SECONDS,
@@ -349,23 +349,23 @@ def _http(connections: int) -> QuietRequest:
 
 @cache
 def load_certificates() -> ssl.SSLContext:
-    """Read the authorities' certificates once: it takes 50 ms, and the Bot has two HTTP clients."""
+    """Load the CA certificates, once per process: it takes 50 ms, and the Bot has two HTTP clients."""
     return httpx.create_ssl_context()
 
 
-async def _translated(work: Coroutine[Any, Any, Result], seconds: float) -> Result:
+async def _run_with_timeout(work: Coroutine[Any, Any, Result], seconds: float) -> Result:
     try:
         async with asyncio.timeout(seconds):
             return await work
     except TimeoutError as error:
         raise OutcomeUnsure("Time-out") from error
     except ptb.TelegramError as error:
-        # Without its cause: PTB's and httpx' sentences may hold the address, and that holds the token.
-        raise meaning_of(error) from None
+        # Without its cause: PTB's and httpx' messages may contain the URL, and that contains the token.
+        raise translate_error(error) from None
 
 
-def meaning_of(error: ptb.TelegramError) -> BotApiError:
-    """Return what an error of PTB's means to us."""
+def translate_error(error: ptb.TelegramError) -> BotApiError:
+    """Return the error of errors.py that corresponds to one of PTB's."""
     if isinstance(error, ptb.RetryAfter):
         pause = error.retry_after
         return SlowDown(pause.total_seconds() if isinstance(pause, timedelta) else pause)
@@ -379,17 +379,17 @@ def meaning_of(error: ptb.TelegramError) -> BotApiError:
         return PollingConflict()
     # A subclass of NetworkError in PTB, so it comes first.
     if isinstance(error, ptb.BadRequest):
-        # Where the body was not JSON, PTB's sentence quotes it.
-        return CallRefused("400 without a reason") if error.__cause__ else _meaning_of_sentence(error)
-    if isinstance(error.__cause__, NOTHING_SENT):
+        # Where the body was not JSON, PTB's message quotes it.
+        return CallRefused("400 without a description") if error.__cause__ else _error_from_description(error)
+    if isinstance(error.__cause__, NOT_SENT_ERRORS):
         return NotReached()
-    # The kind alone: the sentence may quote the address or the answer.
-    kind = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
-    return OutcomeUnsure(f"Telegram gave no sound answer{kind}.")
+    # Only the class name: the message may quote the URL or the response.
+    cause = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
+    return OutcomeUnsure(f"Telegram gave no valid response{cause}.")
 
 
-def _meaning_of_sentence(error: ptb.BadRequest) -> BotApiError:
-    for words, fault in MEANINGS:
+def _error_from_description(error: ptb.BadRequest) -> BotApiError:
+    for words, error_class in ERRORS_BY_DESCRIPTION:
         if words in error.message.lower():
-            return fault()
-    return CallRefused((error.excerpt if isinstance(error, Refusal) else error.message)[:150])
+            return error_class()
+    return CallRefused((error.excerpt if isinstance(error, RedactedBadRequest) else error.message)[:150])

@@ -1,4 +1,4 @@
-"""What can go wrong with a call to Telegram. Callers read classes and attributes, never Telegram's sentences."""
+"""Errors of calls to the Bot API. Callers read classes and attributes, never Telegram's descriptions."""
 
 
 class BotApiError(Exception):
@@ -9,15 +9,15 @@ class BotApiError(Exception):
 
 
 class NotReached(BotApiError):
-    """Nothing left this machine, so trying again shows nothing twice."""
+    """Nothing left this machine, so a retry shows nothing twice."""
 
 
 class OutcomeUnsure(BotApiError):
-    """The call may have been carried out: it timed out, broke off or met a server's fault."""
+    """The call may have been executed: it timed out, was cut off or ended with a server error."""
 
 
 class SlowDown(BotApiError):
-    """Telegram wants a pause."""
+    """Telegram's rate limit demands a pause (429)."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(f"Telegram wants a pause of {retry_after:g} s")
@@ -29,7 +29,7 @@ class ChatUnreachable(BotApiError):
 
 
 class ChatMoved(BotApiError):
-    """The group has become a supergroup, under another id."""
+    """The group has become a supergroup with another id."""
 
     def __init__(self, new_chat_id: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class EntitiesRefused(BotApiError):
 
 
 class CallRefused(BotApiError):
-    """Telegram refuses this call, and would again."""
+    """Telegram refuses this call, and would refuse it again."""
 
 
 class TokenRefused(BotApiError):
@@ -57,8 +57,4 @@ class TokenRefused(BotApiError):
 
 
 class PollingConflict(BotApiError):
-    """Somebody else takes this bot's updates: another process polls, or a webhook was set."""
-
-
-class UpdateMalformed(Exception):
-    """This is not an update that can be kept."""
+    """Another consumer receives this bot's updates: another process polls, or a webhook is set."""

@@ -1,1 +1,1 @@
-"""What a message shows: text with entities, or a file."""
+"""Contents of messages: text with entities, or a file. Nothing is sent here."""

@@ -1,4 +1,4 @@
-"""Pictures, films and sounds as Telegram takes them."""
+"""Images, videos and audio files as Telegram accepts them: kinds, size limits, file names."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from django.core.files.storage import default_storage
 
 from requests_app.models import Request
 
-# What a bot may upload (python-telegram-bot's constants, Bot API 10.0). Larger pictures go as documents.
+# What a bot may upload (python-telegram-bot's constants, Bot API 10.0). Larger images go as documents.
 MAX_BYTES = 50 * 1024 * 1024
 MAX_PHOTO_BYTES = 10 * 1024 * 1024
 
@@ -18,7 +18,7 @@ class StoredFile:
     name: str  # in Django's storage
     content_type: str
     size: int  # bytes
-    is_document: bool = False  # shown as a file to open, because Telegram does not take it as what it is
+    is_document: bool = False  # shown as a file to open, because Telegram refuses it as media
 
     @property
     def as_document(self) -> "StoredFile":
@@ -26,15 +26,17 @@ class StoredFile:
 
     @property
     def kind(self) -> str:
-        """How Telegram calls it: "photo", "video", "audio" or "document"."""
-        main = self.content_type.partition("/")[0]
-        if self.is_document or (main == "image" and (self.size > MAX_PHOTO_BYTES or self.content_type == "image/gif")):
+        """Telegram's name for it: "photo", "video", "audio" or "document"."""
+        maintype = self.content_type.partition("/")[0]
+        if self.is_document:
             return "document"
-        return {"image": "photo", "video": "video", "audio": "audio"}.get(main, "document")
+        if maintype == "image" and (self.size > MAX_PHOTO_BYTES or self.content_type == "image/gif"):
+            return "document"
+        return {"image": "photo", "video": "video", "audio": "audio"}.get(maintype, "document")
 
     @property
     def filename(self) -> str:
-        """A name that people can make something of."""
+        """The name under which users save it."""
         return f"answer.{self.name.rpartition('.')[2]}"
 
     def read(self) -> bytes:
@@ -45,7 +47,7 @@ class StoredFile:
 
 
 def file_of(request: Request) -> StoredFile | None:
-    """Return the output that a completed request shows; None where it shows words."""
+    """Return the file that a completed request shows; None where it shows text."""
     if request.status != Request.Status.COMPLETED or not request.output_media:
         return None
     stored = request.output_media[0]

@@ -1,1 +1,1 @@
-"""How results reach a chat: the placeholder, its growth, the answer."""
+"""Delivery of results to a chat: the placeholder, the streamed partial answers, the final answer."""

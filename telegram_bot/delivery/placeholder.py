@@ -1,7 +1,7 @@
-"""The placeholder: the message that stands in a chat while its answer is made, and then becomes the answer.
+"""The placeholder: the message that a chat shows until the answer is ready, and that is then edited into the answer.
 
-A message can be sent twice by accident, but an edit cannot show twice. So whatever goes wrong before Telegram has
-confirmed the placeholder, another one is placed: a stray ⏳ may remain, a second answer never.
+A message can be sent twice by accident, but an edit cannot show twice. So where Telegram has not confirmed a
+placeholder, another one is sent: a stray ⏳ may remain, a second answer never.
 """
 
 import logging
@@ -18,31 +18,29 @@ from telegram_bot.api.client import TelegramClient, get_client
 from telegram_bot.api.errors import BotApiError, ThreadGone
 from telegram_bot.content.rendering import MessagePart
 from telegram_bot.delivery.retries import record_delivery_failure
-from telegram_bot.models import Delivery
+from telegram_bot.models import Delivery, DeliveryKind, DeliveryState
 
 logger = logging.getLogger("telegram_bot.delivery")
 
-State = Delivery.State
-
-# After this a sender counts as lost. A call ends after client.CALL_SECONDS.
+# After this the sender counts as lost. A call ends after client.CALL_SECONDS.
 PLACING_SECONDS = 12
 
 
 def placeholder_prepare(
     *, request: Request, chat_id: int, thread_id: int | None, reply_to: int | None
 ) -> Delivery | None:
-    """Note that a request wants a placeholder in this chat, and that the caller will send it at once.
+    """Write the delivery of a request's placeholder, claimed by the caller, who must send it at once.
 
-    Returns None where that was noted before. Call in the transaction that accepts the request: it holds the lock
-    under which nobody else can accept the same one.
+    Idempotent: returns None where it was written before. Call in the transaction that accepts the request: that
+    holds the lock under which nobody else can accept the same one.
     """
     if Delivery.objects.filter(request=request, part=0).exists():
         return None
     return Delivery.objects.create(
         request=request,
         part=0,
-        kind=Delivery.Kind.RESULT,
-        state=State.PLACING,
+        kind=DeliveryKind.RESULT,
+        state=DeliveryState.PLACING,
         chat_id=chat_id,
         thread_id=thread_id,
         reply_to=reply_to,
@@ -52,26 +50,26 @@ def placeholder_prepare(
 
 
 def placeholder_place(*, request_id: str) -> bool:
-    """Send a placeholder whose sender was lost, unless somebody else does. Returns whether this call has placed it."""
-    due = Delivery.objects.filter(request_id=request_id, part=0, state=State.PLACING, next_at__lte=Now())
+    """Claim and send a placeholder whose sender was lost. Returns whether this call has sent it."""
+    due = Delivery.objects.filter(request_id=request_id, part=0, state=DeliveryState.PLACING, next_at__lte=Now())
     if not due.update(next_at=_sender_lost_at(), tries=F("tries") + 1):
         return False
     return placeholder_send(delivery=Delivery.objects.get(request_id=request_id, part=0))
 
 
 def placeholder_send(*, delivery: Delivery) -> bool:
-    """Send the placeholder that the caller has noted or claimed. Returns whether it stands.
+    """Send the placeholder that the caller has claimed. Returns whether it is the one that becomes the answer.
 
-    The answer may be ready before the placeholder is: whoever comes second shows it.
+    The request may have ended before the placeholder is sent; then this delivers the answer too.
     """
     try:
         client = get_client()
         message_id = _send(client, delivery)
-    except BotApiError as fault:
-        record_delivery_failure(delivery=delivery, fault=fault)
+    except BotApiError as error:
+        record_delivery_failure(delivery=delivery, error=error)
         return False
-    rows = Delivery.objects.filter(pk=delivery.pk, state=State.PLACING)
-    if not rows.update(message_id=message_id, state=State.PENDING, next_at=None, tries=0, error=""):
+    rows = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PLACING)
+    if not rows.update(message_id=message_id, state=DeliveryState.PENDING, next_at=None, tries=0, error=""):
         _remove(client, delivery, message_id)
         return False
     if Request.objects.filter(id=delivery.request_id).exclude(status__in=Request.OPEN).exists():
@@ -84,16 +82,16 @@ def _sender_lost_at() -> CombinedExpression:
 
 
 def _send(client: TelegramClient, delivery: Delivery) -> int:
-    piece = MessagePart(texts.PLACEHOLDER)
+    part = MessagePart(texts.PLACEHOLDER)
     try:
-        return client.send(delivery.chat_id, piece, thread_id=delivery.thread_id, reply_to=delivery.reply_to)
+        return client.send(delivery.chat_id, part, thread_id=delivery.thread_id, reply_to=delivery.reply_to)
     except ThreadGone:
-        return client.send(delivery.chat_id, piece)
+        return client.send(delivery.chat_id, part)
 
 
 def _remove(client: TelegramClient, delivery: Delivery, message_id: int) -> None:
-    """Take back a placeholder that came too late: another one stands already."""
+    """Delete a placeholder that was sent too late: another one is in the chat already."""
     try:
         client.delete(delivery.chat_id, message_id)
-    except BotApiError as fault:
-        logger.info("A stray placeholder remains in a chat: %s", fault)
+    except BotApiError as error:
+        logger.info("A stray placeholder remains in a chat: %s", error)

@@ -1,1 +1,1 @@
-"""What the bot does about each kind of update: small functions that return, in words, what they did."""
+"""Handlers: one small function for each kind of update; it returns, in words, what it did."""

@@ -1,10 +1,10 @@
-"""What a user has left."""
+"""The /balance command."""
 
 from telegram_bot import texts
 from telegram_bot.handlers.context import HandlerContext
 
 
 def balance(context: HandlerContext) -> str:
-    """/balance – say how many credits there are."""
-    context.answer(texts.balance_line(context.user.account.balance))
+    """/balance – tell the user how many credits they have."""
+    context.answer(texts.balance_text(context.user.account.balance))
     return "told the balance"

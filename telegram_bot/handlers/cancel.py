@@ -1,4 +1,4 @@
-"""/cancel."""
+"""The /cancel command."""
 
 from requests_app.services.cancellation import request_cancel
 from telegram_bot import texts
@@ -7,11 +7,11 @@ from telegram_bot.selectors import newest_open_request
 
 
 def cancel(context: HandlerContext) -> str:
-    """/cancel – stop what this user asked for last in this chat, and give the credits back."""
+    """/cancel – cancel this user's newest open request in this chat, which releases its credits."""
     request = newest_open_request(account=context.user.account, chat_id=context.chat.chat_id)
     if request is None or not request_cancel(request_id=request.id, actor=context.user.account.key):
         context.answer(texts.NOTHING_TO_CANCEL)
         return "nothing to cancel"
-    # The placeholder says so too; this is the answer to the command.
-    context.answer(texts.CANCELLING)
+    # The placeholder will say so too; this answers the command.
+    context.answer(texts.CANCELLED)
     return f"cancelled {request.id}"

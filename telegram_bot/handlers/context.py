@@ -1,4 +1,4 @@
-"""What every handler is given: the update, who sent it and where, and a way to answer."""
+"""The argument of every handler: what the update says, who sent it and where, and a method to answer."""
 
 from dataclasses import dataclass, field
 
@@ -6,37 +6,37 @@ import telegram
 
 from telegram_bot.api.client import get_client
 from telegram_bot.content.rendering import MessagePart
-from telegram_bot.keyboards import Press
+from telegram_bot.keyboards import ButtonPress
 from telegram_bot.models import TelegramChat, TelegramUser
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerContext:
-    """One message or one pressed button."""
+    """One message, or one pressed button."""
 
     update_id: int
     user: TelegramUser
     chat: TelegramChat
     thread_id: int | None  # the topic, where the chat has topics
     message_id: int  # the message itself, or the one whose button was pressed
-    text: str = field(default="", repr=False)  # the prompt, or what follows the command
-    image_file_id: str = ""  # Telegram's id of the picture that came with it
-    audio_file_id: str = ""  # the same of a voice message, or of another sound
+    text: str = field(default="", repr=False)  # the prompt, or the command's arguments
+    image_file_id: str = ""  # Telegram's id of the attached image
+    audio_file_id: str = ""  # of the voice message or audio file
     callback_id: str = ""  # of a pressed button
-    press: Press | None = None
+    press: ButtonPress | None = None
 
     @property
     def reply_to(self) -> int | None:
-        """The message to answer to where several people talk at once."""
+        """The message to reply to: in a group, where several users write at once."""
         return None if self.chat.chat_id > 0 else self.message_id
 
     def answer(self, text: str, keyboard: telegram.InlineKeyboardMarkup | None = None) -> None:
-        """Send a message to where this came from."""
+        """Send a message to the chat and topic from which this came."""
         get_client().send(
             self.chat.chat_id, MessagePart(text), thread_id=self.thread_id, reply_to=self.reply_to, keyboard=keyboard
         )
 
 
 def topic_of(message: telegram.Message) -> int | None:
-    """Return the topic of a message. Replies outside of topics carry a thread id too, which nobody can write to."""
+    """Return the topic of a message. Replies outside of topics have a thread id too, but one that cannot be sent to."""
     return message.message_thread_id if message.is_topic_message else None

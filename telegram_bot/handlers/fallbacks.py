@@ -1,4 +1,4 @@
-"""What the bot cannot do yet, and what it does not know."""
+"""Handlers of everything that no other handler takes."""
 
 from telegram_bot import texts
 from telegram_bot.api.client import get_client
@@ -6,18 +6,18 @@ from telegram_bot.handlers.context import HandlerContext
 
 
 def unsupported(context: HandlerContext) -> str:
-    """A picture, a recording, a file – say that they cannot be read yet."""
+    """A file, a sticker, a location – tell the user that only text and images can be read."""
     context.answer(texts.UNSUPPORTED)
     return "refused: not a text"
 
 
 def unknown_command(context: HandlerContext) -> str:
-    """A command that nobody knows – say where to find those that exist."""
+    """An unknown command – point to /help."""
     context.answer(texts.UNKNOWN_COMMAND)
     return "refused: unknown command"
 
 
 def unknown_button(context: HandlerContext) -> str:
-    """A button that nobody knows any more – stop its waiting sign."""
-    get_client().answer_button(context.callback_id, texts.OLD_BUTTON)
+    """A button of an older version – acknowledge it, so that it stops spinning."""
+    get_client().answer_button(context.callback_id, texts.BUTTON_EXPIRED)
     return "refused: unknown button"

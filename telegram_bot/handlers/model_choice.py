@@ -1,4 +1,4 @@
-"""Choosing who answers in a chat."""
+"""The /model command and its buttons: the choice of a chat's AI model."""
 
 from requests_app.selectors import offered_models
 from telegram_bot import texts
@@ -11,26 +11,26 @@ from telegram_bot.selectors import model_for
 
 
 def model_menu(context: HandlerContext) -> str:
-    """/model – show the models as buttons."""
+    """/model – show the AI models as buttons."""
     models = offered_models()
     if not models:
-        context.answer(texts.NOTHING_OFFERED)
-        return "nothing to choose from"
+        context.answer(texts.NO_MODEL_AVAILABLE)
+        return "no model available"
     keyboard = model_keyboard(models, user_id=context.user.user_id, chosen=model_for(context.chat))
     context.answer(texts.CHOOSE_MODEL, keyboard)
     return "showed the models"
 
 
 def model_choose(context: HandlerContext) -> str:
-    """A model's button – remember the choice and say so in place of the menu."""
+    """A model's button – store the choice and confirm it in place of the menu."""
     client = get_client()
     press = context.press
     if press is None or press.user_id != context.user.user_id:
         client.answer_button(context.callback_id, texts.NOT_YOUR_BUTTON)
-        return "refused: somebody else's button"
+        return "refused: another user's button"
     model = next((model for model in offered_models() if model.pk == press.target_id), None)
     if model is None:
-        client.answer_button(context.callback_id, texts.MODEL_GONE)
+        client.answer_button(context.callback_id, texts.MODEL_UNAVAILABLE)
         return "refused: that model is not offered"
     TelegramChat.objects.filter(chat_id=context.chat.chat_id).update(model=model)
     client.answer_button(context.callback_id)

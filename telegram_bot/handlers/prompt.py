@@ -1,4 +1,4 @@
-"""A prompt: accepted as a request, with a placeholder for its answer."""
+"""Handlers of prompts: text, image or voice message becomes a request, with a placeholder for its answer."""
 
 from collections.abc import Sequence
 
@@ -19,60 +19,60 @@ from telegram_bot.selectors import model_for, text_model_for
 
 
 def prompt(context: HandlerContext) -> str:
-    """Any other text – hand it to the chain, and show that somebody is at work."""
+    """Text that is no command – accept it as a request."""
     if not context.text.strip():
         context.answer(texts.EMPTY_PROMPT)
         return "refused: empty"
-    return _hand_over(context, model_for(context.chat), context.text)
+    return _submit(context, model_for(context.chat), context.text)
 
 
-def picture(context: HandlerContext) -> str:
-    """A picture – hand it to the chain with the words that stand under it."""
+def image(context: HandlerContext) -> str:
+    """An image – accept it as a request, with its caption as the prompt."""
     content = get_client().download(context.image_file_id)
     stored = store_image(content=content, key=f"telegram-{context.update_id}")
     if stored is None:
-        context.answer(texts.NO_IMAGE)
-        return "refused: not a picture"
-    words = context.text.strip() or texts.ABOUT_AN_IMAGE
-    return _hand_over(context, text_model_for(context.chat), words, [stored])
+        context.answer(texts.IMAGE_UNREADABLE)
+        return "refused: not an image"
+    prompt_text = context.text.strip() or texts.DEFAULT_IMAGE_PROMPT
+    return _submit(context, text_model_for(context.chat), prompt_text, [stored])
 
 
-def recording(context: HandlerContext) -> str:
-    """A voice message or a sound – hand it to the chain where somebody listens."""
+def voice(context: HandlerContext) -> str:
+    """A voice message or audio file – accept it as a request, where some route takes audio."""
     if not can_take_audio():
         context.answer(texts.UNSUPPORTED)
-        return "refused: nobody listens"
+        return "refused: no route takes audio"
     content = get_client().download(context.audio_file_id)
     stored = store_audio(content=content, key=f"telegram-{context.update_id}")
     if stored is None:
-        context.answer(texts.NO_VOICE_MESSAGE)
-        return "refused: not a recording"
-    words = context.text.strip() or texts.ABOUT_A_VOICE_MESSAGE
-    return _hand_over(context, text_model_for(context.chat), words, [stored])
+        context.answer(texts.AUDIO_UNREADABLE)
+        return "refused: not an audio file"
+    prompt_text = context.text.strip() or texts.DEFAULT_VOICE_PROMPT
+    return _submit(context, text_model_for(context.chat), prompt_text, [stored])
 
 
-def _hand_over(context: HandlerContext, model: AIModel | None, words: str, media: Sequence[StoredMedia] = ()) -> str:
+def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, media: Sequence[StoredMedia] = ()) -> str:
     if model is None:
-        context.answer(texts.NOTHING_OFFERED)
-        return "refused: there is no model"
+        context.answer(texts.NO_MODEL_AVAILABLE)
+        return "refused: no model available"
     try:
-        request, placeholder = _accept(context, model, words, media)
+        request, placeholder = _accept(context, model, prompt_text, media)
     except RequestRefused as error:
         context.answer(texts.refusal(error))
         return f"refused: {error.code}"
     if request.status == Request.Status.REJECTED:
         context.answer(texts.NO_CREDITS)
         return f"refused: {request.error_code}"
-    # The executor was enqueued at the commit; it and the placeholder are on their way at the same time.
+    # The wake-up was enqueued at the commit, so the request is executed while the placeholder is sent.
     if placeholder:
         placeholder_send(delivery=placeholder)
     return f"accepted as {request.id}"
 
 
 def _accept(
-    context: HandlerContext, model: AIModel, words: str, media: Sequence[StoredMedia]
+    context: HandlerContext, model: AIModel, prompt_text: str, media: Sequence[StoredMedia]
 ) -> tuple[Request, Delivery | None]:
-    """Accept the request and note its placeholder, together; None where one was noted before or none is needed."""
+    """Accept the request and write its placeholder, together. Without a placeholder there is none to send."""
     chat_id, thread_id = context.chat.chat_id, context.thread_id
     thread = thread_ensure(chat_id=chat_id, thread_id=thread_id)
     with transaction.atomic():
@@ -80,7 +80,7 @@ def _accept(
             intake_key=f"telegram:{context.update_id}",
             account=context.user.account,
             model=model,
-            text=words,
+            text=prompt_text,
             conversation=thread.conversation_key,
             input_media=media,
         )

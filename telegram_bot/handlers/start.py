@@ -1,4 +1,4 @@
-"""The first words, and the help."""
+"""The /start and /help commands."""
 
 from requests_app.selectors import offered_models
 from telegram_bot import texts
@@ -8,7 +8,7 @@ from telegram_bot.selectors import model_for
 
 
 def start(context: HandlerContext) -> str:
-    """/start – greet, and show who can answer."""
+    """/start – greet the user and show the AI models."""
     user = context.user
     models = offered_models()
     keyboard = model_keyboard(models, user_id=user.user_id, chosen=model_for(context.chat)) if models else None
@@ -17,6 +17,6 @@ def start(context: HandlerContext) -> str:
 
 
 def help(context: HandlerContext) -> str:  # noqa: A001 — the command's name
-    """/help – say what the bot can do."""
+    """/help – tell the user what the bot can do."""
     context.answer(texts.HELP)
     return "helped"

@@ -1,1 +1,1 @@
-"""Updates: how they come in, and which handler they reach."""
+"""Updates: how they are received, stored and queued, and which handler they reach."""

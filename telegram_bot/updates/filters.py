@@ -1,4 +1,4 @@
-"""Whether a message is meant for the bot, and what it says to it."""
+"""Filters: whether a message is meant for the bot, and its command and text."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from telegram_bot.api.client import get_client
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """What a message says to the bot."""
+class ParsedMessage:
+    """What a message asks of the bot."""
 
     command: str  # "start", or "" for a prompt
-    text: str = field(repr=False)  # the prompt, or what follows the command
-    is_certain: bool = True  # False: a command in a group that other bots may be meant by as well
+    text: str = field(repr=False)  # the prompt, or the command's arguments
+    is_ambiguous: bool = False  # a command in a group, without a bot's name: it may be meant for another bot
 
 
 def reason_to_ignore(message: Message) -> str:
-    """Return why nobody should answer this message, or "" where somebody should."""
+    """Return why the bot must ignore this message, or "" where it must not."""
     if message.chat.type == ChatType.CHANNEL:
         return "a channel's post"
     if message.from_user is None or message.sender_chat:
@@ -31,41 +31,41 @@ def reason_to_ignore(message: Message) -> str:
     return ""
 
 
-def address_of(message: Message) -> Address | None:
-    """Return what a message says to the bot; None where it is meant for somebody else.
+def parse_message(message: Message) -> ParsedMessage | None:
+    """Return a message's command and text; None where it is not meant for the bot.
 
     In a private chat everything is meant for the bot; in a group commands, mentions and replies to it are.
     """
     is_private = message.chat.type == ChatType.PRIVATE
     text = message.text or message.caption or ""
-    found = COMMAND.match(text) if message.text else None
-    if found:
-        name, _, bot = found[0].partition("@")
+    match = COMMAND.match(text) if message.text else None
+    if match:
+        name, _, bot = match[0].partition("@")
         if bot and bot.lower() != _username():
             return None
-        rest = text[found.end() :].strip()
-        return Address(name[1:].lower(), rest, is_certain=is_private or bool(bot))
+        arguments = text[match.end() :].strip()
+        return ParsedMessage(name[1:].lower(), arguments, is_ambiguous=not is_private and not bot)
     mention = _mention_in(message)
     if is_private or mention or _is_reply_to_bot(message):
-        return Address("", text.replace(mention, "").strip() if mention else text)
+        return ParsedMessage("", text.replace(mention, "").strip() if mention else text)
     return None
 
 
-# As Telegram recognises them; "/etc/hosts" is none.
+# As Telegram recognises commands; "/etc/hosts" is none.
 COMMAND = re.compile(r"/[A-Za-z0-9_]{1,32}(@[A-Za-z0-9_]+)?(?=\s|$)")
 MENTIONS: list[str | None] = [MessageEntity.MENTION, MessageEntity.TEXT_MENTION]
 
 
 def _mention_in(message: Message) -> str:
-    """Return how the message mentions the bot, "" where it does not."""
+    """Return the text by which the message mentions the bot, "" where it does not."""
     if message.chat.type == ChatType.PRIVATE:
         return ""
     mentions = {**message.parse_entities(MENTIONS), **message.parse_caption_entities(MENTIONS)}
-    for entity, words in mentions.items():
-        if entity.type == MessageEntity.MENTION and words.lower() == f"@{_username()}":
-            return words
+    for entity, mention in mentions.items():
+        if entity.type == MessageEntity.MENTION and mention.lower() == f"@{_username()}":
+            return mention
         if entity.user and entity.user.id == get_client().me().id:
-            return words
+            return mention
     return ""
 
 

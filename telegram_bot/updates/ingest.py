@@ -1,4 +1,4 @@
-"""Taking updates in: each is stored once, as it came, and a worker is woken. The webhook and the poller share this."""
+"""Ingestion: each update is stored once, unchanged, and a worker is woken. The webhook and the poller share this."""
 
 import json
 import logging
@@ -9,23 +9,26 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from requests_app.dispatch import enqueue_on_commit
-from telegram_bot.api.errors import UpdateMalformed
 from telegram_bot.models import TelegramUpdate
 
 logger = logging.getLogger("telegram_bot.updates.ingest")
 
 HANDLE_TASK = "telegram_bot.tasks.handle_chat"
 
-# What we ask Telegram for. Other kinds may arrive all the same, for a while or from an older setting.
+# The kinds that Telegram is asked for. Others may arrive nevertheless, for a while after a change.
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
 MAX_ID = 2**63 - 1
 
 
-class Intake(Enum):
+class UpdateMalformed(Exception):
+    """This is not an update that can be stored."""
+
+
+class IngestResult(Enum):
     """What became of an update that arrived."""
 
     ACCEPTED = "accepted"
-    SEEN = "seen already"
+    DUPLICATE = "stored already"
     IGNORED = "ignored"
     MALFORMED = "malformed"
 
@@ -38,25 +41,25 @@ def update_parse(body: bytes) -> Any:
         raise UpdateMalformed("The body is not JSON") from error
 
 
-def update_ingest(raw: Any) -> Intake:
-    """Write an update as it came and enqueue for its chat once it is committed. A second arrival changes nothing.
+def update_ingest(raw: Any) -> IngestResult:
+    """Store an update unchanged and enqueue its chat on commit. Idempotent by the update's id.
 
-    What nobody could handle is logged, without its content, and let go: refusing it would make Telegram send it
-    again, and hold back its chat, for a day. Raises DatabaseError where nothing could be written.
+    What cannot be handled is logged, without its content, and dropped: refusing it would make Telegram send it again,
+    and hold back its chat, for a day. Raises DatabaseError where nothing could be written.
     """
     try:
         update = _row_for(raw)
     except UpdateMalformed as error:
         logger.warning("An update was dropped: %s.", error)
-        return Intake.MALFORMED
+        return IngestResult.MALFORMED
     try:
         with transaction.atomic():
             update.save(force_insert=True)
             if update.chat_id is not None:
                 enqueue_on_commit(HANDLE_TASK, update.chat_id)
     except IntegrityError:
-        return Intake.SEEN
-    return Intake.IGNORED if update.chat_id is None else Intake.ACCEPTED
+        return IngestResult.DUPLICATE
+    return IngestResult.IGNORED if update.chat_id is None else IngestResult.ACCEPTED
 
 
 def _row_for(raw: Any) -> TelegramUpdate:
@@ -66,7 +69,7 @@ def _row_for(raw: Any) -> TelegramUpdate:
     if not _is_id(update_id):
         raise UpdateMalformed("it has no update_id")
     if not _is_storable(raw):
-        raise UpdateMalformed(f"update {update_id} holds characters or numbers that no text has")
+        raise UpdateMalformed(f"update {update_id} contains characters or numbers that cannot be stored")
     kind, content = next(((key, value) for key, value in raw.items() if isinstance(value, dict)), ("unknown", {}))
     update = TelegramUpdate(update_id=update_id, kind=kind[:40], raw=raw, chat_id=_chat_id(content))
     if update.chat_id is None:
@@ -75,9 +78,9 @@ def _row_for(raw: Any) -> TelegramUpdate:
 
 
 def _chat_id(content: dict[str, Any]) -> int | None:
-    """Return the chat that an update's content names; a pressed button names it in its message."""
-    for holder in (content, content.get("message")):
-        chat = holder.get("chat") if isinstance(holder, dict) else None
+    """Return the id of the update's chat; a pressed button has it in its message."""
+    for parent in (content, content.get("message")):
+        chat = parent.get("chat") if isinstance(parent, dict) else None
         if isinstance(chat, dict) and _is_id(chat.get("id")):
             return int(chat["id"])
     return None
@@ -88,13 +91,13 @@ def _is_id(value: Any) -> bool:
 
 
 def _is_storable(raw: dict[str, Any]) -> bool:
-    """Tell whether both databases can hold this: no NUL, no half characters, no infinite numbers."""
+    """Return whether both databases can store this: no NUL, no lone surrogates, no infinite numbers."""
     try:
         text = json.dumps(raw, ensure_ascii=False, allow_nan=False)
         text.encode()
     except (ValueError, RecursionError):
         return False
-    # A NUL is written \u0000, and so is the text of somebody who asks about NULs, after one more backslash.
+    # A NUL is encoded as \u0000; a text that contains these six characters has one more backslash.
     return "\\u0000" not in text.replace("\\\\", "")
 
 

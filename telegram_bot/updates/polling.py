@@ -1,4 +1,4 @@
-"""Taking updates by asking for them, for machines that Telegram cannot reach."""
+"""Long polling for updates, for machines that Telegram's webhook cannot reach."""
 
 import logging
 import time
@@ -18,46 +18,46 @@ logger = logging.getLogger("telegram_bot.updates.polling")
 
 MIN_PAUSE_SECONDS = 1
 MAX_PAUSE_SECONDS = 30
-UNHELD_SECONDS = 0.3  # a server that answers an empty poll sooner does not hold it open, so we pause ourselves
+MIN_EMPTY_POLL_SECONDS = 0.3  # a server that answers an empty poll sooner does no long polling, so we pause
 CONFLICT = (
-    "Somebody else takes this bot's updates: another `manage.py bot` runs with the same token, or a webhook was set "
-    "meanwhile. Stop the other one; this one keeps trying."
+    "Another consumer receives this bot's updates: another `manage.py bot` runs with the same token, or a webhook was "
+    "set meanwhile. Stop the other one; this one keeps trying."
 )
 
 
 def poll(*, client: TelegramClient, stop: Event) -> None:
-    """Take updates in until `stop` is set. Raises TokenRefused.
+    """Receive and store updates until `stop` is set. Raises TokenRefused.
 
-    Telegram is told that an update has arrived only by the next question, after the commit; one that is sent twice
-    because this process died in between is one row.
+    At-least-once: an update is confirmed by the next poll, after its commit. One that is sent again because this
+    process died in between is stored once. After an error the pause grows by exponential backoff.
     """
     offset: int | None = None
     pause_seconds = MIN_PAUSE_SECONDS
-    last_trouble = ""
+    last_problem = ""
     while not stop.is_set():
         try:
-            asked_at = time.monotonic()
+            polled_at = time.monotonic()
             updates = client.updates(offset, ALLOWED_UPDATES)
-            offset = _take_in(updates, offset)
+            offset = _store(updates, offset)
         except TokenRefused:
             raise
         except (BotApiError, AnyDatabaseError) as error:
-            trouble = _in_words(error)
-            # Once each, not every few seconds for as long as it lasts.
-            logger.log(logging.WARNING if trouble != last_trouble else logging.DEBUG, "%s", trouble)
-            last_trouble = trouble
+            problem = _describe(error)
+            # A warning once, not every few seconds for as long as it lasts.
+            logger.log(logging.WARNING if problem != last_problem else logging.DEBUG, "%s", problem)
+            last_problem = problem
             stop.wait(error.retry_after if isinstance(error, SlowDown) else pause_seconds)
             pause_seconds = min(2 * pause_seconds, MAX_PAUSE_SECONDS)
         else:
-            if last_trouble:
+            if last_problem:
                 logger.info("Updates arrive again.")
-            last_trouble, pause_seconds = "", MIN_PAUSE_SECONDS
-            if not updates and time.monotonic() - asked_at < UNHELD_SECONDS:
-                stop.wait(UNHELD_SECONDS)
+            last_problem, pause_seconds = "", MIN_PAUSE_SECONDS
+            if not updates and time.monotonic() - polled_at < MIN_EMPTY_POLL_SECONDS:
+                stop.wait(MIN_EMPTY_POLL_SECONDS)
 
 
-def _take_in(updates: Sequence[Any], offset: int | None) -> int | None:
-    """Write these updates and return from where to ask next."""
+def _store(updates: Sequence[Any], offset: int | None) -> int | None:
+    """Store these updates and return the offset of the next poll."""
     close_old_connections()
     for raw in updates:
         update_ingest(raw)
@@ -66,9 +66,9 @@ def _take_in(updates: Sequence[Any], offset: int | None) -> int | None:
     return offset
 
 
-def _in_words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, PollingConflict):
         return CONFLICT
     if isinstance(error, AnyDatabaseError):
-        return f"Updates cannot be written ({type(error).__name__}); Telegram keeps them meanwhile."
+        return f"Updates cannot be stored ({type(error).__name__}); Telegram keeps them meanwhile."
     return f"No updates: {error} Trying again."

@@ -1,4 +1,4 @@
-"""The webhook: check who calls, write the update, answer. No network call, nothing that takes time."""
+"""Telegram's webhook: verify the caller, store the update, respond. No network call, nothing that takes time."""
 
 import logging
 
@@ -11,8 +11,7 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from telegram_bot.api.errors import UpdateMalformed
-from telegram_bot.updates.ingest import update_ingest, update_parse
+from telegram_bot.updates.ingest import UpdateMalformed, update_ingest, update_parse
 
 logger = logging.getLogger("telegram_bot.webhook")
 
@@ -23,10 +22,10 @@ RETRY_SECONDS = 5  # Telegram honours this header, and repeats an update for a d
 @csrf_exempt
 @require_POST
 def webhook(request: HttpRequest) -> HttpResponse:
-    """Take one update in. A 200 means that it is committed, or that sending it again would not help."""
+    """Receive one update. A 200 means that it is committed, or that sending it again would not help."""
     secret = settings.TELEGRAM_WEBHOOK_SECRET
     if not secret:
-        logger.error("The webhook serves nobody: TELEGRAM_WEBHOOK_SECRET is not set.")
+        logger.error("The webhook refuses every update: TELEGRAM_WEBHOOK_SECRET is not set.")
         return HttpResponse(status=403)
     if not constant_time_compare(request.headers.get(SECRET_HEADER, ""), secret):
         return HttpResponse(status=403)
@@ -39,6 +38,6 @@ def webhook(request: HttpRequest) -> HttpResponse:
     except UpdateMalformed as error:
         logger.warning("An update was dropped: %s.", error)
     except AnyDatabaseError as error:
-        logger.error("An update could not be written (%s); Telegram will send it again.", type(error).__name__)
+        logger.error("An update could not be stored (%s); Telegram will send it again.", type(error).__name__)
         return HttpResponse(status=503, headers={"Retry-After": str(RETRY_SECONDS)})
     return HttpResponse()

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of the chat: a Bot API server on the loopback and our real client."""
+"""Fixtures for the tests of the bot: a Bot API server on the loopback, called by our real client."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,8 +7,7 @@ import pytest
 from providers.models import ProviderConfig
 from providers.types import Access
 from requests_app.delivery_backend import get_delivery_backend
-from telegram_bot.api import client as client_module
-from telegram_bot.api.client import get_client
+from telegram_bot.api.client import close_client
 from telegram_bot.models import TelegramUpdate
 from telegram_bot.updates.ingest import update_ingest
 from telegram_bot.updates.queue import queue_drain
@@ -19,22 +18,20 @@ from tests.fakes.telegram import TOKEN, FakeTelegram
 
 @pytest.fixture
 def fake(settings) -> Iterator[FakeTelegram]:
-    """A Bot API server that knows chat 42, and the settings that lead there."""
+    """A Bot API server with chat 42, and settings with its URL."""
     server = FakeTelegram()
     server.chat(42)
     settings.TELEGRAM_BOT_TOKEN = TOKEN
     settings.TELEGRAM_API_BASE_URL = server.url
     get_delivery_backend.cache_clear()
     yield server
-    if client_module._client is not None:
-        get_client().close()
-        client_module._client = None
+    close_client()
     server.close()
 
 
 @pytest.fixture
 def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
-    """Make the chain: `chain(aimlapi=["Hello"], piapi=[ServerFault()])` in this order; nobody else has a key."""
+    """Make the chain: `chain(aimlapi=["Hello"], piapi=[ServerFault()])` in this order; no other provider has a key."""
 
     def make(**outcomes: list[ScriptedOutcome]) -> ChainScript:
         script = ChainScript(outcomes)
@@ -43,7 +40,7 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
             make_provider(slug, priority=priority)
         ProviderConfig.objects.exclude(provider__in=outcomes).delete()
         settings.PROVIDER_ACCESS = {slug: Access(f"key-{slug}", "http://127.0.0.1:9") for slug in outcomes}
-        monkeypatch.setattr("providers.chain.candidates.provider_class", script.provider_class)
+        monkeypatch.setattr("providers.access.provider_class", script.provider_class)
         return script
 
     return make
@@ -51,7 +48,7 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
 
 @pytest.fixture
 def say(fake, enqueued) -> Callable[[dict], str]:
-    """Let an update arrive and be handled; returns what was done about it."""
+    """Ingest and handle an update: `say(message("Hello"))` returns its outcome."""
 
     def arrive(raw: dict) -> str:
         update_ingest(raw)

@@ -1,4 +1,4 @@
-"""The operator reads about the chat and changes nothing."""
+"""Admin pages of the bot's tables are read-only."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -26,7 +26,7 @@ def _prompt(fake, say, chain):
 
 @pytest.mark.usefixtures("_prompt")
 @pytest.mark.parametrize("table", TABLES)
-def test_each_table_has_a_list_that_nobody_edits(operator, table):
+def test_each_table_has_a_read_only_list_without_texts(operator, table):
     page = operator.get(reverse(f"admin:telegram_bot_{table}_changelist"))
 
     assert page.status_code == 200
@@ -35,7 +35,7 @@ def test_each_table_has_a_list_that_nobody_edits(operator, table):
 
 
 @pytest.mark.usefixtures("_prompt")
-def test_an_updates_own_page_shows_it(operator):
+def test_an_updates_own_page_shows_its_content(operator):
     update = TelegramUpdate.objects.get()
 
     page = operator.get(reverse("admin:telegram_bot_telegramupdate_change", args=[update.pk]))
@@ -46,7 +46,7 @@ def test_an_updates_own_page_shows_it(operator):
 
 @pytest.mark.usefixtures("_prompt")
 @pytest.mark.parametrize("handled", ["yes", "no"])
-def test_what_still_waits_can_be_picked_out(operator, handled):
+def test_updates_are_filtered_by_whether_they_are_handled(operator, handled):
     page = operator.get(reverse("admin:telegram_bot_telegramupdate_changelist"), {"handled": handled})
 
     assert page.context["cl"].result_count == (1 if handled == "yes" else 0)

@@ -1,4 +1,4 @@
-"""What Telegram's errors mean, and what never leaves the client."""
+"""The Bot API client: the translation of errors, and what must never leave it."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ HELLO = MessagePart("Hello")
 
 
 @pytest.mark.parametrize(
-    ("code", "description", "fault"),
+    ("code", "description", "error_class"),
     [
         (400, "Bad Request: message to edit not found", MessageGone),
         (400, "Bad Request: message can't be edited", MessageGone),
@@ -50,14 +50,14 @@ HELLO = MessagePart("Hello")
         (502, "Bad Gateway", OutcomeUnsure),
     ],
 )
-def test_each_refusal_has_a_meaning(fake, code, description, fault):
+def test_each_refusal_is_translated(fake, code, description, error_class):
     fake.will("sendMessage", refuse(code, description))
 
-    with pytest.raises(fault):
+    with pytest.raises(error_class):
         get_client().send(42, HELLO)
 
 
-def test_a_flood_says_for_how_long(fake):
+def test_a_429_carries_its_retry_after(fake):
     fake.will("sendMessage", flood(13_938))
 
     with pytest.raises(SlowDown) as caught:
@@ -66,7 +66,7 @@ def test_a_flood_says_for_how_long(fake):
     assert caught.value.retry_after == 13_938
 
 
-def test_a_group_that_moved_says_where(fake):
+def test_a_group_that_moved_carries_its_new_id(fake):
     fake.will("sendMessage", refuse(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1007))
 
     with pytest.raises(ChatMoved) as caught:
@@ -75,7 +75,7 @@ def test_a_group_that_moved_says_where(fake):
     assert caught.value.new_chat_id == -1007
 
 
-def test_a_message_that_shows_this_already_is_no_error(fake):
+def test_an_edit_that_changes_nothing_is_no_error(fake):
     message_id = get_client().send(42, HELLO)
 
     get_client().edit(42, message_id, HELLO)
@@ -83,7 +83,7 @@ def test_a_message_that_shows_this_already_is_no_error(fake):
     assert fake.chat(42).texts == ["Hello"]
 
 
-def test_what_never_left_this_machine_is_told_from_what_may_have_arrived(fake, settings, monkeypatch):
+def test_a_call_that_was_not_sent_differs_from_one_that_may_have_arrived(fake, settings, monkeypatch):
     monkeypatch.setattr(client_module, "READ_SECONDS", 0.2)
     fake.will("sendMessage", no_answer)
     with pytest.raises(OutcomeUnsure):
@@ -94,12 +94,12 @@ def test_what_never_left_this_machine_is_told_from_what_may_have_arrived(fake, s
         get_client().send(42, HELLO)
 
 
-def test_a_call_ends_whatever_it_is_stuck_in(fake):
+def test_a_call_ends_at_its_deadline(fake):
     with pytest.raises(OutcomeUnsure):
         get_client().run(asyncio.sleep(60), 0.05)
 
 
-def test_many_threads_share_one_bot(fake):
+def test_it_is_thread_safe_with_one_bot(fake):
     sent: list[int] = []
     threads = [threading.Thread(target=lambda: sent.append(get_client().send(42, HELLO))) for _ in range(20)]
     for thread in threads:
@@ -111,7 +111,7 @@ def test_many_threads_share_one_bot(fake):
     assert sum(thread.name == "telegram" and thread.is_alive() for thread in threading.enumerate()) >= 1
 
 
-def test_without_a_token_it_says_where_to_get_one(settings):
+def test_without_a_token_the_error_says_where_to_get_one(settings):
     settings.TELEGRAM_BOT_TOKEN = ""
 
     with pytest.raises(TokenRefused, match="BotFather"):
@@ -125,7 +125,7 @@ def test_without_a_token_it_says_where_to_get_one(settings):
         refuse(401, "Unauthorized"),
         refuse(502, "Bad Gateway"),
         no_answer,
-        lambda server, line: True,  # closes the connection without a word
+        lambda server, call: True,  # closes the connection without a response
     ],
 )
 def test_neither_token_nor_text_is_ever_in_an_error_a_log_or_a_repr(fake, caplog, monkeypatch, fault):
@@ -136,14 +136,14 @@ def test_neither_token_nor_text_is_ever_in_an_error_a_log_or_a_repr(fake, caplog
     with pytest.raises(BotApiError) as caught:
         get_client().send(42, MessagePart("canary"))
 
-    chain = [caught.value, caught.value.__cause__]
-    seen = caplog.text + "".join(f"{error!r} {error}" for error in chain) + repr(get_client()) + repr(get_client().bot)
+    errors = [caught.value, caught.value.__cause__]
+    seen = caplog.text + "".join(f"{error!r} {error}" for error in errors) + repr(get_client()) + repr(get_client().bot)
     assert TOKEN not in seen
     assert "canary" not in seen
 
 
 @pytest.mark.parametrize("result", ["canary", [], {}, {"ok": True}, {"ok": True, "result": None}, {"result": {"a": 1}}])
-def test_an_answer_that_names_no_message_is_told_from_one_that_was_refused(fake, caplog, result):
+def test_a_response_without_a_message_id_leaves_the_outcome_unsure(fake, caplog, result):
     fake.will("sendMessage", answers(result))
 
     with pytest.raises(OutcomeUnsure):
@@ -152,14 +152,14 @@ def test_an_answer_that_names_no_message_is_told_from_one_that_was_refused(fake,
     assert "canary" not in caplog.text
 
 
-def test_an_answer_that_only_newer_software_could_read_still_names_its_message(fake):
+def test_a_response_that_ptb_cannot_parse_still_gives_the_message_id(fake):
     newer = {"message_id": 7, "date": 10**15, "chat": None, "entities": "of another kind"}
     fake.will("sendMessage", answers({"ok": True, "result": newer}))
 
     assert get_client().send(42, HELLO) == 7
 
 
-def test_an_edit_that_was_carried_out_needs_no_particular_answer(fake):
+def test_an_executed_edit_needs_no_particular_result(fake):
     message_id = get_client().send(42, HELLO)
     fake.will("editMessageText", answers({"ok": True, "result": None}))
 
@@ -178,12 +178,12 @@ def test_a_forked_process_gets_a_client_of_its_own(fake, monkeypatch):
     ours.close()
 
 
-def test_it_answers_from_the_address_in_the_settings(fake):
+def test_it_calls_the_base_url_of_the_settings(fake):
     assert (get_client().me().id, get_client().me().username) == (4242, "test_bot")
     assert get_client().bot.base_file_url.startswith(f"{fake.url}/file/bot")
 
 
-def test_a_body_that_is_no_json_is_not_quoted(caplog):
+def test_a_body_that_is_not_json_is_not_quoted(caplog):
     with pytest.raises(TelegramError) as caught:
         QuietRequest.parse_json_payload(b"canary, half a bo")
 

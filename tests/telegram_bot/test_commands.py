@@ -1,4 +1,4 @@
-"""Commands, buttons and everything else that is not a prompt."""
+"""Commands, buttons and all other updates that are not prompts."""
 
 import pytest
 
@@ -29,16 +29,16 @@ def test_start_greets_gives_the_welcome_credits_once_and_shows_the_models(fake, 
     assert len(fake.chat(42).messages) == 2
 
 
-def test_where_nobody_can_answer_start_says_so(fake, say, chain):
+def test_without_an_available_model_start_says_so(fake, say, chain):
     chain()
 
     say(message("/start"))
 
-    assert texts.NOTHING_OFFERED in fake.chat(42).texts[0]
+    assert texts.NO_MODEL_AVAILABLE in fake.chat(42).texts[0]
     assert fake.chat(42).messages[0].buttons == []
 
 
-def test_new_begins_another_conversation_in_this_topic_only(fake, say):
+def test_new_starts_another_conversation_in_this_topic_only(fake, say):
     say(message("/new", message_thread_id=7, is_topic_message=True))
 
     assert fake.chat(42).texts == [texts.NEW_CONVERSATION]
@@ -46,7 +46,7 @@ def test_new_begins_another_conversation_in_this_topic_only(fake, say):
     assert TelegramThread.objects.get().conversation_key == "telegram:42:7:2"
 
 
-def test_a_command_is_known_by_its_look(fake, say):
+def test_a_command_is_recognised_without_its_entity(fake, say):
     raw = message("/help me please")
     del raw["message"]["entities"]
 
@@ -76,7 +76,7 @@ def test_a_model_is_chosen_by_its_button(fake, say, chain):
     assert pressed["callback_query"]["id"] in fake.answered_buttons
 
 
-def test_labels_of_other_categories_are_not_offered_yet(fake, say, chain):
+def test_models_of_a_category_without_a_provider_are_not_offered(fake, say, chain):
     chain(aimlapi=[])
     make_model(name="Image AI 2", slug="image-ai-2", category="IMAGE")
 
@@ -85,7 +85,7 @@ def test_labels_of_other_categories_are_not_offered_yet(fake, say, chain):
     assert len(fake.chat(42).messages[0].buttons) == 1
 
 
-def test_a_button_obeys_only_the_one_who_opened_the_menu(fake, say, chain):
+def test_a_button_works_only_for_the_user_who_opened_the_menu(fake, say, chain):
     chain(aimlapi=[])
     fake.chat(GROUP_ID)
     say(message("/model", chat_id=GROUP_ID))
@@ -93,28 +93,28 @@ def test_a_button_obeys_only_the_one_who_opened_the_menu(fake, say, chain):
 
     stranger = press(menu.buttons[0]["callback_data"], message_id=menu.id, chat_id=GROUP_ID, user=STRANGER)
 
-    assert say(stranger) == "refused: somebody else's button"
+    assert say(stranger) == "refused: another user's button"
     assert fake.answered_buttons[stranger["callback_query"]["id"]] == texts.NOT_YOUR_BUTTON
     assert TelegramChat.objects.get().model is None
 
 
 @pytest.mark.parametrize("data", ["model:42:999999", "model:42:9" + "9" * 17])
-def test_a_button_for_a_model_that_is_gone_says_so(fake, say, chain, data):
+def test_a_button_for_an_unavailable_model_says_so(fake, say, chain, data):
     chain(aimlapi=[])
     pressed = press(data, message_id=1)
 
     assert say(pressed) == "refused: that model is not offered"
-    assert fake.answered_buttons[pressed["callback_query"]["id"]] == texts.MODEL_GONE
+    assert fake.answered_buttons[pressed["callback_query"]["id"]] == texts.MODEL_UNAVAILABLE
 
 
 @pytest.mark.parametrize(
     "data", ["", "model", "model:42", "model:x:1", "other:42:1", "model:٤٢:١", "model:42:" + "9" * 50]
 )
-def test_a_button_that_says_anything_else_does_nothing(fake, say, data):
+def test_a_button_with_other_callback_data_does_nothing(fake, say, data):
     pressed = press(data, message_id=1)
 
     assert say(pressed) == "refused: unknown button"
-    assert fake.answered_buttons[pressed["callback_query"]["id"]] == texts.OLD_BUTTON
+    assert fake.answered_buttons[pressed["callback_query"]["id"]] == texts.BUTTON_EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -135,12 +135,12 @@ def test_a_button_that_says_anything_else_does_nothing(fake, say, data):
         {"dice": {"emoji": "🎲", "value": 3}},
     ],
 )
-def test_what_is_not_a_text_gets_a_friendly_line(fake, say, fields):
+def test_an_unsupported_message_gets_a_friendly_line(fake, say, fields):
     assert say(message(**fields)) == "refused: not a text"
     assert fake.chat(42).texts == [texts.UNSUPPORTED]
 
 
-def test_an_album_of_what_cannot_be_read_gets_one_line(fake, say):
+def test_an_unsupported_album_gets_one_line(fake, say):
     document = {"document": {"file_id": "a", "file_unique_id": "b"}, "media_group_id": "g"}
 
     say(message(**document))
@@ -167,14 +167,14 @@ def test_an_unknown_command_is_answered_in_a_private_chat_only(fake, say):
         (message("Hi", chat={"id": -6, "type": "channel"}), "ignored: a channel's post"),
         (message(new_chat_title="New"), "ignored: a service message"),
         (message(pinned_message=message("x")["message"]), "ignored: a service message"),
-        (message("Hi", chat_id=GROUP_ID), "ignored: meant for somebody else"),
-        (message("/start@other_bot", chat_id=GROUP_ID), "ignored: meant for somebody else"),
-        (mention("Hi @other_bot", "@other_bot"), "ignored: meant for somebody else"),
+        (message("Hi", chat_id=GROUP_ID), "ignored: not meant for the bot"),
+        (message("/start@other_bot", chat_id=GROUP_ID), "ignored: not meant for the bot"),
+        (mention("Hi @other_bot", "@other_bot"), "ignored: not meant for the bot"),
         ({"update_id": 1, "edited_message": message("Hi")["message"]}, "ignored: edited_message"),
         ({"update_id": 2, "channel_post": message("Hi")["message"]}, "ignored: channel_post"),
         ({"update_id": 3, "business_message": message("Hi")["message"]}, "ignored: business_message"),
         ({"update_id": 4, "of_the_future": {"chat": {"id": 42}}}, "ignored: of_the_future"),
-        ({"update_id": 5, "message": {"chat": {"id": 42}}}, "ignored: cannot be read (KeyError)"),
+        ({"update_id": 5, "message": {"chat": {"id": 42}}}, "ignored: cannot be parsed (KeyError)"),
     ],
 )
 def test_what_is_not_meant_for_the_bot_is_ignored_with_a_reason(fake, say, raw, reason):
@@ -200,7 +200,7 @@ def test_in_a_group_commands_mentions_and_replies_are_answered_as_replies(fake, 
     assert fake.chat(GROUP_ID).messages[0].reply_to == raw["message"]["message_id"]
 
 
-def test_a_thread_that_is_no_topic_is_not_written_to(fake, say):
+def test_a_thread_outside_of_topics_is_not_sent_to(fake, say):
     fake.chat(GROUP_ID)
 
     say(message("/help", chat_id=GROUP_ID, message_thread_id=99))
@@ -208,7 +208,7 @@ def test_a_thread_that_is_no_topic_is_not_written_to(fake, say):
     assert fake.chat(GROUP_ID).messages[0].thread_id is None
 
 
-def test_a_user_who_blocks_the_bot_is_not_reachable_until_they_write_again(fake, say):
+def test_a_user_who_blocks_the_bot_is_unreachable_until_they_write_again(fake, say):
     assert say(membership("kicked")) == "not reachable any more"
     assert not TelegramChat.objects.get().is_reachable
 
@@ -217,7 +217,7 @@ def test_a_user_who_blocks_the_bot_is_not_reachable_until_they_write_again(fake,
     assert TelegramChat.objects.get().is_reachable
 
 
-def test_a_changed_name_is_kept_up_to_date(fake, say):
+def test_a_users_name_and_language_are_kept_up_to_date(fake, say):
     say(message("/help"))
     say(message("/help", **{"from": {**USER, "first_name": "Grace", "language_code": "de"}}))
 

@@ -1,9 +1,10 @@
-"""An answer is shown once, whatever Telegram does meanwhile."""
+"""Delivery is idempotent: an answer is shown once, whatever Telegram does meanwhile."""
 
 import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from requests_app import tasks
@@ -12,7 +13,6 @@ from requests_app.models import Request
 from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.chats import chat_set_reachable
-from telegram_bot.delivery import backend as delivery_module
 from telegram_bot.delivery.backend import TelegramDeliveryBackend
 from telegram_bot.models import Delivery, TelegramChat
 from telegram_bot.sweeper import sweep_telegram
@@ -21,18 +21,18 @@ from tests.fakes.telegram import Hold, flood, no_answer, not_reached, refuse
 
 pytestmark = pytest.mark.django_db
 
-PARAGRAPH = "A line of a long answer.\n" * 100  # 2,500 characters; pieces hold one and a half of it
+PARAGRAPH = "A line of a long answer.\n" * 100  # 2,500 characters; a part holds one and a half of it
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch, enqueued):
-    """What the server never answers is given up quickly."""
+def _short_timeout(monkeypatch, enqueued):
+    """A call without a response times out quickly."""
     monkeypatch.setattr(client, "READ_SECONDS", 0.4)
 
 
 @pytest.fixture
 def placed(fake) -> Delivery:
-    """A request whose placeholder stands in chat 42."""
+    """The delivery of a request whose placeholder is in chat 42."""
     TelegramChat.objects.create(chat_id=42, type="private")
     message_id = fake.execute("sendMessage", {"chat_id": 42, "text": texts.PLACEHOLDER})["message_id"]
     return Delivery.objects.create(
@@ -83,7 +83,7 @@ def test_delivering_again_shows_nothing_twice(fake, placed):
     assert placed.state == "DELIVERED"
 
 
-def test_delivering_again_mends_what_a_late_frame_has_written_over_the_answer(fake, placed):
+def test_delivering_again_restores_an_answer_that_a_late_partial_edit_has_replaced(fake, placed):
     end(placed, "Four.")
     deliver(placed)
     fake.execute("editMessageText", {"chat_id": 42, "message_id": placed.message_id, "text": "Fo …"})
@@ -93,7 +93,7 @@ def test_delivering_again_mends_what_a_late_frame_has_written_over_the_answer(fa
     assert fake.chat(42).texts == ["Four."]
 
 
-def test_a_request_that_goes_on_is_not_shown(fake, placed):
+def test_a_request_that_has_not_ended_is_not_shown(fake, placed):
     for status in ("PENDING", "PROCESSING", "QUARANTINED"):
         end(placed, status=status, completed_at=None)
         deliver(placed)
@@ -101,7 +101,7 @@ def test_a_request_that_goes_on_is_not_shown(fake, placed):
     assert fake.chat(42).texts == [texts.PLACEHOLDER]
 
 
-def test_a_request_from_the_command_line_is_nobodys(fake):
+def test_a_request_without_a_chat_is_ignored(fake):
     request = make_request(status="FAILED", error_code="DEADLINE")
 
     TelegramDeliveryBackend().deliver(request.id)
@@ -110,7 +110,7 @@ def test_a_request_from_the_command_line_is_nobodys(fake):
     assert fake.calls == []
 
 
-def test_an_answer_that_is_ready_before_the_placeholder_is_left_to_whoever_places_it(fake, placed):
+def test_an_answer_that_is_ready_before_the_placeholder_is_left_to_its_sender(fake, placed):
     Delivery.objects.update(state="PLACING", message_id=None)
     end(placed, "Four.")
 
@@ -120,7 +120,7 @@ def test_an_answer_that_is_ready_before_the_placeholder_is_left_to_whoever_place
     assert not fake.called("editMessageText")
 
 
-def test_a_long_answer_goes_on_in_replies_of_their_own(fake, placed):
+def test_the_further_parts_of_a_long_answer_are_replies_to_the_first(fake, placed):
     end(placed, PARAGRAPH * 4)
 
     deliver(placed)
@@ -132,31 +132,54 @@ def test_a_long_answer_goes_on_in_replies_of_their_own(fake, placed):
     assert rows(placed) == [(0, "DELIVERED"), (1, "DELIVERED"), (2, "DELIVERED")]
 
 
-@pytest.mark.parametrize("step", ["_further", "_edit", "_send"])
-def test_a_worker_that_dies_at_any_step_leaves_the_rest_to_the_sweeper(fake, placed, enqueued, monkeypatch, step):
-    class Death(BaseException):
-        """kill -9, as seen from inside."""
+class Killed(BaseException):
+    """kill -9, as seen from inside."""
 
-    def die(*_, **__):
-        raise Death
 
-    end(placed, "First." + PARAGRAPH * 3, completed_at=timezone.now() - timedelta(minutes=1))
-    with monkeypatch.context() as patch:
-        patch.setattr(delivery_module, step, die)
-        with pytest.raises(Death):
-            deliver(placed)
+def die(*_, **__):
+    raise Killed
+
+
+def die_at_claim(execute, sql, params, many, context):
+    """Execute a statement of the database, unless it claims a message for sending."""
+    if "SENDING" in (params or ()):
+        raise Killed
+    return execute(sql, params, many, context)
+
+
+def assert_the_sweeper_finishes(fake, delivery: Delivery, enqueued) -> None:
     enqueued.clear()
-
     sweep_telegram()
-    assert enqueued == [(DELIVER_TASK, placed.request_id)]
-    deliver(placed)
+    assert enqueued == [(DELIVER_TASK, delivery.request_id)]
+    deliver(delivery)
 
-    assert rows(placed) == [(0, "DELIVERED"), (1, "DELIVERED")]
+    assert rows(delivery) == [(0, "DELIVERED"), (1, "DELIVERED")]
     assert fake.chat(42).texts[0].startswith("First.")
     assert len(fake.chat(42).texts) == 2
 
 
-def test_a_pause_that_telegram_wants_is_kept_and_then_the_rest_is_shown(fake, placed):
+@pytest.mark.parametrize(
+    "step", ["telegram_bot.delivery.backend.message_parts", "telegram_bot.api.client.TelegramClient.edit"]
+)
+def test_a_worker_that_dies_before_the_edit_leaves_the_rest_to_the_sweeper(fake, placed, enqueued, monkeypatch, step):
+    end(placed, "First." + PARAGRAPH * 3, completed_at=timezone.now() - timedelta(minutes=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(step, die)
+        with pytest.raises(Killed):
+            deliver(placed)
+
+    assert_the_sweeper_finishes(fake, placed, enqueued)
+
+
+def test_a_worker_that_dies_after_the_edit_leaves_the_rest_to_the_sweeper(fake, placed, enqueued):
+    end(placed, "First." + PARAGRAPH * 3, completed_at=timezone.now() - timedelta(minutes=1))
+    with connection.execute_wrapper(die_at_claim), pytest.raises(Killed):
+        deliver(placed)
+
+    assert_the_sweeper_finishes(fake, placed, enqueued)
+
+
+def test_a_pause_that_telegram_demands_is_kept_and_then_the_rest_is_shown(fake, placed):
     end(placed, PARAGRAPH * 4)
     fake.will("sendMessage", flood(30))
 
@@ -191,7 +214,7 @@ def test_a_pause_before_the_edit_is_kept_as_well(fake, placed):
 
 
 @pytest.mark.parametrize("fault", [no_answer, not_reached, refuse(502, "Bad Gateway"), refuse(500, "Internal")])
-def test_an_edit_without_a_confirmation_is_simply_repeated(fake, placed, fault):
+def test_an_edit_without_a_confirmation_is_repeated(fake, placed, fault):
     end(placed, "Four.")
     fake.will("editMessageText", fault)
 
@@ -217,7 +240,7 @@ def test_a_part_without_a_confirmation_is_not_sent_again_and_the_next_one_follow
     assert len(fake.called("sendMessage")) == 2
 
 
-def test_a_part_that_never_left_this_machine_is_sent_when_telegram_is_back(fake, placed, settings):
+def test_a_part_that_was_not_sent_is_sent_when_telegram_is_back(fake, placed, settings):
     end(placed, PARAGRAPH * 4)
     fake.will("sendMessage", flood(1))
     deliver(placed)
@@ -270,7 +293,7 @@ def test_a_new_message_without_a_confirmation_is_not_repeated(fake, placed):
 
 
 @pytest.mark.parametrize("words", ["can't parse entities: byte offset 3", "entity beginning at UTF-16 offset 1 ends"])
-def test_formatting_that_telegram_refuses_is_left_out(fake, placed, words):
+def test_formatting_that_telegram_refuses_is_removed(fake, placed, words):
     end(placed, "It is **four**.\n" + PARAGRAPH * 2)
     fake.will("editMessageText", refuse(400, f"Bad Request: {words}"))
     fake.will("sendMessage", refuse(400, f"Bad Request: {words}"))
@@ -298,7 +321,7 @@ def test_a_user_who_has_blocked_the_bot_gets_the_answer_when_they_come_back(fake
     assert fake.chat(42).texts == ["Four."]
 
 
-def test_a_call_that_telegram_will_never_take_is_recorded_and_left(fake, placed):
+def test_a_permanent_error_is_recorded_and_not_tried_again(fake, placed):
     end(placed, "Four.")
     fake.will("editMessageText", refuse(400, "Bad Request: SOMETHING_NEW"))
 
@@ -309,7 +332,7 @@ def test_a_call_that_telegram_will_never_take_is_recorded_and_left(fake, placed)
     assert len(fake.called("editMessageText")) == 1
 
 
-def test_what_was_to_follow_an_undeliverable_first_part_is_left_too(fake, placed, enqueued):
+def test_the_parts_after_an_undeliverable_first_part_are_undeliverable_too(fake, placed, enqueued):
     end(placed, "First." + PARAGRAPH * 3, completed_at=timezone.now() - timedelta(minutes=1))
     fake.will("editMessageText", refuse(400, "Bad Request: SOMETHING_NEW"))
 
@@ -331,45 +354,45 @@ def test_a_group_that_became_a_supergroup_gets_the_answer_under_its_new_id(fake,
     assert fake.chat(-1007).texts == ["Four."]
 
 
-def test_an_answer_without_a_visible_sign_says_so(fake, placed):
+def test_an_answer_without_visible_text_says_so(fake, placed):
     end(placed, "\u200b")
 
     deliver(placed)
 
-    assert fake.chat(42).texts == [texts.BLANK_ANSWER]
+    assert fake.chat(42).texts == [texts.EMPTY_ANSWER]
 
 
-def test_a_long_job_ends_with_a_bell_rung_once(fake, placed):
+def test_a_long_job_ends_with_one_notice(fake, placed):
     end(placed, "Four.", created_at=timezone.now() - timedelta(seconds=21))
 
     deliver(placed)
     deliver(placed)
 
-    first, bell = fake.chat(42).messages
-    assert (bell.text, bell.reply_to) == (texts.READY, first.id)
+    first, notice = fake.chat(42).messages
+    assert (notice.text, notice.reply_to) == (texts.NOTICE_READY, first.id)
     assert rows(placed) == [(-1, "DELIVERED"), (0, "DELIVERED")]
 
 
-def test_a_bell_without_a_confirmation_is_not_rung_again(fake, placed):
+def test_a_notice_without_a_confirmation_is_not_sent_again(fake, placed):
     end(placed, "Four.", created_at=timezone.now() - timedelta(seconds=21))
     fake.will("sendMessage", no_answer)
 
     deliver(placed)
     deliver(placed)
 
-    assert fake.chat(42).texts == ["Four.", texts.READY]
+    assert fake.chat(42).texts == ["Four.", texts.NOTICE_READY]
 
 
-def test_a_long_failure_rings_with_other_words(fake, placed):
+def test_the_notice_of_a_failure_says_so(fake, placed):
     end(placed, status="FAILED", error_code="DEADLINE", created_at=timezone.now() - timedelta(seconds=91))
 
     deliver(placed)
 
-    assert fake.chat(42).texts[1] == texts.NOT_READY
+    assert fake.chat(42).texts[1] == texts.NOTICE_FAILED
 
 
 @pytest.mark.parametrize("seconds", [0, 19])
-def test_a_short_job_needs_no_bell(fake, placed, seconds):
+def test_a_short_job_needs_no_notice(fake, placed, seconds):
     end(placed, "Four.", created_at=timezone.now() - timedelta(seconds=seconds))
 
     deliver(placed)
@@ -377,15 +400,15 @@ def test_a_short_job_needs_no_bell(fake, placed, seconds):
     assert fake.chat(42).texts == ["Four."]
 
 
-def test_further_parts_ring_by_themselves(fake, placed):
+def test_further_parts_need_no_notice(fake, placed):
     end(placed, PARAGRAPH * 2, created_at=timezone.now() - timedelta(minutes=1))
 
     deliver(placed)
 
-    assert texts.READY not in fake.chat(42).texts
+    assert texts.NOTICE_READY not in fake.chat(42).texts
 
 
-def test_the_token_is_unknown_until_the_operator_corrects_it(fake, placed, settings):
+def test_with_an_unknown_token_the_delivery_waits_for_the_operator(fake, placed, settings):
     end(placed, "Four.")
     settings.TELEGRAM_BOT_TOKEN = "4242:wrong"
 

@@ -1,4 +1,4 @@
-"""Pictures, films and sounds in the chat: shown in place of the placeholder, and taken in as prompts."""
+"""Images, videos and audio in the chat: as answers in place of the placeholder, and as parts of prompts."""
 
 import io
 
@@ -21,14 +21,14 @@ from tests.telegram_bot.updates import message
 pytestmark = pytest.mark.django_db
 
 
-def picture(size: int = 8) -> bytes:
+def png(size: int = 8) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (size, size), "teal").save(buffer, "PNG")
     return buffer.getvalue()
 
 
-FILM = b"\x00\x00\x00\x18ftypisom" + bytes(100)
-SOUND = b"ID3\x04" + bytes(100)
+VIDEO = b"\x00\x00\x00\x18ftypisom" + bytes(100)
+AUDIO = b"ID3\x04" + bytes(100)
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def shown(fake):
 @pytest.mark.parametrize(
     ("category", "content", "kind"),
     [
-        (Category.IMAGE, picture(), "photo"),
-        (Category.VIDEO, FILM, "video"),
-        (Category.AUDIO, SOUND, "audio"),
+        (Category.IMAGE, png(), "photo"),
+        (Category.VIDEO, VIDEO, "video"),
+        (Category.AUDIO, AUDIO, "audio"),
     ],
 )
 def test_the_placeholder_becomes_the_file(fake, shown, category, content, kind):
@@ -67,8 +67,8 @@ def test_the_placeholder_becomes_the_file(fake, shown, category, content, kind):
     assert Delivery.objects.get().state == "DELIVERED"
 
 
-def test_showing_it_again_uploads_nothing(fake, shown):
-    request = shown(Category.IMAGE, picture())
+def test_delivering_it_again_uploads_nothing(fake, shown):
+    request = shown(Category.IMAGE, png())
 
     request_deliver(request_id=request.id)
     request_deliver(request_id=request.id)
@@ -76,8 +76,8 @@ def test_showing_it_again_uploads_nothing(fake, shown):
     assert len(fake.called("editMessageMedia")) == 1
 
 
-def test_after_an_unsure_upload_it_is_edited_again_and_shown_once(fake, shown):
-    request = shown(Category.IMAGE, picture())
+def test_after_an_unconfirmed_upload_it_is_edited_again_and_shown_once(fake, shown):
+    request = shown(Category.IMAGE, png())
     fake.will("editMessageMedia", no_answer)
 
     request_deliver(request_id=request.id)
@@ -88,8 +88,8 @@ def test_after_an_unsure_upload_it_is_edited_again_and_shown_once(fake, shown):
     assert Delivery.objects.get().state == "DELIVERED"
 
 
-def test_what_telegram_does_not_take_as_a_picture_comes_as_a_file(fake, shown):
-    request = shown(Category.IMAGE, picture())
+def test_an_image_that_telegram_refuses_is_sent_as_a_document(fake, shown):
+    request = shown(Category.IMAGE, png())
     fake.will("editMessageMedia", refuse(400, "Bad Request: PHOTO_INVALID_DIMENSIONS"))
 
     request_deliver(request_id=request.id)
@@ -98,7 +98,7 @@ def test_what_telegram_does_not_take_as_a_picture_comes_as_a_file(fake, shown):
 
 
 def test_a_deleted_placeholder_gets_its_user_one_new_message(fake, shown):
-    request = shown(Category.VIDEO, FILM)
+    request = shown(Category.VIDEO, VIDEO)
     fake.chat(42).messages.clear()
 
     request_deliver(request_id=request.id)
@@ -107,7 +107,7 @@ def test_a_deleted_placeholder_gets_its_user_one_new_message(fake, shown):
     assert [message.kind for message in fake.chat(42).messages] == ["video"]
 
 
-class TestAPictureInThePrompt:
+class TestAnImageInThePrompt:
     def sent(self, fake, content: bytes, **fields) -> dict:
         fake.files["big"] = content
         sizes = [
@@ -116,46 +116,46 @@ class TestAPictureInThePrompt:
         ]
         return message(photo=sizes, **fields)
 
-    def test_it_goes_to_the_chain_with_the_words_under_it(self, fake, say, chain):
+    def test_it_is_sent_to_the_chain_with_its_caption(self, fake, say, chain):
         script = chain(aimlapi=["A teal square."])
 
-        outcome = say(self.sent(fake, picture(), caption="What colour is it?"))
+        outcome = say(self.sent(fake, png(), caption="What colour is it?"))
         request_advance(request_id=outcome.removeprefix("accepted as "))
 
         (prompt,) = script.prompts
         assert prompt.text == "What colour is it?"
-        assert [(item.content_type, item.content) for item in prompt.attachments] == [("image/png", picture())]
+        assert [(item.content_type, item.content) for item in prompt.attachments] == [("image/png", png())]
         assert fake.chat(42).texts == ["A teal square."]
 
-    def test_without_words_it_is_described(self, fake, say, chain):
+    def test_without_a_caption_it_is_described(self, fake, say, chain):
         chain(aimlapi=["A square."])
 
-        say(self.sent(fake, picture()))
+        say(self.sent(fake, png()))
 
-        assert Request.objects.get().input_text == texts.ABOUT_AN_IMAGE
+        assert Request.objects.get().input_text == texts.DEFAULT_IMAGE_PROMPT
 
-    def test_what_is_no_picture_is_refused_and_not_kept(self, fake, say, chain):
-        chain(aimlapi=["never asked"])
+    def test_what_is_not_an_image_is_refused_and_not_stored(self, fake, say, chain):
+        chain(aimlapi=["never called"])
 
-        assert say(self.sent(fake, b"MZ\x90")) == "refused: not a picture"
+        assert say(self.sent(fake, b"MZ\x90")) == "refused: not an image"
 
         assert not Request.objects.exists()
 
-    def test_of_an_album_the_first_picture_is_answered(self, fake, say, chain):
+    def test_of_an_album_the_first_image_is_answered(self, fake, say, chain):
         chain(aimlapi=["One."])
 
-        say(self.sent(fake, picture(), media_group_id="g"))
-        assert say(self.sent(fake, picture(), media_group_id="g")).startswith("ignored")
+        say(self.sent(fake, png(), media_group_id="g"))
+        assert say(self.sent(fake, png(), media_group_id="g")).startswith("ignored")
 
         assert Request.objects.count() == 1
 
 
-class TestARecordingInThePrompt:
-    SOUND = b"OggS" + bytes(60)
+class TestAVoiceMessageInThePrompt:
+    VOICE = b"OggS" + bytes(60)
 
     @pytest.fixture
-    def listener(self, chain):
-        """Let OpenRouter's row have a model that listens."""
+    def audio_route(self, chain):
+        """The script of a route that takes audio."""
         script = chain(openrouter=["Good morning to you, too."])
         script.features = frozenset(Feature)
         ProviderConfig.objects.filter(provider="openrouter").update(capabilities={"audio_input": True})
@@ -166,32 +166,32 @@ class TestARecordingInThePrompt:
         voice = {"file_id": "spoken", "file_unique_id": "spoken", "duration": 2, "mime_type": "audio/ogg"}
         return message(voice=voice, **fields)
 
-    def test_a_voice_message_is_answered(self, fake, say, listener):
-        outcome = say(self.sent(fake, self.SOUND))
+    def test_a_voice_message_is_answered(self, fake, say, audio_route):
+        outcome = say(self.sent(fake, self.VOICE))
         request_advance(request_id=outcome.removeprefix("accepted as "))
 
-        (prompt,) = listener.prompts
-        assert prompt.text == texts.ABOUT_A_VOICE_MESSAGE
-        assert [(item.content_type, item.content) for item in prompt.attachments] == [("audio/ogg", self.SOUND)]
+        (prompt,) = audio_route.prompts
+        assert prompt.text == texts.DEFAULT_VOICE_PROMPT
+        assert [(item.content_type, item.content) for item in prompt.attachments] == [("audio/ogg", self.VOICE)]
         assert fake.chat(42).texts == ["Good morning to you, too."]
 
-    def test_where_nobody_listens_it_is_said_at_once_and_costs_nothing(self, fake, say, chain):
-        chain(openrouter=["never asked"]).features = frozenset(Feature)
+    def test_without_a_route_for_audio_it_is_refused_at_once_and_costs_nothing(self, fake, say, chain):
+        chain(openrouter=["never called"]).features = frozenset(Feature)
 
-        assert say(self.sent(fake, self.SOUND)) == "refused: nobody listens"
+        assert say(self.sent(fake, self.VOICE)) == "refused: no route takes audio"
 
         assert fake.chat(42).texts == [texts.UNSUPPORTED]
         assert not Request.objects.exists()
 
-    def test_what_is_no_sound_is_refused_and_not_kept(self, fake, say, listener):
-        assert say(self.sent(fake, b"MZ\x90")) == "refused: not a recording"
+    def test_what_is_not_audio_is_refused_and_not_stored(self, fake, say, audio_route):
+        assert say(self.sent(fake, b"MZ\x90")) == "refused: not an audio file"
 
         assert not Request.objects.exists()
 
 
 class TestCancel:
-    def test_it_stops_what_was_asked_for_last_and_gives_the_credits_back(self, fake, say, chain):
-        chain(aimlapi=["never asked"])
+    def test_it_cancels_the_newest_request_and_releases_the_credits(self, fake, say, chain):
+        chain(aimlapi=["never called"])
         say(message("A long story"))
         request = Request.objects.get()
         held = request.user.balance
@@ -202,7 +202,7 @@ class TestCancel:
         request.user.refresh_from_db()
         assert request.status == "CANCELLED"
         assert request.user.balance == held + 1
-        assert texts.CANCELLING in fake.chat(42).texts
+        assert texts.CANCELLED in fake.chat(42).texts
 
     def test_without_anything_open_it_says_so(self, fake, say, chain):
         chain(aimlapi=[])
@@ -211,7 +211,7 @@ class TestCancel:
 
         assert fake.chat(42).texts == [texts.NOTHING_TO_CANCEL]
 
-    def test_the_request_of_somebody_else_is_left_alone(self, fake, say, chain):
+    def test_another_users_request_is_left_alone(self, fake, say, chain):
         chain(aimlapi=[])
         say(message("A long story"))
         other = {"id": 43, "is_bot": False, "first_name": "Bob"}

@@ -1,4 +1,4 @@
-"""The placeholder and the answer race; whoever comes second shows the answer."""
+"""The placeholder and the answer race: whichever is ready second has the answer shown."""
 
 import threading
 from datetime import timedelta
@@ -42,25 +42,25 @@ def due_now() -> None:
     Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
 
 
-def test_it_is_placed_once_however_often_it_is_asked_for(fake, request_row):
+def test_placing_it_is_idempotent(fake, request_row):
     assert place(request_row)
     assert not place(request_row)
 
     assert fake.chat(42).texts == [texts.PLACEHOLDER]
 
 
-def test_an_answer_that_is_ready_first_is_shown_by_whoever_places_it(fake, request_row):
+def test_an_answer_that_is_ready_first_is_shown_by_the_placeholders_sender(fake, request_row):
     hold = Hold()
     fake.will("sendMessage", hold)
-    placer = threading.Thread(target=tasks.place, args=(request_row.id,))
-    placer.start()
+    sender = threading.Thread(target=tasks.place, args=(request_row.id,))
+    sender.start()
     assert hold.arrived.wait(5)
 
     end(request_row)
     TelegramDeliveryBackend().deliver(request_row.id)
     assert not fake.called("editMessageText")
     hold.go()
-    placer.join(10)
+    sender.join(10)
 
     assert fake.chat(42).texts == ["Four."]
     assert Delivery.objects.get().state == "DELIVERED"
@@ -93,11 +93,11 @@ def test_one_without_a_confirmation_is_placed_again_and_only_one_becomes_the_ans
     due_now()
     assert place(request_row)
 
-    # The first one may remain; see the promise in placing.py.
+    # The first one may remain; see placeholder.py.
     assert fake.chat(42).texts == [texts.PLACEHOLDER, "Four."]
 
 
-def test_one_that_comes_too_late_is_taken_back(fake, request_row):
+def test_one_that_is_sent_too_late_is_deleted(fake, request_row):
     hold = Hold()
     fake.will("sendMessage", hold)
     late = threading.Thread(target=tasks.place, args=(request_row.id,))
@@ -136,7 +136,7 @@ def test_a_sender_that_was_overtaken_changes_nothing_about_the_answer(fake, requ
     assert not placeholder_place(request_id=request_row.id)
 
 
-def test_a_pause_that_telegram_wants_is_kept(fake, request_row):
+def test_a_pause_that_telegram_demands_is_kept(fake, request_row):
     fake.will("sendMessage", flood(30))
 
     assert not place(request_row)
@@ -149,7 +149,7 @@ def test_a_pause_that_telegram_wants_is_kept(fake, request_row):
     assert len(fake.called("sendMessage")) == 1
 
 
-def test_in_a_chat_that_blocked_the_bot_nothing_is_placed(fake, request_row):
+def test_in_a_chat_that_blocked_the_bot_it_is_undeliverable(fake, request_row):
     fake.chat(42).is_blocked = True
 
     place(request_row)
@@ -157,7 +157,7 @@ def test_in_a_chat_that_blocked_the_bot_nothing_is_placed(fake, request_row):
     assert Delivery.objects.get().state == "UNDELIVERABLE"
 
 
-def test_one_that_telegram_will_never_take_is_recorded(fake, request_row):
+def test_a_permanent_error_makes_it_undeliverable(fake, request_row):
     fake.will("sendMessage", refuse(400, "Bad Request: SOMETHING_NEW"))
 
     place(request_row)

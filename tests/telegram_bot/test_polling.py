@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def poller(fake, monkeypatch, enqueued) -> Callable[[], threading.Event]:
-    """Start a poller in a thread; it ends with the test."""
+    """Start a poller in a thread; it stops with the test."""
     monkeypatch.setattr(polling, "MIN_PAUSE_SECONDS", 0.02)
     stop = threading.Event()
     threads: list[threading.Thread] = []
@@ -44,7 +44,7 @@ def poller(fake, monkeypatch, enqueued) -> Callable[[], threading.Event]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_updates_are_written_before_telegram_is_told_that_they_arrived(fake, poller):
+def test_updates_are_stored_before_they_are_confirmed(fake, poller):
     updates = [message("one"), message("two")]
     fake.push(*updates)
 
@@ -55,7 +55,7 @@ def test_updates_are_written_before_telegram_is_told_that_they_arrived(fake, pol
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_cannot_be_written_is_not_confirmed(fake, poller, monkeypatch):
+def test_an_update_that_cannot_be_stored_is_not_confirmed(fake, poller, monkeypatch):
     update = message("one")
     failures = iter([OperationalError(), OperationalError()])
     save = TelegramUpdate.save
@@ -80,17 +80,17 @@ def test_what_cannot_be_written_is_not_confirmed(fake, poller, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_asks_for_the_kinds_of_updates_that_it_knows(fake, poller):
+def test_it_polls_for_the_kinds_of_updates_that_it_handles(fake, poller):
     poller()
     fake.wait_for(lambda: fake.called("getUpdates"))
 
-    asked = fake.called("getUpdates")[0].parameters
-    assert asked["allowed_updates"] == ["message", "callback_query", "my_chat_member"]
-    assert asked["timeout"] == 30
+    parameters = fake.called("getUpdates")[0].parameters
+    assert parameters["allowed_updates"] == ["message", "callback_query", "my_chat_member"]
+    assert parameters["timeout"] == 30
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_second_poller_is_explained_once_and_waited_for(fake, poller, caplog):
+def test_a_second_poller_is_reported_once_and_waited_for(fake, poller, caplog):
     fake.will("getUpdates", *[refuse(409, "Conflict: terminated by other getUpdates request")] * 3)
     update = message("one")
     fake.push(update)
@@ -109,7 +109,7 @@ def test_without_a_token_one_line_says_what_to_do(settings):
             call_command(command)
 
 
-def test_a_token_that_telegram_does_not_know_ends_it_with_one_line(fake, settings):
+def test_an_unknown_token_ends_it_with_one_line(fake, settings):
     settings.TELEGRAM_BOT_TOKEN = "4242:wrong"
 
     with pytest.raises(CommandError, match="Telegram does not know this bot token"):
@@ -147,7 +147,7 @@ def test_the_command_ends_cleanly_in_the_middle_of_a_poll(fake, number, tmp_path
         hold.go()
 
     assert command.returncode == 0
-    assert output.splitlines() == ["@test_bot takes updates by polling. Ctrl-C ends it.", "Stopped."]
+    assert output.splitlines() == ["@test_bot receives updates by polling. Ctrl-C stops it.", "Stopped."]
     assert fake.webhook == {}
 
 
@@ -168,7 +168,7 @@ def test_setup_registers_the_webhook_the_commands_and_the_descriptions(fake, set
     ]
 
 
-def test_setup_without_an_address_leaves_the_webhook_and_says_how_to_poll(fake, capsys):
+def test_setup_without_a_url_leaves_the_webhook_and_says_how_to_poll(fake, capsys):
     call_command("telegram_setup")
 
     assert "manage.py bot" in capsys.readouterr().out
@@ -183,7 +183,7 @@ def test_setup_without_an_address_leaves_the_webhook_and_says_how_to_poll(fake, 
         ("http://bot.example", "a-secret", "https"),
     ],
 )
-def test_setup_refuses_what_telegram_would_refuse(fake, settings, url, secret, words):
+def test_setup_refuses_settings_that_telegram_would_refuse(fake, settings, url, secret, words):
     settings.TELEGRAM_WEBHOOK_URL, settings.TELEGRAM_WEBHOOK_SECRET = url, secret
 
     with pytest.raises(CommandError, match=words):
@@ -200,5 +200,5 @@ def test_setup_refuses_what_telegram_would_refuse(fake, settings, url, secret, w
         ("https://bot.example/behind/a/proxy/", "https://bot.example/behind/a/proxy/"),
     ],
 )
-def test_the_address_may_leave_the_path_to_us(setting, url):
+def test_a_url_without_a_path_gets_the_webhooks_path(setting, url):
     assert webhook_url(setting) == url

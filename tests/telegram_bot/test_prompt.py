@@ -45,36 +45,36 @@ def test_a_prompt_is_answered_in_place_of_its_placeholder(fake, say, chain):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_stream_that_has_shown_all_is_known_when_the_answer_follows(fake, say, chain, monkeypatch):
+def test_an_idle_stream_is_still_known_when_the_answer_is_delivered(fake, say, chain, monkeypatch):
     chain(aimlapi=["Hello, Ada!"])
     close = streaming.live_message_close
 
-    def close_after_the_last_frame(request_id):
-        wait_until(lambda: is_idle(request_id), "the last frame")
+    def close_when_idle(request_id):
+        wait_until(lambda: is_idle(request_id), "the last partial edit")
         gc.collect()
         return close(request_id)
 
     def is_idle(request_id):
-        frames = streaming._frames.get(request_id)
-        return frames is None or not (frames._is_woken or frames._task)
+        live_message = streaming.live_messages.get(request_id)
+        return live_message is None or live_message.is_idle
 
-    monkeypatch.setattr("telegram_bot.delivery.backend.live_message_close", close_after_the_last_frame)
+    monkeypatch.setattr("telegram_bot.delivery.backend.live_message_close", close_when_idle)
     say(message("Say hello"))
     advance()
 
-    # Otherwise it would be shown once more later, as if another process had streamed it.
+    # Otherwise it would be shown again later, as if another process had streamed it.
     assert Delivery.objects.get().state == "DELIVERED"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_executor_is_rung_before_the_placeholder_is_sent(fake, say, chain, enqueued):
+def test_the_wake_up_is_enqueued_before_the_placeholder_is_sent(fake, say, chain, enqueued):
     chain(aimlapi=["Hello"])
-    rung_by_then: list[str] = []
-    fake.will("sendMessage", lambda *_: rung_by_then.extend(task for task, _ in enqueued))
+    enqueued_by_then: list[str] = []
+    fake.will("sendMessage", lambda *_: enqueued_by_then.extend(task for task, _ in enqueued))
 
     say(message("Say hello"))
 
-    assert ADVANCE in rung_by_then
+    assert ADVANCE in enqueued_by_then
 
 
 def test_a_path_or_a_date_is_no_command(fake, say, chain):
@@ -107,7 +107,7 @@ def test_turns_of_a_conversation_are_remembered_until_new(fake, say, chain):
     assert [[turn.text for turn in prompt.history] for prompt in script.prompts] == [[], ["first", "one"], []]
 
 
-def test_without_credits_nothing_is_promised(fake, say, chain, settings):
+def test_without_credits_no_placeholder_is_sent(fake, say, chain, settings):
     chain(aimlapi=[])
     settings.WELCOME_CREDITS = 0
 
@@ -117,7 +117,7 @@ def test_without_credits_nothing_is_promised(fake, say, chain, settings):
     assert not Delivery.objects.exists()
 
 
-def test_a_prompt_that_is_too_long_says_how_long_it_may_be(fake, say, chain):
+def test_a_prompt_that_is_too_long_is_refused_with_the_limit(fake, say, chain):
     chain(aimlapi=[])
 
     assert say(message("x" * 100_000)) == "refused: PROMPT_INVALID"
@@ -135,7 +135,7 @@ def test_a_fourth_open_prompt_has_to_wait(fake, say, chain):
     assert fake.chat(42).texts[-1] == texts.REFUSALS["TOO_MANY_OPEN"]
 
 
-def test_where_nobody_can_answer_the_user_is_told_and_keeps_the_credits(fake, say, chain):
+def test_without_a_provider_the_user_is_told_and_keeps_the_credits(fake, say, chain):
     chain()
 
     say(message("Say hello"))
@@ -145,14 +145,14 @@ def test_where_nobody_can_answer_the_user_is_told_and_keeps_the_credits(fake, sa
     assert fake.chat(42).texts == [f"⚠️ {texts.FAILURES['NO_PROVIDER']}\n\nYour 1 credit is back."]
 
 
-def test_without_any_label_nothing_is_accepted(fake, say):
+def test_without_any_model_nothing_is_accepted(fake, say):
     AIModel.objects.update(enabled=False)
 
-    assert say(message("Say hello")) == "refused: there is no model"
-    assert fake.chat(42).texts == [texts.NOTHING_OFFERED]
+    assert say(message("Say hello")) == "refused: no model available"
+    assert fake.chat(42).texts == [texts.NO_MODEL_AVAILABLE]
 
 
-def test_a_chosen_label_that_was_switched_off_is_replaced_by_the_first(fake, say, chain):
+def test_a_chosen_model_that_was_disabled_is_replaced_by_the_first(fake, say, chain):
     chain(aimlapi=["Hello"])
     gone = make_model(name="Gone AI", slug="gone-ai", category="TEXT", enabled=False)
     TelegramChat.objects.create(chat_id=42, type="private", model=gone)
@@ -162,7 +162,7 @@ def test_a_chosen_label_that_was_switched_off_is_replaced_by_the_first(fake, say
     assert Request.objects.get().model == make_model()
 
 
-def test_a_mention_without_a_question_asks_for_one(fake, say, chain):
+def test_a_mention_without_a_prompt_asks_for_one(fake, say, chain):
     chain(aimlapi=[])
     fake.chat(GROUP_ID)
 
@@ -198,7 +198,7 @@ def test_a_prompt_in_a_topic_is_answered_there(fake, say, chain):
         ([OutcomeUnknown("cut")], "PAYMENT_UNCERTAIN"),
     ],
 )
-def test_a_failure_takes_the_placeholders_place_and_says_that_the_credits_are_back(fake, say, chain, outcomes, code):
+def test_a_failure_replaces_the_placeholder_and_says_that_the_credits_are_back(fake, say, chain, outcomes, code):
     names = ["aimlapi", "piapi"][: len(outcomes)]
     chain(**{name: [outcome] for name, outcome in zip(names, outcomes, strict=True)}).policy = UnknownPolicy.STOP
 
@@ -223,16 +223,16 @@ def test_a_cancelled_request_says_so(fake, say, chain):
 @pytest.mark.parametrize(
     "code", ["ALL_PROVIDERS_FAILED", "NO_PROVIDER", "CONTENT_REFUSED", "DEADLINE", "SOMETHING_NEW"]
 )
-def test_every_failure_has_words_of_its_own_and_none_of_a_vendors(code):
+def test_every_failure_has_a_text_without_its_code(code):
     request = Request(status="FAILED", error_code=code, credits=3)
 
-    words = texts.failure(request)
+    text = texts.failure(request)
 
-    assert words.endswith("Your 3 credits are back.")
-    assert code not in words
+    assert text.endswith("Your 3 credits are back.")
+    assert code not in text
 
 
-def test_a_user_who_has_blocked_the_bot_is_asked_nothing_more(fake, say, chain):
+def test_a_user_who_has_blocked_the_bot_is_sent_nothing_more(fake, say, chain):
     chain(aimlapi=["Hello"])
     fake.chat(42).is_blocked = True
 
@@ -245,7 +245,7 @@ def test_a_user_who_has_blocked_the_bot_is_asked_nothing_more(fake, say, chain):
     assert not fake.called("editMessageText")
 
 
-def test_a_topic_that_was_closed_meanwhile_is_left_for_the_chat_itself(fake, say, chain):
+def test_in_a_topic_that_was_closed_meanwhile_the_answer_goes_to_the_chat_itself(fake, say, chain):
     chain(aimlapi=["Hello"])
     fake.will("sendMessage", refuse(400, "Bad Request: message thread not found"))
 

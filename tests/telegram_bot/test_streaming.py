@@ -1,4 +1,4 @@
-"""An answer grows before its reader's eyes, politely, and no frame ever stands over the answer."""
+"""Streaming: partial answers are shown within the rate limits, and never replace the answer for good."""
 
 import gc
 import logging
@@ -21,15 +21,15 @@ from tests.fakes.telegram import FakeTelegram, Hold, flood, no_answer, refuse, u
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PAUSE_SECONDS = 0.15
+INTERVAL_SECONDS = 0.15
 
 
 @pytest.fixture
 def delivery(fake, monkeypatch, enqueued) -> Delivery:
-    """A request whose placeholder stands in chat 42; frames come quicker than in life."""
+    """The delivery of a request whose placeholder is in chat 42, with short intervals between partial edits."""
     monkeypatch.setattr(client, "READ_SECONDS", 0.4)
-    monkeypatch.setattr(streaming, "EDIT_INTERVAL_SECONDS", PAUSE_SECONDS)
-    monkeypatch.setattr(streaming, "LOOK_UP_SECONDS", 0.02)
+    monkeypatch.setattr(streaming, "EDIT_INTERVAL_SECONDS", INTERVAL_SECONDS)
+    monkeypatch.setattr(streaming, "PLACEHOLDER_POLL_SECONDS", 0.02)
     TelegramChat.objects.create(chat_id=42, type="private")
     message_id = fake.execute("sendMessage", {"chat_id": 42, "text": "⏳"})["message_id"]
     return Delivery.objects.create(
@@ -43,7 +43,7 @@ def end(delivery: Delivery, text: str = "The answer.") -> None:
     )
 
 
-def frames(fake: FakeTelegram) -> list[str]:
+def partial_texts(fake: FakeTelegram) -> list[str]:
     return fake.chat(42).messages[0].versions[1:]
 
 
@@ -52,29 +52,29 @@ def test_the_first_words_are_shown_at_once_and_then_the_latest(fake, delivery):
     assert show
 
     show("One")
-    fake.wait_for(lambda: frames(fake) == ["One …"])
+    fake.wait_for(lambda: partial_texts(fake) == ["One …"])
     show("One two")
     show("One two **three")
-    fake.wait_for(lambda: frames(fake)[-1] == "One two **three …")
+    fake.wait_for(lambda: partial_texts(fake)[-1] == "One two **three …")
 
-    assert len(frames(fake)) == 2
+    assert len(partial_texts(fake)) == 2
 
 
-def test_frames_keep_their_distance_and_never_overlap(fake, delivery):
+def test_partial_edits_keep_their_interval_and_never_overlap(fake, delivery):
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     for number in range(1, 500):
         show("word " * number)
         if number % 25 == 0:
-            threading.Event().wait(0.02)  # a stream's own pace: about a thousand tokens a second
-    fake.wait_for(lambda: frames(fake)[-1].count("word") == 499)
+            threading.Event().wait(0.02)  # the pace of a fast stream: about a thousand tokens a second
+    fake.wait_for(lambda: partial_texts(fake)[-1].count("word") == 499)
 
     times = [call.at for call in fake.called("editMessageText")]
     assert len(times) >= 3
-    assert all(later - earlier >= PAUSE_SECONDS * 0.95 for earlier, later in pairwise(times))
+    assert all(later - earlier >= INTERVAL_SECONDS * 0.95 for earlier, later in pairwise(times))
 
 
-def test_showing_costs_the_stream_next_to_nothing(fake, delivery):
+def test_showing_costs_the_worker_next_to_nothing(fake, delivery):
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     hold = Hold()
@@ -90,7 +90,7 @@ def test_showing_costs_the_stream_next_to_nothing(fake, delivery):
     assert seconds < 1  # a millisecond each on a loaded machine; about five microseconds on an idle one
 
 
-def test_the_answer_waits_for_the_frame_under_way_and_stands_over_it(fake, delivery):
+def test_the_answer_waits_for_the_partial_edit_under_way_and_replaces_it(fake, delivery):
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     hold = Hold()
@@ -106,10 +106,10 @@ def test_the_answer_waits_for_the_frame_under_way_and_stands_over_it(fake, deliv
     hold.go()
     deliverer.join(10)
 
-    assert frames(fake) == ["Half an ans …", "The answer."]
+    assert partial_texts(fake) == ["Half an ans …", "The answer."]
 
 
-def test_a_stale_worker_shows_no_frames_once_the_answer_stands(fake, delivery):
+def test_a_worker_without_the_lease_shows_nothing_once_the_answer_is_shown(fake, delivery):
     stale = TelegramDeliveryBackend().on_partial(delivery.request_id)
     fresh = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert stale
@@ -120,10 +120,10 @@ def test_a_stale_worker_shows_no_frames_once_the_answer_stands(fake, delivery):
     stale("An old half of ano")
     TelegramDeliveryBackend().deliver(delivery.request_id)
 
-    assert frames(fake) == ["The answer."]
+    assert partial_texts(fake) == ["The answer."]
 
 
-def test_while_the_placeholder_is_on_its_way_frames_wait_for_it(fake, delivery):
+def test_partial_edits_wait_until_the_placeholder_is_sent(fake, delivery):
     Delivery.objects.update(state="PLACING", message_id=None)
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
@@ -131,10 +131,10 @@ def test_while_the_placeholder_is_on_its_way_frames_wait_for_it(fake, delivery):
     show("One two")
     Delivery.objects.update(state="PENDING", message_id=delivery.message_id)
 
-    fake.wait_for(lambda: frames(fake) == ["One two …"])
+    fake.wait_for(lambda: partial_texts(fake) == ["One two …"])
 
 
-def test_a_pause_that_telegram_wants_is_kept_and_the_stream_goes_on(fake, delivery):
+def test_a_pause_that_telegram_demands_is_kept_and_the_stream_goes_on(fake, delivery):
     fake.will("editMessageText", flood(1))
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
@@ -142,14 +142,14 @@ def test_a_pause_that_telegram_wants_is_kept_and_the_stream_goes_on(fake, delive
     show("One")
     fake.wait_for(lambda: fake.called("editMessageText"))
     show("One two")
-    fake.wait_for(lambda: frames(fake))
+    fake.wait_for(lambda: partial_texts(fake))
 
     first, second = fake.called("editMessageText")
     assert second.at - first.at >= 1
-    assert frames(fake) == ["One two …"]
+    assert partial_texts(fake) == ["One two …"]
 
 
-def test_after_three_faults_the_reader_waits_for_the_answer(fake, delivery):
+def test_after_three_consecutive_failures_only_the_answer_is_shown(fake, delivery):
     fake.will("editMessageText", *[refuse(502, "Bad Gateway")] * 3)
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
@@ -161,10 +161,10 @@ def test_after_three_faults_the_reader_waits_for_the_answer(fake, delivery):
     end(delivery)
     TelegramDeliveryBackend().deliver(delivery.request_id)
 
-    assert frames(fake) == ["The answer."]
+    assert partial_texts(fake) == ["The answer."]
 
 
-def test_after_a_frame_without_a_confirmation_the_answer_is_shown_once_more_later(fake, delivery):
+def test_after_an_unconfirmed_partial_edit_the_answer_is_shown_again_later(fake, delivery):
     fake.will("editMessageText", no_answer)
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
@@ -174,7 +174,7 @@ def test_after_a_frame_without_a_confirmation_the_answer_is_shown_once_more_late
 
     TelegramDeliveryBackend().deliver(delivery.request_id)
     delivery.refresh_from_db()
-    assert (delivery.state, delivery.error) == ("PENDING", "unsettled frame")
+    assert (delivery.state, delivery.error) == ("PENDING", "a partial edit may still arrive")
     assert fake.chat(42).texts == ["The answer."]
 
     Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
@@ -183,7 +183,7 @@ def test_after_a_frame_without_a_confirmation_the_answer_is_shown_once_more_late
     assert delivery.state == "DELIVERED"
 
 
-def test_a_stream_whose_placeholder_comes_after_the_answer_shows_no_frame_over_it(fake, delivery):
+def test_a_stream_whose_placeholder_is_sent_after_the_end_does_not_replace_the_answer(fake, delivery):
     message_id = delivery.message_id
     Delivery.objects.update(state="PLACING", message_id=None, next_at=timezone.now() + timedelta(minutes=1))
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
@@ -193,26 +193,26 @@ def test_a_stream_whose_placeholder_comes_after_the_answer_shows_no_frame_over_i
     TelegramDeliveryBackend().deliver(delivery.request_id)  # and so does the answer
 
     Delivery.objects.update(state="PENDING", message_id=message_id, next_at=None)
-    time.sleep(2 * streaming.LOOK_UP_SECONDS)  # in which the stream would look
+    time.sleep(2 * streaming.PLACEHOLDER_POLL_SECONDS)  # in which the stream would find it
 
-    assert frames(fake) == []
+    assert partial_texts(fake) == []
 
 
-def test_a_worker_that_has_lost_its_request_ends_its_stream_while_its_successor_works(fake, delivery):
+def test_a_worker_that_has_lost_the_lease_stops_its_stream_while_its_successor_works(fake, delivery):
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     show("Half an ans")
-    fake.wait_for(lambda: frames(fake) == ["Half an ans …"])
+    fake.wait_for(lambda: partial_texts(fake) == ["Half an ans …"])
     show("Half an answer")  # waits for its turn
 
     TelegramDeliveryBackend().deliver(delivery.request_id)
     fake.execute("editMessageText", {"chat_id": 42, "message_id": delivery.message_id, "text": "The answer."})
-    time.sleep(2 * PAUSE_SECONDS)  # in which the frame would come
+    time.sleep(2 * INTERVAL_SECONDS)  # in which the partial edit would be made
 
-    assert frames(fake)[-1] == "The answer."
+    assert partial_texts(fake)[-1] == "The answer."
 
 
-def test_an_answer_waits_for_a_frame_without_a_confirmation_of_a_worker_that_has_lost_it(fake, delivery):
+def test_an_answer_waits_for_the_unconfirmed_partial_edit_of_a_worker_that_has_lost_the_lease(fake, delivery):
     fake.will("editMessageText", no_answer)
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
@@ -226,20 +226,20 @@ def test_an_answer_waits_for_a_frame_without_a_confirmation_of_a_worker_that_has
     assert delivery.next_at > timezone.now()
 
 
-def test_a_request_that_was_cancelled_elsewhere_grows_no_further(fake, delivery):
+def test_the_stream_of_a_request_that_was_cancelled_elsewhere_stops(fake, delivery):
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     show("Half an ans")
-    fake.wait_for(lambda: frames(fake) == ["Half an ans …"])
+    fake.wait_for(lambda: partial_texts(fake) == ["Half an ans …"])
 
     Request.objects.update(status="CANCELLED")  # as another process does
     show("Half an answer")
-    time.sleep(2 * PAUSE_SECONDS)  # in which the frame would come
+    time.sleep(2 * INTERVAL_SECONDS)  # in which the partial edit would be made
 
-    assert frames(fake) == ["Half an ans …"]
+    assert partial_texts(fake) == ["Half an ans …"]
 
 
-def test_what_a_worker_that_died_has_written_over_an_answer_is_mended_once(fake, delivery):
+def test_an_answer_that_a_dead_worker_has_replaced_is_restored_once(fake, delivery):
     end(delivery)
     Request.objects.update(started_at=timezone.now())
     TelegramDeliveryBackend().deliver(delivery.request_id)  # in a process that has not streamed it
@@ -260,23 +260,23 @@ def test_a_long_answer_is_shown_as_far_as_one_message_goes(fake, delivery):
     assert show
 
     show("😀 word " * 3000)
-    fake.wait_for(lambda: frames(fake))
+    fake.wait_for(lambda: partial_texts(fake))
 
-    assert 4000 < units_of(frames(fake)[0]) <= 4096
-    assert frames(fake)[0].endswith(" …")
+    assert 4000 < units_of(partial_texts(fake)[0]) <= 4096
+    assert partial_texts(fake)[0].endswith(" …")
 
 
-def test_nothing_visible_is_no_frame(fake, delivery):
+def test_a_partial_answer_without_visible_text_is_not_shown(fake, delivery):
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
 
     show(" \n")
     show(" \n\u200b")
     show("Hi")
-    fake.wait_for(lambda: frames(fake) == ["Hi …"])
+    fake.wait_for(lambda: partial_texts(fake) == ["Hi …"])
 
 
-def test_a_stream_whose_chat_is_gone_never_notices(fake, delivery, caplog):
+def test_a_stream_to_a_chat_that_blocked_the_bot_logs_no_text(fake, delivery, caplog):
     caplog.set_level(logging.INFO)
     fake.chat(42).is_blocked = True
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
@@ -291,7 +291,7 @@ def test_a_stream_whose_chat_is_gone_never_notices(fake, delivery, caplog):
     assert "canary" not in caplog.text
 
 
-def test_streams_that_have_ended_leave_nothing_behind(fake, delivery):
+def test_a_stream_that_has_ended_is_forgotten(fake, delivery):
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
     show("One")
@@ -301,4 +301,4 @@ def test_streams_that_have_ended_leave_nothing_behind(fake, delivery):
     del show
     gc.collect()
 
-    assert delivery.request_id not in streaming._frames
+    assert delivery.request_id not in streaming.live_messages

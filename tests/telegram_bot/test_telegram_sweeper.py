@@ -1,4 +1,4 @@
-"""The sweeper finds what everyone forgot about the chat."""
+"""The sweeper enqueues due updates, placeholders and deliveries that no worker has claimed."""
 
 from datetime import timedelta
 from typing import Any
@@ -36,7 +36,7 @@ def make_delivery(*, status: str = "FAILED", **fields: Any) -> Delivery:
     return Delivery.objects.create(**{"request": request, **values, **fields})
 
 
-def test_it_rings_once_for_a_chat_with_forgotten_updates(enqueued):
+def test_it_enqueues_a_chat_with_due_updates_once(enqueued):
     make_update()
     make_update()
     enqueued.clear()
@@ -48,12 +48,12 @@ def test_it_rings_once_for_a_chat_with_forgotten_updates(enqueued):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"received_at": timezone.now() + timedelta(hours=1)},  # its first enqueue is on the way
+        {"received_at": timezone.now() + timedelta(hours=1)},  # its first wake-up is expected to arrive
         {"handled_at": timezone.now(), "outcome": "done"},
         {"next_at": timezone.now() + timedelta(hours=1)},
     ],
 )
-def test_it_leaves_updates_alone_that_need_no_ring(enqueued, fields):
+def test_it_leaves_updates_alone_that_are_not_due(enqueued, fields):
     make_update(**fields)
     enqueued.clear()
 
@@ -61,7 +61,7 @@ def test_it_leaves_updates_alone_that_need_no_ring(enqueued, fields):
     assert enqueued == []
 
 
-def test_it_leaves_a_chat_alone_that_a_worker_holds(enqueued):
+def test_it_leaves_a_chat_alone_that_a_worker_has_claimed(enqueued):
     make_update()
     TelegramChat.objects.create(chat_id=42, lease_until=timezone.now() + timedelta(seconds=30))
     enqueued.clear()
@@ -69,7 +69,7 @@ def test_it_leaves_a_chat_alone_that_a_worker_holds(enqueued):
     assert sweep_telegram() == 0
 
 
-def test_it_forgets_handled_updates_after_a_week_and_unhandled_ones_never(enqueued):
+def test_it_deletes_handled_updates_after_a_week_and_unhandled_ones_never(enqueued):
     week = timedelta(days=7).total_seconds()
     make_update(received_at=ago(week + 60), handled_at=ago(week), outcome="done")
     make_update(received_at=ago(week - 60), handled_at=ago(week - 60), outcome="done")
@@ -80,7 +80,7 @@ def test_it_forgets_handled_updates_after_a_week_and_unhandled_ones_never(enqueu
     assert TelegramUpdate.objects.count() == 2
 
 
-def test_it_rings_for_a_placeholder_whose_sender_was_lost(enqueued):
+def test_it_enqueues_a_placeholder_whose_sender_was_lost(enqueued):
     delivery = make_delivery(status="PROCESSING", state="PLACING", message_id=None, next_at=ago(1))
 
     sweep_telegram()
@@ -95,17 +95,17 @@ def test_it_leaves_a_placeholder_to_its_sender_for_a_while(enqueued):
 
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CANCELLED"])
-def test_it_rings_for_an_end_that_was_not_shown(enqueued, status):
+def test_it_enqueues_the_delivery_of_an_end_that_was_not_shown(enqueued, status):
     delivery = make_delivery(status="FAILED")
-    facts = {"status": status, "output_text": "Four.", "actual_provider": "aimlapi"}
-    Request.objects.filter(id=delivery.request_id).update(**facts)
+    fields = {"status": status, "output_text": "Four.", "actual_provider": "aimlapi"}
+    Request.objects.filter(id=delivery.request_id).update(**fields)
 
     sweep_telegram()
 
     assert enqueued == [(DELIVER, delivery.request_id)]
 
 
-def test_it_rings_once_for_a_request_however_many_parts_wait(enqueued):
+def test_it_enqueues_a_request_once_however_many_parts_wait(enqueued):
     delivery = make_delivery(next_at=ago(1))
     for part in (1, 2):
         make_delivery(part=part, next_at=ago(1), message_id=None)
@@ -128,7 +128,7 @@ def test_it_leaves_finished_deliveries_alone(enqueued, state):
     assert sweep_telegram() == 0
 
 
-def test_a_part_whose_sender_died_is_not_sent_again_but_marked(enqueued):
+def test_a_part_whose_sender_died_is_marked_as_uncertain_and_not_sent_again(enqueued):
     lost = make_delivery(state="SENDING", part=1, message_id=None, next_at=ago(1))
     under_way = make_delivery(state="SENDING", part=1, message_id=None, next_at=timezone.now() + timedelta(seconds=9))
 

@@ -1,11 +1,15 @@
-"""A chat's updates are handled in order, by one worker at a time, and none is stranded."""
+"""The queue of a chat's updates: handled in order, by one worker at a time, and none is left behind."""
 
 import logging
 import threading
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from telegram_bot import texts
@@ -24,15 +28,32 @@ OTHER = uuid.uuid4()  # another worker's claim
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_rung(enqueued):
+def _no_broker(enqueued):
     """The tests themselves are the workers."""
+
+
+@contextmanager
+def just_before(statement: str, act: Callable[[], Any]) -> Iterator[None]:
+    """Act once, immediately before the database executes a statement that begins like this."""
+    is_pending = True
+
+    def act_first(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal is_pending
+        if is_pending and sql.startswith(statement):
+            is_pending = False
+            act()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(act_first):
+        yield
+    assert not is_pending, f"{statement} was not executed"
 
 
 def outcomes() -> list[str]:
     return list(TelegramUpdate.objects.order_by("update_id").values_list("outcome", flat=True))
 
 
-def test_the_oldest_comes_first_whatever_its_number_is(fake):
+def test_the_oldest_update_is_handled_first_whatever_its_id_is(fake):
     newer, older = message("/new"), message("/help")
     for raw in (newer, older):
         update_ingest(raw)
@@ -45,7 +66,7 @@ def test_the_oldest_comes_first_whatever_its_number_is(fake):
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
 
 
-def test_running_it_twice_is_harmless(fake):
+def test_the_task_is_idempotent(fake):
     update_ingest(message("/help"))
 
     handle_chat(42)
@@ -54,14 +75,14 @@ def test_running_it_twice_is_harmless(fake):
     assert fake.chat(42).texts == [texts.HELP]
 
 
-def test_a_chat_without_updates_costs_nothing(fake, django_assert_num_queries):
+def test_a_chat_without_updates_costs_one_query(fake, django_assert_num_queries):
     with django_assert_num_queries(1):
         assert queue_drain(chat_id=7) == 0
 
     assert not TelegramChat.objects.exists()
 
 
-def test_another_workers_chat_is_left_alone_until_its_lease_has_run_out(fake):
+def test_a_chat_that_another_worker_has_claimed_is_left_alone_until_the_lease_runs_out(fake):
     update_ingest(message("/help"))
     TelegramChat.objects.create(chat_id=42, lease_until=timezone.now() + timedelta(seconds=30))
     assert queue_drain(chat_id=42) == 0
@@ -90,40 +111,30 @@ def test_a_worker_that_has_lost_the_chat_handles_nothing_more(fake, monkeypatch)
     assert TelegramChat.objects.get().lease_until
 
 
-def test_what_arrives_while_the_chat_is_given_back_is_handled_without_another_ring(fake, monkeypatch):
-    look = queue._next_due
-    late = [message("/new")]
-
-    def arrive_after_the_last_look(chat_id):
-        row = look(chat_id)
-        if row is None and late:
-            update_ingest(late.pop())
-        return row
-
-    monkeypatch.setattr(queue, "_next_due", arrive_after_the_last_look)
+def test_what_arrives_while_the_lease_is_released_is_handled_without_another_wake_up(fake):
     update_ingest(message("/help"))
 
-    queue_drain(chat_id=42)
+    release = 'UPDATE "telegram_bot_telegramchat" SET "lease_until" = NULL'
+    with just_before(release, lambda: update_ingest(message("/new"))):
+        queue_drain(chat_id=42)
 
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
 
 
-def test_an_update_that_another_worker_has_handled_meanwhile_is_let_be(fake, monkeypatch):
+def test_an_update_that_another_worker_has_handled_meanwhile_is_left_alone(fake):
     update_ingest(message("/help"))
-    claim = queue._claim
 
-    def come_second(chat_id):
+    def handle_elsewhere() -> None:
         TelegramUpdate.objects.update(handled_at=timezone.now(), outcome="done by another")
-        return claim(chat_id)
 
-    monkeypatch.setattr(queue, "_claim", come_second)
+    with just_before('UPDATE "telegram_bot_telegramchat" SET "holder"', handle_elsewhere):
+        assert queue_drain(chat_id=42) == 0
 
-    assert queue_drain(chat_id=42) == 0
     assert outcomes() == ["done by another"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_workers_rung_at_once_share_nothing(fake):
+def test_of_two_workers_woken_at_once_one_handles_everything(fake):
     for text in ("/help", "/new"):
         update_ingest(message(text))
     hold = Hold()
@@ -139,7 +150,7 @@ def test_two_workers_rung_at_once_share_nothing(fake):
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
 
 
-def test_a_broken_update_is_tried_again_later_and_given_up_one_day(fake, monkeypatch, caplog):
+def test_a_broken_update_is_tried_again_later_and_given_up_in_the_end(fake, monkeypatch, caplog):
     prompt = "canary"
 
     def fail(_):
@@ -155,22 +166,22 @@ def test_a_broken_update_is_tried_again_later_and_given_up_one_day(fake, monkeyp
         queue_drain(chat_id=42)
         TelegramUpdate.objects.filter(handled_at=None).update(next_at=timezone.now() - timedelta(seconds=1))
 
-    assert outcomes() == ["given up: KeyError", "began a conversation"]
+    assert outcomes() == ["given up: KeyError", "started a conversation"]
     assert "canary" not in caplog.text
     assert "test_update_queue.py" in caplog.text
 
 
-def test_an_update_that_workers_die_of_is_given_up(fake):
+def test_an_update_that_crashes_its_workers_is_given_up(fake):
     update_ingest(message("/help"))
     TelegramUpdate.objects.update(tries=queue.MAX_TRIES)
 
     queue_drain(chat_id=42)
 
-    assert outcomes() == ["given up: nobody survived it"]
+    assert outcomes() == ["given up: it crashed every worker"]
     assert fake.chat(42).texts == []
 
 
-def test_a_short_pause_holds_the_chats_updates_back_in_order(fake):
+def test_a_short_pause_delays_the_chats_updates_in_order(fake):
     fake.will("sendMessage", flood(10))
     for text in ("/help", "/new"):
         update_ingest(message(text))
@@ -183,14 +194,14 @@ def test_a_short_pause_holds_the_chats_updates_back_in_order(fake):
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
 
 
-def test_a_long_pause_is_not_worth_holding_a_chat_back_for(fake):
+def test_a_long_pause_does_not_delay_the_chats_other_updates(fake):
     fake.will("sendMessage", flood(3600))
     for text in ("/help", "/new"):
         update_ingest(message(text))
 
     queue_drain(chat_id=42)
 
-    assert outcomes() == ["given up: Telegram wants a pause of 3600 s", "began a conversation"]
+    assert outcomes() == ["given up: Telegram wants a pause of 3600 s", "started a conversation"]
 
 
 def test_a_reply_without_a_confirmation_is_not_sent_again(fake, monkeypatch):
@@ -201,7 +212,7 @@ def test_a_reply_without_a_confirmation_is_not_sent_again(fake, monkeypatch):
     queue_drain(chat_id=42)
     queue_drain(chat_id=42)
 
-    assert outcomes() == ["answered, perhaps: Telegram gave no sound answer (ReadTimeout)."]
+    assert outcomes() == ["answered, perhaps: Telegram gave no valid response (ReadTimeout)."]
     assert fake.chat(42).texts == [texts.HELP]
 
 
@@ -216,7 +227,7 @@ def test_while_telegram_cannot_be_reached_the_update_waits(fake, settings):
     assert row.next_at
 
 
-def test_a_user_who_has_blocked_the_bot_is_noted(fake):
+def test_a_user_who_has_blocked_the_bot_is_recorded_as_unreachable(fake):
     fake.chat(42).is_blocked = True
     update_ingest(message("/help"))
 

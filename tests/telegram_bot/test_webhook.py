@@ -1,4 +1,4 @@
-"""The webhook lets in what Telegram sends, and nothing else."""
+"""Telegram's webhook: stores what Telegram sends, and accepts nothing else."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ def post(client: Client, body: Any, secret: str | None = SECRET) -> Any:
     return client.post(URL, content, content_type="application/json", headers=headers)
 
 
-def test_an_update_is_written_as_it_came_and_its_chat_is_rung(client, enqueued, django_capture_on_commit_callbacks):
+def test_an_update_is_stored_unchanged_and_its_chat_is_enqueued(client, enqueued, django_capture_on_commit_callbacks):
     update = message("Hello", something_new={"from": "a later version"})
 
     with django_capture_on_commit_callbacks(execute=True):
@@ -40,7 +40,7 @@ def test_an_update_is_written_as_it_came_and_its_chat_is_rung(client, enqueued, 
     assert enqueued == [("telegram_bot.tasks.handle_chat", 42)]
 
 
-def test_a_second_arrival_is_one_row_and_no_ring(client, enqueued, django_capture_on_commit_callbacks):
+def test_a_second_arrival_is_idempotent(client, enqueued, django_capture_on_commit_callbacks):
     update = message("Hello")
     post(client, update)
 
@@ -52,25 +52,25 @@ def test_a_second_arrival_is_one_row_and_no_ring(client, enqueued, django_captur
 
 
 @pytest.mark.parametrize("secret", [None, "", "wrong", SECRET + "x", SECRET[:-1], "gehëim", "\xff\xfe"])
-def test_a_wrong_or_missing_secret_gets_nowhere(client, secret):
+def test_a_wrong_or_missing_secret_is_refused(client, secret):
     assert post(client, message("Hello"), secret=secret).status_code == 403
     assert not TelegramUpdate.objects.exists()
 
 
 @pytest.mark.parametrize("secret", [None, "", "anything"])
-def test_without_a_secret_of_its_own_the_webhook_serves_nobody(client, settings, caplog, secret):
+def test_without_a_configured_secret_the_webhook_refuses_every_update(client, settings, caplog, secret):
     settings.TELEGRAM_WEBHOOK_SECRET = ""
 
     assert post(client, message("Hello"), secret=secret).status_code == 403
 
     assert [record.message for record in caplog.records if record.name == "telegram_bot.webhook"] == [
-        "The webhook serves nobody: TELEGRAM_WEBHOOK_SECRET is not set."
+        "The webhook refuses every update: TELEGRAM_WEBHOOK_SECRET is not set."
     ]
     assert not TelegramUpdate.objects.exists()
 
 
 @pytest.mark.parametrize("method", ["get", "put", "delete", "head"])
-def test_only_a_post_is_taken(client, method):
+def test_only_post_is_allowed(client, method):
     assert getattr(client, method)(URL).status_code == 405
 
 
@@ -102,7 +102,7 @@ def test_a_body_over_a_megabyte_is_refused(client):
     ],
     ids=lambda body: body[:40].decode("latin-1"),
 )
-def test_what_nobody_could_read_is_let_go_and_never_quoted(client, caplog, body):
+def test_a_malformed_update_is_dropped_and_never_quoted(client, caplog, body):
     caplog.set_level(logging.DEBUG)
 
     assert post(client, body).status_code == 200
@@ -112,7 +112,7 @@ def test_what_nobody_could_read_is_let_go_and_never_quoted(client, caplog, body)
     assert "canary" not in caplog.text
 
 
-def test_a_person_may_ask_about_the_character_nul(client):
+def test_a_message_may_contain_the_escape_sequence_of_nul(client):
     post(client, message(r"What does \u0000 mean?"))
 
     assert TelegramUpdate.objects.get().raw["message"]["text"] == r"What does \u0000 mean?"
@@ -122,7 +122,7 @@ def test_a_person_may_ask_about_the_character_nul(client):
     "content",
     [{}, {"poll": {"id": "1"}}, {"message": {}}, {"message": {"chat": {"id": "x"}}}, {"a": 1}, {"callback_query": {}}],
 )
-def test_an_update_of_no_chat_is_kept_with_the_reason_why_nothing_was_done(client, enqueued, content):
+def test_an_update_without_a_chat_is_stored_with_the_reason_why_it_is_ignored(client, enqueued, content):
     assert post(client, {"update_id": 7, **content}).status_code == 200
 
     row = TelegramUpdate.objects.get()
@@ -131,7 +131,7 @@ def test_an_update_of_no_chat_is_kept_with_the_reason_why_nothing_was_done(clien
     assert enqueued == []
 
 
-def test_while_the_database_is_down_telegram_is_asked_to_come_again(client, monkeypatch, caplog):
+def test_while_the_database_is_down_telegram_is_asked_to_retry(client, monkeypatch, caplog):
     def fail(*args, **kwargs):
         raise OperationalError("canary")
 

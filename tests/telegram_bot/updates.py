@@ -45,7 +45,7 @@ def press(data: str, *, message_id: int, chat_id: int = 42, user: dict[str, Any]
 
 
 def membership(status: str, *, chat_id: int = 42) -> dict[str, Any]:
-    """An update that tells what the bot is in a chat now: "kicked" or "member"."""
+    """An update with the bot's new status in a chat: "kicked" or "member"."""
     bot = {"id": 4242, "is_bot": True, "first_name": "Test", "username": "test_bot"}
     return {
         "update_id": next(_ids),

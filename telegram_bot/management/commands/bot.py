@@ -1,4 +1,4 @@
-"""Take the bot's updates by polling."""
+"""`manage.py bot`: receive the bot's updates by long polling."""
 
 import logging
 import signal
@@ -16,15 +16,15 @@ logger = logging.getLogger("telegram_bot.updates.polling")
 
 
 class Command(BaseCommand):
-    help = "Take Telegram's updates by polling, on a machine without a public address. A worker answers them."
+    help = "Receive updates by polling, on a machine without a public address. A worker answers them."
 
     def handle(self, *args: Any, **options: Any) -> None:
         stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _stopper(stop))
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, _stop_handler(stop))
         try:
             client = get_client()
-            self._begin(client, stop)
+            self._prepare(client, stop)
             poll(client=client, stop=stop)
         except TokenRefused as error:
             raise CommandError(str(error)) from error
@@ -32,8 +32,8 @@ class Command(BaseCommand):
             self.stdout.write("Stopped.")
         flush(timeout_seconds=3)
 
-    def _begin(self, client: TelegramClient, stop: threading.Event) -> None:
-        """Say who the bot is and switch its webhook off, without dropping what waits there."""
+    def _prepare(self, client: TelegramClient, stop: threading.Event) -> None:
+        """Print the bot's name and switch its webhook off, keeping pending updates."""
         while not stop.is_set():
             try:
                 name = client.me().username
@@ -41,19 +41,19 @@ class Command(BaseCommand):
             except TokenRefused:
                 raise
             except BotApiError as error:
-                logger.warning("Telegram does not answer: %s Trying again.", error)
+                logger.warning("Telegram does not respond: %s Trying again.", error)
                 stop.wait(5)
             else:
-                self.stdout.write(f"@{name} takes updates by polling. Ctrl-C ends it.")
+                self.stdout.write(f"@{name} receives updates by polling. Ctrl-C stops it.")
                 self.stdout.flush()
                 return
 
 
-def _stopper(stop: threading.Event) -> Any:
+def _stop_handler(stop: threading.Event) -> Any:
     def stop_now(*_: Any) -> None:
-        # Once: whoever ends a group of processes may send this twice, and the last enqueued_now are leaving.
+        # Once: a supervisor may signal twice, and the second must not interrupt the flush of the last wake-ups.
         if not stop.is_set():
             stop.set()
-            raise KeyboardInterrupt  # out of the poll that waits for updates
+            raise KeyboardInterrupt  # interrupts the poll that waits for updates
 
     return stop_now

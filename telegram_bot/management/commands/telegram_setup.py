@@ -1,4 +1,4 @@
-"""Tell Telegram where the webhook is, which commands there are, and what the bot is for."""
+"""`manage.py telegram_setup`: register the webhook, the commands and the descriptions with Telegram."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,18 +32,20 @@ class Command(BaseCommand):
 
     def _set_webhook(self, client: TelegramClient) -> None:
         if not settings.TELEGRAM_WEBHOOK_URL:
-            self.stdout.write("TELEGRAM_WEBHOOK_URL is not set, so there is no webhook; run `manage.py bot` to poll.")
+            self.stdout.write(
+                "TELEGRAM_WEBHOOK_URL is not set, so there is no webhook; run `manage.py bot` to poll."
+            )
             return
         url = webhook_url(settings.TELEGRAM_WEBHOOK_URL)
         secret = settings.TELEGRAM_WEBHOOK_SECRET
         if not SECRET_SHAPE.fullmatch(secret):
             raise CommandError("Set TELEGRAM_WEBHOOK_SECRET to 1 to 256 letters, digits, _ and - first.")
         if urlsplit(url).scheme != "https":
-            raise CommandError(f"Telegram calls https addresses only, and TELEGRAM_WEBHOOK_URL is {url}.")
+            raise CommandError(f"Telegram calls https URLs only, and TELEGRAM_WEBHOOK_URL is {url}.")
         client.set_webhook(url, secret, ALLOWED_UPDATES)
         self.stdout.write(f"Telegram sends updates to {url}.")
 
 
 def webhook_url(setting: str) -> str:
-    """Return where Telegram shall send updates: the address as it is set, or the webhook's path on that host."""
+    """Return the URL for updates: the setting, with the webhook's path added where it has none."""
     return setting if urlsplit(setting).path.strip("/") else setting.rstrip("/") + reverse("telegram_webhook")
