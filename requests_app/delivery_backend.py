@@ -18,7 +18,7 @@ class DeliveryBackend:
     """The interface of every delivery backend. This base class shows nothing, which suits the command line."""
 
     def on_partial(self, request_id: str) -> OnText | None:
-        """Return a function that shows a partial answer, or None where nobody is shown any.
+        """Return a function that shows a partial answer, or None where this backend shows none.
 
         Called once per claim, before the chain starts. The function is called from the worker's thread with the
         whole text so far, up to a hundred times a second: it must return at once and never raise.

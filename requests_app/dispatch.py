@@ -1,6 +1,6 @@
 """Wake-up messages: telling a worker, through Celery, that something is due in the database.
 
-The database is the queue; a wake-up only saves the time until somebody looks. It may be lost, late or delivered twice,
+The database is the queue; a wake-up only saves the time until the next sweep. It may be lost, late or delivered twice,
 and the sweeper sends another. So sending one must never make its caller wait or fail, least of all the webhook while
 Redis hangs: messages leave through a thread of their own.
 """

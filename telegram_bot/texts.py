@@ -104,7 +104,7 @@ def balance_text(balance: int) -> str:
 
 
 def credits_of(number: int) -> str:
-    """Return a number of credits in words."""
+    """Return a number of credits with its unit."""
     return f"{number:,} credit" if number == 1 else f"{number:,} credits"
 
 

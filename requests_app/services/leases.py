@@ -42,7 +42,7 @@ class Lease:
 
 
 def lease_claim(*, request_id: str) -> tuple[Lease, Request] | None:
-    """Claim an open request that is due and that nobody holds; None where there is nothing to claim.
+    """Claim an open request that is due and that no worker owns; None where there is nothing to claim.
 
     One conditional UPDATE decides, so of all workers that try at once, one succeeds. The request is returned as the
     claim left it, with the database's time as `now`.

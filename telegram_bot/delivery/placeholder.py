@@ -32,7 +32,7 @@ def placeholder_prepare(
     """Write the delivery of a request's placeholder, claimed by the caller, who must send it at once.
 
     Idempotent: returns None where it was written before. Call in the transaction that accepts the request: that
-    holds the lock under which nobody else can accept the same one.
+    holds the lock under which no other worker can accept the same one.
     """
     if Delivery.objects.filter(request=request, part=0).exists():
         return None

@@ -1,4 +1,4 @@
-"""Real processes on the test's database and broker: workers and sweepers that can be killed."""
+"""Real worker and sweeper processes on the test's database and broker, which tests can kill."""
 
 import os
 import subprocess
@@ -13,11 +13,11 @@ from django.conf import settings
 from django.db import connection
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE_SECONDS = 60  # a bound for a loaded machine, not a measurement
+TIMEOUT_SECONDS = 60  # generous, for a loaded machine
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return what a process needs to work on this test's rows; the base URLs are the test's own."""
+    """Return the environment of a process that works on this test's database; base URLs are the test's own."""
     return {
         "PATH": os.environ["PATH"],
         "DJANGO_SETTINGS_MODULE": "aibot.settings",
@@ -45,7 +45,7 @@ def _database_url() -> str:
 
 @contextmanager
 def running(*arguments: str, stderr: IO[bytes] | None = None, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `python …` beside the test; it ends with the block, however that ends."""
+    """Run `python …` beside the test; the process is killed when the block ends."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -68,9 +68,9 @@ def sweeper(**variables: str) -> AbstractContextManager[subprocess.Popen[bytes]]
     return running("manage.py", "sweep", **variables)
 
 
-def wait_until(is_so: Callable[[], object], what: str) -> None:
-    """Wait for a fact of the database or a server; fails with its name when it does not come true."""
-    patience = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < patience, f"waited in vain: {what}"
+def wait_until(condition: Callable[[], object], description: str) -> None:
+    """Wait until a condition of the database or a server is true; fail with its description if it never is."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out: {description}"
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""From the webhook to the chat through real workers: one answer, however the workers die."""
+"""From the webhook to the chat through real workers: one answer, even if workers are killed."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def variables(telegram, sandbox, settings) -> dict[str, str]:
-    """What the processes need; and the chain's rows, which an earlier test may have emptied."""
+    """The variables of the processes; and the chain's routes, which an earlier test may have deleted."""
     settings.TELEGRAM_WEBHOOK_SECRET = SECRET
     make_model()
     make_provider("aimlapi", priority=1, model="deepseek/deepseek-v4-flash")
@@ -73,7 +73,7 @@ def test_a_prompt_is_answered_in_the_chat_however_often_its_update_arrives(teleg
     assert Request.objects.count() == TelegramUpdate.objects.count() == 1
 
 
-def test_after_kill_nine_in_the_middle_of_an_answer_there_is_exactly_one(telegram, sandbox, variables):
+def test_after_a_worker_was_killed_in_the_middle_of_an_answer_there_is_exactly_one(telegram, sandbox, variables):
     sandbox.break_provider("aimlapi", "hang")
     with worker(**variables) as victim, sweeper(**variables):
         post(message("Say hello"))
@@ -89,12 +89,12 @@ def test_after_kill_nine_in_the_middle_of_an_answer_there_is_exactly_one(telegra
     assert ledger() == ["HOLD", "CAPTURE"]
 
 
-def test_when_every_provider_is_down_the_chat_says_so_and_the_credits_are_back(telegram, sandbox, variables):
+def test_when_every_provider_is_down_the_chat_says_so_and_the_credits_are_released(telegram, sandbox, variables):
     for provider in ("aimlapi", "piapi"):
         sandbox.break_provider(provider, "down")
     with worker(**variables), sweeper(**variables):
         post(message("Say hello"))
-        wait_until(lambda: any("back" in text for text in telegram.chat(42).texts), "the notice")
+        wait_until(lambda: any("back" in text for text in telegram.chat(42).texts), "the failure in the chat")
 
     assert ledger() == ["HOLD", "RELEASE"]
     assert len(telegram.chat(42).messages) == 1

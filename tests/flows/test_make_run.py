@@ -1,4 +1,4 @@
-"""`make run`: everything starts from an empty environment, a question is answered, and nothing stays behind."""
+"""`make run`: everything starts from an empty environment, a prompt is answered, and no process is left behind."""
 
 import os
 import signal
@@ -15,15 +15,16 @@ import psutil
 import pytest
 import requests
 
+from aibot.env import RENAMED_VARIABLES
 from aibot.firstrun import write_env_file
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_SECONDS = 60  # a bound for a loaded machine; usually it takes three
-END_SECONDS = 20  # usually it takes four
+MAX_START_SECONDS = 60  # generous, for a loaded machine; usually it takes three
+MAX_STOP_SECONDS = 20  # usually it takes four
 
-# Its processes bring their own database and queue, so a second run on other servers would tell nothing new.
+# Its processes have their own database and broker, so a second run on other servers would show nothing new.
 embedded_only = pytest.mark.skipif(
-    bool(os.environ.get("TEST_DATABASE_URL")), reason="make run brings its own database; the run on SQLite covers it"
+    bool(os.environ.get("TEST_DATABASE_URL")), reason="make run has its own database; the run on SQLite covers it"
 )
 
 
@@ -41,10 +42,10 @@ class Running:
     def text(self) -> str:
         return self.output.read_text(encoding="utf-8")
 
-    def wait_until(self, is_so: Callable[[], object], what: str, seconds: float = START_SECONDS) -> None:
-        patience = time.monotonic() + seconds
-        while not is_so():
-            assert time.monotonic() < patience, f"waited in vain: {what}\n{self.text}"
+    def wait_until(self, condition: Callable[[], object], description: str, seconds: float = MAX_START_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"timed out: {description}\n{self.text}"
             time.sleep(0.05)
 
     def answers(self, url: str) -> bool:
@@ -55,7 +56,7 @@ class Running:
             return False
 
     def wait_until_up(self) -> list[psutil.Process]:
-        """Return all its processes."""
+        """Return all of its processes, once they are up."""
         self.wait_until(lambda: self.answers(f"{self.web_url}/healthz"), "the web process answers")
         self.wait_until(lambda: self.answers(f"{self.sandbox_url}/_sandbox/faults"), "the sandbox answers")
         self.wait_until(lambda: "Sweeping every" in self.text, "the sweeper sweeps")
@@ -64,7 +65,7 @@ class Running:
 
 @contextmanager
 def started(folder: Path, **variables: str) -> Iterator[Running]:
-    """Run `manage.py run` in the environment that a newcomer has, on free ports."""
+    """Run `manage.py run` in a new user's environment, on free ports."""
     web_port, sandbox_port = free_port(), free_port()
     env_file = folder / "env"
     write_env_file(env_file, ROOT / ".env.example")
@@ -97,21 +98,21 @@ def free_port() -> int:
 
 
 @embedded_only
-@pytest.mark.parametrize("goodbye", [signal.SIGINT, signal.SIGHUP])  # a hang-up is passed on as SIGTERM
-def test_everything_starts_answers_and_ends(tmp_path, goodbye):
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGHUP])  # a hang-up is forwarded as SIGTERM
+def test_everything_starts_answers_and_stops(tmp_path, stop_signal):
     with started(tmp_path) as run:
         processes = run.wait_until_up()
         assert "so the SANDBOX answers" in run.text
         assert "user admin, password" in run.text
-        if goodbye == signal.SIGINT:
+        if stop_signal == signal.SIGINT:
             ask = [sys.executable, "manage.py", "ask", "TEXT", "Say hello"]
-            asked = subprocess.run(ask, cwd=ROOT, env=run.environment, capture_output=True, text=True, timeout=60)
-            assert asked.returncode == 0, asked.stderr
-            assert "in place of AIMLAPI" in asked.stdout
+            done = subprocess.run(ask, cwd=ROOT, env=run.environment, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+            assert "in place of AIMLAPI" in done.stdout
 
-        run.process.send_signal(goodbye)
+        run.process.send_signal(stop_signal)
 
-        run.wait_until(lambda: run.process.poll() is not None, "it ends", END_SECONDS)
+        run.wait_until(lambda: run.process.poll() is not None, "it stops", MAX_STOP_SECONDS)
         assert run.process.returncode == 0, run.text
         assert "Everything has ended." in run.text
         _, left = psutil.wait_procs(processes, timeout=1)
@@ -119,30 +120,30 @@ def test_everything_starts_answers_and_ends(tmp_path, goodbye):
 
 
 @embedded_only
-def test_when_one_process_dies_all_end_and_a_line_says_which(tmp_path):
+def test_when_one_process_dies_all_stop_and_a_line_says_which(tmp_path):
     with started(tmp_path) as run:
         processes = run.wait_until_up()
         (sandbox,) = [process for process in processes if process.cmdline()[1:] == ["manage.py", "sandbox"]]
 
         sandbox.kill()
 
-        run.wait_until(lambda: run.process.poll() is not None, "it ends", END_SECONDS)
+        run.wait_until(lambda: run.process.poll() is not None, "it stops", MAX_STOP_SECONDS)
         assert run.process.returncode == 1
-        assert "sandbox has ended by itself (exit code -9), so everything was stopped." in run.text
+        assert "sandbox ended by itself (exit code -9), so everything was stopped." in run.text
         _, left = psutil.wait_procs(processes, timeout=1)
         assert left == []
 
 
 @embedded_only
 @pytest.mark.parametrize("variable", ["PORT", "SANDBOX_URL"])
-def test_a_taken_port_is_one_line_that_says_what_to_do(tmp_path, variable):
+def test_a_port_in_use_is_one_line_that_says_what_to_do(tmp_path, variable):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         value = {"PORT": str(port), "SANDBOX_URL": f"http://127.0.0.1:{port}"}[variable]
         with started(tmp_path, **{variable: value}) as run:
-            code = run.process.wait(START_SECONDS)
+            code = run.process.wait(MAX_START_SECONDS)
 
     assert code == 1
     assert run.text.count("\n") == 1
@@ -165,15 +166,15 @@ def test_the_first_run_writes_an_env_file_for_this_machine_only_once(tmp_path):
     assert len(key) >= 50
 
 
-def test_the_example_names_every_variable_that_the_settings_read(tmp_path):
+def test_the_example_lists_every_variable_that_the_settings_read(tmp_path):
     example = (ROOT / ".env.example").read_text()
     named = {line.partition("=")[0] for line in example.splitlines() if line and not line.startswith("#")}
 
-    assert read_by_the_settings(tmp_path) - {"ENV_FILE"} == named - {"PORT"}
+    assert read_by_the_settings(tmp_path) - {"ENV_FILE", *RENAMED_VARIABLES} == named - {"PORT"}
 
 
 def read_by_the_settings(folder: Path) -> set[str]:
-    """Return the variables that a start asks for, caught as it asks."""
+    """Return the variables that the settings read, recorded while they are imported."""
     script = (
         "import aibot.env as env\n"
         "names, real = set(), env.env_text\n"
@@ -182,7 +183,7 @@ def read_by_the_settings(folder: Path) -> set[str]:
         "print(*names)\n"
     )
     environment = {"PATH": os.environ["PATH"], "SECRET_KEY": "x", "ENV_FILE": os.devnull, "DATA_DIR": str(folder)}
-    # An address that is PostgreSQL's asks for its variables as well.
+    # With a PostgreSQL URL the variables for PostgreSQL are read as well.
     environment["DATABASE_URL"] = "postgres://a:b@localhost/c"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True

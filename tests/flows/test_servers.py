@@ -1,4 +1,4 @@
-"""The tests' own PostgreSQL and Valkey: they work, they go with the command, and the command's word is passed on."""
+"""The tests' own PostgreSQL and Valkey: they work, stop with the command, and its exit code is passed on."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ASK_BOTH = (
+USE_BOTH = (
     "import os, psycopg, redis, sys;"
     "version = psycopg.connect(os.environ['TEST_DATABASE_URL']).execute('show server_version').fetchone()[0];"
     "assert int(version.split('.')[0]) >= 17, version;"
@@ -29,17 +29,17 @@ def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(arguments, cwd=ROOT, env={"PATH": os.environ["PATH"], "HOME": str(folder)})
 
 
-def test_a_command_meets_both_servers_and_its_exit_code_is_passed_on(tmp_path):
-    assert start(tmp_path, "python", "-c", ASK_BOTH).wait(60) == 7
+def test_a_command_reaches_both_servers_and_its_exit_code_is_passed_on(tmp_path):
+    assert start(tmp_path, "python", "-c", USE_BOTH).wait(60) == 7
 
 
-def test_a_plain_kill_ends_the_command_and_the_servers(tmp_path):
-    mark = tmp_path / "started"
-    wrapper = start(tmp_path, "python", "-c", f"import time; open({str(mark)!r}, 'w'); time.sleep(60)")
-    patience = time.monotonic() + 60
-    while not mark.exists():
+def test_sigterm_stops_the_command_and_the_servers(tmp_path):
+    started = tmp_path / "started"
+    wrapper = start(tmp_path, "python", "-c", f"import time; open({str(started)!r}, 'w'); time.sleep(60)")
+    deadline = time.monotonic() + 60
+    while not started.exists():
         assert wrapper.poll() is None
-        assert time.monotonic() < patience
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     processes = psutil.Process(wrapper.pid).children(recursive=True)
     assert {process.name() for process in processes} >= {"postgres", "valkey-server"}

@@ -1,4 +1,4 @@
-"""kill -9 of a worker in the middle of an answer: the next one finishes the job, and it is charged once."""
+"""kill -9 of a worker in the middle of an answer: the next worker finishes it, and it is charged once."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def has_ended(request: Request) -> bool:
     return not Request.objects.filter(id=request.id, status__in=Request.OPEN).exists()
 
 
-def test_a_killed_workers_request_is_answered_by_the_next_and_charged_once():
+def test_the_request_of_a_killed_worker_is_answered_by_the_next_and_charged_once():
     make_provider("aimlapi", priority=1, model="deepseek/deepseek-v4-flash")
     make_provider("piapi", priority=2, model="gpt-5.2")
     with running_sandbox() as sandbox:
@@ -42,7 +42,7 @@ def test_a_killed_workers_request_is_answered_by_the_next_and_charged_once():
     assert list(request.events.values_list("to_status", flat=True)) == ["PENDING", "PROCESSING", "COMPLETED"]
 
 
-def test_no_worker_at_all_delays_a_request_and_loses_nothing():
+def test_a_request_without_a_worker_is_delayed_and_not_lost():
     make_provider("aimlapi", priority=1, model="deepseek/deepseek-v4-flash")
     with running_sandbox() as sandbox:
         request = request_accept(

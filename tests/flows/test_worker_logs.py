@@ -1,4 +1,4 @@
-"""The worker's log tells the story of each request, as the operator's terminal shows it."""
+"""The worker's log shows each step of a request, as the operator's terminal shows it."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.flows.processes import sweeper, wait_until, worker
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_the_worker_says_who_was_tried_and_who_served(tmp_path):
+def test_the_worker_logs_which_providers_were_tried_and_which_one_served(tmp_path):
     make_provider("aimlapi", priority=1, model="deepseek/deepseek-v4-flash")
     log = tmp_path / "worker.log"
     with running_sandbox() as sandbox, log.open("wb") as stderr:

@@ -207,7 +207,7 @@ class TestAccounts:
         account.refresh_from_db()
         assert not account.is_blocked
 
-    def test_nobody_adds_or_deletes_an_account(self, admin_client):
+    def test_accounts_are_neither_added_nor_deleted(self, admin_client):
         account = make_account()
 
         assert admin_client.get(reverse("admin:requests_app_account_add")).status_code == 403

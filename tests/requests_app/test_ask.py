@@ -88,14 +88,16 @@ def test_when_all_fail_one_clear_line_says_so_and_the_credits_are_released(sandb
 
 def test_a_job_whose_submission_was_cut_off_is_adopted_and_not_submitted_again(sandboxed, monkeypatch):
     sandboxed.break_provider("replicate", "cut")
-    answered = iter([False])
+    was_healed = False
 
-    def heal_after_the_order(*_: Any) -> float:
-        if next(answered, True) is False:
+    def heal_after_the_submission(*_: Any) -> float:
+        nonlocal was_healed
+        if not was_healed:
             sandboxed.heal()
+            was_healed = True
         return 0
 
-    monkeypatch.setattr("providers.chain.fallback.poll_delay_seconds", heal_after_the_order)
+    monkeypatch.setattr("providers.chain.fallback.poll_delay_seconds", heal_after_the_submission)
 
     answer = ask_as_json("VIDEO", "A quiet lake")
 

@@ -119,7 +119,7 @@ def test_one_that_is_sent_too_late_is_deleted(fake, request_row):
 def test_a_sender_that_was_overtaken_changes_nothing_about_the_answer(fake, request_row, monkeypatch, fault):
     monkeypatch.setattr(client, "READ_SECONDS", 5)
     hold = Hold()
-    fake.will("sendMessage", lambda server, line: hold(server, line) or fault(server, line))
+    fake.will("sendMessage", lambda server, call: hold(server, call) or fault(server, call))
     overtaken = threading.Thread(target=tasks.place, args=(request_row.id,))
     overtaken.start()
     assert hold.arrived.wait(5)

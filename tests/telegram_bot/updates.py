@@ -23,7 +23,7 @@ def message(text: str | None = None, *, chat_id: int = 42, **fields: Any) -> dic
 
 
 def mention(text: str, name: str = "@test_bot", **fields: Any) -> dict[str, Any]:
-    """An update with a message in a group that mentions somebody."""
+    """An update with a message in a group that mentions a user or bot."""
     entity = {"type": "mention", "offset": text.index(name), "length": len(name)}
     return message(text, chat_id=GROUP_ID, entities=[entity], **fields)
 

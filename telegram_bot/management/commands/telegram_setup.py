@@ -32,9 +32,7 @@ class Command(BaseCommand):
 
     def _set_webhook(self, client: TelegramClient) -> None:
         if not settings.TELEGRAM_WEBHOOK_URL:
-            self.stdout.write(
-                "TELEGRAM_WEBHOOK_URL is not set, so there is no webhook; run `manage.py bot` to poll."
-            )
+            self.stdout.write("TELEGRAM_WEBHOOK_URL is not set, so there is no webhook; run `manage.py bot` to poll.")
             return
         url = webhook_url(settings.TELEGRAM_WEBHOOK_URL)
         secret = settings.TELEGRAM_WEBHOOK_SECRET
