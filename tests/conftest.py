@@ -9,6 +9,7 @@ from django.test import TransactionTestCase
 
 from providers.transport.client import close_connections
 from requests_app.delivery_backend import DeliveryBackend, MemoryDeliveryBackend, get_delivery_backend
+from tests.fakes.bucket import KEY_ID, NAME, SECRET, FakeBucket, running_bucket
 
 # Fixtures by which a test opens the database: pytest-django's own, which all of its others are built on.
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "django_db_reset_sequences", "live_server"}
@@ -75,6 +76,22 @@ def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | int]]:
     messages: list[tuple[str, str | int]] = []
     monkeypatch.setattr("requests_app.dispatch.publish", lambda task, key: messages.append((task, key)))
     return messages
+
+
+@pytest.fixture
+def bucket(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBucket]:
+    """A bucket as the storage of media."""
+    monkeypatch.setattr("aibot.s3_storage.MAX_TRIES", 1)
+    with running_bucket() as running:
+        options = {"bucket_name": NAME, "endpoint_url": running.url, "access_key": KEY_ID, "secret_key": SECRET}
+        settings.STORAGES = {
+            **settings.STORAGES,
+            "default": {
+                "BACKEND": "aibot.s3_storage.S3MediaStorage",
+                "OPTIONS": {**options, "region_name": "eu-west-1"},
+            },
+        }
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -55,7 +55,7 @@ def test_a_secret_may_come_from_a_file(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("value", ["sk-a b", "sk-“curly”", "sk-a\nX-Injected: 1"])
-def test_a_secret_that_no_header_can_carry_is_refused_without_being_shown(monkeypatch, value):
+def test_a_secret_that_no_header_can_carry_is_refused_and_not_shown(monkeypatch, value):
     monkeypatch.setenv("OPENAI_API_KEY", value)
 
     with pytest.raises(ImproperlyConfigured) as error:
@@ -116,7 +116,7 @@ def test_a_renamed_variable_in_an_old_env_file_ends_the_start_with_its_new_name(
     ],
     ids=lambda process: process[1],
 )
-def test_no_process_starts_from_nothing(tmp_path, process):
+def test_no_process_starts_without_settings(tmp_path, process):
     # make run writes the file with the settings; whoever starts without it meant to have one.
     outcome = subprocess.run(
         [sys.executable, *process],
@@ -132,7 +132,7 @@ def test_no_process_starts_from_nothing(tmp_path, process):
     assert "SECRET_KEY is not set" in outcome.stderr + outcome.stdout
 
 
-def test_secrets_are_masked_in_messages_arguments_and_tracebacks(settings):
+def test_secrets_are_redacted_in_messages_arguments_and_tracebacks(settings):
     settings.SECRETS = ["sk-canary-123"]
     try:
         raise ValueError("bad key sk-canary-123")

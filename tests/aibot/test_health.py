@@ -1,11 +1,12 @@
-"""Alive and ready: what load balancers and process managers are told."""
+"""Liveness and readiness: what load balancers and process managers read."""
 
 import socket
 import time
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
@@ -13,16 +14,16 @@ from aibot import health
 from tests.factories import make_request
 
 
-class TestAlive:
+class TestLiveness:
     @pytest.mark.parametrize("path", ["/healthz", "/healthz/"])
-    def test_it_asks_nobody(self, client, path):
+    def test_it_queries_neither_database_nor_broker(self, client, path):
         # Without the database mark any query would fail the test.
         response = client.get(path)
 
         assert (response.status_code, response.json()) == (200, {"alive": True})
         assert "no-store" in response["cache-control"]
 
-    def test_it_is_not_sent_elsewhere_for_want_of_https(self, client, settings):
+    def test_it_is_not_redirected_to_https(self, client, settings):
         settings.SECURE_SSL_REDIRECT = True
 
         for path in ("/healthz", "/healthz/"):
@@ -30,14 +31,14 @@ class TestAlive:
 
 
 @pytest.mark.django_db
-class TestReady:
+class TestReadiness:
     @pytest.mark.parametrize("path", ["/readyz", "/readyz/"])
-    def test_a_migrated_database_is_all_it_takes(self, client, path):
+    def test_a_migrated_database_is_enough(self, client, path):
         response = client.get(path)
 
         assert response.status_code == 200
         report = response.json()
-        assert "doorbell" in report.pop("note")
+        assert "wake-up messages" in report.pop("note")
         assert report.pop("broker") in (True, False)
         assert report == {
             "ready": True,
@@ -48,14 +49,15 @@ class TestReady:
         }
 
     def test_a_missing_migration_makes_it_unready(self, client):
-        MigrationRecorder.Migration.objects.filter(app="providers").latest("id").delete()
+        ((app, name),) = MigrationLoader(connection).graph.leaf_nodes("providers")
+        MigrationRecorder.Migration.objects.filter(app=app, name=name).delete()
 
         response = client.get("/readyz")
 
         assert response.status_code == 503
         assert (response.json()["database"], response.json()["migrated"]) == (True, False)
 
-    def test_a_dead_database_makes_it_unready_and_tells_no_address(self, client, monkeypatch):
+    def test_an_unreachable_database_makes_it_unready_and_reveals_no_address(self, client, monkeypatch):
         def fail(self):
             raise OperationalError("connection to server at 10.0.0.5 failed: password of user aibot")
 
@@ -67,10 +69,10 @@ class TestReady:
         assert (response.json()["ready"], response.json()["database"]) == (False, False)
         assert "10.0.0.5" not in response.content.decode()
 
-    def test_work_that_waits_too_long_is_reported_but_restarts_nobody(self, client):
+    def test_overdue_work_is_reported_but_leaves_it_ready(self, client):
         now = timezone.now()
         make_request(created_at=now - timedelta(seconds=120))
-        make_request(created_at=now - timedelta(seconds=999), lease_until=now + timedelta(seconds=10))  # being done
+        make_request(created_at=now - timedelta(seconds=999), lease_until=now + timedelta(seconds=10))  # claimed
         make_request(created_at=now - timedelta(seconds=999), next_at=now + timedelta(seconds=10))  # not due yet
         make_request(created_at=now - timedelta(seconds=999), status="FAILED")
 
@@ -80,7 +82,7 @@ class TestReady:
         assert response.json()["on_time"] is False
         assert 119 <= response.json()["oldest_due_seconds"] <= 130
 
-    def test_waiting_counts_from_the_moment_a_lost_worker_lease_ran_out(self, client):
+    def test_a_crashed_workers_request_counts_from_the_end_of_its_lease(self, client):
         now = timezone.now()
         make_request(created_at=now - timedelta(seconds=999), lease_until=now - timedelta(seconds=10))
 
@@ -97,7 +99,7 @@ class TestBroker:
         assert not health.broker_answers()
 
     @pytest.mark.django_db
-    def test_a_dead_broker_is_reported_and_leaves_the_service_ready(self, client, settings):
+    def test_an_unreachable_broker_is_reported_but_leaves_it_ready(self, client, settings):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         settings.REDIS_URL = f"redis://:secret-password@127.0.0.1:{port}/0"  # nobody listens there any more

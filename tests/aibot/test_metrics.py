@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""The metrics that Prometheus scrapes."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -25,7 +25,7 @@ def headers() -> dict[str, str]:
 
 
 def scrape(client, headers) -> dict[tuple, float]:
-    """Read the samples as {(name, label, …): value}."""
+    """Return the samples as {(name, label, …): value}."""
     response = client.get("/metrics", headers=headers)
     assert response.status_code == 200
     assert response["content-type"].startswith("text/plain")
@@ -53,7 +53,7 @@ def test_attempts_and_costs_equal_the_statistics(client, headers):
     assert samples["aibot_attempts_total", "TEXT", "piapi"] == 0
 
 
-def test_resting_providers_open_requests_and_credits(client, headers):
+def test_open_circuits_open_requests_and_credits(client, headers):
     Account.objects.all().delete()
     account = make_account(credits=30)
     make_request(account=account)
@@ -73,13 +73,13 @@ def test_resting_providers_open_requests_and_credits(client, headers):
     assert 0 <= samples["aibot_oldest_due_seconds",] < 60
 
 
-def test_a_refusal_is_json_whatever_the_scraper_asks_for(client):
+def test_a_refusal_is_json_whatever_the_scraper_accepts(client):
     response = client.get("/metrics", headers={"accept": SCRAPER})
 
     assert response.status_code == 401
     assert "Token" in response.json()["detail"]
 
 
-def test_a_scrape_takes_a_handful_of_queries(client, headers, django_assert_max_num_queries):
+def test_a_scrape_takes_at_most_twelve_queries(client, headers, django_assert_max_num_queries):
     with django_assert_max_num_queries(12):
         scrape(client, headers)

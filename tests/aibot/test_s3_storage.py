@@ -1,10 +1,9 @@
-"""Media in a bucket: kept, replaced, read and shown as in the local folder, and never by the store's own links."""
+"""Media in a bucket: stored, replaced, read and shown as from the local folder, and never by the store's own links."""
 
 import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,64 +14,49 @@ from PIL import Image
 from providers.errors import NotStored
 from providers.storage import store_output
 from providers.types import Category
-from tests.fakes.bucket import KEY_ID, NAME, SECRET, FakeBucket, running_bucket
+from tests.fakes.bucket import KEY_ID, NAME, SECRET
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-@pytest.fixture
-def bucket(settings, monkeypatch) -> Iterator[FakeBucket]:
-    monkeypatch.setattr("aibot.s3_storage.MAX_TRIES", 1)
-    with running_bucket() as running:
-        options = {"bucket_name": NAME, "endpoint_url": running.url, "access_key": KEY_ID, "secret_key": SECRET}
-        settings.STORAGES = {
-            **settings.STORAGES,
-            "default": {
-                "BACKEND": "aibot.s3_storage.S3MediaStorage",
-                "OPTIONS": {**options, "region_name": "eu-west-1"},
-            },
-        }
-        yield running
-
-
-def picture(colour: str) -> bytes:
+def image(colour: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4), colour).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def test_an_output_lies_in_the_bucket_with_its_type(bucket):
-    stored = store_output(category=Category.IMAGE, content=picture("red"), key="an-attempt-01")
+def test_an_output_is_stored_in_the_bucket_with_its_type(bucket):
+    stored = store_output(category=Category.IMAGE, content=image("red"), key="an-attempt-01")
 
     assert stored.name == "results/01/an-attempt-01.png"
-    assert bucket.objects == {stored.name: ("image/png", picture("red"))}
-    assert default_storage.open(stored.name).read() == picture("red")
+    assert bucket.objects == {stored.name: ("image/png", image("red"))}
+    assert default_storage.open(stored.name).read() == image("red")
 
 
 def test_storing_again_replaces_the_first_copy(bucket):
     for colour in ("red", "blue"):
-        store_output(category=Category.IMAGE, content=picture(colour), key="an-attempt-01")
+        store_output(category=Category.IMAGE, content=image(colour), key="an-attempt-01")
 
-    assert [content for _, content in bucket.objects.values()] == [picture("blue")]
+    assert [content for _, content in bucket.objects.values()] == [image("blue")]
 
 
 @pytest.mark.django_db
-def test_the_link_leads_through_us_and_asks_who_comes(bucket, client):
-    stored = store_output(category=Category.IMAGE, content=picture("red"), key="an-attempt-01")
+def test_the_link_leads_to_our_own_address_and_needs_a_permission(bucket, client):
+    stored = store_output(category=Category.IMAGE, content=image("red"), key="an-attempt-01")
     link = default_storage.url(stored.name)
 
     assert link == f"/media/{stored.name}"
     assert client.get(link).status_code in (401, 403)
     client.force_login(get_user_model().objects.create_superuser("operator"))
-    assert b"".join(client.get(link).streaming_content) == picture("red")
+    assert b"".join(client.get(link).streaming_content) == image("red")
     assert client.get("/media/results/01/nothing.png").status_code == 404
 
 
-def test_a_bucket_that_fails_is_a_fault_of_ours_and_not_of_the_provider(bucket):
+def test_a_failing_bucket_counts_as_our_failure_and_not_the_providers(bucket):
     bucket.is_broken = True
 
     with pytest.raises(NotStored):
-        store_output(category=Category.IMAGE, content=picture("red"), key="an-attempt-01")
+        store_output(category=Category.IMAGE, content=image("red"), key="an-attempt-01")
 
 
 def test_the_environment_names_the_bucket(tmp_path):

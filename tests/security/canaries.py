@@ -1,4 +1,4 @@
-"""Where to look for a word that must not be there: the tables, the pages, the log, each in every spelling."""
+"""Secrets and a prompt that are easily found again, and where to search for them: tables, pages, logs, any encoding."""
 
 import base64
 import logging
@@ -8,32 +8,45 @@ from contextlib import contextmanager
 from functools import cache
 from urllib.parse import quote
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.db import connection
+from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
 from aibot.redaction import RedactingFormatter
 from providers.registry import PROVIDERS
+from providers.shipped import SHIPPED_ROUTES
+from providers.types import Category
 
 WORD = "canary-of-a-prompt"
 PROMPT = f"{WORD} in a coal mine"
 KEYS = {slug: f"canary-key-of-{slug}-0123456789" for slug in PROVIDERS}
+CALLBACK_SECRETS = {
+    slug: f"whsec_{base64.b64encode(f'canary-of-callbacks-of-{slug}'.encode()).decode()}"
+    for slug, spec in PROVIDERS.items()
+    if spec.callback
+}
 SECRETS = {
     "SECRET_KEY": "canary-of-the-secret-key",
     "TELEGRAM_WEBHOOK_SECRET": "canary-of-the-webhook",
-    "REPLICATE_WEBHOOK_SECRET": "whsec_Y2FuYXJ5LW9mLXRoZS1ob29r",
     "REDIS_URL": "redis://:canary-of-the-broker@localhost:6379/0",
+}
+# Every provider in every category of which a route is shipped, in the shipped order.
+CHAINS = {
+    category: list(dict.fromkeys(route.provider for route in SHIPPED_ROUTES if route.category == category))
+    for category in Category
 }
 
 
 @cache
 def spellings(word: str) -> set[str]:
-    """Return the word as it is, percent-encoded, in hexadecimal, and as it may look inside base64."""
+    """Return the word as it is, percent-encoded, in hexadecimal, and as it may appear inside base64."""
     content = word.encode()
     encoded = {base64.b64encode(b"\0" * shift + content).decode() for shift in range(3)}
-    # The ends depend on what stands around the word.
+    # The first and last characters depend on what surrounds the word.
     return {word, quote(word, safe=""), content.hex(), *(text[4:-4] for text in encoded)}
 
 
@@ -42,12 +55,12 @@ def is_in(word: str, text: str) -> bool:
 
 
 def found_in(text: str, words: list[str]) -> list[str]:
-    """Return which of the words the text holds in any spelling."""
+    """Return which of the words the text contains in any spelling."""
     return [word for word in words if is_in(word, text)]
 
 
 def columns_with(words: list[str]) -> dict[str, set[str]]:
-    """Return of each word that is found which columns of the database hold it, whether or not a model knows them."""
+    """Return for each word that is found which columns of the database contain it, those without a model included."""
     found = defaultdict(set)
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
@@ -64,46 +77,51 @@ def _text(value: object) -> str:
     return bytes(value).decode("latin-1") if isinstance(value, bytes | memoryview) else str(value)
 
 
+def admin_models() -> list[type[Model]]:
+    """Return every model that has pages in the admin."""
+    return [model for model in apps.get_models() if admin.site.is_registered(model)]
+
+
 def admin_pages(client: Client) -> Iterator[tuple[str, str]]:
-    """Return every list, every row's page and a history of each table, with their addresses."""
-    for model in admin.site._registry:
+    """Yield the address and content of every list, of every row's page and of one history of each table."""
+    for model in admin_models():
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         addresses = [reverse(f"{name}_changelist")]
         rows = list(model._base_manager.all())
         addresses += [reverse(f"{name}_change", args=[row.pk]) for row in rows]
-        # Who has changed a row is shown in the same way for all rows of a table.
+        # The history of a row looks the same for all rows of a table.
         addresses += [reverse(f"{name}_history", args=[row.pk]) for row in rows[:1]]
         for address in addresses:
             yield address, client.get(address, follow=True).content.decode()
 
 
-class Log(logging.Handler):
-    """Writes down every line as production's handler would write it."""
+class LogRecorder(logging.Handler):
+    """Records every line as production's handler would write it."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        self.lines: list[tuple[str, str]] = []  # the logger's name and what it said
+        self.lines: list[tuple[str, str]] = []  # the logger's name and its line
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append((record.name, self.format(record)))
 
     @property
     def text(self) -> str:
-        """All that was said, by the loggers too whose level the settings keep up."""
+        """Every line, also of the loggers whose level the settings raise."""
         return "\n".join(line for _, line in self.lines)
 
     @property
     def unpinned(self) -> str:
-        """What is said where somebody sets the root's level to DEBUG and leaves the other levels alone."""
+        """The lines of a process whose root logger is set to DEBUG while the other levels stay."""
         pinned = tuple(f"{name}." for name in settings.LOGGING["loggers"])
         return "\n".join(line for name, line in self.lines if not f"{name}.".startswith(pinned))
 
 
 @contextmanager
-def everybody_talks() -> Iterator[Log]:
-    """Let every logger of the process say all that it has to say, and write it down."""
-    log = Log()
+def recorded_logs() -> Iterator[LogRecorder]:
+    """Record every logger of the process at DEBUG."""
+    log = LogRecorder()
     loggers = [logging.root, *(logging.getLogger(name) for name in list(logging.root.manager.loggerDict))]
     levels = [(logger, logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:

@@ -8,31 +8,28 @@ from django.views.debug import SafeExceptionReporterFilter, get_default_exceptio
 from providers.models import Attempt, ProviderConfig, ProviderHealth
 from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox, running_sandbox
-from providers.sandbox.faults import Fault
+from providers.sandbox.faults import InjectedFault
+from providers.shipped import SHIPPED_ROUTES
 from providers.types import Access, Category
 from requests_app.models import AIModel, Request
 from requests_app.services.execution import request_advance
 from telegram_bot.models import TelegramUpdate
 from tests.factories import make_model, make_provider
-from tests.sandboxes import SHIPPED
-from tests.security.canaries import PROMPT, WORD, admin_pages, columns_with, found_in
+from tests.security.canaries import CHAINS, PROMPT, WORD, admin_pages, columns_with, found_in
 from tests.telegram_bot.updates import message
 
 pytestmark = pytest.mark.django_db
 
-CHAINS = {
-    Category.TEXT: ["aimlapi", "piapi", "openrouter", "openai", "anthropic", "xai", "groq"],
-    Category.IMAGE: ["replicate", "openai", "xai", "openrouter", "piapi", "aimlapi", "runware", "kie"],
-    Category.AUDIO: ["elevenlabs", "replicate", "openrouter", "aimlapi", "piapi"],
-}
-# Who may know what was asked: the request, the update that brought it, and nobody else.
-ASKED = {"requests.input_text", "telegram_bot_telegramupdate.raw"}
-# The sandbox's answers quote the question.
-ANSWERED = {"requests.output_text"}
+MODELS = {route.key: route.model for route in reversed(SHIPPED_ROUTES)}
+
+# The prompt may be in the request and in the update that brought it, and nowhere else.
+PROMPT_COLUMNS = {"requests.input_text", "telegram_bot_telegramupdate.raw"}
+# The sandbox's answers quote the prompt.
+ANSWER_COLUMNS = {"requests.output_text"}
 
 
 def ask(say, category: Category) -> Request:
-    """Ask in the chat, and follow the request to its end."""
+    """Send a prompt in the chat, and complete its request."""
     say(message(f"{PROMPT} for {category}"))
     request = Request.objects.latest("created_at")
     for _ in range(3):
@@ -42,21 +39,21 @@ def ask(say, category: Category) -> Request:
     return request
 
 
-def offer(category: Category, *, models: dict[str, str] | None = None) -> None:
-    """Offer one label of this category, and put its chain in order."""
+def offer(category: Category, *, is_shipped: bool = False) -> None:
+    """Offer one AI model of this category, and put its chain in order."""
     AIModel.objects.update(enabled=False)
     make_model(category=category, token_cost=1)
     ProviderConfig.objects.filter(category=category).update(enabled=False)
     for priority, slug in enumerate(CHAINS[category], start=1):
-        model = {"model": models[slug]} if models else {}
+        model = {"model": MODELS[category.value, slug]} if is_shipped else {}
         make_provider(slug, category=category, priority=priority, enabled=True, timeout_seconds=1, **model)
 
 
-def ask_gossips(say) -> None:
+def ask_leaky_providers(say) -> None:
     for category in CHAINS:
         offer(category)
         ask(say, category)
-    assert Attempt.objects.exclude(error_text="").count() > len(CHAINS)  # they did gossip
+    assert Attempt.objects.exclude(error_text="").count() > len(CHAINS)  # they did leak
 
 
 def own_pages() -> set[str]:
@@ -74,46 +71,48 @@ def assert_on_no_other_page(admin_client, secrets: list[str]) -> None:
         assert address in own or not found_in(page, [WORD]), address
 
 
-class TestVendorsWhoRepeatEverything:
-    """Each vendor of the chain fails in another way and says back all that it was told."""
+class TestProvidersThatLeakEverything:
+    """Each provider of the chain fails in another way and sends back everything it was sent."""
 
-    def test_no_log_table_page_or_ring_holds_it(self, say, enqueued, gossips, canaries, log, admin_client):
-        ask_gossips(say)
+    def test_no_log_table_page_or_wake_up_message_contains_it(
+        self, say, enqueued, leaky_servers, canaries, log, admin_client
+    ):
+        ask_leaky_providers(say)
 
-        assert columns_with([*canaries, WORD]) == {WORD: ASKED}
+        assert columns_with([*canaries, WORD]) == {WORD: PROMPT_COLUMNS}
         assert "✗ aimlapi failed for TEXT" in log.text
         assert found_in(log.text, [*canaries, WORD]) == []
         assert found_in(repr(enqueued), [*canaries, WORD]) == []
         assert_on_no_other_page(admin_client, canaries)
 
-    def test_no_figure_holds_it(self, say, enqueued, gossips, canaries, admin_client):
-        ask_gossips(say)
+    def test_no_statistics_or_metrics_contain_it(self, say, enqueued, leaky_servers, canaries, admin_client):
+        ask_leaky_providers(say)
 
-        figures = ["/metrics", "/readyz", "/healthz", "/api/schema/", "/api/docs/", "/api/providers/stats"]
-        figures += [
+        addresses = ["/metrics", "/readyz", "/healthz", "/api/schema/", "/api/docs/", "/api/providers/stats"]
+        addresses += [
             f"/api/providers/{kind}/{category}" for kind in ("stats", "cost", "recommended") for category in CHAINS
         ]
-        for address in figures:
+        for address in addresses:
             shown = admin_client.get(address)
             assert shown.status_code == 200
             assert found_in(shown.content.decode(), [*canaries, WORD]) == [], address
 
-    def test_the_chat_is_shown_nothing_of_it(self, say, enqueued, gossips, canaries, fake):
-        ask_gossips(say)
+    def test_the_chat_shows_nothing_of_it(self, say, enqueued, leaky_servers, canaries, fake):
+        ask_leaky_providers(say)
 
         shown = "\n".join(version for message in fake.chat(42).messages for version in message.versions)
         assert shown
         assert found_in(shown, [*canaries, WORD]) == []
 
 
-class TestFaultsOfTheSandbox:
+class TestSandboxFaults:
     @pytest.fixture
     def sandbox(self, settings: LazySettings, canaries, monkeypatch):
-        with running_sandbox(film_seconds=0) as sandbox:
+        with running_sandbox(video_seconds=0) as sandbox:
             settings.SANDBOX_ACTIVE = True
             settings.PROVIDER_ACCESS = {
-                slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{vendor.base_path}")
-                for slug, vendor in PROVIDERS.items()
+                slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{spec.base_path}")
+                for slug, spec in PROVIDERS.items()
             }
             keys = [access.key for access in settings.PROVIDER_ACCESS.values()]
             settings.SECRETS = [*keys, *settings.SECRETS]
@@ -122,45 +121,47 @@ class TestFaultsOfTheSandbox:
             yield sandbox
 
     @pytest.mark.parametrize("shift", [0, 3])
-    def test_on_the_way_through_all_of_them_to_an_answer(
+    def test_a_prompt_passes_every_fault_on_its_way_to_an_answer(
         self, say, enqueued, sandbox, canaries, log, admin_client, shift
     ):
         chain = CHAINS[Category.TEXT]
-        offer(Category.TEXT, models={slug: SHIPPED[Category.TEXT, slug] for slug in chain})
+        offer(Category.TEXT, is_shipped=True)
         self.break_all_but_the_last(sandbox, shift)
 
         first = ask(say, Category.TEXT)
-        ProviderHealth.objects.all().delete()  # so that the second question, with the first as its history, fails alike
+        ProviderHealth.objects.all().delete()  # so that the second prompt, with the first as its history, fails alike
         second = ask(say, Category.TEXT)
 
         assert [first.actual_provider, second.actual_provider] == [chain[-1]] * 2
         assert Attempt.objects.exclude(state="OK").count() == 2 * (len(chain) - 1)
-        assert columns_with([*canaries, WORD]) == {WORD: ASKED | ANSWERED}
+        assert columns_with([*canaries, WORD]) == {WORD: PROMPT_COLUMNS | ANSWER_COLUMNS}
         assert found_in(log.text, canaries) == []
         assert found_in(log.unpinned, [WORD]) == []
         assert_on_no_other_page(admin_client, canaries)
 
     def break_all_but_the_last(self, sandbox: Sandbox, shift: int) -> None:
-        faults = list(Fault)
+        faults = list(InjectedFault)
         for place, slug in enumerate(CHAINS[Category.TEXT][:-1]):
             sandbox.break_provider(slug, faults[(place + shift) % len(faults)])
 
     @pytest.mark.parametrize("is_broken", [False, True])
-    def test_on_the_way_into_a_bucket(self, say, enqueued, sandbox, bucket, canaries, log, admin_client, is_broken):
-        offer(Category.IMAGE, models={slug: SHIPPED[Category.IMAGE, slug] for slug in CHAINS[Category.IMAGE]})
+    def test_an_output_is_stored_in_a_bucket(
+        self, say, enqueued, sandbox, bucket, canaries, log, admin_client, is_broken
+    ):
+        offer(Category.IMAGE, is_shipped=True)
         bucket.is_broken = is_broken
 
         request = ask(say, Category.IMAGE)
 
         assert request.status == ("PROCESSING" if is_broken else "COMPLETED")  # a job, whose output is fetched again
         assert bool(bucket.objects) is not is_broken
-        assert columns_with([*canaries, WORD]) == {WORD: ASKED}
+        assert columns_with([*canaries, WORD]) == {WORD: PROMPT_COLUMNS}
         assert found_in(log.text, canaries) == []
         assert found_in(log.unpinned, [WORD]) == []
         assert_on_no_other_page(admin_client, canaries)
 
 
-def test_the_settings_that_an_error_report_shows_hold_no_secret(canaries, bucket):
+def test_the_settings_in_an_error_report_contain_no_secret(canaries, bucket):
     shown = get_default_exception_reporter_filter()
 
     assert isinstance(shown, SafeExceptionReporterFilter)

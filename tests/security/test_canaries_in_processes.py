@@ -1,4 +1,4 @@
-"""The canaries once more, through real processes: what lies on the broker and what the processes write."""
+"""The canaries through real processes: the messages on the broker and everything the processes write."""
 
 import json
 import subprocess
@@ -15,6 +15,7 @@ from redis import Redis
 from aibot.celery import app
 from providers.models import ProviderConfig
 from providers.registry import PROVIDERS
+from providers.types import Category
 from requests_app import dispatch
 from requests_app.models import Request
 from telegram_bot.updates.queue import queue_drain
@@ -22,42 +23,41 @@ from tests.factories import make_model, make_provider
 from tests.fakes.http_server import FakeServer
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.flows.processes import ROOT, environment, sweeper, wait_until, worker
-from tests.security.canaries import KEYS, PROMPT, WORD, found_in
-from tests.security.secret_leaks import gossips_for
+from tests.security.canaries import CALLBACK_SECRETS, CHAINS, KEYS, PROMPT, WORD, found_in
+from tests.security.secret_leaks import leaky_servers_for
 from tests.telegram_bot.updates import message
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WEBHOOK_SECRET = "canary-of-the-webhook"
-HOOK_SECRET = "whsec_Y2FuYXJ5LW9mLXRoZS1ob29r"
 BUCKET_SECRET = "canary-of-the-bucket"
-CHAIN = ["aimlapi", "piapi", "openrouter", "openai", "anthropic", "xai", "groq"]
+CHAIN = CHAINS[Category.TEXT]
 
 
 @pytest.fixture
-def gossips() -> Iterator[dict[str, FakeServer]]:
-    with gossips_for(PROVIDERS) as servers:
+def leaky_servers() -> Iterator[dict[str, FakeServer]]:
+    with leaky_servers_for(PROVIDERS) as servers:
         yield servers
 
 
 @pytest.fixture
-def variables(settings, fake: FakeTelegram, gossips) -> dict[str, str]:
-    """What the processes start with: a canary for each secret, and the addresses of those who repeat them."""
+def variables(settings, fake: FakeTelegram, leaky_servers) -> dict[str, str]:
+    """The processes' environment: a canary for each secret, and the addresses of the leaky servers."""
     settings.TELEGRAM_WEBHOOK_SECRET = WEBHOOK_SECRET
     make_model()
     ProviderConfig.objects.update(enabled=False)
     for priority, slug in enumerate(CHAIN, start=1):
         make_provider(slug, priority=priority, enabled=True)
-    keys = {vendor.key_variable: KEYS[slug] for slug, vendor in PROVIDERS.items()}
-    addresses = {vendor.base_url_variable: gossips[slug].url + vendor.base_path for slug, vendor in PROVIDERS.items()}
+    keys = {spec.key_variable: KEYS[slug] for slug, spec in PROVIDERS.items()}
+    addresses = {spec.base_url_variable: leaky_servers[slug].url + spec.base_path for slug, spec in PROVIDERS.items()}
     return {
         **keys,
         **addresses,
         "TELEGRAM_BOT_TOKEN": TOKEN,
         "TELEGRAM_API_BASE_URL": fake.url,
         "TELEGRAM_WEBHOOK_SECRET": WEBHOOK_SECRET,
-        "REPLICATE_WEBHOOK_SECRET": HOOK_SECRET,
-        "S3_BUCKET": "pictures",
+        **{spec.callback.secret_variable: CALLBACK_SECRETS[slug] for slug, spec in PROVIDERS.items() if spec.callback},
+        "S3_BUCKET": "media",
         "S3_ACCESS_KEY_ID": "a-key-id",
         "S3_SECRET_ACCESS_KEY": BUCKET_SECRET,
     }
@@ -65,24 +65,24 @@ def variables(settings, fake: FakeTelegram, gossips) -> dict[str, str]:
 
 def secrets() -> list[str]:
     password = connection.settings_dict["PASSWORD"]
-    own = [TOKEN, WEBHOOK_SECRET, HOOK_SECRET, BUCKET_SECRET, project.SECRET_KEY, *KEYS.values()]
+    own = [TOKEN, WEBHOOK_SECRET, BUCKET_SECRET, project.SECRET_KEY, *KEYS.values(), *CALLBACK_SECRETS.values()]
     return [*own, password] if password else own
 
 
 def on_the_broker() -> list[str]:
-    """Return all that lies on the broker, message by message."""
+    """Return every message on the broker."""
     if not project.REDIS_URL:
         folders = (project.QUEUE_DIR / "messages", project.QUEUE_DIR / "control")
         return [path.read_text() for folder in folders for path in folder.iterdir()]
     with Redis.from_url(project.REDIS_URL, decode_responses=True) as broker:
         lists = [key for key in broker.scan_iter() if broker.type(key) == "list"]
-        hashes = [key for key in broker.scan_iter() if broker.type(key) == "hash"]  # what was taken and not confirmed
+        hashes = [key for key in broker.scan_iter() if broker.type(key) == "hash"]  # delivered, and not acknowledged
         return [item for key in lists for item in broker.lrange(key, 0, -1)] + [
             item for key in hashes for item in broker.hvals(key)
         ]
 
 
-def enqueued_now() -> list[tuple[str, list[str | int]]]:
+def waiting_tasks() -> list[tuple[str, list[str | int]]]:
     """Return the tasks that wait on the broker, with their arguments."""
     messages = [json.loads(text) for text in on_the_broker() if '"task"' in text]
     return sorted((message["headers"]["task"], json.loads(b64decode(message["body"]))[0]) for message in messages)
@@ -96,20 +96,20 @@ def post(update: dict) -> None:
     )
 
 
-def test_they_are_neither_on_the_broker_nor_in_what_the_processes_write(tmp_path, fake, variables):
+def test_they_are_neither_on_the_broker_nor_in_the_output_of_the_processes(tmp_path, fake, variables):
     app.control.purge()
     post(message(PROMPT))
     queue_drain(chat_id=42)
     dispatch.flush(10)
     request = Request.objects.get()
 
-    wait_until(lambda: len(enqueued_now()) >= 2, "the enqueued_now on the broker")
-    assert enqueued_now() == [("requests_app.tasks.advance", [request.id]), ("telegram_bot.tasks.handle_chat", [42])]
+    wait_until(lambda: len(waiting_tasks()) >= 2, "both tasks on the broker")
+    assert waiting_tasks() == [("requests_app.tasks.advance", [request.id]), ("telegram_bot.tasks.handle_chat", [42])]
     assert found_in("".join(on_the_broker()), [*secrets(), WORD]) == []
 
     written = tmp_path / "written.log"
     with written.open("wb") as output, worker(stderr=output, **variables) as process, sweeper(**variables):
-        wait_until(lambda: any("back" in text for text in fake.chat(42).texts), "the word that nobody answered")
+        wait_until(lambda: any("back" in text for text in fake.chat(42).texts), "the message that nobody answered")
         process.terminate()
         process.wait(timeout=30)
 
@@ -119,7 +119,7 @@ def test_they_are_neither_on_the_broker_nor_in_what_the_processes_write(tmp_path
     assert found_in("".join(on_the_broker()), [*secrets(), WORD]) == []
 
 
-def test_they_are_not_in_what_the_command_line_shows(variables):
+def test_they_are_not_in_the_output_of_the_command_line(variables):
     outcome = subprocess.run(
         [sys.executable, "manage.py", "ask", "TEXT", PROMPT, "--json"],
         cwd=ROOT,

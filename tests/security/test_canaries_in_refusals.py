@@ -1,4 +1,4 @@
-"""Whoever refuses or breaks may say what it broke on: Telegram in its refusals, our own code in its errors."""
+"""Error texts may quote what caused them: Telegram's in its refusals, ours in exceptions."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from django.utils.log import AdminEmailHandler
 from requests_app.models import Request
 from requests_app.services.execution import request_advance
 from telegram_bot.models import Delivery
-from tests.fakes.telegram import TOKEN, Fault, refuse
+from tests.fakes.telegram import TOKEN, BotApiFault, refuse
 from tests.security.canaries import KEYS, PROMPT, SECRETS, WORD, columns_with, found_in
 from tests.telegram_bot.conftest import chain
 from tests.telegram_bot.updates import message
@@ -22,21 +22,21 @@ __all__ = ["chain"]
 
 pytestmark = pytest.mark.django_db
 
-ASKED = {"requests.input_text", "telegram_bot_telegramupdate.raw"}
-REPEATED = f"this will not do: {PROMPT} to {TOKEN}"
+PROMPT_COLUMNS = {"requests.input_text", "telegram_bot_telegramupdate.raw"}
+QUOTED = f"this will not do: {PROMPT} to {TOKEN}"
 REFUSALS = [
-    refuse(400, f"Bad Request: can't parse entities in {REPEATED}"),
-    refuse(400, f"Bad Request: {REPEATED}"),
-    refuse(403, f"Forbidden: {REPEATED}"),
-    refuse(401, f"Unauthorized: {REPEATED}"),
-    refuse(429, f"Too Many Requests: {REPEATED}", retry_after=1),
-    refuse(500, f"Internal Server Error: {REPEATED}"),
+    refuse(400, f"Bad Request: can't parse entities in {QUOTED}"),
+    refuse(400, f"Bad Request: {QUOTED}"),
+    refuse(403, f"Forbidden: {QUOTED}"),
+    refuse(401, f"Unauthorized: {QUOTED}"),
+    refuse(429, f"Too Many Requests: {QUOTED}", retry_after=1),
+    refuse(500, f"Internal Server Error: {QUOTED}"),
 ]
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("method", ["sendMessage", "editMessageText"])
-def test_what_telegram_refuses_is_not_repeated(canaries, fake, say, chain, log, method: str, refusal: Fault):
+def test_a_refusal_by_telegram_is_not_quoted(canaries, fake, say, chain, log, method: str, refusal: BotApiFault):
     answer = f"You said: {PROMPT}. {'Much more follows. ' * 300} You said: {PROMPT}."
     chain(aimlapi=[answer])
     say(message(PROMPT))
@@ -45,14 +45,14 @@ def test_what_telegram_refuses_is_not_repeated(canaries, fake, say, chain, log, 
     request_advance(request_id=Request.objects.get().id)
 
     assert Delivery.objects.exclude(error="").exists()
-    assert columns_with([*canaries, WORD]) == {WORD: ASKED | {"requests.output_text"}}
+    assert columns_with([*canaries, WORD]) == {WORD: PROMPT_COLUMNS | {"requests.output_text"}}
     assert found_in(log.unpinned, [*canaries, WORD]) == []
     assert found_in(log.text, canaries) == []
 
 
-def test_what_a_handler_breaks_on_is_not_repeated(canaries, say, chain, log, monkeypatch):
+def test_the_error_of_a_handler_is_not_quoted(canaries, say, chain, log, monkeypatch):
     def fail(**_: Any) -> None:
-        raise RuntimeError(REPEATED)
+        raise RuntimeError(QUOTED)
 
     monkeypatch.setattr("telegram_bot.handlers.prompt.request_accept", fail)
     chain(aimlapi=[])
@@ -64,7 +64,7 @@ def test_what_a_handler_breaks_on_is_not_repeated(canaries, say, chain, log, mon
 
 
 @pytest.mark.parametrize("is_html", [False, True])
-def test_a_mail_about_an_error_holds_no_secret_no_session_and_no_prompt(canaries, settings, monkeypatch, is_html):
+def test_a_mail_about_an_error_contains_no_secret_no_session_and_no_prompt(canaries, settings, monkeypatch, is_html):
     settings.ADMINS = [("Operator", "operator@example.com")]
 
     def fail(raw: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What models and people write is shown and never obeyed: neither by an operator's browser nor by the chat."""
+"""Text by models and users is displayed and never executed: neither in the admin nor in the chat."""
 
 from collections.abc import Iterator
 from html import escape
@@ -6,7 +6,6 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group, User
 from django.db import models
@@ -19,6 +18,7 @@ from providers.statistics.rollups import fold_attempts
 from requests_app.models import Account, Request
 from requests_app.services.execution import request_advance
 from telegram_bot.models import TelegramUser
+from tests.security.canaries import admin_models
 from tests.telegram_bot.conftest import chain, fake, say
 from tests.telegram_bot.updates import USER, message
 
@@ -30,26 +30,26 @@ TAG, ATTRIBUTE, SCHEME = "x-canary", "onx-canary", "javascript:"
 # It breaks out of an attribute, a script and a comment; as short as can be, for columns that are.
 MARKUP = f"""'"><{TAG}>{{{{7}}}}--></script><{TAG} {ATTRIBUTE}=1 a='{ATTRIBUTE}=1 b=" {ATTRIBUTE}=1 """
 MARKDOWN = "**bold** [web](https://a.example) [x](javascript:x) [y](tg://user?id=1) ![z](tg://emoji?id=5)"
-# These turn what follows them: a name that ends in one would turn the number beside it.
-TURNING = "".join(chr(code) for code in (0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+# Bidirectional controls: a name that ends in one would reverse the number beside it.
+BIDI_CONTROLS = "".join(chr(code) for code in (0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 ARABIC = "مرحبا\N{RIGHT-TO-LEFT MARK} (AI) \N{RIGHT-TO-LEFT OVERRIDE}txt.exe\N{POP DIRECTIONAL FORMATTING} نعم"
 
 
 class Page(HTMLParser):
-    """What a browser makes of a page."""
+    """A page as a browser parses it."""
 
     def __init__(self, content: str) -> None:
         super().__init__()
         self.shown = ""  # texts, and the values of a form's fields
-        self.obeyed: list[str] = []  # what should have been shown
+        self.executed: list[str] = []  # markup that should have been text
         self.feed(content)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attributes}
         links = [values.get(name, "") for name in ("href", "src", "action", "formaction")]
-        self.obeyed += [tag] * (tag == TAG)
-        self.obeyed += [name for name in values if name == ATTRIBUTE]
-        self.obeyed += [link for link in links if link.strip().lower().startswith(SCHEME)]
+        self.executed += [tag] * (tag == TAG)
+        self.executed += [name for name in values if name == ATTRIBUTE]
+        self.executed += [link for link in links if link.strip().lower().startswith(SCHEME)]
         self.shown += values.get("value", "")
 
     def handle_data(self, data: str) -> None:
@@ -57,7 +57,7 @@ class Page(HTMLParser):
 
 
 def marked_up(column: models.Field) -> Any:
-    """Return markup as this column holds it, and None for one that is no text."""
+    """Return markup as this column stores it; None for a column that holds no free text."""
     if isinstance(column, models.JSONField):
         listed = {"name": MARKUP, "content_type": MARKUP, "size": 7}
         return [listed] if column.default is list else {MARKUP: [MARKUP]}
@@ -65,21 +65,21 @@ def marked_up(column: models.Field) -> Any:
         return f"{SCHEME}{MARKUP}"
     is_text = isinstance(column, models.CharField | models.TextField)
     if not is_text or column.choices or column.primary_key or (column.max_length or 99) < len(TAG) + 5:
-        return None  # of the software's own words
+        return None
     return MARKUP[: column.max_length]
 
 
 def rows() -> Iterator[models.Model]:
-    """Yield a row of each table that has a page."""
-    for model in admin.site._registry:
+    """Yield a row of each table that has pages in the admin."""
+    for model in admin_models():
         row = model._base_manager.order_by("pk").first()
-        assert row is not None, f"{model._meta.label} is empty: make a row of it in `operator`"
+        assert row is not None, f"{model._meta.label} is empty: create a row of it in the fixture `operator`"
         yield row
 
 
 @pytest.fixture
 def operator(fake, say, chain) -> Client:
-    """Somebody who looks, after markup was written into every text of a row of each table, their own name included."""
+    """An operator's client, after markup was written into every text of one row of each table."""
     chain(aimlapi=["Hello"])
     superuser = User.objects.create_superuser("operator")
     Token.objects.create(user=superuser)
@@ -109,32 +109,32 @@ def pages_of(row: models.Model) -> Iterator[str]:
 
 
 class TestAdmin:
-    def test_no_page_obeys_what_is_written_in_a_table(self, operator):
-        obeyed, silent = {}, []
+    def test_no_page_executes_markup_of_a_table(self, operator):
+        executed, silent = {}, []
         for row in rows():
             pages = {path: operator.get(path) for path in pages_of(row)}
             read = {path: Page(page.content.decode()) for path, page in pages.items() if page.status_code == 200}
-            obeyed |= {path: page.obeyed for path, page in read.items() if page.obeyed}
+            executed |= {path: page.executed for path, page in read.items() if page.executed}
             assert len(read) >= 3, pages  # the list, the row and its history
             if any(marked_up(column) for column in row._meta.concrete_fields):
                 silent += [row._meta.label] * (f"<{TAG}>" not in "".join(page.shown for page in read.values()))
-        assert obeyed == {}
-        assert silent == [], "their markup was on none of their pages, so nothing was tried"
+        assert executed == {}
+        assert silent == [], "their markup was on none of their pages, so nothing was tested"
 
-    def test_nor_does_the_index_with_its_recent_actions(self, operator):
+    def test_the_index_with_its_recent_actions_executes_none(self, operator):
         page = Page(operator.get("/admin/").content.decode())
 
-        assert page.obeyed == []
+        assert page.executed == []
         assert page.shown.count(f"<{TAG}>") >= 2  # the operator's own name, and the row that was changed
 
-    def test_no_list_obeys_what_is_looked_for_in_it(self, operator):
+    def test_no_list_executes_a_search_term(self, operator):
         for row in rows():
             path = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_changelist")
             for parameter in ("q", "provider", "handled", "o"):
                 page = operator.get(path, {parameter: MARKUP}, follow=True)
-                assert Page(page.content.decode()).obeyed == [], (path, parameter)
+                assert Page(page.content.decode()).executed == [], (path, parameter)
 
-    def test_no_notice_obeys_the_name_of_what_was_changed(self, operator):
+    def test_no_message_executes_the_name_of_a_changed_row(self, operator):
         account = Account.objects.get()
 
         page = operator.post(
@@ -145,14 +145,14 @@ class TestAdmin:
 
         read = Page(page.content.decode())
         assert "was changed successfully" in read.shown
-        assert read.obeyed == []
+        assert read.executed == []
 
-    def test_what_turns_the_direction_of_a_text_turns_nothing_beside_it(self, operator):
+    def test_a_text_with_bidirectional_controls_changes_nothing_beside_it(self, operator):
         Request.objects.update(output_text=ARABIC)
 
         page = operator.get(reverse("admin:requests_app_request_change", args=[Request.objects.get().pk]))
 
-        # A block of its own ends whatever direction was begun in it.
+        # The end of a block also ends a direction that was begun in it.
         assert f'<div class="readonly">{escape(ARABIC)}</div>' in page.content.decode()
 
 
@@ -181,17 +181,22 @@ class TestChat:
         assert greeting.entities == []
         assert [call for call in fake.calls if "parse_mode" in call.parameters] == []
 
-    def test_a_name_turns_nothing_that_stands_beside_it(self, fake, say, chain):
+    def test_bidirectional_controls_are_removed_from_a_name(self, fake, say, chain):
         chain(aimlapi=[])
-        for _ in range(2):  # met for the first time, and known already
-            say(message("/start", **{"from": {**USER, "first_name": f"{TURNING}عمر", "last_name": f"L{TURNING}."}}))
+        for _ in range(2):  # as a new user, and as a known one
+            say(
+                message(
+                    "/start",
+                    **{"from": {**USER, "first_name": f"{BIDI_CONTROLS}عمر", "last_name": f"L{BIDI_CONTROLS}."}},
+                )
+            )
 
             assert TelegramUser.objects.get().name == Account.objects.get().name == "عمر L."
         assert "Hello عمر L.! 👋" in fake.chat(42).texts[0]
 
-    def test_a_name_of_nothing_else_is_no_name(self, fake, say, chain):
+    def test_a_name_of_nothing_else_counts_as_no_name(self, fake, say, chain):
         chain(aimlapi=[])
-        say(message("/start", **{"from": {**USER, "first_name": TURNING, "last_name": ""}}))
+        say(message("/start", **{"from": {**USER, "first_name": BIDI_CONTROLS, "last_name": ""}}))
 
         assert str(TelegramUser.objects.get()) == "42"
         assert str(Account.objects.get()) == "telegram:42"

@@ -1,6 +1,6 @@
-"""Who is let in where: every address of the project, walked as five kinds of visitors.
+"""Access control: every address of the project, visited by five kinds of users.
 
-An address that is new has no line here, and the first test fails until somebody has said who may see it.
+A new address has no line here, and the first test fails until somebody adds who may see it.
 """
 
 import re
@@ -17,6 +17,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.authtoken.models import Token
 
+from providers.access import providers_with_callbacks
 from providers.models import ProviderHealth
 from providers.statistics.rollups import fold_attempts
 from requests_app.models import RequestEvent
@@ -29,7 +30,7 @@ Visit = Callable[[str], HttpResponse]
 
 # A GET as a stranger, a user who is not staff, staff without permissions, a superuser, and the holder of an API token.
 OPEN = (200, 200, 200, 200, 200)
-FIGURES = (401, 403, 200, 200, 200)
+STATISTICS = (401, 403, 200, 200, 200)
 STAFF = (302, 302, 200, 200, 302)
 PERMITTED = (302, 302, 403, 200, 302)
 NOBODY = (302, 302, 403, 403, 302)
@@ -39,19 +40,19 @@ EXPECTED = {
     "healthz/": OPEN,
     "readyz": OPEN,
     "readyz/": OPEN,
-    "metrics": FIGURES,
-    "metrics/": FIGURES,
+    "metrics": STATISTICS,
+    "metrics/": STATISTICS,
     "media/<path:name>": (401, 403, 403, 404, 403),
-    "api/schema/": FIGURES,
-    "api/docs/": FIGURES,
+    "api/schema/": STATISTICS,
+    "api/docs/": STATISTICS,
     **{
-        f"api/providers/{path}{slash}": FIGURES
+        f"api/providers/{path}{slash}": STATISTICS
         for path in ("stats", "stats/<str:category>", "cost/<str:category>", "recommended/<str:category>")
         for slash in ("", "/")
     },
-    # Telegram and Replicate post; there is nothing to get.
+    # Telegram and Replicate send POST requests.
     "telegram/webhook/": POST_ONLY,
-    "hooks/replicate/": POST_ONLY,
+    "hooks/<slug:slug>/": POST_ONLY,
     # Django's own pages for people who are not logged in, and those that only post or only redirect.
     "admin/": STAFF,
     "admin/login/": (200, 200, 302, 302, 200),
@@ -67,7 +68,7 @@ EXPECTED = {
 # Each table's pages: the list, the form for a new row, a row's own page, its history, its deletion.
 EDITED = {"", "add", "<path:object_id>/change", "<path:object_id>/history", "<path:object_id>/delete"}
 RECORDED = EDITED - {"add", "<path:object_id>/delete"}
-# What a superuser may open of each table. Records are written by the software alone.
+# The pages of each table that a superuser may open. Only the software writes records.
 TABLES = {
     "auth/group": EDITED,
     "auth/user": EDITED | {"<id>/password"},
@@ -86,8 +87,8 @@ TABLES = {
     "telegram_bot/telegramupdate": RECORDED,
     "telegram_bot/telegramuser": RECORDED,
 }
-# Where anybody may post; and where everybody ends their own session.
-TAKES_POSTS = {"telegram/webhook/", "hooks/replicate/", "admin/login/", "admin/logout/"}
+# Everybody may post to these.
+TAKES_POSTS = {"telegram/webhook/", "hooks/<slug:slug>/", "admin/login/", "admin/logout/"}
 
 
 def addresses(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
@@ -109,7 +110,7 @@ def expected(address: str) -> tuple[int, ...]:
         return EXPECTED[address]
     table, page = table_and_page(address)
     if page == "<path:object_id>":
-        return (302, 302, 302, 302, 302)  # an old form of the address, which leads to the change page
+        return (302, 302, 302, 302, 302)  # Django's redirect to the change page
     return PERMITTED if page in TABLES[table] else NOBODY
 
 
@@ -124,7 +125,7 @@ def is_known(address: str) -> bool:
 
 @pytest.fixture
 def _rows():
-    """One row in each table that has a page, so that the pages have something to show."""
+    """Create one row in each table that has a page, so that the pages have content."""
     request = make_request(account=make_account(), model=make_model())
     RequestEvent.objects.create(request=request, to_status="PENDING", actor="test")
     make_attempt(caller_key=request.id)
@@ -150,8 +151,9 @@ def visitors(_rows) -> list[Client]:
 
 
 def filled(address: str) -> str:
-    """Return the address with the key of a row that exists, or with what does not."""
+    """Return the address with its placeholders filled: the key of an existing row, or a value that does not exist."""
     path = address.replace("<str:category>", "TEXT").replace("<path:content_type_id>/<path:object_id>", "999/1")
+    path = path.replace("<slug:slug>", providers_with_callbacks()[0])
     path = path.replace("<url>", "nowhere/").replace("<app_label>", "providers").replace("<id>", "<path:object_id>")
     if "<path:object_id>" in path:
         _, app, table, *_ = path.split("/")
@@ -160,11 +162,11 @@ def filled(address: str) -> str:
     return f"/{path}"
 
 
-def is_sent_to_the_login(response: HttpResponse) -> bool:
+def is_redirected_to_the_login(response: HttpResponse) -> bool:
     return response.status_code == 302 and urlsplit(response.headers["Location"]).path == "/admin/login/"
 
 
-def test_of_every_address_it_is_said_who_is_let_in():
+def test_every_address_has_a_line_that_says_who_may_see_it():
     assert [address for address in EVERY_ADDRESS if not is_known(address)] == []
     assert set(EXPECTED) <= set(EVERY_ADDRESS)
     assert TABLES.keys() == {
@@ -175,18 +177,18 @@ def test_of_every_address_it_is_said_who_is_let_in():
 
 
 @pytest.mark.django_db
-def test_every_address_lets_in_whom_it_should(visitors, settings):
+def test_every_address_answers_each_kind_of_user_as_listed(visitors, settings):
     settings.TELEGRAM_WEBHOOK_SECRET = "s" * 32
-    surprises = {}
+    unexpected = {}
     for address in EVERY_ADDRESS:
         seen = tuple(visitor.get(filled(address)).status_code for visitor in visitors)
         if seen != expected(address):
-            surprises[address] = f"{seen} instead of {expected(address)}"
-    assert surprises == {}
+            unexpected[address] = f"{seen} instead of {expected(address)}"
+    assert unexpected == {}
 
 
 @pytest.mark.django_db
-def test_what_users_send_and_get_is_seen_by_those_who_may_see_requests(visitors, settings):
+def test_media_is_served_to_those_who_may_view_requests(visitors, settings):
     path = f"/media/{default_storage.save('prompts/07/telegram-700000007.png', ContentFile(b'canary'))}"
     clerk = User.objects.create_user("clerk", is_staff=True)
     clerk.user_permissions.add(Permission.objects.get(codename="view_request"))
@@ -200,13 +202,13 @@ def test_what_users_send_and_get_is_seen_by_those_who_may_see_requests(visitors,
 
 
 @pytest.mark.django_db
-def test_whoever_is_kept_out_of_the_admin_is_sent_to_the_login(visitors):
+def test_outsiders_are_redirected_from_the_admin_to_the_login(visitors):
     outsiders = [visitors[0], visitors[1], visitors[4]]
     for address in EVERY_ADDRESS:
         if address.startswith("admin/") and address not in ("admin/login/", "admin/logout/"):
             for visitor in outsiders:
                 path = filled(address)
-                assert is_sent_to_the_login(visitor.get(path)), path
+                assert is_redirected_to_the_login(visitor.get(path)), path
 
 
 @pytest.mark.django_db
@@ -238,13 +240,13 @@ def selected(address: str) -> list[str]:
 
 
 def everything() -> dict[str, list[dict[str, object]]]:
-    """Return all rows of all tables, but for who is logged in."""
+    """Return all rows of all tables except the sessions."""
     models = [model for model in apps.get_models() if model._meta.label != "sessions.Session"]
     return {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in models}
 
 
 @pytest.mark.django_db
-def test_not_even_a_superuser_writes_a_record(visitors):
+def test_not_even_a_superuser_may_write_a_record(visitors):
     superuser = visitors[3]
     written = [table for table, pages in TABLES.items() if pages is RECORDED and table != "requests_app/account"]
     for table in written:

@@ -1,4 +1,4 @@
-"""What is logged and reported is masked, however a secret is spelled and whichever logger speaks."""
+"""Redaction in logs and error reports: of a secret in any encoding, by any logger."""
 
 import logging
 import os
@@ -37,12 +37,12 @@ def formatted(message: str, *arguments: Any, exc_info: Any = None) -> str:
     [KEY, "sk-canary%2F%3C%26%27%252B%3E-0123", "sk-canary/&lt;&amp;&#x27;%2B&gt;-0123"],
     ids=["as it is", "in an address", "on a page"],
 )
-def test_a_secret_is_masked_however_it_is_spelled(spelled):
+def test_a_secret_is_redacted_in_any_encoding(spelled):
     assert formatted("GET /?key=%s!", spelled) == "GET /?key=[hidden]!"
 
 
 @pytest.mark.parametrize("url", ["postgres://bot:p%40ss-%2Fcanary@db/x", "rediss://:p%40ss-%2Fcanary@cache:6380/0"])
-def test_the_password_of_an_address_is_a_secret_in_both_its_spellings(url):
+def test_the_password_of_an_address_is_a_secret_encoded_and_decoded(url):
     assert passwords_of(url) == ["p%40ss-%2Fcanary", "p@ss-/canary"]
 
 
@@ -62,14 +62,14 @@ def test_a_row_that_the_database_refuses_is_not_quoted():
     assert WORD not in text
 
 
-def test_of_postgresqls_words_about_a_refused_row_only_the_row_is_hidden():
-    words = f"DETAIL:  Failing row contains (req_1, {WORD}\n(once), null).\nCONTEXT: x\n"
+def test_of_postgresqls_message_about_a_refused_row_only_the_row_is_redacted():
+    text = f"DETAIL:  Failing row contains (req_1, {WORD}\n(once), null).\nCONTEXT: x\n"
 
-    assert formatted(words) == "DETAIL:  Failing row contains [hidden]\nCONTEXT: x\n"
+    assert formatted(text) == "DETAIL:  Failing row contains [hidden]\nCONTEXT: x\n"
 
 
 @pytest.mark.parametrize("debug", ["True", "False"])
-def test_every_logger_writes_each_line_once_and_masked(tmp_path, debug):
+def test_every_logger_writes_each_line_once_and_redacted(tmp_path, debug):
     names = ["django", "django.request", "django.security", "celery", "gunicorn.error", "telegram", "providers", "x"]
     program = (
         "import django, logging; django.setup()\n"
@@ -97,7 +97,7 @@ def test_every_logger_writes_each_line_once_and_masked(tmp_path, debug):
 
 
 class TestErrorReports:
-    """Of an error that nobody expected, in a frame that holds a prompt and with words that quote a key."""
+    """Of an unexpected error, with a prompt in its stack frame and a key in its message."""
 
     @pytest.fixture
     def reported(self):
@@ -110,11 +110,11 @@ class TestErrorReports:
         except RuntimeError:
             return request, sys.exc_info()
 
-    @pytest.mark.parametrize("written", ["get_traceback_text", "get_traceback_html"])
-    def test_in_production_it_holds_neither(self, reported, written):
+    @pytest.mark.parametrize("method", ["get_traceback_text", "get_traceback_html"])
+    def test_in_production_it_contains_neither(self, reported, method):
         request, error = reported
 
-        report = getattr(get_exception_reporter_class(request)(request, *error, is_email=True), written)()
+        report = getattr(get_exception_reporter_class(request)(request, *error, is_email=True), method)()
 
         assert "RuntimeError" in report
         assert "said" in report
@@ -126,7 +126,7 @@ class TestErrorReports:
 
         page = technical_500_response(request, *error).content.decode()
 
-        assert WORD in page  # a developer sees what was worked on
+        assert WORD in page  # a developer sees the local variables
         assert "sk-canary" not in page
 
     def test_nobody_is_mailed(self, settings, reported, client, monkeypatch):
