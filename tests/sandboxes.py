@@ -1,4 +1,4 @@
-"""Our own clients at the counter of a running sandbox, whose clock a test sets."""
+"""Our own clients against a running sandbox, whose clock a test sets."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -7,19 +7,21 @@ from typing import Any
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.registry import PROVIDERS, provider_class
 from providers.sandbox import Sandbox
-from providers.sandbox.billing import shipped_rows
+from providers.shipped import SHIPPED_ROUTES
 from providers.transport.deadlines import Deadline
 from providers.types import Access, Category, Job, MediaResult, Prompt
 
-WISH = "A quiet lake at dawn"
-FILM_SECONDS = 3.0
+PROMPT = "A quiet lake at dawn"
+VIDEO_SECONDS = 3.0
 QUICK_SECONDS = 0.6
-# The default model of every row that we ship, by category and provider.
-SHIPPED = {(Category(row[0]), row[1]): row[3] for row in reversed(shipped_rows())}
+# The model of every shipped route, by category and provider.
+SHIPPED = {(route.category, route.provider): route.model for route in SHIPPED_ROUTES}
+TEXT_SLUGS = [slug for slug, spec in PROVIDERS.items() if Category.TEXT in spec.backends]
+MEDIA = [key for key in SHIPPED if key[0] is not Category.TEXT]
 
 
 @dataclass
-class GuardedCall:
+class SandboxClock:
     """The sandbox's clock, which a test sets."""
 
     moment: datetime = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -31,14 +33,17 @@ class GuardedCall:
         self.moment += timedelta(seconds=seconds)
 
 
+def access_to(sandbox: Sandbox, slug: str, key: str = "") -> Access:
+    return Access(key or f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{PROVIDERS[slug].base_path}")
+
+
 def client(sandbox: Sandbox, category: Category, slug: str, key: str = "") -> MediaProvider:
-    access = Access(key or f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{PROVIDERS[slug].base_path}")
-    provider = provider_class(category, slug)(access)
+    provider = provider_class(category, slug)(access_to(sandbox, slug, key))
     assert isinstance(provider, MediaProvider)
     return provider
 
 
-def wish_for(category: Category, slug: str, text: str = WISH, **fields: Any) -> Prompt:
+def prompt_for(category: Category, slug: str, text: str = PROMPT, **fields: Any) -> Prompt:
     return Prompt(**{"category": category, "text": text, "model": SHIPPED[category, slug], **fields})
 
 
@@ -46,16 +51,16 @@ def soon(seconds: float = 5) -> Deadline:
     return Deadline.after(seconds)
 
 
-def order(provider: MediaProvider, prompt: Prompt, patience: float = 5) -> MediaResult | Job:
-    return provider.run(prompt, timeout_seconds=patience, deadline=soon(patience))
+def submit(provider: MediaProvider, prompt: Prompt, timeout_seconds: float = 5) -> MediaResult | Job:
+    return provider.run(prompt, timeout_seconds=timeout_seconds, deadline=soon(timeout_seconds))
 
 
-def make(provider: MediaProvider, prompt: Prompt, watch: GuardedCall) -> MediaResult:
-    """Order and, where it is a job, look again when its time has come."""
-    made = order(provider, prompt)
-    if isinstance(made, Job):
+def generate(provider: MediaProvider, prompt: Prompt, clock: SandboxClock) -> MediaResult:
+    """Submit the prompt and, where that starts a job, poll it when its time has come."""
+    outcome = submit(provider, prompt)
+    if isinstance(outcome, Job):
         assert isinstance(provider, JobProvider)
-        watch.pass_seconds(FILM_SECONDS)
-        made = provider.poll(prompt, made.id, deadline=soon())
-    assert isinstance(made, MediaResult)
-    return made
+        clock.pass_seconds(VIDEO_SECONDS)
+        outcome = provider.poll(prompt, outcome.id, deadline=soon())
+    assert isinstance(outcome, MediaResult)
+    return outcome

@@ -1,6 +1,6 @@
-"""A local server that speaks the vendors' real wire formats, so that everything can be tried without a key or a bill.
+"""A local server that speaks the providers' real wire formats, so that everything can be tried without a key or a bill.
 
-Nothing else in `providers` knows of it: it is reached by address, like the vendors that it stands in for.
+Nothing else in `providers` imports it: it is reached by address, as the companies are that it stands in for.
 """
 
 from providers.sandbox.server import Sandbox, running_sandbox

@@ -1,32 +1,28 @@
-"""What the sandbox would have charged: one line per call, to be compared with the attempts that we recorded."""
+"""What the sandbox would have charged: one line per call, to be compared with the attempts that were recorded."""
 
 import threading
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import cache
-from importlib import import_module
 from itertools import count
-from pkgutil import iter_modules
 from typing import Any
 
-from providers import migrations
 from providers.pricing import cost_of
-from providers.sandbox.chat_answers import Tokens
+from providers.shipped import shipped_route
 from providers.types import Category, Usage
 
-LONGEST = 100_000  # lines kept; the oldest go first
+MAX_LINES = 100_000  # kept; the oldest are dropped first
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BillingLine:
     """One call."""
 
     provider: str
     model: str
     usage: Usage | None  # None: refused or stopped, so nothing was used
-    cost: Decimal | None  # USD; None where the vendor neither tells it nor has a shipped price
+    cost: Decimal | None  # USD; None where the vendor neither reports it nor has a shipped price
     job_id: str = ""
-    asked: str = field(default="", repr=False)  # the prompt, which tells whose call it was
+    prompt: str = field(default="", repr=False)  # tells whose call it was
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -35,80 +31,44 @@ class Line:
             "usage": _as_dict(self.usage) if self.usage else {},
             "billed": self.usage is not None,
             "cost": None if self.cost is None else f"{self.cost:f}",
-            "asked": self.asked,
+            "prompt": self.prompt,
             **({"job_id": self.job_id} if self.job_id else {}),
         }
 
 
-class Bill:
-    """The lines so far. Handler threads add to it."""
+class BillingLog:
+    """The lines so far. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lines: dict[str, Line] = {}  # oldest first
+        self._lines: dict[str, BillingLine] = {}  # oldest first
         self._numbers = count()
 
-    def add(self, line: Line) -> None:
-        """Add a line. A job has one: its newest takes the place of the one before, and keeps the prompt."""
+    def add(self, line: BillingLine) -> None:
+        """Add a line. A job has one: its newest replaces the one before, and keeps the prompt."""
         with self._lock:
             key = line.job_id or f"#{next(self._numbers)}"
             earlier = self._lines.get(key)
-            self._lines[key] = replace(line, asked=earlier.asked) if earlier else line
-            if len(self._lines) > LONGEST:
+            self._lines[key] = replace(line, prompt=earlier.prompt) if earlier else line
+            if len(self._lines) > MAX_LINES:
                 del self._lines[next(iter(self._lines))]
-
-    def clear(self) -> None:
-        with self._lock:
-            self._lines.clear()
 
     def as_list(self) -> list[dict[str, Any]]:
         with self._lock:
             return [line.as_dict() for line in self._lines.values()]
 
 
-def usage_of(tokens: Tokens) -> Usage:
-    return Usage(
-        input_tokens=tokens.input,
-        cached_input_tokens=tokens.cached_input,
-        output_tokens=tokens.output + tokens.reasoning,
-    )
+def shipped_cost(category: Category, slug: str, usage: Usage) -> Decimal | None:
+    """Return what the vendor charges, in USD: the shipped prices, whatever an operator has changed in the route.
 
-
-def cost_of_tokens(slug: str, tokens: Tokens) -> Decimal:
-    """Return what the vendor charges for a text, in USD. Raises LookupError where no price is shipped."""
-    cost = cost_of_usage(Category.TEXT, slug, usage_of(tokens))
-    if cost is None:
-        raise LookupError(f"There is no shipped price for the texts of {slug}.")
-    return cost
-
-
-def cost_of_usage(category: Category, slug: str, usage: Usage) -> Decimal | None:
-    """Return what the vendor charges, in USD: the tariff that we ship for it, whatever the operator's row says.
-
-    None where none is shipped.
+    None where no price is shipped.
     """
-    tariff = _tariffs().get((category, slug))
-    if tariff is None:
+    route = shipped_route(category, slug)
+    if route is None:
         return None
-    list_price, price_unit, prices = tariff
-    cost, _ = cost_of(usage, prices=prices, list_price=list_price, price_unit=price_unit)
+    list_price = None if route.list_price is None else Decimal(route.list_price)
+    cost, _ = cost_of(usage, prices=route.prices, list_price=list_price, price_unit=route.price_unit)
     return cost
-
-
-def shipped_rows() -> list[tuple[Any, ...]]:
-    """Return the rows that our migrations bring, oldest first.
-
-    Each begins with category, provider, priority, model, list price, its unit and detailed rates.
-    """
-    names = sorted(module.name for module in iter_modules(migrations.__path__))
-    modules = [import_module(f"{migrations.__name__}.{name}") for name in names]
-    return [row for module in modules for row in getattr(module, "ROWS", ())]
-
-
-@cache
-def _tariffs() -> dict[tuple[str, str], tuple[Decimal | None, str, dict[str, str]]]:
-    # A later migration leaves rows alone that are there, so the first one of each counts.
-    return {(row[0], row[1]): (Decimal(row[4]) if row[4] else None, row[5], row[6]) for row in reversed(shipped_rows())}
 
 
 def _as_dict(usage: Usage) -> dict[str, Any]:

@@ -1,22 +1,23 @@
-"""What can be broken, and which provider is broken right now."""
+"""Fault injection: how a provider can be broken, and which one is broken right now."""
 
 import threading
+from collections.abc import Iterable
 from enum import StrEnum
 
 
-class Fault(StrEnum):
+class InjectedFault(StrEnum):
     """One way in which a provider fails. The value is what a person types."""
 
     DOWN = "down"  # answers that it is overloaded
     RATE_LIMITED = "429"
     HANG = "hang"  # takes the request and never answers
-    EMPTY = "empty"  # answers 200 without a word, and bills it
-    BAD_KEY = "bad-key"  # says that the key is wrong
+    EMPTY = "empty"  # answers 200 without any output, and bills it
+    BAD_KEY = "bad-key"  # answers that the key is wrong
     CUT = "cut"  # stops in the middle of an answer, which it bills
     ERROR_IN_200 = "error-200"  # answers 200 with an error inside
 
     @classmethod
-    def named(cls, name: str) -> "Fault":
+    def named(cls, name: str) -> "InjectedFault":
         """Return the fault that a person means; "bad key" is as good as "bad-key". Raises ValueError."""
         try:
             return cls(name.strip().lower().replace(" ", "-").replace("_", "-"))
@@ -25,27 +26,28 @@ class Fault(StrEnum):
 
 
 class FaultBoard:
-    """Which provider is broken how. Handler threads read it while a person writes it."""
+    """Which provider is broken how. Thread-safe: request threads read it while a person writes it."""
 
-    def __init__(self, slugs: tuple[str, ...]) -> None:
+    def __init__(self, slugs: Iterable[str]) -> None:
         self._lock = threading.Lock()
-        self._faults: dict[str, Fault | None] = dict.fromkeys(slugs)
+        self._faults: dict[str, InjectedFault | None] = dict.fromkeys(slugs)
 
-    def fault_of(self, slug: str) -> Fault | None:
+    def fault_of(self, slug: str) -> InjectedFault | None:
         return self._faults[slug]
 
-    def break_provider(self, slug: str, fault: Fault) -> None:
+    def break_provider(self, slug: str, fault: InjectedFault) -> None:
+        """Inject the fault into a provider. Raises ValueError for an unknown one."""
         self._set([self._known(slug)], fault)
 
     def heal(self, slug: str = "") -> None:
-        """Heal one provider, or all of them."""
+        """Heal one provider, or all of them. Raises ValueError for an unknown one."""
         self._set([self._known(slug)] if slug else list(self._faults), None)
 
     def as_dict(self) -> dict[str, str | None]:
         with self._lock:
             return {slug: fault.value if fault else None for slug, fault in self._faults.items()}
 
-    def _set(self, slugs: list[str], fault: Fault | None) -> None:
+    def _set(self, slugs: list[str], fault: InjectedFault | None) -> None:
         with self._lock:
             self._faults.update(dict.fromkeys(slugs, fault))
 

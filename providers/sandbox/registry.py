@@ -1,40 +1,22 @@
-"""Who is in the sandbox, in the order of the product's own directory."""
+"""Who is in the sandbox: the class of each slug of the providers' registry, found in the file of that name."""
 
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
 
-from providers.sandbox.fake_jobs import Clock
-from providers.sandbox.outgoing_callbacks import Callbacks
-from providers.sandbox.vendor_base import Vendor
-from providers.sandbox.vendors.aimlapi import AimlapiWithMedia
-from providers.sandbox.vendors.elevenlabs import ElevenLabs
-from providers.sandbox.vendors.kie import Kie
-from providers.sandbox.vendors.openai import OpenAIWithPictures
-from providers.sandbox.vendors.openrouter import OpenRouterWithMedia
-from providers.sandbox.vendors.piapi import PiapiWithTasks
-from providers.sandbox.vendors.replicate import Replicate
-from providers.sandbox.vendors.runware import Runware
-from providers.sandbox.vendors.text_vendors import TEXT_VENDORS
-from providers.sandbox.vendors.xai import XaiWithPictures
-
-WITH_MEDIA = (AimlapiWithMedia, PiapiWithTasks, OpenRouterWithMedia, XaiWithPictures)
-SLUGS = (*TEXT_VENDORS, Replicate.slug, ElevenLabs.slug, Runware.slug, Kie.slug)
+from providers.registry import PROVIDERS
+from providers.sandbox import vendors
+from providers.sandbox.vendor_base import SandboxVendor
 
 
-def make_vendors(
-    *, film_seconds: float, quick_seconds: float, clock: Clock, callbacks: Callbacks
-) -> Mapping[str, Vendor]:
-    """Return the vendors of one sandbox: some of them remember what was ordered."""
-    return {
-        **TEXT_VENDORS,
-        **{
-            vendor.slug: vendor(film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock)
-            for vendor in WITH_MEDIA
-        },
-        OpenAIWithPictures.slug: OpenAIWithPictures(),
-        Replicate.slug: Replicate(
-            film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock, callbacks=callbacks
-        ),
-        ElevenLabs.slug: ElevenLabs(),
-        Runware.slug: Runware(film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock),
-        Kie.slug: Kie(film_seconds=film_seconds, quick_seconds=quick_seconds, clock=clock),
-    }
+def vendor_classes() -> Mapping[str, type[SandboxVendor]]:
+    """Return the class of every provider that has one, in the registry's order."""
+    paths = {slug: f"{vendors.__name__}.{slug}" for slug in PROVIDERS}
+    return {slug: _class_in(path, slug) for slug, path in paths.items() if find_spec(path)}
+
+
+def _class_in(path: str, slug: str) -> type[SandboxVendor]:
+    for value in vars(import_module(path)).values():
+        if isinstance(value, type) and issubclass(value, SandboxVendor) and getattr(value, "slug", "") == slug:
+            return value
+    raise LookupError(f"{path} has no subclass of SandboxVendor with the slug {slug!r}.")

@@ -1,4 +1,4 @@
-"""The sandbox's HTTP server: loopback only, a thread per connection, and a control path for faults and the bill."""
+"""The sandbox's HTTP server: loopback only, a thread per connection, and a control interface for faults and billing."""
 
 import json
 import logging
@@ -13,20 +13,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from providers.sandbox.addresses import is_loopback
-from providers.sandbox.billing import Bill, Line
-from providers.sandbox.fake_jobs import FILM_SECONDS, QUICK_SECONDS, Clock, now
-from providers.sandbox.faults import Fault, FaultBoard
-from providers.sandbox.outgoing_callbacks import Callbacks
-from providers.sandbox.registry import SLUGS, make_vendors
-from providers.sandbox.vendor_base import Call, Reply, Stream, words_in
+from providers.sandbox.billing import BillingLine, BillingLog
+from providers.sandbox.exchange import EventStream, VendorReply, VendorRequest
+from providers.sandbox.fake_jobs import QUICK_SECONDS, VIDEO_SECONDS, Clock, now
+from providers.sandbox.faults import FaultBoard, InjectedFault
+from providers.sandbox.outgoing_callbacks import OutgoingCallbacks, is_loopback
+from providers.sandbox.registry import vendor_classes
+from providers.sandbox.vendor_base import VendorServices
 
 logger = logging.getLogger("sandbox")
 
-CONTROL = "_sandbox"
-MAX_BODY_BYTES = 32 * 1024 * 1024  # pictures travel inside
-PAUSE_SECONDS = 0.08  # between the pieces of a stream: slow enough to watch, quick enough to wait for
-LOOK_SECONDS = 0.2  # how soon a hanging call notices that its client has gone, or that the sandbox ends
+CONTROL_PREFIX = "_sandbox"
+MAX_BODY_BYTES = 32 * 1024 * 1024  # images travel inside
+PAUSE_SECONDS = 0.08  # between the events of a stream: slow enough to watch, quick enough to wait for
+CHECK_SECONDS = 0.2  # how soon a hanging request notices that its client has gone, or that the sandbox ends
 
 
 class Sandbox(ThreadingHTTPServer):
@@ -43,7 +43,7 @@ class Sandbox(ThreadingHTTPServer):
         port: int,
         *,
         pause_seconds: float = PAUSE_SECONDS,
-        film_seconds: float = FILM_SECONDS,
+        video_seconds: float = VIDEO_SECONDS,
         quick_seconds: float = QUICK_SECONDS,
         clock: Clock = now,
         webhook_secret: str = "",
@@ -53,19 +53,20 @@ class Sandbox(ThreadingHTTPServer):
             raise ValueError(f"The sandbox listens on this machine only, not on {host!r}.")
         if ":" in host:
             self.address_family = socket.AF_INET6
-        self.faults = FaultBoard(SLUGS)
-        self.bill = Bill()
         self.pause_seconds = pause_seconds
         self.is_closing = threading.Event()
-        self.vendors = make_vendors(
-            film_seconds=film_seconds,
-            quick_seconds=quick_seconds,
+        services = VendorServices(
+            callbacks=OutgoingCallbacks(webhook_secret, self.is_closing),
             clock=clock,
-            callbacks=Callbacks(webhook_secret, self.is_closing),
+            video_seconds=video_seconds,
+            quick_seconds=quick_seconds,
         )
+        self.vendors = {slug: vendor_class(services) for slug, vendor_class in vendor_classes().items()}
+        self.faults = FaultBoard(self.vendors)
+        self.billing = BillingLog()
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
-        super().__init__((host, port), _Handler)
+        super().__init__((host, port), SandboxHandler)
 
     @property
     def url(self) -> str:
@@ -74,11 +75,11 @@ class Sandbox(ThreadingHTTPServer):
         return f"http://{name}:{port}"
 
     def break_provider(self, slug: str, fault: str) -> None:
-        """Let a provider fail from now on. Raises ValueError for a name that is none."""
-        self.faults.break_provider(slug, Fault.named(fault))
+        """Let a provider fail from now on. Raises ValueError for an unknown provider or fault."""
+        self.faults.break_provider(slug, InjectedFault.named(fault))
 
     def heal(self, slug: str = "") -> None:
-        """Let one provider work again, or all."""
+        """Let one provider work again, or all. Raises ValueError for an unknown provider."""
         self.faults.heal(slug)
 
     def close(self) -> None:
@@ -107,25 +108,10 @@ class Sandbox(ThreadingHTTPServer):
 
 @contextmanager
 def running_sandbox(
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    pause_seconds: float = 0.0,
-    film_seconds: float = FILM_SECONDS,
-    quick_seconds: float = 0.0,
-    clock: Clock = now,
-    webhook_secret: str = "",
+    *, host: str = "127.0.0.1", port: int = 0, pause_seconds: float = 0.0, quick_seconds: float = 0.0, **options: Any
 ) -> Iterator[Sandbox]:
-    """Run a sandbox in a thread and lend it; port 0 takes a free one."""
-    sandbox = Sandbox(
-        host,
-        port,
-        pause_seconds=pause_seconds,
-        film_seconds=film_seconds,
-        quick_seconds=quick_seconds,
-        clock=clock,
-        webhook_secret=webhook_secret,
-    )
+    """Run a sandbox in a thread and lend it; port 0 takes a free one. `options` are those of Sandbox."""
+    sandbox = Sandbox(host, port, pause_seconds=pause_seconds, quick_seconds=quick_seconds, **options)
     thread = threading.Thread(target=sandbox.serve_forever, kwargs={"poll_interval": 0.01}, name="sandbox", daemon=True)
     thread.start()
     try:
@@ -135,28 +121,19 @@ def running_sandbox(
         thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """One connection; it may carry many calls."""
+class SandboxHandler(BaseHTTPRequestHandler):
+    """One connection; it may carry many requests."""
 
     server: Sandbox
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and body leave together
 
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_DELETE(self) -> None:
-        self._serve()
-
     def version_string(self) -> str:
         return "sandbox"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent: calls are logged in our own words, and without their paths' surprises."""
+        """Stay silent: requests are logged once they are understood."""
 
     def handle(self) -> None:
         # A client may leave at any moment; that is its right.
@@ -173,58 +150,67 @@ class _Handler(BaseHTTPRequestHandler):
             return
         parts = urlsplit(self.path)
         slug, _, rest = unquote(parts.path).lstrip("/").partition("/")
-        if slug == CONTROL:
+        if slug == CONTROL_PREFIX:
             self._control(rest, body)
-        elif slug in SLUGS:
+        elif slug in self.server.vendors:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            origin = f"{self.server.url}/{slug}"
-            self._answer(slug, Call(self.command, f"/{rest}", headers, body, parts.query, origin))
+            origin, fault = f"{self.server.url}/{slug}", self.server.faults.fault_of(slug)
+            self._answer(slug, VendorRequest(self.command, f"/{rest}", headers, body, parts.query, origin, fault))
         else:
-            known = [f"{self.server.url}/{name}{vendor.order_path}" for name, vendor in self.server.vendors.items()]
-            self._send(Reply(404, {"error": "This is the sandbox. It answers at these addresses.", "addresses": known}))
+            known = [
+                f"{self.server.url}/{name}{endpoint.path}"
+                for name, vendor in self.server.vendors.items()
+                for endpoint in vendor.endpoints()
+                if endpoint.is_submission
+            ]
+            body_404 = {"error": "This is the sandbox. It answers at these addresses.", "addresses": known}
+            self._send(VendorReply(404, body_404))
+
+    do_GET = do_POST = do_DELETE = _serve  # noqa: N815 — the names that http.server looks for
 
     def _read_body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "0")
         if self.headers.get("Transfer-Encoding") or not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             self.close_connection = True
-            self._send(Reply(413, {"error": f"The body needs a Content-Length of at most {MAX_BODY_BYTES}."}))
+            self._send(VendorReply(413, {"error": f"The body needs a Content-Length of at most {MAX_BODY_BYTES}."}))
             return None
         return self.rfile.read(int(length))
 
-    def _answer(self, slug: str, call: Call) -> None:
-        vendor, fault = self.server.vendors[slug], self.server.faults.fault_of(slug)
-        if fault == Fault.HANG:
-            self._write_down(call, vendor.unbilled(call))
-            logger.info("%s takes %s %s and says nothing.", slug, call.method, call.path)
+    def _answer(self, slug: str, request: VendorRequest) -> None:
+        vendor, fault = self.server.vendors[slug], request.fault
+        if fault is InjectedFault.HANG:
+            self._record(request, vendor.unbilled(request))
+            logger.info("%s accepts %s %s and hangs", slug, request.method, request.path)
             self._hang()
             return
-        response, line = vendor.respond(call, fault)
+        response, line = vendor.respond(request)
         # Before a byte leaves: a client that goes away in the middle is billed too.
-        self._write_down(call, line)
-        status = response.status if isinstance(response, Reply) else "a stream"
-        logger.info("%s answers %s %s with %s%s", slug, call.method, call.path, status, f" ({fault})" if fault else "")
-        if isinstance(response, Stream):
+        self._record(request, line)
+        status = response.status if isinstance(response, VendorReply) else "a stream"
+        with_fault = f" ({fault})" if fault else ""
+        logger.info("%s answers %s %s with %s%s", slug, request.method, request.path, status, with_fault)
+        if isinstance(response, EventStream):
             self._send_stream(response)
         elif self.server.is_closing.wait(response.delay_seconds):
             self.close_connection = True
         else:
             self._send(response)
 
-    def _write_down(self, call: Call, line: Line | None) -> None:
+    def _record(self, request: VendorRequest, line: BillingLine | None) -> None:
         if line:
-            self.server.bill.add(replace(line, asked=words_in(call)))
+            self.server.billing.add(replace(line, prompt=request.prompt))
 
     def _hang(self) -> None:
         """Wait until the client has gone or the sandbox ends."""
         self.close_connection = True
         while not self.server.is_closing.is_set():
-            is_readable, _, _ = select.select([self.connection], [], [], LOOK_SECONDS)
+            is_readable, _, _ = select.select([self.connection], [], [], CHECK_SECONDS)
             if is_readable and not self.connection.recv(1, socket.MSG_PEEK):
                 return
             if is_readable:
-                time.sleep(LOOK_SECONDS)  # it goes on talking; nobody listens
+                time.sleep(CHECK_SECONDS)  # it goes on sending; nobody reads it
 
-    def _send(self, reply: Reply) -> None:
+    def _send(self, reply: VendorReply) -> None:
         content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body, ensure_ascii=False).encode()
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.content_type)
@@ -238,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
         self.wfile.flush()
 
-    def _send_stream(self, stream: Stream) -> None:
+    def _send_stream(self, stream: EventStream) -> None:
         self.send_response(200)
         # Without a charset, as some vendors do it; the content is UTF-8 all the same.
         self.send_header("Content-Type", "text/event-stream")
@@ -264,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, content = 400, {"error": str(error)}
         except LookupError:
             status, content = 404, {"error": f"There is no {self.command} {path}."}
-        self._send(Reply(status, content))
+        self._send(VendorReply(status, content))
 
     def _controlled(self, path: str, body: bytes) -> Any:
         match self.command, path:
@@ -273,21 +259,19 @@ class _Handler(BaseHTTPRequestHandler):
             case "POST", "faults":
                 self._set_fault(body)
                 return self.server.faults.as_dict()
-            case "GET", "bill":
-                return self.server.bill.as_list()
-            case "DELETE", "bill":
-                self.server.bill.clear()
-                return []
+            case "GET", "billing":
+                return self.server.billing.as_list()
         raise LookupError
 
     def _set_fault(self, body: bytes) -> None:
-        # A page in a browser cannot send this type without asking first, and nobody answers its question.
+        # A page in a browser cannot send this type without a preflight request, and that is never answered.
         if self.headers.get_content_type() != "application/json":
             raise ValueError("Send application/json.")
-        wish = json.loads(body or b"{}")
-        if not isinstance(wish, dict):
+        command = json.loads(body or b"{}")
+        if not isinstance(command, dict):
             raise ValueError('Send {"provider": "aimlapi", "fault": "down"}; a fault of null heals.')
-        if wish.get("fault") is None:
-            self.server.heal(str(wish.get("provider") or ""))
+        slug, fault = str(command.get("provider") or ""), command.get("fault")
+        if fault is None:
+            self.server.heal(slug)
         else:
-            self.server.break_provider(str(wish.get("provider") or ""), str(wish["fault"]))
+            self.server.break_provider(slug, str(fault))

@@ -1,328 +1,276 @@
-"""What every vendor of the sandbox has in common: a key, problems, and, with most, a chat that answers or streams."""
+"""What every vendor of the sandbox has in common: endpoints, a key, error texts, and the files that it generates."""
 
-import json
+import base64
 import re
-import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
-from enum import Enum, auto
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from providers.sandbox.billing import Line, cost_of_tokens, usage_of
-from providers.sandbox.chat_answers import Answer, Message, Question, compose, compose_nothing
-from providers.sandbox.faults import Fault
+from providers.registry import label_of
+from providers.sandbox.billing import BillingLine, shipped_cost
+from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
+from providers.sandbox.exchange import EventStream, VendorReply, VendorRequest, new_id
+from providers.sandbox.fake_files import content_of, content_type_of
+from providers.sandbox.fake_jobs import QUICK_SECONDS, VIDEO_SECONDS, Clock, FakeJob, JobStore, now
+from providers.sandbox.faults import InjectedFault
+from providers.sandbox.field_rules import Fields, check_fields
+from providers.sandbox.outgoing_callbacks import OutgoingCallbacks
+from providers.types import Category, Usage
 
-RETRY_AFTER_SECONDS = 10
-FORBIDDEN = "forbidden"  # in a prompt for a picture, a film or a sound: its content is refused
-PENNILESS = "penniless"  # the same: the account is empty
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request as it came."""
-
-    method: str
-    path: str  # without the provider's name and the query
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-    query: str = ""
-    origin: str = ""  # the vendor's address in this sandbox
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole answer."""
-
-    status: int
-    body: Any = field(repr=False)  # what becomes JSON, or the bytes of a file
-    headers: Mapping[str, str] = field(default_factory=dict)
-    is_cut: bool = False  # half of the body, then the line goes dead
-    content_type: str = "application/json"
-    delay_seconds: float = 0.0  # for which the vendor holds the call before it answers
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """Server-sent events, to be sent one after the other."""
-
-    events: Sequence[str]
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Problem(Enum):
-    """Why a vendor refuses. Each has its own words and statuses for these."""
-
-    NO_KEY = auto()
-    WRONG_KEY = auto()
-    NO_SUCH_PATH = auto()
-    UNKNOWN_MODEL = auto()
-    UNKNOWN_VOICE = auto()
-    INVALID = auto()  # a field is missing or has a wrong value
-    TOO_LONG = auto()
-    UNSUPPORTED = auto()  # a field that this model does not take
-    RATE_LIMITED = auto()
-    DOWN = auto()
-    NO_CREDIT = auto()
-    REFUSED_CONTENT = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """How one vendor puts one problem."""
-
-    status: int
-    code: str  # its own name of the problem
-    message: str  # "{}" stands for the detail, such as the model or the field
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Refused(Exception):
-    """The vendor would refuse this call."""
-
-    def __init__(self, problem: Problem, detail: str = "", param: str | None = None) -> None:
-        super().__init__(detail)
-        self.problem = problem
-        self.detail = detail
-        self.param = param
-
-
-REFUSALS = {
-    Fault.DOWN: Problem.DOWN,
-    Fault.RATE_LIMITED: Problem.RATE_LIMITED,
-    Fault.BAD_KEY: Problem.WRONG_KEY,
+FORBIDDEN = "forbidden"  # in the prompt for an image, a video or audio: its content is refused
+INSUFFICIENT_FUNDS = "insufficient-funds"  # the same: the account is empty
+FILE_PATH = re.compile(r"/files/([\w-]+)/([\w.-]+)")
+REFUSE_EVERYTHING = {
+    InjectedFault.DOWN: Problem.DOWN,
+    InjectedFault.RATE_LIMITED: Problem.RATE_LIMITED,
+    InjectedFault.BAD_KEY: Problem.WRONG_KEY,
 }
 
+# What a vendor answers, and the line of its bill; None where no model was asked for anything.
+Answered = tuple[VendorReply | EventStream, BillingLine | None]
 
-class Vendor(ABC):
-    """One vendor: facts as class attributes, its family's formats in the methods."""
+
+class Endpoint(NamedTuple):
+    """One path of a vendor's API."""
+
+    method: str
+    path: str  # "/v1/jobs/{id}": what stands for a name in braces is handed to the handler
+    handler: Callable[..., Answered]  # called with the request
+    is_submission: bool = False  # asks a model for something: it is billed, and can be cut off
+
+    def match(self, request: VendorRequest) -> re.Match[str] | None:
+        pattern = re.sub(r"\{\w+\}", r"([\\w.-]+)", self.path)
+        return re.fullmatch(f"{pattern}/?", request.path) if request.method == self.method else None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxModel:
+    """One model that generates images, videos or audio: what it takes and what it costs."""
+
+    category: Category
+    fields: Fields
+    kind: str = ""  # what the vendor calls this sort of model or task
+    price: Decimal | None = None  # USD for an image, a second or a character; None: the shipped price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorServices:
+    """What all vendors of one sandbox share."""
+
+    callbacks: OutgoingCallbacks
+    clock: Clock = now
+    video_seconds: float = VIDEO_SECONDS
+    quick_seconds: float = QUICK_SECONDS
+
+    def work_on(self, category: Category) -> timedelta:
+        """Return how long a job takes."""
+        return timedelta(seconds=self.video_seconds if category is Category.VIDEO else self.quick_seconds)
+
+
+class SandboxVendor(ABC):
+    """One vendor: facts as class attributes, a method for each of its endpoints."""
 
     slug: ClassVar[str]
-    label: ClassVar[str]
-    models: ClassVar[tuple[str, ...]]
-    wordings: ClassVar[Mapping[Problem, Wording]]
+    error_texts: ClassVar[Mapping[Problem, ErrorText]]
+    media_models: ClassVar[Mapping[str, SandboxModel]] = {}
+    refusal_text: ClassVar[str] = ""  # the error of a job whose prompt is forbidden
+    crash_text: ClassVar[str] = ""  # the error of a job that fails by an injected fault
+    allows_unknown_fields: ClassVar[bool] = False  # in what it takes for media
+    charges_refusals: ClassVar[bool] = False  # a forbidden prompt is a success without an output
+    kept: ClassVar[timedelta] = timedelta(hours=1)  # files are there for so long
+
+    def __init__(self, services: VendorServices) -> None:
+        self.services = services
+        self.jobs = JobStore()
+
+    @abstractmethod
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return the paths that this vendor serves, files apart."""
+
+    @abstractmethod
+    def error_body(self, request: VendorRequest, text: ErrorText, message: str, param: str | None) -> dict[str, Any]:
+        """Return the body that reports a problem."""
+
+    def error_in_200(self, request: VendorRequest) -> dict[str, Any]:
+        """Return the body of a failure that arrives as a success."""
+        text = self.error_texts[Problem.DOWN]
+        return self.error_body(request, text, text.message, None)
+
+    def headers(self, cost: Decimal | None = None) -> Mapping[str, str]:
+        """Return the headers of every answer; `cost` is what it cost, where it says so."""
+        return {}
+
+    def sent_key(self, request: VendorRequest) -> str:
+        """Return the key that the request carries, or nothing."""
+        return request.bearer_token
+
+    def submitted_model(self, request: VendorRequest, *names: str) -> str:
+        """Return the model that a submission names, valid or not; `names` are those of its path."""
+        return str(request.readable.get("model", ""))
 
     @property
-    def key(self) -> str:
-        return f"sandbox-key-{self.slug}"
+    def label(self) -> str:
+        return label_of(self.slug)
 
-    @property
-    @abstractmethod
-    def order_path(self) -> str:
-        """The path that people are shown."""
+    # --- Requests ---
 
-    @abstractmethod
-    def respond(self, call: Call, fault: Fault | None) -> tuple[Reply | Stream, Line | None]:
-        """Return the vendor's answer, and its line on the bill unless nothing was asked of a model."""
-
-    @abstractmethod
-    def unbilled(self, call: Call) -> Line | None:
-        """Return the line of a call that cost nothing; None where no model was asked."""
-
-    @abstractmethod
-    def sent_key(self, call: Call) -> str:
-        """Return the key that the call carries, or nothing."""
-
-    @abstractmethod
-    def error_body(self, call: Call, wording: Wording, message: str, param: str | None) -> dict[str, Any]:
-        """Write a problem down."""
-
-    def check_fault(self, call: Call, fault: Fault | None) -> None:
-        """Refuse the call where the fault is one of those that refuse everything."""
-        if fault in REFUSALS:
-            raise Refused(REFUSALS[fault], masked(self.sent_key(call)))
-
-    def check_key(self, call: Call) -> None:
-        """Refuse a missing or wrong key."""
-        key = self.sent_key(call)
-        if not key:
-            raise Refused(Problem.NO_KEY)
-        if key != self.key:
-            raise Refused(Problem.WRONG_KEY, masked(key))
-
-    def check_model(self, model: Any) -> str:
-        if not isinstance(model, str) or not model:
-            raise Refused(Problem.INVALID, "model: Field required", "model")
-        if model not in self.models:
-            raise Refused(Problem.UNKNOWN_MODEL, model, "model")
-        return model
-
-    def refuse(self, call: Call, refusal: Refused) -> Reply:
-        """Put a problem into the vendor's words."""
-        wording = self.wordings[refusal.problem]
-        message = wording.message.format(refusal.detail)
-        return Reply(wording.status, self.error_body(call, wording, message, refusal.param), wording.headers)
-
-    def free_line(self, model: str) -> Line:
-        return Line(provider=self.slug, model=model, usage=None, cost=Decimal(0))
-
-
-class TextVendor(Vendor):
-    """A vendor of texts: one path for the chat, one for the models."""
-
-    chat_path: ClassVar[str]
-    models_path: ClassVar[str]
-    caches_input = False  # counts the earlier turns of a conversation as cached input without being asked
-    reasoning_tokens = 0  # thought before each answer
-
-    @property
-    def order_path(self) -> str:
-        return self.chat_path
-
-    def respond(self, call: Call, fault: Fault | None) -> tuple[Reply | Stream, Line | None]:
+    def respond(self, request: VendorRequest) -> Answered:
+        """Return the vendor's answer and the line of its bill."""
+        file = FILE_PATH.fullmatch(request.path)
+        if file and request.method == "GET":
+            return self.file(request, *file.groups()), None
         try:
-            self.check_fault(call, fault)
-            if (call.method, call.path) == ("GET", self.models_path):
-                return Reply(200, self.catalogue()), None
-            self.check_key(call)
-            if (call.method, call.path) != ("POST", self.chat_path):
-                raise Refused(Problem.NO_SUCH_PATH, f"{call.method} {call.path}")
-            question = self.read(call, json_of(call))
-        except Refused as refusal:
-            return self.refuse(call, refusal), self.unbilled(call)
-        if fault == Fault.ERROR_IN_200:
-            return self.fail_inside(call, question), self.unbilled(call)
-        return self._answered(question, fault)
+            self._check_fault(request)
+            self._check_key(request)
+            endpoint, match = self._find(request)
+            if endpoint is None or match is None:
+                raise VendorRefusal(Problem.NO_SUCH_PATH, f"{request.method} {request.path}")
+            response, line = endpoint.handler(request, *match.groups())
+        except VendorRefusal as refusal:
+            return self.refuse(request, refusal), self.unbilled(request)
+        if request.fault is InjectedFault.CUT and endpoint.is_submission and line:
+            response = response.cut()
+        return response, line
 
-    @abstractmethod
-    def read(self, call: Call, body: dict[str, Any]) -> Question:
-        """Check the request as the vendor does. Raises Refused."""
+    def unbilled(self, request: VendorRequest) -> BillingLine | None:
+        """Return the line of a request that cost nothing; None where no model was asked."""
+        endpoint, match = self._find(request)
+        if endpoint is None or match is None or not endpoint.is_submission:
+            return None
+        model = self.submitted_model(request, *match.groups())
+        return BillingLine(self.slug, model, usage=None, cost=Decimal(0))
 
-    @abstractmethod
-    def whole(self, question: Question, answer: Answer) -> Reply:
-        """Write the answer down at once."""
+    def refuse(self, request: VendorRequest, refusal: VendorRefusal) -> VendorReply:
+        """Return the reply that reports a problem in the vendor's words."""
+        if refusal.problem is Problem.FAILED_INSIDE:
+            return VendorReply(200, self.error_in_200(request), self.headers())
+        text = self.error_texts[refusal.problem]
+        message = text.message.format(refusal.detail)
+        return VendorReply(text.status, self.error_body(request, text, message, refusal.param), text.headers)
 
-    @abstractmethod
-    def stream(self, question: Question, answer: Answer) -> Stream:
-        """Write the answer down bit by bit, usage and end marker included."""
+    def _find(self, request: VendorRequest) -> tuple[Endpoint, re.Match[str]] | tuple[None, None]:
+        for endpoint in self.endpoints():
+            if match := endpoint.match(request):
+                return endpoint, match
+        return None, None
 
-    @abstractmethod
-    def catalogue(self) -> dict[str, Any]:
-        """List the models."""
+    def _check_fault(self, request: VendorRequest) -> None:
+        if request.fault in REFUSE_EVERYTHING:
+            raise VendorRefusal(REFUSE_EVERYTHING[request.fault], _masked(self.sent_key(request)))
 
-    @abstractmethod
-    def fail_inside(self, call: Call, question: Question) -> Reply | Stream:
-        """Answer 200 and fail inside it."""
+    def _check_key(self, request: VendorRequest) -> None:
+        key = self.sent_key(request)
+        if not key:
+            raise VendorRefusal(Problem.NO_KEY)
+        if key != f"sandbox-key-{self.slug}":
+            raise VendorRefusal(Problem.WRONG_KEY, _masked(key))
 
-    def unbilled(self, call: Call) -> Line | None:
-        return self.free_line(model_in(call)) if call.path == self.chat_path else None
+    # --- Images, videos and audio ---
 
-    def _answered(self, question: Question, fault: Fault | None) -> tuple[Reply | Stream, Line]:
-        if fault == Fault.EMPTY:
-            answer = compose_nothing(question)
-        else:
-            answer = compose(self.label, question, is_cached=self.caches_input, reasoning=self.reasoning_tokens)
-        cost = cost_of_tokens(self.slug, answer.tokens)
-        response = self.stream(question, answer) if question.is_streamed else self.whole(question, answer)
-        line = Line(provider=self.slug, model=question.model, usage=usage_of(answer.tokens), cost=cost)
-        return (_cut(response) if fault == Fault.CUT else response), line
+    def media_model(self, body: Mapping[str, Any], kind: str = "") -> str:
+        """Check a body against the model that it names, and return that model's name. Raises VendorRefusal."""
+        name = body.get("model")
+        if not isinstance(name, str) or not name:
+            raise VendorRefusal(Problem.INVALID, "model: Field required", "model")
+        model = self.media_models.get(name)
+        if model is None or model.kind != kind:
+            raise VendorRefusal(Problem.UNKNOWN_MODEL, name, "model")
+        check_fields(body, model.fields, allow_unknown=self.allows_unknown_fields)
+        return name
+
+    def generate(
+        self,
+        request: VendorRequest,
+        model_name: str,
+        usage: Usage,
+        *,
+        prompt: str,
+        file_names: Sequence[str],
+        job_id: str = "",
+        is_polled: bool = True,
+        **more: Any,
+    ) -> FakeJob:
+        """Start a job, or with `is_polled=False` finish it at once, and return it. `more` are further fields of it.
+
+        Two words of the prompt and some injected faults let it fail, at once by a VendorRefusal or in the end.
+        """
+        model, error = self.media_models[model_name], ""
+        if has_word(INSUFFICIENT_FUNDS, prompt):
+            raise VendorRefusal(Problem.NO_CREDIT)
+        if has_word(FORBIDDEN, prompt) and not self.charges_refusals:
+            if not is_polled:
+                raise VendorRefusal(Problem.REFUSED_CONTENT)
+            error = self.refusal_text
+        elif request.fault is InjectedFault.ERROR_IN_200:
+            if not is_polled:
+                raise VendorRefusal(Problem.FAILED_INSIDE)
+            error = self.crash_text
+        job = FakeJob(
+            id=job_id or new_id(),
+            model=model_name,
+            category=model.category,
+            usage=usage,
+            cost=self._cost(model, usage),
+            created_at=self.services.clock(),
+            work=self.services.work_on(model.category) if is_polled else timedelta(0),
+            is_polled=is_polled,
+            file_names=() if request.fault is InjectedFault.EMPTY else tuple(file_names),
+            kept=self.kept,
+            error=error,
+            **more,
+        )
+        self.jobs.add(job)
+        return job
+
+    def known_job(self, job_id: str) -> FakeJob:
+        """Return a job. Raises VendorRefusal."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            raise VendorRefusal(Problem.NO_SUCH_PATH, job_id)
+        return job
+
+    def line_of(self, job: FakeJob) -> BillingLine:
+        """Return a job's line of the bill; one that is polled is found there by its id."""
+        return BillingLine(
+            provider=self.slug,
+            model=job.model,
+            usage=job.usage if job.is_billed else None,
+            cost=job.cost if job.is_billed else Decimal(0),
+            job_id=job.id if job.is_polled else "",
+        )
+
+    def content(self, job: FakeJob) -> bytes:
+        """Return the first file of a job, for a vendor that replies with it; nothing where there is none."""
+        return content_of(job.file_names[0]) if job.file_names else b""
+
+    def contents_in_base64(self, job: FakeJob) -> list[str]:
+        """Return the files of a job, for a vendor whose reply contains them."""
+        return [base64.b64encode(content_of(name)).decode() for name in job.file_names]
+
+    def addresses(self, request: VendorRequest, job: FakeJob) -> list[str]:
+        """Return where the files of a job are."""
+        return [f"{request.origin}/files/{job.id}/{name}" for name in job.file_names]
+
+    def file(self, request: VendorRequest, job_id: str, name: str) -> VendorReply:
+        """Return a file while it is there. File servers want no key."""
+        job = self.jobs.get(job_id)
+        if job is None or name not in job.file_names or not job.has_files(self.services.clock()):
+            return VendorReply(404, {"message": "Not found."})
+        return VendorReply(200, content_of(name), content_type=content_type_of(name))
+
+    def _cost(self, model: SandboxModel, usage: Usage) -> Decimal | None:
+        if model.price is None:
+            return shipped_cost(model.category, self.slug, usage)
+        return model.price * (usage.images or usage.seconds or usage.characters)
 
 
-def json_of(call: Call) -> dict[str, Any]:
-    """Return the body of a call. Raises Refused where it is no JSON object."""
-    try:
-        body = json.loads(call.body)
-    except ValueError as error:
-        raise Refused(Problem.INVALID, "We could not parse the JSON body of your request.") from error
-    if not isinstance(body, dict):
-        raise Refused(Problem.INVALID, "The body must be a JSON object.")
-    return body
-
-
-def model_in(call: Call, field_name: str = "model") -> str:
-    """Return the model that a call names, in whatever state its body is."""
-    try:
-        body = json.loads(call.body)
-    except ValueError:
-        return ""
-    return str(body.get(field_name, "")) if isinstance(body, dict) else ""
-
-
-PROMPT_FIELDS = ("prompt", "text", "input", "positivePrompt", "gpt_description_prompt")
-
-
-def words_in(call: Call) -> str:
-    """Return the prompt that a call carries: the latest message of a chat, or what is to be made."""
-    try:
-        body = json.loads(call.body)
-    except ValueError:
-        return ""
-    if isinstance(body, list) and body:
-        body = body[0]
-    holder = body["input"] if isinstance(body, dict) and isinstance(body.get("input"), dict) else body
-    if not isinstance(holder, dict):
-        return ""
-    messages = holder.get("messages")
-    latest = messages[-1] if isinstance(messages, list) and messages else {}
-    words = latest.get("content") if isinstance(latest, dict) else ""
-    if isinstance(words, list):
-        words = " ".join(str(part["text"]) for part in words if isinstance(part, dict) and "text" in part)
-    return str(words or next((holder[name] for name in PROMPT_FIELDS if holder.get(name)), ""))
-
-
-def masked(key: str) -> str:
-    """Return a key as vendors quote it back: its first letters and its last ones."""
+def _masked(key: str) -> str:
+    """Return a key as vendors quote it: its first characters and its last ones."""
     return f"{key[:3]}***{key[-2:]}" if key else ""
 
 
-def is_word_in(word: str, text: str) -> bool:
-    """Tell whether a prompt asks for one of the failures that a word of it brings about."""
-    return re.search(rf"\b{word}\b", text, re.IGNORECASE) is not None
-
-
-def bearer_of(call: Call) -> str:
-    """Return the token of the Authorization header, or nothing."""
-    scheme, _, token = call.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def messages_of(
-    body: Mapping[str, Any], roles: frozenset[str], attachment_parts: frozenset[str]
-) -> tuple[Message, ...]:
-    """Check the conversation and return it; `attachment_parts` may stand beside the text. Raises Refused."""
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise Refused(Problem.INVALID, "messages: Field required", "messages")
-    return tuple(
-        _message_of(item, f"messages.{number}", roles, attachment_parts) for number, item in enumerate(messages)
-    )
-
-
-def _message_of(item: Any, where: str, roles: frozenset[str], attachment_parts: frozenset[str]) -> Message:
-    if not isinstance(item, dict) or item.get("role") not in roles:
-        raise Refused(Problem.INVALID, f"{where}.role: Input should be one of {', '.join(sorted(roles))}", where)
-    content = item.get("content")
-    if isinstance(content, str):
-        return Message(item["role"], content)
-    kinds = {"text", *attachment_parts} if item["role"] == "user" else {"text"}
-    if not isinstance(content, list) or not content or not all(_is_part(part, kinds) for part in content):
-        raise Refused(Problem.INVALID, f"{where}.content: Input should be a string or a list of parts", where)
-    texts = [part["text"] for part in content if part["type"] == "text"]
-    return Message(item["role"], " ".join(texts), attachments=len(content) - len(texts))
-
-
-def _is_part(part: Any, kinds: set[str]) -> bool:
-    return isinstance(part, dict) and part.get("type") in kinds and isinstance(part.get("text", ""), str)
-
-
-def limit_of(body: Mapping[str, Any], *names: str) -> int | None:
-    """Return the first of these token limits that is set. Raises Refused."""
-    for name in names:
-        value = body.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise Refused(Problem.INVALID, f"{name}: Input should be a whole number of at least 1", name)
-        return value
-    return None
-
-
-def new_id(prefix: str) -> str:
-    return f"{prefix}{uuid.uuid4().hex[:24]}"
-
-
-def _cut(response: Reply | Stream) -> Reply | Stream:
-    if isinstance(response, Stream):
-        return Stream(response.events[: max(1, len(response.events) // 2)], response.headers)
-    return replace(response, is_cut=True)
+def has_word(word: str, prompt: str) -> bool:
+    return re.search(rf"\b{word}\b", prompt, re.IGNORECASE) is not None

@@ -169,7 +169,7 @@ class World:
         raise call.refused() if outcome is CallOutcome.REFUSED else call.unsure()
 
     def add_to_bill(self, provider: str, prompt_text: str, *, is_billed: bool, job_id: str = "") -> dict[str, Any]:
-        line = {"provider": provider, "asked": prompt_text, "billed": is_billed, "job_id": job_id}
+        line = {"provider": provider, "prompt": prompt_text, "billed": is_billed, "job_id": job_id}
         self.bill.append(line)
         return line
 
@@ -260,7 +260,9 @@ class LongJobProvider(JobProvider):
 
     def find_jobs(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
         def search() -> list[Job]:
-            return [Job(job_id) for job_id, job in self.world.jobs.items() if job["line"]["asked"] == prompt.text][::-1]
+            return [Job(job_id) for job_id, job in self.world.jobs.items() if job["line"]["prompt"] == prompt.text][
+                ::-1
+            ]
 
         return self._call("search at", search)
 

@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 
 from providers.sandbox import Sandbox
-from providers.sandbox.faults import Fault
+from providers.sandbox.faults import InjectedFault
 from tests.fakes import telegram
 from tests.fakes.telegram import FakeTelegram
 from tests.proof.fast_timings import CALL_SECONDS, MAX_DELAY_SECONDS
@@ -46,7 +46,7 @@ class FaultInjector:
             if self._providers.random() > SHARE_OF_PROVIDERS:
                 self._sandbox.heal(slug)
                 continue
-            fault = self._providers.choice(list(Fault))
+            fault = self._providers.choice(list(InjectedFault))
             self._sandbox.break_provider(slug, fault)
             self.counts[f"provider: {fault}"] += 1
 

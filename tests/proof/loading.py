@@ -55,7 +55,7 @@ def load_facts(
         attempts=tuple(map(_attempt, Attempt.objects.order_by("caller_key", "number"))),
         deliveries=tuple(map(_delivery, Delivery.objects.select_related("request").annotate(now=Now()))),
         unreachable_chats=frozenset(TelegramChat.objects.filter(is_reachable=False).values_list("chat_id", flat=True)),
-        bill=tuple(BillFact(line["provider"], line["asked"], line["billed"], line.get("job_id", "")) for line in bill),
+        bill=tuple(BillFact(line["provider"], line["prompt"], line["billed"], line.get("job_id", "")) for line in bill),
         messages=tuple(
             MessageFact(chat.id, message.id, content_of(message))
             for chat in telegram.all_chats()

@@ -46,7 +46,7 @@ def main() -> int:
         broker = stack.enter_context(valkey(folder))
         hook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
         sandbox = stack.enter_context(
-            running_sandbox(pause_seconds=PAUSE_SECONDS, film_seconds=JOB_SECONDS, webhook_secret=hook_secret)
+            running_sandbox(pause_seconds=PAUSE_SECONDS, video_seconds=JOB_SECONDS, webhook_secret=hook_secret)
         )
         bot_api = FakeTelegram()
         stack.callback(bot_api.close)

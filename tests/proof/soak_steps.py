@@ -95,7 +95,7 @@ def run_soak(
         stuck = fleet.shut_down()
         facts = _retry_database(
             lambda: load_facts(
-                bill=sandbox.bill.as_list(),
+                bill=sandbox.billing.as_list(),
                 telegram=bot_api,
                 acknowledged=set(traffic.acknowledged),
                 max_idle_seconds=MAX_IDLE_SECONDS,

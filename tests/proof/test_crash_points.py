@@ -133,7 +133,7 @@ def clock() -> JobClock:
 
 @pytest.fixture
 def sandbox(clock: JobClock) -> Iterator[Sandbox]:
-    with running_sandbox(film_seconds=0.02, clock=clock) as server:
+    with running_sandbox(video_seconds=0.02, clock=clock) as server:
         yield server
 
 
@@ -176,7 +176,7 @@ def test_the_next_worker_finishes_each_request_once_and_charges_it_once(
             assert [request.status for request in requests_of(case.chat_id)] == [case.status]
             strays = telegram.chat(case.chat_id).texts.count(texts.PLACEHOLDER)
             assert strays == case.point.strays
-    bill = sandbox.bill.as_list()
+    bill = sandbox.billing.as_list()
     billed = [line["provider"] for line in bill if line["billed"]]
     assert Counter(billed) == Counter(provider for case in cases for provider in case.billed)
     assert not check(

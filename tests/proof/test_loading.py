@@ -53,7 +53,7 @@ def complete_request(text: str, model: AIModel) -> int:
 
 
 def facts_of(telegram: FakeTelegram, sandbox: Sandbox, acknowledged: set[int]) -> Facts:
-    return load_facts(bill=sandbox.bill.as_list(), telegram=telegram, acknowledged=acknowledged, max_idle_seconds=60)
+    return load_facts(bill=sandbox.billing.as_list(), telegram=telegram, acknowledged=acknowledged, max_idle_seconds=60)
 
 
 def test_text_image_audio_and_a_failure_are_loaded_and_break_no_promise(telegram, sandbox, enqueued, settings):

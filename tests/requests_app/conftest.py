@@ -32,7 +32,7 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
 @pytest.fixture
 def sandboxed(settings, monkeypatch) -> Iterator[Sandbox]:
     """The sandbox in place of every provider: its jobs take no time and are polled at once."""
-    with running_sandbox(film_seconds=0) as sandbox:
+    with running_sandbox(video_seconds=0) as sandbox:
         settings.SANDBOX_ACTIVE = True
         settings.PROVIDER_ACCESS = {
             slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{spec.base_path}")

@@ -101,6 +101,6 @@ def test_a_job_whose_submission_was_cut_off_is_adopted_and_not_submitted_again(s
 
     answer = ask_as_json("VIDEO", "A quiet lake")
 
-    (line,) = sandboxed.bill.as_list()
+    (line,) = sandboxed.billing.as_list()
     assert (answer["status"], len(answer["attempts"])) == ("COMPLETED", 1)
     assert Attempt.objects.get().job_id == line["job_id"]

@@ -1,4 +1,4 @@
-"""Our attempts' costs against the sandbox's own bill, to the last digit, over a mixed run with faults.
+"""The costs of our attempts against the sandbox's own billing, to the last digit, over a mixed run with faults.
 
 BILL_REQUESTS=1000 makes the run longer.
 """
@@ -15,7 +15,7 @@ import pytest
 from providers.models import Attempt, ProviderConfig, ProviderHealth
 from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox
-from providers.sandbox.faults import Fault
+from providers.sandbox.faults import InjectedFault
 from providers.types import Category
 from requests_app.models import Account, AIModel, Request
 from requests_app.services.execution import request_advance
@@ -26,65 +26,65 @@ pytestmark = pytest.mark.django_db
 
 REQUESTS = int(os.environ.get("BILL_REQUESTS", "120"))
 FAULTY_SHARE = 0.2
-# A hanging call lasts until our patience ends, so there are few of them.
-FAULTS = [*[fault for fault in Fault if fault != Fault.HANG] * 5, Fault.HANG]
-LOOKS = 20  # at one job
+# A hanging call lasts until our time-out, so there are few of them.
+FAULTS = [*[fault for fault in InjectedFault if fault != InjectedFault.HANG] * 5, InjectedFault.HANG]
+MAX_POLLS = 20  # of one job
 
 
-def test_the_bill_is_the_sum_of_the_attempts_costs(sandboxed, memory_backend, enqueued):
+def test_the_billing_is_the_sum_of_the_attempts_costs(sandboxed, memory_backend, enqueued):
     chance = random.Random(20261123)
-    ProviderConfig.objects.update(enabled=True, priority=1, timeout_seconds=1)  # so everyone comes first at times
+    ProviderConfig.objects.update(enabled=True, priority=1, timeout_seconds=1)  # so that each comes first at times
     account = make_account(credits=1_000_000)
-    labels = list(AIModel.objects.filter(enabled=True))
+    models = list(AIModel.objects.filter(enabled=True))
 
     for number in range(REQUESTS):
-        _ask(sandboxed, account, chance.choice(labels), number, chance)
+        _ask(sandboxed, account, chance.choice(models), number, chance)
 
     assert Request.objects.count() == REQUESTS
     attempts = list(Attempt.objects.all())
-    assert _differences(attempts, sandboxed.bill.as_list()) == []
+    assert _differences(attempts, sandboxed.billing.as_list()) == []
     known = sum((attempt.cost for attempt in attempts if attempt.cost is not None), Decimal(0))
     unknown = [attempt for attempt in attempts if attempt.cost is None]
-    billed = [line for line in sandboxed.bill.as_list() if line["billed"]]
-    told = sum((Decimal(line["cost"]) for line in billed if line["cost"] is not None), Decimal(0))
-    assert told - known == _billed_beside_unknown(unknown, sandboxed.bill.as_list())
-    print(_summary(attempts, billed, told, known))
+    billed = [line for line in sandboxed.billing.as_list() if line["billed"]]
+    charged = sum((Decimal(line["cost"]) for line in billed if line["cost"] is not None), Decimal(0))
+    assert charged - known == _billed_beside_unknown(unknown, sandboxed.billing.as_list())
+    print(_summary(attempts, billed, charged, known))
 
 
 def _ask(sandbox: Sandbox, account: Account, model: AIModel, number: int, chance: random.Random) -> None:
     """Let one request run to its end; one in five meets faults on its way."""
-    ProviderHealth.objects.all().delete()  # nobody rests, or after the first faults only a few would be asked
+    ProviderHealth.objects.all().delete()  # closes every circuit breaker, or after the first faults few would be asked
     if chance.random() < FAULTY_SHARE:
         for slug in chance.sample(list(PROVIDERS), k=3):
             sandbox.break_provider(slug, chance.choice(FAULTS))
-    words = chance.choice(["lake", "lake", "lake", "lake", "forbidden lake", "penniless lake"])
+    scene = chance.choice(["lake", "lake", "lake", "lake", "forbidden lake", "insufficient-funds lake"])
     request = request_accept(
         intake_key=f"bill:{number}",
         account=account,
         model=model,
-        text=f"A {words}, number {number}",
+        text=f"A {scene}, number {number}",
         wakes_worker=False,
     )
-    for look in range(LOOKS):
+    for poll in range(MAX_POLLS):
         request_advance(request_id=request.id)
         request.refresh_from_db()
         if request.status not in Request.OPEN:
             break
-        if look == 2:
-            sandbox.heal()  # a job's vendor comes back at last
+        if poll == 2:
+            sandbox.heal()  # a job's provider recovers at last
     sandbox.heal()
     assert request.status in ("COMPLETED", "FAILED"), f"{request.id} is still {request.status}"
 
 
-def _differences(attempts: Sequence[Attempt], bill: Sequence[dict[str, Any]]) -> list[str]:
+def _differences(attempts: Sequence[Attempt], billing: Sequence[dict[str, Any]]) -> list[str]:
     """Compare each request's calls: every line has its attempt, and what we know of its cost is what was billed."""
-    words = dict(Request.objects.values_list("id", "input_text"))
+    prompts = dict(Request.objects.values_list("id", "input_text"))
     lines = defaultdict(list)
-    for line in bill:
-        lines[line["asked"], line["provider"]].append(line)
+    for line in billing:
+        lines[line["prompt"], line["provider"]].append(line)
     found = []
     for attempt in attempts:
-        mine = lines.pop((words[attempt.caller_key], attempt.provider), [])
+        mine = lines.pop((prompts[attempt.caller_key], attempt.provider), [])
         facts = f"{attempt} cost {attempt.cost} beside {mine}"
         if len(mine) > 1:
             found.append(f"called twice: {facts}")
@@ -100,22 +100,22 @@ def _differences(attempts: Sequence[Attempt], bill: Sequence[dict[str, Any]]) ->
     return [*found, *(f"no attempt for {line}" for left in lines.values() for line in left)]
 
 
-def _billed_beside_unknown(unknown: Sequence[Attempt], bill: Sequence[dict[str, Any]]) -> Decimal:
+def _billed_beside_unknown(unknown: Sequence[Attempt], billing: Sequence[dict[str, Any]]) -> Decimal:
     """Return what was billed for calls of which we know that we do not know their cost."""
-    words = dict(Request.objects.values_list("id", "input_text"))
-    calls = Counter((words[attempt.caller_key], attempt.provider) for attempt in unknown)
-    costs = [line["cost"] for line in bill if line["billed"] and calls[line["asked"], line["provider"]]]
+    prompts = dict(Request.objects.values_list("id", "input_text"))
+    calls = Counter((prompts[attempt.caller_key], attempt.provider) for attempt in unknown)
+    costs = [line["cost"] for line in billing if line["billed"] and calls[line["prompt"], line["provider"]]]
     return sum((Decimal(cost) for cost in costs if cost is not None), Decimal(0))
 
 
-def _summary(attempts: Sequence[Attempt], billed: Sequence[Any], told: Decimal, known: Decimal) -> str:
+def _summary(attempts: Sequence[Attempt], billed: Sequence[Any], charged: Decimal, known: Decimal) -> str:
     """Return the figures of a long run, for whoever has asked for it with -s."""
     states = Counter(attempt.state for attempt in attempts)
     unknown = Counter(attempt.provider for attempt in attempts if attempt.is_billed and attempt.cost is None)
     categories = Counter(Request.objects.values_list("category", flat=True))
     return (
         f"\n{REQUESTS} requests {dict(categories)}, {len(attempts)} attempts {dict(states)}\n"
-        f"{len(billed)} billed calls, ${told:f}; our costs ${known:f}; unknown costs {dict(unknown)}"
+        f"{len(billed)} billed calls, ${charged:f}; our costs ${known:f}; unknown costs {dict(unknown)}"
     )
 
 

@@ -10,13 +10,14 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from providers.access import callback_secret
-from providers.sandbox import Sandbox
-from providers.sandbox import control_client as control
-from providers.sandbox.fake_jobs import FILM_SECONDS
-from providers.sandbox.faults import Fault
-from providers.sandbox.registry import SLUGS
+from providers.registry import PROVIDERS
+from providers.sandbox import Sandbox, control_client
+from providers.sandbox.fake_jobs import VIDEO_SECONDS
+from providers.sandbox.faults import InjectedFault
 
 DEFAULT_URL = "http://127.0.0.1:8090"
+FAULTS = ", ".join(InjectedFault)
+SLUGS = ", ".join(PROVIDERS)
 
 
 class Command(BaseCommand):
@@ -29,49 +30,47 @@ class Command(BaseCommand):
             nargs="?",
             default="serve",
             choices=("serve", "break", "heal", "status"),
-            help="serve (also without any word): run it until it is stopped; the others talk to the one that runs.",
+            help="serve (the default): run it until it is stopped; the others talk to the one that runs.",
         )
-        parser.add_argument("provider", nargs="?", default="", help=f"To break, or to heal: {', '.join(SLUGS)}.")
-        parser.add_argument("fault", nargs="*", default=[], help=f"How to break it: {', '.join(Fault)}.")
+        parser.add_argument("provider", nargs="?", default="", help=f"Which to break or heal: {SLUGS}.")
+        parser.add_argument("fault", nargs="*", default=[], help=f"How to break it: {FAULTS}.")
         parser.add_argument(
-            "--film-seconds",
+            "--video-seconds",
             type=float,
-            default=FILM_SECONDS,
-            help="How long a film takes to be made (default: %(default)s); for serve only.",
+            default=VIDEO_SECONDS,
+            help="How long a video takes to be generated (default: %(default)s); for serve only.",
         )
 
     def handle(
-        self, *args: Any, action: str, provider: str, fault: list[str], film_seconds: float, **options: Any
+        self, *args: Any, action: str, provider: str, fault: list[str], video_seconds: float, **options: Any
     ) -> None:
         url = settings.SANDBOX_URL or DEFAULT_URL
         if action == "serve":
-            self._serve(url, film_seconds)
+            self._serve(url, video_seconds)
             return
         if action == "break" and not (provider and fault):
-            raise CommandError(
-                f"Say what to break and how: manage.py sandbox break aimlapi down (or {', '.join(Fault)})."
-            )
+            raise CommandError(f"Say what to break and how: manage.py sandbox break aimlapi down (or {FAULTS}).")
         try:
             if action == "break":
-                faults = control.break_provider(url, provider, Fault.named(" ".join(fault)).value)
+                faults = control_client.break_provider(url, provider, InjectedFault.named(" ".join(fault)).value)
             elif action == "heal":
-                faults = control.heal(url, provider)
+                faults = control_client.heal(url, provider)
             else:
-                faults = control.faults_of(url)
-        except control.NotRunning as error:
+                faults = control_client.faults_of(url)
+        except control_client.SandboxNotRunning as error:
             raise CommandError(f"{error} Start it with `make run` or `manage.py sandbox`.") from error
         except ValueError as error:
             raise CommandError(str(error)) from error
         for slug, state in faults.items():
             self.stdout.write(f"{slug:<11} {state or 'works'}")
 
-    def _serve(self, url: str, film_seconds: float) -> None:
+    def _serve(self, url: str, video_seconds: float) -> None:
         address = urlsplit(url)
         try:
             sandbox = Sandbox(
                 address.hostname or "",
                 address.port or 80,
-                film_seconds=film_seconds,
+                video_seconds=video_seconds,
                 webhook_secret=callback_secret("replicate"),
             )
         except ValueError as error:
@@ -84,5 +83,5 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             # From a thread: shutting down waits for the loop that this signal interrupts.
             signal.signal(number, lambda *_: threading.Thread(target=sandbox.close).start())
-        self.stdout.write(f"The sandbox answers at {sandbox.url} in place of {', '.join(SLUGS)}.")
+        self.stdout.write(f"The sandbox answers at {sandbox.url} in place of {', '.join(sandbox.vendors)}.")
         sandbox.serve_forever(poll_interval=0.2)

@@ -1,1 +1,1 @@
-"""Wire formats that several vendors share."""
+"""Wire formats of chats: OpenAI's, which many vendors copy, Anthropic's, and what both have in common."""

@@ -1,139 +1,137 @@
-"""The family of OpenAI's chat completions: what its vendors share, and where they differ as class attributes."""
+"""OpenAI's chat completions, as many vendors copy them: where they differ is a class attribute or a short method.
+
+Source: https://platform.openai.com/docs/api-reference/chat (read 2026-11).
+"""
 
 import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from providers.sandbox.chat_answers import Answer, Question, Tokens
-from providers.sandbox.vendor_base import (
-    Call,
-    Problem,
-    Refused,
-    Reply,
-    Stream,
-    TextVendor,
-    Wording,
-    bearer_of,
-    limit_of,
-    messages_of,
-    new_id,
-)
+from providers.sandbox.error_texts import RETRY_AFTER, ErrorText, Problem, VendorRefusal
+from providers.sandbox.exchange import EventStream, VendorReply, VendorRequest, new_id
+from providers.sandbox.formats.chat import ChatVendor, read_limit, read_messages
+from providers.sandbox.formats.chat_answers import ChatAnswer, ChatPrompt, TokenCount
+from providers.sandbox.vendor_base import Answered
 
 DONE = "data: [DONE]\n\n"
+OPENAI_ERROR_TEXTS: Mapping[Problem, ErrorText] = {
+    Problem.NO_KEY: ErrorText(401, "", "You didn't provide an API key."),
+    Problem.WRONG_KEY: ErrorText(401, "invalid_api_key", "Incorrect API key provided: {}."),
+    Problem.NO_SUCH_PATH: ErrorText(404, "", "Invalid URL ({})"),
+    Problem.UNKNOWN_MODEL: ErrorText(
+        404, "model_not_found", "The model `{}` does not exist or you do not have access to it."
+    ),
+    Problem.INVALID: ErrorText(400, "", "{}"),
+    Problem.UNSUPPORTED: ErrorText(
+        400, "unsupported_parameter", "Unsupported parameter: '{}' is not supported with this model."
+    ),
+    Problem.RATE_LIMITED: ErrorText(429, "rate_limit_exceeded", "Rate limit reached for requests.", RETRY_AFTER),
+    Problem.DOWN: ErrorText(503, "server_is_overloaded", "The server is currently overloaded. Please try again."),
+}
 
 
-class ChatVendor(TextVendor):
-    """A vendor of OpenAI's shape."""
+class OpenAICompatibleVendor(ChatVendor):
+    """A vendor of OpenAI's shape. A slug is enough; what it does in another way is declared beside it."""
 
-    chat_path = "/v1/chat/completions"
-    models_path = "/v1/models"
-    status: ClassVar[int] = 200
+    error_texts = OPENAI_ERROR_TEXTS
+    chat_name = "chat/completions"
+    success_status: ClassVar[int] = 200
     roles: ClassVar[frozenset[str]] = frozenset({"system", "user", "assistant"})
-    attachment_parts: ClassVar[frozenset[str]] = frozenset()  # what its models take in a message beside the text
+    attachments: ClassVar[frozenset[str]] = frozenset()  # parts that a user's message may have beside text
     unsupported: ClassVar[frozenset[str]] = frozenset()  # fields that its models refuse
-    sends_usage_unasked: ClassVar[bool] = False  # at the end of a stream
+    always_sends_usage: ClassVar[bool] = False  # at the end of a stream
     stream_prefix: ClassVar[str] = ""  # what comes before the first event
 
-    def sent_key(self, call: Call) -> str:
-        return bearer_of(call)
-
-    def read(self, call: Call, body: dict[str, Any]) -> Question:
-        model = self.check_model(body.get("model"))
-        messages = messages_of(body, self.roles, self.attachment_parts)
+    def read(self, request: VendorRequest, body: dict[str, Any]) -> ChatPrompt:
+        model = self.chat_model(body)
+        messages = read_messages(body, self.roles, self.attachments)
         for name in sorted(self.unsupported & body.keys()):
-            raise Refused(Problem.UNSUPPORTED, name, name)
+            raise VendorRefusal(Problem.UNSUPPORTED, name, name)
         options = body.get("stream_options")
         if options is not None and not body.get("stream"):
-            raise Refused(Problem.INVALID, "stream_options: only allowed when stream is enabled", "stream_options")
-        return Question(
+            raise VendorRefusal(
+                Problem.INVALID, "stream_options: only allowed when stream is enabled", "stream_options"
+            )
+        return ChatPrompt(
             model=model,
-            messages=messages,
-            max_tokens=limit_of(body, "max_completion_tokens", "max_tokens"),
+            messages=tuple(messages),
+            max_tokens=read_limit(body, "max_completion_tokens", "max_tokens"),
             is_streamed=body.get("stream") is True,
-            wants_usage=self.sends_usage_unasked
-            or (isinstance(options, dict) and options.get("include_usage") is True),
+            wants_usage=self.always_sends_usage or (isinstance(options, dict) and options.get("include_usage") is True),
         )
 
-    def whole(self, question: Question, answer: Answer) -> Reply:
+    def whole(self, prompt: ChatPrompt, answer: ChatAnswer) -> VendorReply:
         message = {"role": "assistant", "content": answer.text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason(answer)}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish_reason(answer)}
         body = {
-            **self.head(question, "chat.completion"),
+            **self.head(prompt, "chat.completion"),
             "choices": [choice],
             "usage": self.usage(answer.tokens),
-            **self.account(answer.tokens),
+            **self.reported_cost(answer.tokens),
         }
-        return Reply(self.status, body, {**self.headers(), **self.account_headers(answer.tokens)})
+        return VendorReply(self.success_status, body, self.headers(self.cost_of(answer.tokens)))
 
-    def stream(self, question: Question, answer: Answer) -> Stream:
-        return Stream([self.stream_prefix, *self._events(question, answer), DONE], self.headers())
+    def stream(self, prompt: ChatPrompt, answer: ChatAnswer) -> EventStream:
+        return EventStream([self.stream_prefix, *self._events(prompt, answer), DONE], self.headers())
 
-    def fail_inside(self, call: Call, question: Question) -> Reply | Stream:
-        body = self.error_in_200(call)
-        if not question.is_streamed:
-            return Reply(200, body, self.headers())
-        head = self.head(question, "chat.completion.chunk")
-        return Stream(
-            [self.stream_prefix, _event(self._chunk(head, "Hello")), _event({**head, **body})], self.headers()
-        )
+    def fail_inside(self, request: VendorRequest, prompt: ChatPrompt) -> VendorReply | EventStream:
+        body = self.error_in_200(request)
+        if not prompt.is_streamed:
+            return VendorReply(200, body, self.headers())
+        head = self.head(prompt, "chat.completion.chunk")
+        events = [self.stream_prefix, _event(_chunk(head, "Hello")), _event({**head, **body})]
+        return EventStream(events, self.headers())
 
-    def catalogue(self) -> dict[str, Any]:
-        entries = [
-            {"id": model, "object": "model", "created": 1767225600, "owned_by": self.slug} for model in self.models
-        ]
-        return {"object": "list", "data": entries}
+    def list_models(self, request: VendorRequest) -> Answered:
+        entries = [self.listed_model(name, "") for name in self.models]
+        entries += [self.listed_model(name, model.kind) for name, model in self.media_models.items()]
+        return VendorReply(200, {"object": "list", "data": entries}), None
 
-    def head(self, question: Question, kind: str) -> dict[str, Any]:
+    def listed_model(self, name: str, kind: str) -> dict[str, Any]:
+        """Return a model as the vendor lists it; `kind` is empty for those of the chat."""
+        return {"id": name, "object": "model", "created": 1767225600, "owned_by": self.slug}
+
+    def head(self, prompt: ChatPrompt, kind: str) -> dict[str, Any]:
         """Return the fields that every body and every event of one answer begins with."""
-        return {"id": new_id("chatcmpl-"), "object": kind, "created": int(time.time()), "model": question.model}
+        return {"id": new_id("chatcmpl-"), "object": kind, "created": int(time.time()), "model": prompt.model}
 
-    def finish_reason(self, answer: Answer) -> str:
-        return "stop" if answer.is_complete else "length"
-
-    def usage(self, tokens: Tokens) -> dict[str, Any]:
-        """Return the usage block. Here completion tokens include what was reasoned."""
+    def usage(self, tokens: TokenCount) -> dict[str, Any]:
+        """Return the usage block. Here completion tokens include reasoning."""
         return {
             "prompt_tokens": tokens.input + tokens.cached_input,
             "completion_tokens": tokens.output + tokens.reasoning,
             "total_tokens": tokens.total,
+            "prompt_tokens_details": {"cached_tokens": tokens.cached_input},
+            "completion_tokens_details": {"reasoning_tokens": tokens.reasoning},
         }
 
-    def account(self, tokens: Tokens) -> dict[str, Any]:
-        """Return what a body says about money beside its usage block."""
+    def reported_cost(self, tokens: TokenCount) -> dict[str, Any]:
+        """Return what a body says about the cost beside its usage block."""
         return {}
 
-    def account_headers(self, tokens: Tokens) -> Mapping[str, str]:
-        """Return what the headers of a whole answer say about money."""
-        return {}
+    def error_body(self, request: VendorRequest, text: ErrorText, message: str, param: str | None) -> dict[str, Any]:
+        kind = {429: "requests", 503: "server_error"}.get(text.status, "invalid_request_error")
+        return {"error": {"message": message, "type": kind, "param": param, "code": text.code or None}}
 
-    def headers(self) -> Mapping[str, str]:
-        """Return the headers of every answer."""
-        return {}
+    def _events(self, prompt: ChatPrompt, answer: ChatAnswer) -> Iterator[str]:
+        head, reported = self.head(prompt, "chat.completion.chunk"), self.reported_cost(answer.tokens)
+        usage = {"usage": self.usage(answer.tokens)} if prompt.wants_usage else {}
+        pending = {"usage": None} if prompt.wants_usage and not self.always_sends_usage else {}
+        for text in ("", *answer.parts):
+            yield _event({**_chunk(head, text), **pending})
+        yield _event({**_chunk(head, "", _finish_reason(answer)), **pending})
+        if usage or reported:
+            yield _event({**head, "choices": [], **usage, **reported})
 
-    def error_body(self, call: Call, wording: Wording, message: str, param: str | None) -> dict[str, Any]:
-        kind = {429: "requests", 503: "server_error"}.get(wording.status, "invalid_request_error")
-        return {"error": {"message": message, "type": kind, "param": param, "code": wording.code or None}}
 
-    def error_in_200(self, call: Call) -> dict[str, Any]:
-        """Return the body of a failure that arrives as a success."""
-        wording = self.wordings[Problem.DOWN]
-        return self.error_body(call, wording, wording.message, None)
+def _finish_reason(answer: ChatAnswer) -> str:
+    return "stop" if answer.is_complete else "length"
 
-    def _events(self, question: Question, answer: Answer) -> Iterator[str]:
-        head = self.head(question, "chat.completion.chunk")
-        usage = {"usage": self.usage(answer.tokens)} if question.wants_usage else {}
-        pending = {"usage": None} if question.wants_usage and not self.sends_usage_unasked else {}
-        yield _event({**self._chunk(head, ""), **pending})
-        for piece in answer.pieces:
-            yield _event({**self._chunk(head, piece), **pending})
-        yield _event({**self._chunk(head, "", self.finish_reason(answer)), **pending})
-        if usage or self.account(answer.tokens):
-            yield _event({**head, "choices": [], **usage, **self.account(answer.tokens)})
 
-    def _chunk(self, head: dict[str, Any], content: str, finish_reason: str | None = None) -> dict[str, Any]:
-        delta = {"role": "assistant", "content": content}
-        return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]}
+def _chunk(head: dict[str, Any], content: str, finish_reason: str | None = None) -> dict[str, Any]:
+    delta = {"role": "assistant", "content": content}
+    return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]}
 
 
 def _event(body: Mapping[str, Any]) -> str:

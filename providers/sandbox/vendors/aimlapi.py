@@ -1,243 +1,312 @@
-"""AIMLAPI's pictures, films and speech beside its chat, each with its price.
+"""AIMLAPI's chat, images, videos, speech and music, each with its price.
 
-Source: https://docs.aimlapi.com/api-references (read 2026-11).
+Source: https://docs.aimlapi.com/api-references (read 2026-11). The prices of media are invented: whoever pays reads the
+real ones from the vendor's list of models.
 """
 
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qs
 
-from providers.sandbox.fake_files import MP3
-from providers.sandbox.faults import Fault
-from providers.sandbox.field_rules import Field, check_fields, refuse_unknown
-from providers.sandbox.formats.media import Answered, Order, Route, WithMedia
-from providers.sandbox.vendor_base import (
-    FORBIDDEN,
-    PENNILESS,
-    Call,
-    Problem,
-    Refused,
-    Reply,
-    Wording,
-    is_word_in,
-    json_of,
+from providers.sandbox.error_texts import ErrorText, Problem
+from providers.sandbox.exchange import VendorReply, VendorRequest, new_id
+from providers.sandbox.fake_jobs import FakeJob, JobPhase
+from providers.sandbox.field_rules import (
+    ARRAY,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    PROMPT,
+    SWITCH,
+    TEXT,
+    FieldRule,
+    between,
+    one_of,
+    prompt_of,
 )
-from providers.sandbox.vendors.aimlapi_models import FILMS, MUSIC, PICTURES, SPEECH, Model
-from providers.sandbox.vendors.text_vendors import CREDITS_PER_USD, Aimlapi
+from providers.sandbox.formats.chat_answers import TokenCount
+from providers.sandbox.formats.openai_chat import OpenAICompatibleVendor
+from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel
 from providers.types import Category, Usage
 
-PICTURE_PATH = "/v1/images/generations"
-FILM_PATH = "/v2/video/generations"
-SPEECH_PATH = "/v1/tts"
-MUSIC_PATH = "/v2/generate/audio"
-PIECE_SECONDS = 30  # of music, where the order does not say
-SIGNING_KEY = b"signs addresses that lead to inventions"
+CREDITS_PER_USD = 2_000_000  # its own money
+MUSIC_SECONDS = 30  # where the request does not say
+SIGNING_KEY = b"signs the addresses of outputs"
 REFUSAL = "The prompt was flagged by the safety system"
-SIZES: Mapping[str, tuple[int, int]] = {
-    "square_hd": (1024, 1024),
-    "square": (512, 512),
-    "portrait_4_3": (768, 1024),
-    "portrait_16_9": (576, 1024),
-    "landscape_4_3": (1024, 768),
-    "landscape_16_9": (1024, 576),
+VIDEO_PATH = "/v2/video/generations"
+MUSIC_PATH = "/v2/generate/audio"
+NAMED_SIZES = ("square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9")
+NEVER = FieldRule(bool, (False,))
+STATUSES = dict(zip(JobPhase, ("queued", "queued", "generating", "completed", "error", "error"), strict=True))
+MP3_ONLY = FieldRule(dict, fields={"format": one_of("mp3")})
+
+
+def _priced(category: Category, kind: str, credit_price: int, fields: Mapping[str, FieldRule]) -> SandboxModel:
+    return SandboxModel(category, {"model": PROMPT, **fields}, kind, Decimal(credit_price) / CREDITS_PER_USD)
+
+
+def _image(credit_price: int, min_side: int, max_side: int, fields: Mapping[str, FieldRule]) -> SandboxModel:
+    side = between(min_side, max_side)
+    common: dict[str, FieldRule] = {
+        "prompt": prompt_of(4000),
+        "image_size": FieldRule(object, NAMED_SIZES, fields={"width": side, "height": side}),
+        "num_images": FieldRule(float, (1, 2, 3, 4)),
+        "enable_safety_checker": SWITCH,
+        "seed": INTEGER,
+    }
+    return _priced(Category.IMAGE, "image", credit_price, {**common, **fields})
+
+
+# The sandbox has an MP3 and a WAV of speech, so other formats are not offered here.
+MODELS: Mapping[str, SandboxModel] = {
+    "flux/schnell": _image(7_800, 64, 1536, {"num_inference_steps": between(1, 12)}),
+    "flux/dev": _image(65_000, 512, 1536, {"num_inference_steps": between(1, 50), "guidance_scale": NUMBER}),
+    "blackforestlabs/flux-2": _image(
+        31_200,
+        512,
+        2048,
+        {
+            "num_inference_steps": between(4, 50),
+            "guidance_scale": NUMBER,
+            "output_format": one_of("jpeg", "png", "webp"),
+            "enable_prompt_expansion": SWITCH,
+            "acceleration": one_of("none", "regular", "high"),
+        },
+    ),
+    "klingai/video-v3-standard-turbo-text-to-video": _priced(
+        Category.VIDEO,
+        "video",
+        218_400,
+        {
+            "prompt": prompt_of(3072),
+            "multi_prompt": ARRAY,
+            "duration": between(3, 15),
+            "aspect_ratio": one_of("16:9", "9:16", "1:1"),
+        },
+    ),
+    "luma/ray-3.2": _priced(
+        Category.VIDEO,
+        "video",
+        78_000,
+        {
+            "prompt": PROMPT,
+            "type": one_of("video", "video_edit", "video_reframe"),
+            "duration": one_of(5, 10),
+            "resolution": one_of("360p", "540p", "720p", "1080p"),
+            "aspect_ratio": one_of("9:16", "3:4", "1:1", "4:3", "16:9", "21:9"),
+            **dict.fromkeys(("image_url", "last_image_url", "video_url"), TEXT),
+            **dict.fromkeys(("loop", "hdr", "exr_export"), SWITCH),
+        },
+    ),
+    "elevenlabs/eleven_music": _priced(
+        Category.AUDIO, "audio", 6_000, {"prompt": prompt_of(2000), "music_length_ms": between(10_000, 300_000)}
+    ),
+    "minimax/music-2.6": _priced(
+        Category.AUDIO,
+        "audio",
+        4_000,
+        {
+            "prompt": prompt_of(2000),
+            "lyrics": FieldRule(str, max_length=3000),
+            "audio_setting": OBJECT,
+            "lyrics_optimizer": SWITCH,
+            "is_instrumental": SWITCH,
+        },
+    ),
+    "inworld/tts-1-5-mini": _priced(
+        Category.AUDIO,
+        "tts",
+        13,
+        {
+            "text": prompt_of(500_000, min_length=1),
+            "format": one_of("wav", "mp3"),
+            "voice": one_of(
+                *("Alex", "Ashley", "Deborah", "Dennis", "Mark", "Olivia", "Sarah", "Timothy", "Ronald", "Wendy")
+            ),
+            "stream": NEVER,
+        },
+    ),
+    "elevenlabs/eleven_multilingual_v2": _priced(
+        Category.AUDIO,
+        "tts",
+        260,
+        {
+            "text": PROMPT,
+            "previous_text": TEXT,
+            "next_text": TEXT,
+            "output_format": one_of("mp3_22050_32", "mp3_44100_64", "mp3_44100_128"),
+            "voice": one_of("Rachel", "Sarah", "George", "Laura", "Charlie", "Liam"),
+            "voice_settings": OBJECT,
+            "apply_text_normalization": one_of("auto", "on", "off"),
+            "seed": INTEGER,
+            "stream": SWITCH,
+        },
+    ),
+    "minimax/speech-2.8-turbo": _priced(
+        Category.AUDIO,
+        "tts",
+        156,
+        {
+            "text": prompt_of(5000, min_length=1),
+            "audio_setting": MP3_ONLY,
+            "voice_setting": OBJECT,
+            "voice_modify": OBJECT,
+            "timbre_weights": ARRAY,
+            "pronunciation_dict": OBJECT,
+            "language_boost": TEXT,
+            "subtitle_enable": SWITCH,
+            "stream": NEVER,
+        },
+    ),
 }
 
 
-class AimlapiWithMedia(WithMedia, Aimlapi):
-    """Films are jobs, the rest comes at once: as addresses that are signed, for a day."""
+class AimlapiVendor(OpenAICompatibleVendor):
+    """Success is a 201, every answer names its price, files have signed addresses. Videos and music are jobs."""
 
+    slug = "aimlapi"
+    success_status = 201
+    other_models = (
+        *("google/gemini-3-7-flash", "anthropic/claude-sonnet-5"),
+        *("openai/gpt-5-nano", "openai/gpt-5.6-luna"),
+    )
+    media_models = MODELS
+    refusal_text = REFUSAL
+    crash_text = "The generation has failed"
     kept = timedelta(days=1)
-    wordings = {
-        **Aimlapi.wordings,
-        Problem.NO_CREDIT: Wording(403, "", "You have run out of credits. Please top up your balance or wait."),
-        Problem.REFUSED_CONTENT: Wording(400, "", REFUSAL),
+    error_texts = {
+        Problem.NO_KEY: ErrorText(401, "", "Unauthorized: no API key was given"),
+        Problem.WRONG_KEY: ErrorText(401, "", "Unauthorized: the API key {} is wrong or expired"),
+        Problem.NO_SUCH_PATH: ErrorText(404, "", "Cannot {}"),
+        Problem.UNKNOWN_MODEL: ErrorText(404, "", "Model {} not found"),
+        Problem.INVALID: ErrorText(400, "", "Body validation error: {}"),
+        Problem.UNSUPPORTED: ErrorText(400, "", "Body validation error: {} is not allowed"),
+        Problem.RATE_LIMITED: ErrorText(429, "", "Too many requests. Slow down, or raise your plan's limits."),
+        Problem.NO_CREDIT: ErrorText(403, "", "You have run out of credits. Please top up your balance or wait."),
+        Problem.REFUSED_CONTENT: ErrorText(400, "", REFUSAL),
+        Problem.DOWN: ErrorText(503, "", "Service is temporarily unavailable"),
     }
 
-    def routes(self) -> Sequence[Route]:
+    def endpoints(self) -> Sequence[Endpoint]:
         return (
-            ("POST", PICTURE_PATH, self._paint),
-            ("POST", FILM_PATH, self._order_film),
-            ("GET", FILM_PATH, self._show_job),
-            ("POST", MUSIC_PATH, self._order_piece),
-            ("GET", MUSIC_PATH, self._show_job),
-            ("POST", SPEECH_PATH, self._speak),
+            *super().endpoints(),
+            Endpoint("POST", "/v1/images/generations", self.generate_images, is_submission=True),
+            Endpoint("POST", VIDEO_PATH, self.submit_video, is_submission=True),
+            Endpoint("GET", VIDEO_PATH, self.show_job),
+            Endpoint("POST", MUSIC_PATH, self.submit_music, is_submission=True),
+            Endpoint("GET", MUSIC_PATH, self.show_job),
+            Endpoint("POST", "/v1/tts", self.speak, is_submission=True),
         )
 
-    def catalogue(self) -> dict[str, Any]:
-        body = super().catalogue()
-        entries = [
-            {
-                "id": name,
-                "aliases": [],
-                "type": model.kind,
-                "info": {"name": name, "developer": name.partition("/")[0]},
-                "tags": [],
-            }
-            for name, model in {**PICTURES, **FILMS, **SPEECH, **MUSIC}.items()
-        ]
-        return {**body, "data": [*body["data"], *entries]}
+    def headers(self, cost: Decimal | None = None) -> Mapping[str, str]:
+        inference = {"x-inference-id": new_id("inf_")}
+        if cost is None:
+            return inference
+        return inference | {"x-aimlapi-usd-spent": f"{cost:f}", "x-aimlapi-credits-used": str(_credits(cost))}
 
-    def addresses(self, call: Call, order: Order) -> list[str]:
-        expires = int((order.ends_at + self.kept).timestamp())
+    def reported_cost(self, tokens: TokenCount) -> dict[str, Any]:
+        return _reported(self.cost_of(tokens))
+
+    def listed_model(self, name: str, kind: str) -> dict[str, Any]:
+        info = {"name": name, "developer": name.partition("/")[0]}
+        return {"id": name, "aliases": [], "type": kind or "chat-completion", "info": info, "tags": []}
+
+    def error_body(self, request: VendorRequest, text: ErrorText, message: str, param: str | None) -> dict[str, Any]:
+        return {
+            "message": message,
+            "path": request.path,
+            "requestId": new_id(),
+            "statusCode": text.status,
+            "timestamp": datetime.now(UTC).isoformat(),
+            **({"meta": [{"path": [param], "message": message}]} if param else {}),
+        }
+
+    def error_in_200(self, request: VendorRequest) -> dict[str, Any]:
+        return {"error": super().error_in_200(request)}
+
+    def addresses(self, request: VendorRequest, job: FakeJob) -> list[str]:
+        expires = int((job.ends_at + self.kept).timestamp())
         return [
             f"{address}?Expires={expires}&Signature={_signature(address.rpartition('/files/')[2], expires)}"
-            for address in super().addresses(call, order)
+            for address in super().addresses(request, job)
         ]
 
-    def file(self, call: Call, order_id: str, name: str) -> Reply:
-        query = {field: values[0] for field, values in parse_qs(call.query).items()}
-        expires, signature = query.get("Expires", ""), query.get("Signature", "")
+    def file(self, request: VendorRequest, job_id: str, name: str) -> VendorReply:
+        expires, signature = request.parameter("Expires"), request.parameter("Signature")
         is_signed = expires.isdecimal() and hmac.compare_digest(
-            signature.encode(), _signature(f"{order_id}/{name}", int(expires)).encode()
+            signature.encode(), _signature(f"{job_id}/{name}", int(expires)).encode()
         )
-        if not is_signed or int(expires) <= self.clock().timestamp():
-            return Reply(403, b"<Error><Code>AccessDenied</Code></Error>", content_type="application/xml")
-        return super().file(call, order_id, name)
+        if not is_signed or int(expires) <= self.services.clock().timestamp():
+            return VendorReply(403, b"<Error><Code>AccessDenied</Code></Error>", content_type="application/xml")
+        return super().file(request, job_id, name)
 
-    def _paint(self, call: Call, fault: Fault | None) -> Answered:
-        body = json_of(call)
-        name, model = self._checked(body, PICTURES, "prompt")
-        sides = _sides_of(body.get("image_size", "landscape_4_3"), model.sides)
-        _refuse_words(body["prompt"])
-        if fault == Fault.ERROR_IN_200:
-            return Reply(200, self.error_in_200(call)), self.unbilled(call)
-        count, ending = int(body.get("num_images", 1)), body.get("output_format", "png")
-        order = self.take(
-            name,
-            Category.IMAGE,
-            usage=Usage(images=count),
-            cost=_cost(model.credits * count),
-            prompt=body["prompt"],
-            file_names=[] if fault == Fault.EMPTY else [f"{number}.{ending}" for number in range(count)],
-            sides=sides,
-        )
-        painted = {
-            "data": [{"url": address, "b64_json": None} for address in self.addresses(call, order)],
-            "meta": {"usage": {"credits_used": _credits(order)}},  # for speech it says the dollars as well
+    def generate_images(self, request: VendorRequest) -> Answered:
+        body = request.json_object()
+        model, count, ending = self.media_model(body, "image"), body.get("num_images", 1), body.get("output_format")
+        names, usage = [f"{number}.{ending or 'png'}" for number in range(int(count))], Usage(images=int(count))
+        job = self.generate(request, model, usage, prompt=body["prompt"], file_names=names, is_polled=False)
+        cost = job.cost or Decimal(0)
+        reply = {
+            "data": [{"url": address, "b64_json": None} for address in self.addresses(request, job)],
+            **_reported_credits(cost),
         }
-        return Reply(201, painted, self._bill(order), is_cut=fault == Fault.CUT), self.line_of(order)
+        return VendorReply(201, reply, self.headers(cost)), self.line_of(job)
 
-    def _order_film(self, call: Call, fault: Fault | None) -> Answered:
-        body = json_of(call)
-        name, model = self._checked(body, FILMS, "prompt")
-        return self._order_job(fault, name, model, Category.VIDEO, body, body.get("duration", 5))
+    def submit_video(self, request: VendorRequest) -> Answered:
+        body = request.json_object()
+        return self._submit(request, self.media_model(body, "video"), "video.mp4", body, body.get("duration", 5))
 
-    def _order_piece(self, call: Call, fault: Fault | None) -> Answered:
-        body = json_of(call)
-        name, model = self._checked(body, MUSIC, "prompt")
-        seconds = body.get("music_length_ms", 1000 * PIECE_SECONDS) // 1000
-        return self._order_job(fault, name, model, Category.AUDIO, body, seconds)
+    def submit_music(self, request: VendorRequest) -> Answered:
+        body = request.json_object()
+        seconds = body.get("music_length_ms", 1000 * MUSIC_SECONDS) // 1000
+        return self._submit(request, self.media_model(body, "audio"), "music.mp3", body, seconds)
 
-    def _order_job(
-        self, fault: Fault | None, name: str, model: Model, category: Category, body: Mapping[str, Any], seconds: int
+    def show_job(self, request: VendorRequest) -> Answered:
+        job = self.known_job(request.parameter("generation_id"))
+        phase, output = job.phase(self.services.clock()), "video" if job.category is Category.VIDEO else "audio_file"
+        reply: dict[str, Any] = {"id": job.id, "status": STATUSES[phase]}
+        if phase is JobPhase.SUCCEEDED:
+            outputs, cost = [{"url": address} for address in self.addresses(request, job)], job.cost or Decimal(0)
+            reported = _reported(cost) if output == "audio_file" else _reported_credits(cost)
+            reply |= {output: outputs[0] if outputs else None, "error": None, **reported}
+        elif phase is JobPhase.FAILED:
+            reply |= {output: None, "error": {"name": "Error", "message": job.error}}
+        return VendorReply(200, reply), None
+
+    def speak(self, request: VendorRequest) -> Answered:
+        body = request.json_object()
+        model, text = self.media_model(body, "tts"), body["text"]
+        ending = body.get("format", "wav") if model.startswith("inworld/") else "mp3"
+        names, usage = [f"speech.{ending}"], Usage(characters=len(text))
+        job = self.generate(request, model, usage, prompt=text, file_names=names, is_polled=False)
+        headers = self.headers(job.cost)
+        # This maker's models reply with the audio itself unless told otherwise.
+        if model.startswith("elevenlabs/") and body.get("stream", True):
+            return VendorReply(201, self.content(job), headers, "audio/mpeg"), self.line_of(job)
+        reply = {"audio": "".join(self.addresses(request, job)), **_reported(job.cost or Decimal(0))}
+        return VendorReply(201, reply, headers), self.line_of(job)
+
+    def _submit(
+        self, request: VendorRequest, model: str, file_name: str, body: Mapping[str, Any], seconds: int
     ) -> Answered:
-        if is_word_in(PENNILESS, body["prompt"]):
-            raise Refused(Problem.NO_CREDIT)
-        is_film = category is Category.VIDEO
-        error = REFUSAL if is_word_in(FORBIDDEN, body["prompt"]) else ""
-        job = self.take(
-            name,
-            category,
-            usage=Usage(seconds=Decimal(seconds)),
-            cost=_cost(model.credits * seconds),
-            prompt=body["prompt"],
-            file_names=[] if fault == Fault.EMPTY else ["film.mp4" if is_film else "piece.mp3"],
-            work=self.film_work if is_film else self.quick_work,
-            error=error or ("The generation has failed" if fault == Fault.ERROR_IN_200 else ""),
-        )
-        reply = Reply(201, {"id": job.id, "status": "queued"}, self.headers(), is_cut=fault == Fault.CUT)
-        return reply, self.line_of(job)
-
-    def _show_job(self, call: Call, fault: Fault | None) -> Answered:
-        job, moment = self.known(parse_qs(call.query).get("generation_id", [""])[0]), self.clock()
-        output = "video" if job.category is Category.VIDEO else "audio_file"
-        if not job.is_over(moment):
-            return Reply(200, {"id": job.id, "status": "generating" if job.is_started(moment) else "queued"}), None
-        if job.error:
-            error = {"name": "Error", "message": job.error}
-            return Reply(200, {"id": job.id, "status": "error", output: None, "error": error}), None
-        addresses, usage = self.addresses(call, job), {"credits_used": _credits(job)}
-        body = {
-            "id": job.id,
-            "status": "completed",
-            output: {"url": addresses[0]} if addresses else None,
-            "error": None,
-            "meta": {"usage": usage if output == "video" else {**usage, "usd_spent": float(job.cost or 0)}},
-        }
-        return Reply(200, body), None
-
-    def _speak(self, call: Call, fault: Fault | None) -> Answered:
-        body = json_of(call)
-        name, model = self._checked(body, SPEECH, "text")
-        settings = body.get("audio_setting", {})
-        check_fields(settings, {"format": Field(str, ("mp3",))}, within="audio_setting")
-        _refuse_words(body["text"])
-        if fault == Fault.ERROR_IN_200:
-            return Reply(200, self.error_in_200(call)), self.unbilled(call)
-        ending = body.get("format", "wav") if name.startswith("inworld/") else "mp3"
-        order = self.take(
-            name,
-            Category.AUDIO,
-            usage=Usage(characters=len(body["text"])),
-            cost=_cost(model.credits * len(body["text"])),
-            prompt=body["text"],
-            file_names=[] if fault == Fault.EMPTY else [f"speech.{ending}"],
-        )
-        # This maker's models answer with the sound itself unless told otherwise.
-        if name.startswith("elevenlabs/") and body.get("stream", True):
-            content = b"" if fault == Fault.EMPTY else MP3
-            is_cut = fault == Fault.CUT
-            return Reply(201, content, self._bill(order), is_cut, "audio/mpeg"), self.line_of(order)
-        said = {
-            "audio": "".join(self.addresses(call, order)),
-            "meta": {"usage": {"credits_used": _credits(order), "usd_spent": float(order.cost or 0)}},
-        }
-        return Reply(201, said, self._bill(order), is_cut=fault == Fault.CUT), self.line_of(order)
-
-    def _checked(self, body: Mapping[str, Any], models: Mapping[str, Model], words: str) -> tuple[str, Model]:
-        """Check an order against its model, which is returned; `words` is the field with the prompt. Raises Refused."""
-        name, model = self.pick(body, models)
-        refuse_unknown(body, model.fields)
-        check_fields(body, model.fields)
-        if not body[words]:
-            raise Refused(Problem.INVALID, f"{words} must not be empty", words)
-        return name, model
-
-    def _bill(self, order: Order) -> Mapping[str, str]:
-        return {
-            **self.headers(),
-            "x-aimlapi-usd-spent": f"{order.cost or Decimal(0):f}",
-            "x-aimlapi-credits-used": str(_credits(order)),
-        }
+        usage = Usage(seconds=Decimal(seconds))
+        job = self.generate(request, model, usage, prompt=body["prompt"], file_names=[file_name])
+        return VendorReply(201, {"id": job.id, "status": "queued"}, self.headers()), self.line_of(job)
 
 
-def _cost(price_in_credits: int) -> Decimal:
-    return Decimal(price_in_credits) / CREDITS_PER_USD
+def _reported(cost: Decimal) -> dict[str, Any]:
+    return {"meta": {"usage": {"credits_used": _credits(cost), "usd_spent": float(cost)}}}
 
 
-def _credits(order: Order) -> int:
-    return int((order.cost or Decimal(0)) * CREDITS_PER_USD)
+def _reported_credits(cost: Decimal) -> dict[str, Any]:
+    # For images and videos it names no dollars.
+    return {"meta": {"usage": {"credits_used": _credits(cost)}}}
 
 
-def _refuse_words(prompt: str) -> None:
-    if is_word_in(PENNILESS, prompt):
-        raise Refused(Problem.NO_CREDIT)
-    if is_word_in(FORBIDDEN, prompt):
-        raise Refused(Problem.REFUSED_CONTENT)
-
-
-def _sides_of(size: Any, allowed: range) -> tuple[int, int]:
-    """Return width and height, which are named or told. Raises Refused."""
-    if isinstance(size, str) and size in SIZES:
-        return SIZES[size]
-    if not isinstance(size, dict):
-        raise Refused(Problem.INVALID, f"image_size must be an object or one of {', '.join(SIZES)}", "image_size")
-    sides = {"width": Field(int, allowed), "height": Field(int, allowed)}
-    check_fields(size, sides, within="image_size")
-    return size.get("width", 1024), size.get("height", 768)
+def _credits(cost: Decimal) -> int:
+    return round(cost * CREDITS_PER_USD)
 
 
 def _signature(path: str, expires: int) -> str:

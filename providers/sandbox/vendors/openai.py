@@ -1,161 +1,110 @@
-"""OpenAI's pictures beside its chat. Source: https://platform.openai.com/docs/api-reference/images (read 2026-11)."""
+"""OpenAI's chat and images.
 
-import base64
+Source: https://platform.openai.com/docs/api-reference/chat, …/api-reference/images (read 2026-11).
+"""
+
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
-from providers.sandbox.billing import Line, cost_of_usage
-from providers.sandbox.fake_files import picture_of
-from providers.sandbox.faults import Fault
-from providers.sandbox.vendor_base import (
-    FORBIDDEN,
-    PENNILESS,
-    Call,
-    Problem,
-    Refused,
-    Reply,
-    Stream,
-    Wording,
-    is_word_in,
-    json_of,
-    model_in,
-)
-from providers.sandbox.vendors.text_vendors import OpenAI
+from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
+from providers.sandbox.exchange import VendorReply, VendorRequest, new_id
+from providers.sandbox.field_rules import INTEGER, PROMPT, SWITCH, TEXT, between, one_of, prompt_of
+from providers.sandbox.formats.openai_chat import OPENAI_ERROR_TEXTS, OpenAICompatibleVendor
+from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel
 from providers.types import Category, Usage
 
-PATH = "/v1/images/generations"
-MODELS = ("gpt-image-2.6-flare", "gpt-image-2.6-sunburst", "gpt-image-2.5-flare")
-# Tokens of a picture of 1024 × 1024.
-TOKENS_OF = {"low": 196, "medium": 439, "high": 1756, "xhigh": 3133, "max": 7000}
-FIELDS = frozenset(
-    {
-        *("model", "prompt", "n", "size", "quality", "output_format", "output_compression", "background"),
-        *("moderation", "user", "stream", "partial_images"),
-    }
-)
+TOKENS_OF_QUALITY = {"low": 196, "medium": 439, "high": 1756, "xhigh": 3133, "max": 7000}  # of 1024 × 1024 pixels
 LISTED_SIZES = ("1024x1024", "1024x1536", "1536x1024")  # the only ones that its document lets an answer name
 LISTED_QUALITIES = ("low", "medium", "high")
-LONGEST_PROMPT = 32_000
-PIXELS = 16  # each side is a multiple of this
-LONGEST_SIDES = (3840, 2160)
+SIDE_STEP = 16  # each side is a multiple of these pixels
+MAX_SIDES = (3840, 2160)
+GPT_IMAGE = SandboxModel(
+    Category.IMAGE,
+    {
+        "model": PROMPT,
+        "prompt": prompt_of(32_000, min_length=1),
+        "n": between(1, 10),
+        "size": TEXT,
+        "quality": one_of(*TOKENS_OF_QUALITY, "auto"),
+        "output_format": one_of("png", "jpeg", "webp"),
+        "output_compression": INTEGER,
+        "background": TEXT,
+        "moderation": TEXT,
+        "user": TEXT,
+        "stream": SWITCH,
+        "partial_images": INTEGER,
+    },
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be painted."""
+class OpenAIVendor(OpenAICompatibleVendor):
+    """No sampling fields, a token limit that includes reasoning; images as base64 only, billed by tokens."""
 
-    model: str
-    prompt: str
-    n: int
-    width: int
-    height: int
-    quality: str
-    file_format: str
-
-    @property
-    def usage(self) -> Usage:
-        per_picture = TOKENS_OF[self.quality] * self.width * self.height // (1024 * 1024)
-        return Usage(input_tokens=len(self.prompt.split()), output_tokens=per_picture * self.n)
-
-
-class OpenAIWithPictures(OpenAI):
-    """GPT images: base64 and nothing else, billed by tokens."""
-
-    wordings = {
-        **OpenAI.wordings,
-        Problem.UNSUPPORTED: Wording(400, "unknown_parameter", "Unknown parameter: '{}'."),
-        Problem.NO_CREDIT: Wording(429, "credit_balance_exhausted", "Your credit balance is exhausted."),
-        Problem.REFUSED_CONTENT: Wording(400, "moderation_blocked", "Your request was rejected by the safety system."),
+    slug = "openai"
+    other_models = ("gpt-6.1-terra", "gpt-6.1-sol", "gpt-6-astra")
+    media_models = dict.fromkeys(("gpt-image-2.6-flare", "gpt-image-2.6-sunburst", "gpt-image-2.5-flare"), GPT_IMAGE)
+    roles = OpenAICompatibleVendor.roles | {"developer"}
+    attachments = frozenset({"image_url"})
+    unsupported = frozenset({"max_tokens", "temperature", "top_p", "logprobs", "top_logprobs"})
+    caches_input = True
+    reasoning_tokens = 8
+    error_texts = {
+        **OPENAI_ERROR_TEXTS,
+        Problem.NO_CREDIT: ErrorText(429, "credit_balance_exhausted", "Your credit balance is exhausted."),
+        Problem.REFUSED_CONTENT: ErrorText(
+            400, "moderation_blocked", "Your request was rejected by the safety system."
+        ),
     }
 
-    def respond(self, call: Call, fault: Fault | None) -> tuple[Reply | Stream, Line | None]:
-        if (call.method, call.path) != ("POST", PATH):
-            return super().respond(call, fault)
-        try:
-            self.check_fault(call, fault)
-            self.check_key(call)
-            order = _read(json_of(call))
-        except Refused as refusal:
-            return self.refuse(call, refusal), self.unbilled(call)
-        if fault == Fault.ERROR_IN_200:
-            return Reply(200, self.error_in_200(call), self.headers()), self.unbilled(call)
-        cost = cost_of_usage(Category.IMAGE, self.slug, order.usage)
-        line = Line(provider=self.slug, model=order.model, usage=order.usage, cost=cost)
-        body = _painted(order, is_empty=fault == Fault.EMPTY)
-        return Reply(200, body, self.headers(), is_cut=fault == Fault.CUT), line
+    def endpoints(self) -> Sequence[Endpoint]:
+        images = Endpoint("POST", "/v1/images/generations", self.generate_images, is_submission=True)
+        return (*super().endpoints(), images)
 
-    def unbilled(self, call: Call) -> Line | None:
-        return self.free_line(model_in(call)) if call.path == PATH else super().unbilled(call)
+    def headers(self, cost: Decimal | None = None) -> Mapping[str, str]:
+        return {
+            "x-request-id": new_id("req_"),
+            "x-ratelimit-limit-requests": "10000",
+            "x-ratelimit-remaining-requests": "9999",
+            "x-ratelimit-reset-requests": "6ms",
+        }
 
-    def catalogue(self) -> dict[str, Any]:
-        body = super().catalogue()
-        entries = [{"id": model, "object": "model", "created": 1767225600, "owned_by": self.slug} for model in MODELS]
-        return {**body, "data": [*body["data"], *entries]}
-
-
-def _read(body: Mapping[str, Any]) -> Order:
-    """Check the order as the vendor does. Raises Refused."""
-    for name in sorted(body.keys() - FIELDS):  # response_format and style among them
-        raise Refused(Problem.UNSUPPORTED, name, name)
-    model = body.get("model", "dall-e-2")  # the default is a model that is gone
-    if model not in MODELS:
-        raise Refused(Problem.UNKNOWN_MODEL, str(model), "model")
-    prompt, count = body.get("prompt"), body.get("n", 1)
-    if not isinstance(prompt, str) or not prompt or len(prompt) > LONGEST_PROMPT:
-        raise Refused(Problem.INVALID, f"prompt: expected a string of 1 to {LONGEST_PROMPT} characters", "prompt")
-    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 10:
-        raise Refused(Problem.INVALID, "n: expected an integer from 1 to 10", "n")
-    quality, file_format = body.get("quality", "auto"), body.get("output_format", "png")
-    if quality not in (*TOKENS_OF, "auto"):
-        raise Refused(Problem.INVALID, f"quality: invalid value {quality!r}", "quality")
-    if file_format not in ("png", "jpeg", "webp"):
-        raise Refused(Problem.INVALID, f"output_format: invalid value {file_format!r}", "output_format")
-    width, height = _size_of(body.get("size", "auto"))
-    if is_word_in(PENNILESS, prompt):
-        raise Refused(Problem.NO_CREDIT)
-    if is_word_in(FORBIDDEN, prompt):
-        raise Refused(Problem.REFUSED_CONTENT)
-    return Order(model, prompt, count, width, height, "medium" if quality == "auto" else quality, file_format)
+    def generate_images(self, request: VendorRequest) -> Answered:
+        body = request.json_object()
+        model, prompt, count = self.media_model(body), body["prompt"], body.get("n", 1)
+        width, height = _sides_of(body.get("size", "auto"))
+        size, file_format = f"{width}x{height}", body.get("output_format", "png")
+        quality = body.get("quality", "auto").replace("auto", "medium")
+        tokens_in = len(prompt.split())
+        tokens_out = count * (TOKENS_OF_QUALITY[quality] * width * height // 1024**2)
+        usage = Usage(input_tokens=tokens_in, output_tokens=tokens_out)
+        names = [f"{number}.{file_format}" for number in range(count)]
+        job = self.generate(request, model, usage, prompt=prompt, file_names=names, is_polled=False)
+        reply = {
+            "created": int(time.time()),
+            "background": "opaque",
+            "output_format": file_format,
+            **({"size": size} if size in LISTED_SIZES else {}),
+            **({"quality": quality} if quality in LISTED_QUALITIES else {}),
+            "data": [{"b64_json": image} for image in self.contents_in_base64(job)],
+            "usage": {
+                "input_tokens": tokens_in,
+                "output_tokens": tokens_out,
+                "total_tokens": tokens_in + tokens_out,
+                "input_tokens_details": {"text_tokens": tokens_in, "image_tokens": 0},
+            },
+        }
+        return VendorReply(200, reply, self.headers()), self.line_of(job)
 
 
-def _size_of(size: Any) -> tuple[int, int]:
+def _sides_of(size: str) -> tuple[int, int]:
     if size == "auto":
         return 1024, 1024
-    match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size) if isinstance(size, str) else None
+    match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size)
     width, height = (int(side) for side in match.groups()) if match else (0, 0)
-    is_fine = (
-        match is not None
-        and width % PIXELS == height % PIXELS == 0
-        and max(width, height) <= 3 * min(width, height)
-        and max(width, height) <= LONGEST_SIDES[0]
-        and min(width, height) <= LONGEST_SIDES[1]
-    )
-    if not is_fine:
-        raise Refused(Problem.INVALID, f"size: invalid value {size!r}", "size")
+    short, long = sorted((width, height))
+    is_allowed = short % SIDE_STEP == long % SIDE_STEP == 0 and long <= MAX_SIDES[0] and short <= MAX_SIDES[1]
+    if not match or not is_allowed or long > 3 * short:
+        raise VendorRefusal(Problem.INVALID, f"size: invalid value {size!r}", "size")
     return width, height
-
-
-def _painted(order: Order, *, is_empty: bool) -> dict[str, Any]:
-    pictures = [
-        picture_of(f"{order.prompt} {number}", order.width, order.height, order.file_format.upper())
-        for number in range(0 if is_empty else order.n)
-    ]
-    usage, size = order.usage, f"{order.width}x{order.height}"
-    tokens_in, tokens_out = usage.input_tokens or 0, usage.output_tokens or 0
-    return {
-        "created": int(time.time()),
-        "background": "opaque",
-        "output_format": order.file_format,
-        **({"size": size} if size in LISTED_SIZES else {}),
-        **({"quality": order.quality} if order.quality in LISTED_QUALITIES else {}),
-        "data": [{"b64_json": base64.b64encode(picture).decode()} for picture in pictures],
-        "usage": {
-            "input_tokens": tokens_in,
-            "output_tokens": tokens_out,
-            "total_tokens": tokens_in + tokens_out,
-            "input_tokens_details": {"text_tokens": tokens_in, "image_tokens": 0},
-        },
-    }

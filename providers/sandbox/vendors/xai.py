@@ -1,105 +1,114 @@
-"""xAI's pictures beside its chat. Source: https://docs.x.ai/docs/guides/image-generations (read 2026-11)."""
+"""xAI's chat and images.
 
-import base64
-from collections.abc import Mapping, Sequence
+Source: https://docs.x.ai/docs/api-reference, …/docs/guides/image-generations (read 2026-11).
+"""
+
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from providers.sandbox.fake_files import content_of, sides_of
-from providers.sandbox.faults import Fault
-from providers.sandbox.field_rules import PROMPT, TEXT, Field, check_fields, refuse_unknown
-from providers.sandbox.formats.media import Answered, Order, Route, WithMedia
-from providers.sandbox.vendor_base import (
-    FORBIDDEN,
-    PENNILESS,
-    Call,
-    Problem,
-    Refused,
-    Reply,
-    Wording,
-    is_word_in,
-    json_of,
-)
-from providers.sandbox.vendors.text_vendors import TICKS_PER_USD, Xai
+from providers.sandbox.error_texts import ErrorText, Problem
+from providers.sandbox.exchange import VendorReply, VendorRequest
+from providers.sandbox.field_rules import PROMPT, TEXT, between, one_of
+from providers.sandbox.formats.chat_answers import TokenCount
+from providers.sandbox.formats.openai_chat import OpenAICompatibleVendor
+from providers.sandbox.vendor_base import FORBIDDEN, Answered, Endpoint, SandboxModel, has_word
 from providers.types import Category, Usage
 
-PATH = "/v1/images/generations"
-PRICES: Mapping[str, Decimal] = {
-    "grok-imagine-image": Decimal("0.02"),
-    "grok-imagine-image-quality": Decimal("0.05"),
-    "grok-imagine-image-2.0": Decimal("0.06"),
-}
-MODELS_WITH_QUALITY = frozenset({"grok-imagine-image-2.0"})
-RATIOS = (
-    *("1:1", "3:4", "4:3", "9:16", "16:9", "2:3", "3:2", "9:19.5", "19.5:9", "9:20", "20:9", "1:2", "2:1"),
-    "auto",
-)
-LONGEST_SIDES = {"1k": 1024, "2k": 2048}
+TICKS_PER_USD = 10_000_000_000
+EXHAUSTED = "Some resource has been exhausted"
+INVALID = "Client specified an invalid argument"
+NOT_FOUND = "Some requested entity was not found"
+RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9", "2:3", "3:2", "9:19.5", "19.5:9", "9:20", "20:9", "1:2", "2:1", "auto")
 FIELDS = {
     "prompt": PROMPT,
     "model": TEXT,
-    "n": Field(int, range(1, 11)),
-    "response_format": Field(str, ("url", "b64_json")),
-    "aspect_ratio": Field(str, RATIOS),
-    "resolution": Field(str, tuple(LONGEST_SIDES)),
-    "quality": Field(str, ("low", "medium")),
+    "n": between(1, 10),
+    "response_format": one_of("url", "b64_json"),
+    "aspect_ratio": one_of(*RATIOS),
+    "resolution": one_of("1k", "2k"),
     "user": TEXT,
 }
 
 
-class XaiWithPictures(WithMedia, Xai):
-    """JPEGs, as addresses unless asked otherwise. A blocked prompt is a 200 with a reason, and is charged."""
+class XaiVendor(OpenAICompatibleVendor):
+    """Flat errors, a 400 for a wrong key, the exact charge in ticks. A blocked prompt is a 200 with a reason."""
 
-    wordings = {
-        **Xai.wordings,
-        Problem.NO_CREDIT: Wording(
-            429,
-            "Some resource has been exhausted",
-            "Your team has either used all available credits or reached its monthly spending limit.",
+    slug = "xai"
+    other_models = ("grok-4.3", "grok-4.20-non-reasoning")
+    media_models = {
+        "grok-imagine-image": SandboxModel(Category.IMAGE, FIELDS, price=Decimal("0.02")),
+        "grok-imagine-image-quality": SandboxModel(Category.IMAGE, FIELDS, price=Decimal("0.05")),
+        "grok-imagine-image-2.0": SandboxModel(
+            Category.IMAGE, {**FIELDS, "quality": one_of("low", "medium")}, price=Decimal("0.06")
+        ),
+    }
+    charges_refusals = True
+    attachments = frozenset({"image_url"})
+    unsupported = frozenset({"stop", "presence_penalty", "frequency_penalty"})
+    caches_input = True
+    reasoning_tokens = 24
+    error_texts = {
+        Problem.NO_KEY: ErrorText(
+            401, "The request does not have valid authentication credentials", "No credentials were provided."
+        ),
+        Problem.WRONG_KEY: ErrorText(
+            400, INVALID, "Incorrect API key provided: {}. You can obtain an API key from https://console.x.ai."
+        ),
+        Problem.NO_SUCH_PATH: ErrorText(404, NOT_FOUND, "{}: not found"),
+        Problem.UNKNOWN_MODEL: ErrorText(
+            404, NOT_FOUND, "The model {} does not exist or your team does not have access to it."
+        ),
+        Problem.INVALID: ErrorText(422, INVALID, "Failed to deserialize the JSON body into the target type: {}"),
+        Problem.UNSUPPORTED: ErrorText(400, INVALID, "Argument not supported on this model: {}"),
+        Problem.RATE_LIMITED: ErrorText(429, EXHAUSTED, "Too many requests for your team."),
+        Problem.NO_CREDIT: ErrorText(
+            429, EXHAUSTED, "Your team has either used all available credits or reached its monthly spending limit."
+        ),
+        Problem.DOWN: ErrorText(
+            503, "The service is currently unavailable", "The model is at capacity. Please try again later."
         ),
     }
 
-    def routes(self) -> Sequence[Route]:
-        return (("POST", PATH, self._paint),)
+    def endpoints(self) -> Sequence[Endpoint]:
+        images = Endpoint("POST", "/v1/images/generations", self.generate_images, is_submission=True)
+        return (*super().endpoints(), images)
 
-    def catalogue(self) -> dict[str, Any]:
-        body = super().catalogue()
-        entries = [{"id": name, "object": "model", "created": 1767225600, "owned_by": self.slug} for name in PRICES]
-        return {**body, "data": [*body["data"], *entries]}
-
-    def _paint(self, call: Call, fault: Fault | None) -> Answered:
-        body = json_of(call)
-        refuse_unknown(body, FIELDS)  # size and style among them
-        check_fields(body, FIELDS)
-        name, price = self.pick(body, PRICES)
-        if "quality" in body and name not in MODELS_WITH_QUALITY:
-            raise Refused(Problem.UNSUPPORTED, "quality", "quality")
-        if is_word_in(PENNILESS, body["prompt"]):
-            raise Refused(Problem.NO_CREDIT)
-        if fault == Fault.ERROR_IN_200:
-            return Reply(200, self.error_in_200(call)), self.unbilled(call)
-        is_blocked = is_word_in(FORBIDDEN, body["prompt"])
-        count = 0 if is_blocked or fault == Fault.EMPTY else body.get("n", 1)
-        ratio = body.get("aspect_ratio", "auto")
-        order = self.take(
-            name,
-            Category.IMAGE,
-            usage=Usage(images=body.get("n", 1)),
-            cost=price * body.get("n", 1),
-            prompt=body["prompt"],
-            file_names=[f"{number}.jpeg" for number in range(count)],
-            sides=sides_of("1:1" if ratio == "auto" else ratio, LONGEST_SIDES[body.get("resolution", "1k")]),
-        )
-        painted: dict[str, Any] = {
-            "data": self._pictures(call, order, body.get("response_format", "url")),
-            "usage": {"cost_in_usd_ticks": int((order.cost or Decimal(0)) * TICKS_PER_USD)},
+    def usage(self, tokens: TokenCount) -> dict[str, Any]:
+        return {
+            **super().usage(tokens),
+            "completion_tokens": tokens.output,  # unlike OpenAI's: without reasoning
+            "prompt_tokens_details": {
+                "text_tokens": tokens.input + tokens.cached_input,
+                "audio_tokens": 0,
+                "image_tokens": 0,
+                "cached_tokens": tokens.cached_input,
+            },
+            "num_sources_used": 0,
+            **_ticks(self.cost_of(tokens)),
         }
-        if is_blocked:
-            painted["block_reason"] = "The prompt violates usage guidelines."
-        return Reply(200, painted, is_cut=fault == Fault.CUT), self.line_of(order)
 
-    def _pictures(self, call: Call, order: Order, response_format: str) -> list[dict[str, Any]]:
-        if response_format == "url":
-            return [{"url": address, "mime_type": "image/jpeg"} for address in self.addresses(call, order)]
-        contents = [content_of(name, order.prompt, *order.sides) for name in order.file_names]
-        return [{"b64_json": base64.b64encode(content).decode(), "mime_type": "image/jpeg"} for content in contents]
+    def error_body(self, request: VendorRequest, text: ErrorText, message: str, param: str | None) -> dict[str, Any]:
+        return {"code": text.code, "error": message}
+
+    def generate_images(self, request: VendorRequest) -> Answered:
+        body = request.json_object()
+        model, count = self.media_model(body), body.get("n", 1)
+        is_blocked = has_word(FORBIDDEN, body["prompt"])
+        names = [] if is_blocked else [f"{number}.jpeg" for number in range(count)]
+        usage = Usage(images=count)
+        job = self.generate(request, model, usage, prompt=body["prompt"], file_names=names, is_polled=False)
+        if body.get("response_format", "url") == "url":
+            images = [{"url": address} for address in self.addresses(request, job)]
+        else:
+            images = [{"b64_json": image} for image in self.contents_in_base64(job)]
+        reply = {
+            "data": [{**image, "mime_type": "image/jpeg"} for image in images],
+            "usage": _ticks(job.cost or Decimal(0)),
+            **({"block_reason": "The prompt violates usage guidelines."} if is_blocked else {}),
+        }
+        return VendorReply(200, reply), self.line_of(job)
+
+
+def _ticks(cost: Decimal) -> dict[str, int]:
+    return {"cost_in_usd_ticks": int(cost * TICKS_PER_USD)}

@@ -1,0 +1,37 @@
+"""Groq's chat, on chips of its own. Source: https://console.groq.com/docs/openai, …/docs/errors (read 2026-11)."""
+
+from typing import Any
+
+from providers.sandbox.error_texts import RETRY_AFTER, RETRY_AFTER_SECONDS, ErrorText, Problem
+from providers.sandbox.exchange import new_id
+from providers.sandbox.formats.chat_answers import ChatPrompt, TokenCount
+from providers.sandbox.formats.openai_chat import OPENAI_ERROR_TEXTS, OpenAICompatibleVendor
+
+
+class GroqVendor(OpenAICompatibleVendor):
+    """OpenAI's shape, with the time that the chips took."""
+
+    slug = "groq"
+    other_models = ("openai/gpt-oss-120b", "qwen/qwen3-32b")
+    roles = OpenAICompatibleVendor.roles | {"developer"}
+    unsupported = frozenset({"logprobs", "top_logprobs", "logit_bias"})
+    caches_input = True
+    reasoning_tokens = 8
+    error_texts = {
+        **OPENAI_ERROR_TEXTS,
+        Problem.NO_KEY: ErrorText(401, "invalid_api_key", "Invalid API Key"),
+        Problem.WRONG_KEY: ErrorText(401, "invalid_api_key", "Invalid API Key"),
+        Problem.UNSUPPORTED: ErrorText(400, "", "property '{}' is unsupported"),
+        Problem.RATE_LIMITED: ErrorText(
+            429, "rate_limit_exceeded", f"Rate limit reached. Please try again in {RETRY_AFTER_SECONDS}s.", RETRY_AFTER
+        ),
+        Problem.DOWN: ErrorText(503, "", "The model is currently over capacity. Please try again and back off."),
+    }
+
+    def head(self, prompt: ChatPrompt, kind: str) -> dict[str, Any]:
+        own = {"system_fingerprint": "fp_sandbox", "service_tier": "default", "x_groq": {"id": new_id("req_")}}
+        return {**super().head(prompt, kind), **own}
+
+    def usage(self, tokens: TokenCount) -> dict[str, Any]:
+        times = dict.fromkeys(("queue_time", "prompt_time", "completion_time", "total_time"), 0.01)
+        return {**super().usage(tokens), **times}
