@@ -1,4 +1,4 @@
-"""A local server that speaks the providers' real wire formats, so that everything can be tried without a key or a bill.
+"""A local server that answers in the providers' wire formats, so that everything can be tried without a key or a bill.
 
 Nothing else in `providers` imports it: it is reached by address, as the companies are that it stands in for.
 """

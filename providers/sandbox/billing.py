@@ -22,7 +22,7 @@ class BillingLine:
     usage: Usage | None  # None: refused or stopped, so nothing was used
     cost: Decimal | None  # USD; None where the vendor neither reports it nor has a shipped price
     job_id: str = ""
-    prompt: str = field(default="", repr=False)  # tells whose call it was
+    prompt: str = field(default="", repr=False)  # identifies whose call it was
 
     def as_dict(self) -> dict[str, Any]:
         return {

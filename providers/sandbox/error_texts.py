@@ -1,4 +1,4 @@
-"""Why a vendor refuses a request. Each vendor has statuses, codes and texts of its own for these problems."""
+"""Why a vendor refuses a request, and how it reports that: each has statuses, codes and texts of its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ RETRY_AFTER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
 class Problem(Enum):
-    """What is wrong, in no vendor's words."""
+    """What is wrong, whatever a vendor calls it."""
 
     NO_KEY = auto()
     WRONG_KEY = auto()

@@ -40,7 +40,7 @@ class FakeJob:
     model: str
     category: Category
     usage: Usage
-    cost: Decimal | None  # USD, once it has succeeded; None where nobody can say
+    cost: Decimal | None  # USD, once it has succeeded; None where it is unknown
     created_at: datetime
     work: timedelta
     is_polled: bool  # False: its output came with the reply to its submission

@@ -30,7 +30,7 @@ CHECK_SECONDS = 0.2  # how soon a hanging request notices that its client has go
 
 
 class Sandbox(ThreadingHTTPServer):
-    """The server and what can be told to it."""
+    """The server, and the control of its faults."""
 
     daemon_threads = True
     block_on_close = False
@@ -110,7 +110,7 @@ class Sandbox(ThreadingHTTPServer):
 def running_sandbox(
     *, host: str = "127.0.0.1", port: int = 0, pause_seconds: float = 0.0, quick_seconds: float = 0.0, **options: Any
 ) -> Iterator[Sandbox]:
-    """Run a sandbox in a thread and lend it; port 0 takes a free one. `options` are those of Sandbox."""
+    """Run a sandbox in a thread until the context ends; port 0 takes a free one. `options` are those of Sandbox."""
     sandbox = Sandbox(host, port, pause_seconds=pause_seconds, quick_seconds=quick_seconds, **options)
     thread = threading.Thread(target=sandbox.serve_forever, kwargs={"poll_interval": 0.01}, name="sandbox", daemon=True)
     thread.start()
@@ -208,7 +208,7 @@ class SandboxHandler(BaseHTTPRequestHandler):
             if is_readable and not self.connection.recv(1, socket.MSG_PEEK):
                 return
             if is_readable:
-                time.sleep(CHECK_SECONDS)  # it goes on sending; nobody reads it
+                time.sleep(CHECK_SECONDS)  # it goes on sending, unread
 
     def _send(self, reply: VendorReply) -> None:
         content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body, ensure_ascii=False).encode()

@@ -195,7 +195,7 @@ class SandboxVendor(ABC):
     ) -> FakeJob:
         """Start a job, or with `is_polled=False` finish it at once, and return it. `more` are further fields of it.
 
-        Two words of the prompt and some injected faults let it fail, at once by a VendorRefusal or in the end.
+        Two words in the prompt and some injected faults make it fail, at once by a VendorRefusal or in the end.
         """
         model, error = self.media_models[model_name], ""
         if has_word(INSUFFICIENT_FUNDS, prompt):

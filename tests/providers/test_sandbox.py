@@ -148,10 +148,10 @@ def test_broken_json_and_unknown_paths_are_refused(sandbox):
     headers = {"Authorization": "Bearer sandbox-key-openai"}
     broken = requests.post(f"{sandbox.url}/openai/v1/chat/completions", data="{", headers=headers, timeout=5)
     elsewhere = requests.post(f"{sandbox.url}/openai/v1/embeddings", data="{}", headers=headers, timeout=5)
-    nobody = requests.get(f"{sandbox.url}/acme", timeout=5)
+    unknown = requests.get(f"{sandbox.url}/acme", timeout=5)
 
-    assert (broken.status_code, elsewhere.status_code, nobody.status_code) == (400, 404, 404)
-    assert f"{sandbox.url}/openai/v1/chat/completions" in nobody.json()["addresses"]
+    assert (broken.status_code, elsewhere.status_code, unknown.status_code) == (400, 404, 404)
+    assert f"{sandbox.url}/openai/v1/chat/completions" in unknown.json()["addresses"]
 
 
 @pytest.mark.parametrize(("slug", "status"), [("aimlapi", 503), ("xai", 503), ("anthropic", 529)])
@@ -316,7 +316,7 @@ def test_the_command_breaks_shows_and_heals(sandbox, settings):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["break", "acme", "down"], "There is no provider 'acme'"),
         (["break", "xai", "tired"], "There is no fault 'tired'. Choose one of down, 429"),
@@ -324,11 +324,11 @@ def test_the_command_breaks_shows_and_heals(sandbox, settings):
         (["heal", "acme"], "There is no provider 'acme'"),
     ],
 )
-def test_the_command_names_what_it_does_not_know(sandbox, settings, words, message):
+def test_the_command_reports_unknown_names(sandbox, settings, arguments, message):
     settings.SANDBOX_URL = sandbox.url
 
     with pytest.raises(CommandError, match=message):
-        call_command("sandbox", *words)
+        call_command("sandbox", *arguments)
 
 
 def test_the_command_says_when_no_sandbox_runs(settings):

@@ -40,7 +40,7 @@ JOBS = [
     (Category.IMAGE, "kie"),
     *(key for key in MEDIA if key[0] is Category.VIDEO),
 ]
-# What they answer with 200 says nothing about what was done.
+# Its error inside a 200 does not say whether anything was generated.
 VAGUE_ABOUT_FAILURE = [(Category.IMAGE, "xai")]
 
 each_route = pytest.mark.parametrize(("category", "slug"), MEDIA, ids=str)
@@ -309,6 +309,6 @@ def test_an_unknown_voice_is_not_found(sandbox):
     provider = client(sandbox, Category.AUDIO, "elevenlabs")
 
     with pytest.raises(ProviderError) as caught:
-        submit(provider, prompt_for(Category.AUDIO, "elevenlabs", output_options=OutputOptions(voice="nobody")))
+        submit(provider, prompt_for(Category.AUDIO, "elevenlabs", output_options=OutputOptions(voice="unknown")))
 
     assert caught.value.status == 404

@@ -49,8 +49,8 @@ def ask(
     return requests.request(method, f"{sandbox.url}/{slug}{path}", json=body, headers=headers, timeout=5)
 
 
-def faults_of(slug: str, path: str, response: requests.Response, method: str = "POST") -> list[str]:
-    """Return what is wrong with the form of an answer; a status that the document forgets counts as another error."""
+def errors_of(slug: str, path: str, response: requests.Response, method: str = "POST") -> list[str]:
+    """Return what is invalid in an answer; a status that the document omits is checked as another error."""
     contract = contract_of(slug)
     is_listed = contract.has_response(method, path, response.status_code)
     return contract.response_errors(method, path, response.status_code if is_listed else 429, response.json())
@@ -172,7 +172,7 @@ def test_a_fault_is_reported_as_in_the_contract(sandbox, slug, path, fault):
     assert response.status_code == {"down": 503, "429": 429, "bad-key": 400 if slug == "xai" else 401}[fault]
     if slug == "openrouter":
         path = "/api/v1/chat/completions"  # all its errors have one form
-    assert faults_of(slug, path.removeprefix("/api/v1") if slug == "openrouter" else path, response) == []
+    assert errors_of(slug, path.removeprefix("/api/v1") if slug == "openrouter" else path, response) == []
 
 
 @each_path
@@ -186,7 +186,7 @@ def test_nothing_is_generated_without_a_key(sandbox, slug, path):
     ("fields", "statuses"),
     [
         ({"surprise": 1}, {"xai": 400, "openrouter": 200}),
-        ({"model": "nobody/nothing"}, {"aimlapi": 404, "openrouter": 404, "xai": 404}),
+        ({"model": "unknown/model"}, {"aimlapi": 404, "openrouter": 404, "xai": 404}),
         ({"model": 7}, {"xai": 422}),
         ({"prompt": ["a"], "text": 5, "input": True}, {"xai": 422}),
     ],
@@ -201,7 +201,7 @@ def test_an_invalid_submission_is_refused_as_the_vendor_does_it(sandbox, slug, p
     assert response.status_code == statuses.get(slug, 400)
     assert [line["billed"] for line in sandbox.billing.as_list()] == [response.ok]
     if slug != "openrouter":
-        assert faults_of(slug, path, response) == []
+        assert errors_of(slug, path, response) == []
 
 
 @each_path
@@ -240,7 +240,7 @@ def test_a_field_that_is_missing_is_named(sandbox, slug, path):
         ("piapi", TASKS, {"config": {"service_mode": "free"}}),
         ("openrouter", "/api/v1/images", {"aspect_ratio": "5:1"}),
         ("openrouter", "/api/v1/images", {"n": 0}),
-        ("openrouter", "/api/v1/audio/speech", {"voice": "nobody"}),
+        ("openrouter", "/api/v1/audio/speech", {"voice": "unknown"}),
         ("openrouter", "/api/v1/audio/speech", {"response_format": "opus"}),
         ("xai", IMAGES, {"size": "1024x1024"}),
         ("xai", IMAGES, {"style": "vivid"}),
@@ -330,28 +330,28 @@ def test_aimlapis_addresses_are_signed(sandbox):
     ("fields", "content_type"), [({}, "audio/wav"), ({"format": "wav"}, "audio/wav"), ({"format": "mp3"}, "audio/mpeg")]
 )
 def test_aimlapis_speech_is_a_wave_file_unless_asked_otherwise(sandbox, fields, content_type):
-    said = ask(sandbox, "aimlapi", SPEECH, {**SUBMISSIONS["aimlapi", SPEECH], **fields})
+    speech = ask(sandbox, "aimlapi", SPEECH, {**SUBMISSIONS["aimlapi", SPEECH], **fields})
 
-    assert requests.get(said.json()["audio"], timeout=5).headers["Content-Type"] == content_type
-    usage = said.json()["meta"]["usage"]
+    assert requests.get(speech.json()["audio"], timeout=5).headers["Content-Type"] == content_type
+    usage = speech.json()["meta"]["usage"]
     assert usage == {"credits_used": 13 * len(PROMPT), "usd_spent": 13 * len(PROMPT) / 2_000_000}
-    assert said.headers["x-aimlapi-credits-used"] == str(usage["credits_used"])
+    assert speech.headers["x-aimlapi-credits-used"] == str(usage["credits_used"])
 
 
 def test_some_of_aimlapis_makers_answer_with_the_audio_itself(sandbox):
-    said = ask(sandbox, "aimlapi", SPEECH, {"model": "elevenlabs/eleven_multilingual_v2", "text": PROMPT})
+    speech = ask(sandbox, "aimlapi", SPEECH, {"model": "elevenlabs/eleven_multilingual_v2", "text": PROMPT})
 
-    assert (said.status_code, said.headers["Content-Type"]) == (201, "audio/mpeg")
-    assert float(said.headers["x-aimlapi-usd-spent"]) == float(sandbox.billing.as_list()[0]["cost"])
+    assert (speech.status_code, speech.headers["Content-Type"]) == (201, "audio/mpeg")
+    assert float(speech.headers["x-aimlapi-usd-spent"]) == float(sandbox.billing.as_list()[0]["cost"])
 
 
 def test_openrouters_speech_is_bare_samples_unless_asked_otherwise(sandbox):
     path = "/api/v1/audio/speech"
 
-    said = ask(sandbox, "openrouter", path, SUBMISSIONS["openrouter", path])
+    speech = ask(sandbox, "openrouter", path, SUBMISSIONS["openrouter", path])
 
-    assert said.headers["Content-Type"] == "audio/pcm;rate=24000;channels=1"
-    assert said.headers["X-Generation-Id"].startswith("gen-tts-")
+    assert speech.headers["Content-Type"] == "audio/pcm;rate=24000;channels=1"
+    assert speech.headers["X-Generation-Id"].startswith("gen-tts-")
     assert sandbox.billing.as_list()[0]["cost"] is None
 
 
@@ -362,7 +362,7 @@ def test_openrouter_gives_the_reasons_of_a_moderation(sandbox):
 
     assert refused.status_code == 403
     assert refused.json()["error"]["metadata"]["reasons"]
-    assert faults_of("openrouter", "/chat/completions", refused) == []
+    assert errors_of("openrouter", "/chat/completions", refused) == []
 
 
 def test_xais_addresses_lead_to_jpegs_for_a_while(sandbox, clock):

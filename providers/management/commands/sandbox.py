@@ -21,7 +21,7 @@ SLUGS = ", ".join(PROVIDERS)
 
 
 class Command(BaseCommand):
-    help = "A local server that speaks the providers' formats, for trying things out without a key."
+    help = "A local server that answers in the providers' formats, for trying things out without a key."
     requires_system_checks = ()  # the sandbox needs neither a database nor a complete set of keys
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import EventStream, VendorReply, VendorRequest, new_id
 from providers.sandbox.formats.chat import ChatVendor, read_limit, read_messages
-from providers.sandbox.formats.chat_answers import ChatAnswer, ChatMessage, ChatPrompt, TokenCount
+from providers.sandbox.formats.chat_answers import ChatAnswer, ChatPrompt, ChatTurn, TokenCount
 from providers.sandbox.vendor_base import Answered
 
 ROLES = frozenset({"user", "assistant"})
@@ -139,14 +139,14 @@ def _usage(tokens: TokenCount) -> dict[str, Any]:
     }
 
 
-def _system_of(body: Mapping[str, Any]) -> list[ChatMessage]:
+def _system_of(body: Mapping[str, Any]) -> list[ChatTurn]:
     system = body.get("system")
     if system is None:
         return []
     blocks = [{"type": "text", "text": system}] if isinstance(system, str) else system
     if not isinstance(blocks, list) or not all(_type_of(block) == "text" for block in blocks):
         raise VendorRefusal(Problem.INVALID, "system: Input should be a string or a list of text blocks")
-    return [ChatMessage("system", " ".join(str(block.get("text", "")) for block in blocks))]
+    return [ChatTurn("system", " ".join(str(block.get("text", "")) for block in blocks))]
 
 
 def _type_of(block: Any) -> str:

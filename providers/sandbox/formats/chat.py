@@ -12,8 +12,8 @@ from providers.sandbox.exchange import EventStream, VendorReply, VendorRequest
 from providers.sandbox.faults import InjectedFault
 from providers.sandbox.formats.chat_answers import (
     ChatAnswer,
-    ChatMessage,
     ChatPrompt,
+    ChatTurn,
     TokenCount,
     compose,
     compose_empty,
@@ -100,7 +100,7 @@ class ChatVendor(SandboxVendor):
         return PROVIDERS[self.slug].base_path or "/v1"
 
 
-def read_messages(body: Mapping[str, Any], roles: Collection[str], attachments: Collection[str]) -> list[ChatMessage]:
+def read_messages(body: Mapping[str, Any], roles: Collection[str], attachments: Collection[str]) -> list[ChatTurn]:
     """Check the conversation; `attachments` are the types of parts that may stand beside text. Raises VendorRefusal."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -120,17 +120,17 @@ def read_limit(body: Mapping[str, Any], *names: str) -> int | None:
     return None
 
 
-def _read_message(item: Any, where: str, roles: Collection[str], attachments: Collection[str]) -> ChatMessage:
+def _read_message(item: Any, where: str, roles: Collection[str], attachments: Collection[str]) -> ChatTurn:
     if not isinstance(item, dict) or item.get("role") not in roles:
         raise VendorRefusal(Problem.INVALID, f"{where}.role: Input should be one of {', '.join(sorted(roles))}", where)
     content = item.get("content")
     if isinstance(content, str):
-        return ChatMessage(item["role"], content)
+        return ChatTurn(item["role"], content)
     types = {"text", *attachments} if item["role"] == "user" else {"text"}
     if not isinstance(content, list) or not content or not all(_is_part(part, types) for part in content):
         raise VendorRefusal(Problem.INVALID, f"{where}.content: Input should be a string or a list of parts", where)
     texts = [part["text"] for part in content if part["type"] == "text"]
-    return ChatMessage(item["role"], " ".join(texts), attachments=len(content) - len(texts))
+    return ChatTurn(item["role"], " ".join(texts), attachments=len(content) - len(texts))
 
 
 def _is_part(part: Any, types: Collection[str]) -> bool:

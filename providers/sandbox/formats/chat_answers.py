@@ -13,7 +13,7 @@ WORDS_PER_EVENT = 2  # of a stream
 
 
 @dataclass(frozen=True, slots=True)
-class ChatMessage:
+class ChatTurn:
     """One message of a conversation."""
 
     role: str
@@ -30,7 +30,7 @@ class ChatPrompt:
     """What a request asks, in no vendor's format."""
 
     model: str
-    messages: tuple[ChatMessage, ...] = field(repr=False)  # oldest first
+    messages: tuple[ChatTurn, ...] = field(repr=False)  # oldest first
     max_tokens: int | None = None
     is_streamed: bool = False
     wants_usage: bool = False  # at the end of a stream
@@ -79,11 +79,11 @@ def compose(label: str, prompt: ChatPrompt, *, caches_input: bool = False, reaso
     With `caches_input` the earlier turns of a conversation count as cached input, as vendors do that cache by default.
     """
     words = _words(_text_of(label, prompt))
-    said = words[: prompt.max_tokens or len(words)]
+    output = words[: prompt.max_tokens or len(words)]
     return ChatAnswer(
-        text="".join(said),
-        tokens=_count(prompt, caches_input=caches_input, output=len(said), reasoning=reasoning),
-        is_complete=len(said) == len(words),
+        text="".join(output),
+        tokens=_count(prompt, caches_input=caches_input, output=len(output), reasoning=reasoning),
+        is_complete=len(output) == len(words),
     )
 
 

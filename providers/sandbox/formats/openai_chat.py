@@ -107,7 +107,7 @@ class OpenAICompatibleVendor(ChatVendor):
         }
 
     def reported_cost(self, tokens: TokenCount) -> dict[str, Any]:
-        """Return what a body says about the cost beside its usage block."""
+        """Return the fields that report the cost beside the usage block."""
         return {}
 
     def error_body(self, request: VendorRequest, text: ErrorText, message: str, param: str | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """AIMLAPI's chat, images, videos, speech and music, each with its price.
 
-Source: https://docs.aimlapi.com/api-references (read 2026-11). The prices of media are invented: whoever pays reads the
-real ones from the vendor's list of models.
+Source: https://docs.aimlapi.com/api-references (read 2026-11). The prices of media are invented: the real
+ones stand in the vendor's list of models.
 """
 
 import hmac
@@ -282,7 +282,7 @@ class AimlapiVendor(OpenAICompatibleVendor):
         names, usage = [f"speech.{ending}"], Usage(characters=len(text))
         job = self.generate(request, model, usage, prompt=text, file_names=names, is_polled=False)
         headers = self.headers(job.cost)
-        # This maker's models reply with the audio itself unless told otherwise.
+        # These models reply with the audio itself unless the request says otherwise.
         if model.startswith("elevenlabs/") and body.get("stream", True):
             return VendorReply(201, self.content(job), headers, "audio/mpeg"), self.line_of(job)
         reply = {"audio": "".join(self.addresses(request, job)), **_reported(job.cost or Decimal(0))}

@@ -46,7 +46,7 @@ class ElevenLabsVendor(SandboxVendor):
         Problem.NO_CREDIT: ErrorText(
             401, "quota_exceeded", "This request exceeds your quota. You have 0 credits left."
         ),
-        # Seen with prompts for music (2025-12); no document tells the text for speech.
+        # Seen with prompts for music (2025-12); undocumented for speech.
         Problem.REFUSED_CONTENT: ErrorText(
             400, "bad_prompt", "Your prompt appears to have violated our Terms of Service."
         ),
