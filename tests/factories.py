@@ -1,4 +1,4 @@
-"""Rows for the tests: each function makes one valid row and lets the test name what matters to it."""
+"""Rows for the tests: each function creates one valid row from the fields that the test names."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -14,7 +14,7 @@ _numbers = count(1)
 
 
 def make_account(*, credits: int = 100, **fields: Any) -> Account:
-    """An account whose balance is backed by a TOPUP, as the ledger's rule demands."""
+    """Create an account whose balance is backed by a TOPUP entry in the ledger."""
     number = next(_numbers)
     account = Account.objects.create(
         **{"key": f"test:{number}", "name": f"User {number}", "balance": credits, **fields}
@@ -25,7 +25,7 @@ def make_account(*, credits: int = 100, **fields: Any) -> Account:
 
 
 def make_model(**fields: Any) -> AIModel:
-    """The shipped "Text AI" (made again where a test has emptied the tables), or another label with these fields."""
+    """Create an AI model with these fields; without any, return the shipped "Text AI", created again if it is gone."""
     if not fields:
         return AIModel.objects.get_or_create(
             slug="text-ai", defaults={"name": "Text AI", "category": "TEXT", "provider": "aimlapi", "token_cost": 1}
@@ -37,7 +37,7 @@ def make_model(**fields: Any) -> AIModel:
 
 
 def make_request(*, account: Account | None = None, model: AIModel | None = None, **fields: Any) -> Request:
-    """A row as it is, without its ledger entries: use services.intake where those matter."""
+    """Create a request without its ledger entries; services.intake makes one with them."""
     model = model or make_model()
     now = timezone.now()
     return Request.objects.create(
@@ -55,15 +55,15 @@ def make_request(*, account: Account | None = None, model: AIModel | None = None
 
 
 def make_provider(provider: str, *, category: str = "TEXT", **fields: Any) -> ProviderConfig:
-    """The provider's row in the chain, shipped or new, with these fields."""
-    row, _ = ProviderConfig.objects.update_or_create(
+    """Return the provider's route in this category, shipped or new, with these fields."""
+    route, _ = ProviderConfig.objects.update_or_create(
         category=category, provider=provider, defaults={"model": f"{provider}-model", **fields}
     )
-    return row
+    return route
 
 
 def make_attempt(**fields: Any) -> Attempt:
-    """A finished, successful attempt."""
+    """Create a finished, successful attempt."""
     number = next(_numbers)
     return Attempt.objects.create(
         **{

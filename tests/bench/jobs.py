@@ -1,6 +1,7 @@
-"""Measure how late 500 open jobs are looked after: from their end at the vendor to the answer in the database.
+"""Measure how late 500 open jobs are polled: from their end at the provider to the answer in the database.
 
-Run by `make bench`, on a real PostgreSQL and Redis, with one worker and one sweeper.
+Run by `make bench`, on a real PostgreSQL and Redis, with one worker and one sweeper, or as
+`python -m tests.servers python -m tests.bench.jobs [jobs]`.
 """
 
 import os
@@ -15,7 +16,7 @@ from tests.fakes.replicate import KEY, FakeReplicate, running_replicate
 JOBS = 500
 
 
-def main() -> None:
+def main(jobs: int) -> None:
     with running_replicate() as replicate:
         os.environ.update(
             DJANGO_SETTINGS_MODULE="aibot.settings",
@@ -31,10 +32,10 @@ def main() -> None:
         import django
 
         django.setup()
-        bench(replicate)
+        bench(replicate, jobs=jobs)
 
 
-def bench(replicate: FakeReplicate) -> None:
+def bench(replicate: FakeReplicate, *, jobs: int) -> None:
     from django.core.management import call_command
 
     from providers.models import Attempt
@@ -47,19 +48,20 @@ def bench(replicate: FakeReplicate) -> None:
     account_top_up(account_id=account.pk, amount=10**9, actor="bench")
     model = AIModel.objects.get(slug="video-ai")
     commands = [["-m", "celery", "-A", "aibot", "--quiet", "worker", "--loglevel=ERROR"], ["manage.py", "sweep"]]
-    processes = [subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL) for command in commands]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    processes = [subprocess.Popen([sys.executable, *command], **quiet) for command in commands]
     try:
-        for number in range(JOBS):
-            request_accept(intake_key=f"film:{number}", account=account, model=model, text=f"Film {number}")
-        wait_for(lambda: Attempt.objects.filter(state="RUNNING").count() == JOBS)
-        time.sleep(40)  # until the pauses have reached their usual length
+        for number in range(jobs):
+            request_accept(intake_key=f"video:{number}", account=account, model=model, text=f"Video {number}")
+        wait_for(lambda: Attempt.objects.filter(state="RUNNING").count() == jobs)
+        time.sleep(40)  # until the pauses between polls have reached their usual length
         ended = time.time()
         replicate.finish.set()
         wait_for(lambda: not Request.objects.filter(status__in=Request.OPEN).exists())
         lags = [row.timestamp() - ended for row in Request.objects.values_list("completed_at", flat=True)]
         p50, p95 = percentile(lags, 0.5), percentile(lags, 0.95)
-        print(f"{JOBS} jobs end at once, one worker: lag p50 {p50:.1f} s, p95 {p95:.1f} s")
-        print(f"orders {len(replicate.jobs)}, attempts {Attempt.objects.count()}")
+        print(f"{jobs} jobs end at once, one worker: lag p50 {p50:.1f} s, p95 {p95:.1f} s")
+        print(f"submitted {len(replicate.jobs)}, attempts {Attempt.objects.count()}")
     finally:
         for process in processes:
             process.terminate()
@@ -67,10 +69,10 @@ def bench(replicate: FakeReplicate) -> None:
 
 
 def wait_for(is_so: Callable[[], bool], seconds: float = 150) -> None:
-    patience = time.monotonic() + seconds
-    while not is_so() and time.monotonic() < patience:
+    deadline = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < deadline:
         time.sleep(0.3)
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else JOBS)
