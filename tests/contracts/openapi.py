@@ -35,11 +35,6 @@ class Contract:
         responses = self._operation(method, path)["responses"]
         return str(status) in responses or f"{str(status)[0]}XX" in responses
 
-    def describes_stream(self, method: str, path: str) -> bool:
-        """Return whether the document has a schema for the events of a stream."""
-        content = self._follow(self._operation(method, path)["responses"]["200"])["content"]
-        return "schema" in content.get(STREAM, {})
-
     def _operation(self, method: str, path: str) -> dict[str, Any]:
         return self.document["paths"][path][method.lower()]
 

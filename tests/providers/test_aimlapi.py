@@ -1,4 +1,4 @@
-"""AIMLAPI: the request, the bill and the error table."""
+"""AIMLAPI: the request, the usage and the error table."""
 
 from decimal import Decimal
 
@@ -15,26 +15,22 @@ from providers.errors import (
     ServerFault,
 )
 from providers.types import Usage
-from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, sample
+from tests.contracts.text import MESSAGES, TextProviderContract
 from tests.fakes.http_server import FakeServer, answer
 
 
 class TestAimlapi(TextProviderContract):
-    vendor = "aimlapi"
+    slug = "aimlapi"
     model = "deepseek/deepseek-v4-flash"
     path = "/v1/chat/completions"
-    auth = ("Authorization", f"Bearer {KEY}")
+    openapi_path = "/v1/chat/completions"
     body = {
         "model": "deepseek/deepseek-v4-flash",
-        "messages": [
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": HISTORY[0].text},
-            {"role": "assistant", "content": HISTORY[1].text},
-            {"role": "user", "content": QUESTION},
-        ],
+        "messages": MESSAGES,
         "max_tokens": 900,
         "reasoning_effort": "low",
     }
+    documents_streams = False  # its schema demands a finish reason in each chunk
     stream_fields = {"stream": True, "stream_options": {"include_usage": True}}
     usage = Usage(
         input_tokens=40, cached_input_tokens=10, output_tokens=12, reported_cost=Decimal("0.000038")
@@ -77,7 +73,7 @@ class TestAimlapi(TextProviderContract):
         assert error.excerpt == message
 
     def test_success_is_a_201(self, server: FakeServer) -> None:
-        server.will(answer(sample("aimlapi", "answer"), 201))
+        server.will(answer(self.sample("answer"), 201))
         assert self.run(server).text == "Lima."
 
     def test_the_reported_cost_is_read_from_its_digits(self, server: FakeServer) -> None:
@@ -87,11 +83,9 @@ class TestAimlapi(TextProviderContract):
         assert usage.reported_cost == Decimal("0.1000000000000000055")
         assert usage.raw == {"meta": {"usage": {"usd_spent": "0.1000000000000000055"}}}
 
-    def test_the_effort_is_sent_to_models_that_know_it(self, server: FakeServer) -> None:
-        server.will(answer(sample("aimlapi", "answer")))
-        self.run(server, model="mistralai/mistral-nemo")
-        assert "reasoning_effort" not in server.received[0].json
+    def test_the_effort_is_sent_only_to_models_that_know_it(self) -> None:
+        assert "reasoning_effort" not in self.body_of(model="mistralai/mistral-nemo")
 
-    def test_details_without_a_message_are_quoted(self, server: FakeServer) -> None:
+    def test_details_without_a_message_are_the_message(self, server: FakeServer) -> None:
         error = self.assert_means(server, 400, {"statusCode": 400, "meta": [{"path": "max_tokens"}]}, RequestRejected)
         assert '"path": "max_tokens"' in error.excerpt

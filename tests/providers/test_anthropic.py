@@ -1,4 +1,4 @@
-"""Anthropic: the request, the bill and the error table."""
+"""Anthropic: the request, the usage and the error table."""
 
 from typing import Any
 
@@ -15,14 +15,16 @@ from providers.errors import (
     ServerFault,
 )
 from providers.types import Usage
-from tests.contracts.text import HISTORY, KEY, PICTURE, QUESTION, SYSTEM, TextProviderContract, event_bytes, sample
+from tests.contracts.base import KEY
+from tests.contracts.text import HISTORY, IMAGE, IMAGE_BASE64, SYSTEM, TEXT, TextProviderContract, event_bytes
 from tests.fakes.http_server import FakeServer, answer, stream
 
 
 class TestAnthropic(TextProviderContract):
-    vendor = "anthropic"
+    slug = "anthropic"
     model = "claude-haiku-5-5"
     path = "/v1/messages"
+    openapi_path = "/v1/messages"
     auth = ("x-api-key", KEY)
     body = {
         "model": "claude-haiku-5-5",
@@ -31,7 +33,7 @@ class TestAnthropic(TextProviderContract):
         "messages": [
             {"role": "user", "content": HISTORY[0].text},
             {"role": "assistant", "content": HISTORY[1].text},
-            {"role": "user", "content": QUESTION},
+            {"role": "user", "content": TEXT},
         ],
         "output_config": {"effort": "low"},
     }
@@ -80,41 +82,39 @@ class TestAnthropic(TextProviderContract):
             "This organization has reached its monthly spend limit.",
         ],
     )
-    def test_a_bad_request_may_be_an_empty_wallet(self, server: FakeServer, message: str) -> None:
+    def test_a_bad_request_may_mean_that_no_credit_is_left(self, server: FakeServer, message: str) -> None:
         self.assert_means(server, 400, self.error("invalid_request_error", message), AccessDenied)
 
-    def test_a_429_may_be_a_spend_limit(self, server: FakeServer) -> None:
+    def test_a_429_may_mean_a_spend_limit(self, server: FakeServer) -> None:
         body = self.error("rate_limit_error", details={"error_code": "enforced_spend_limit_reached"})
         assert self.assert_means(server, 429, body, AccessDenied).code == "enforced_spend_limit_reached"
 
     def test_a_refusal_says_why(self, server: FakeServer) -> None:
-        error = self.failure(server, answer(sample("anthropic", "refusal")))
+        error = self.failure(server, answer(self.sample("refusal")))
         assert error.excerpt == "This asks for an attack."
 
-    def test_a_refusal_in_the_middle_of_a_stream(self, server: FakeServer) -> None:
-        events = sample("anthropic", "stream")
+    def test_a_stream_may_end_with_a_refusal(self, server: FakeServer) -> None:
+        events = self.sample("stream")
         events[-2]["delta"]["stop_reason"] = "refusal"
         error = self.failure(server, stream([event_bytes(event) for event in events]), on_text=len)
         assert type(error) is ContentRefused
 
-    def test_text_cut_by_the_budget_is_an_answer(self, server: FakeServer) -> None:
-        server.will(answer({**sample("anthropic", "answer"), "stop_reason": "max_tokens"}))
+    def test_text_cut_short_by_the_token_limit_is_an_answer(self, server: FakeServer) -> None:
+        server.will(answer({**self.sample("answer"), "stop_reason": "max_tokens"}))
         assert self.run(server).text == "Lima."
 
     def test_all_text_blocks_are_joined(self, server: FakeServer) -> None:
         blocks = [{"type": "text", "text": "Li"}, {"type": "tool_use", "text": "no"}, {"type": "text", "text": "ma."}]
-        server.will(answer({**sample("anthropic", "answer"), "content": blocks}))
+        server.will(answer({**self.sample("answer"), "content": blocks}))
         assert self.run(server).text == "Lima."
 
     def test_the_version_is_sent(self, server: FakeServer) -> None:
-        server.will(answer(sample("anthropic", "answer")))
+        server.will(answer(self.sample("answer")))
         self.run(server)
         assert server.received[0].headers["anthropic-version"] == "2023-06-01"
         assert "origin" not in server.received[0].headers
 
-    def test_a_picture_goes_along_as_a_block(self, server: FakeServer) -> None:
-        server.will(answer(sample("anthropic", "answer")))
-        self.run(server, attachments=(PICTURE,))
-        data = {"type": "base64", "media_type": "image/jpeg", "data": "/9j/IGEgc21hbGwgcGljdHVyZQ=="}
-        content = server.received[0].json["messages"][-1]["content"]
-        assert content == [{"type": "image", "source": data}, {"type": "text", "text": QUESTION}]
+    def test_an_image_is_sent_as_a_block(self) -> None:
+        data = {"type": "base64", "media_type": "image/jpeg", "data": IMAGE_BASE64}
+        content = self.body_of(attachments=(IMAGE,))["messages"][-1]["content"]
+        assert content == [{"type": "image", "source": data}, {"type": "text", "text": TEXT}]

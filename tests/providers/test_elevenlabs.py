@@ -1,4 +1,4 @@
-"""ElevenLabs: the order, the sound, what it took, the error table in the shapes of all its years."""
+"""ElevenLabs: the request, the audio, the credits, the error table in the shapes of all its years."""
 
 from typing import Any, ClassVar
 
@@ -6,6 +6,7 @@ import pytest
 
 from providers.errors import (
     AccessDenied,
+    ContentRefused,
     ModelGone,
     OutcomeUnknown,
     ProviderError,
@@ -14,45 +15,48 @@ from providers.errors import (
     ServerFault,
 )
 from providers.types import Category, MediaResult, OutputOptions, Usage
-from tests.contracts.media import SOUND, WANTED, MediaProviderContract
+from tests.contracts.base import KEY
+from tests.contracts.media import AUDIO, DESCRIPTION, MediaProviderContract
 from tests.contracts.openapi import contract_of
-from tests.contracts.text import KEY
 from tests.fakes.http_server import FakeServer, answer
 
 
 class TestElevenLabs(MediaProviderContract):
-    vendor = "elevenlabs"
+    slug = "elevenlabs"
     category = Category.AUDIO
     model = "eleven_v4_turbo"
     path = "/v1/text-to-speech/JBFqnCBsd6RMkjVDRZzb?output_format=mp3_44100_128"
     auth = ("xi-api-key", KEY)
-    contract_path = "/v1/text-to-speech/{voice_id}"
+    openapi_path = "/v1/text-to-speech/{voice_id}"
     output_options = OutputOptions(voice="JBFqnCBsd6RMkjVDRZzb", language="ru")
-    body: ClassVar[dict[str, Any]] = {"text": WANTED, "model_id": "eleven_v4_turbo", "language_code": "ru"}
-    answer = SOUND
+    body: ClassVar[dict[str, Any]] = {"text": DESCRIPTION, "model_id": "eleven_v4_turbo", "language_code": "ru"}
+    answer = AUDIO
     answer_type = "audio/mpeg"
-    result = MediaResult(content=SOUND, usage=Usage(characters=len(WANTED)))
+    result = MediaResult(content=AUDIO, usage=Usage(characters=len(DESCRIPTION)))
 
     def error_body(self, message: str) -> Any:
         return {"detail": {"type": "unheard_of", "code": "unheard_of", "message": message, "status": "unheard_of"}}
 
-    def test_it_tells_how_many_credits_it_took(self, server: FakeServer) -> None:
-        server.will(answer(SOUND, content_type="audio/mpeg", character_cost=17))
+    def test_it_keeps_how_many_credits_were_used(self, server: FakeServer) -> None:
+        server.will(answer(AUDIO, content_type="audio/mpeg", character_cost=17))
         result = self.run(server)
         assert isinstance(result, MediaResult)
         assert result.usage.raw == {"character-cost": "17"}
 
-    def test_a_model_that_finds_the_language_by_itself_is_not_told(self, server: FakeServer) -> None:
-        server.will(self.answered())
-        self.run(server, model="eleven_multilingual_v2")
-        assert "language_code" not in server.received[0].json
+    def test_a_model_that_detects_the_language_itself_is_sent_none(self) -> None:
+        assert "language_code" not in self.body_of(self.output_options, model="eleven_multilingual_v2")
 
-    def test_a_voice_is_no_part_of_the_path(self, server: FakeServer) -> None:
-        server.will(self.answered())
-        self.run(server, output_options=OutputOptions(voice="../v1/x?y=#z"))
-        assert server.received[0].path.startswith("/v1/text-to-speech/..%2Fv1%2Fx%3Fy%3D%23z?output_format=")
+    @pytest.mark.parametrize(
+        ("voice", "part"), [("../v1/x?y=#z", "..%2Fv1%2Fx%3Fy%3D%23z"), ("", "21m00Tcm4TlvDq8ikWAM")]
+    )
+    def test_a_voice_is_one_part_of_the_path(self, voice: str, part: str) -> None:
+        call = self.provider().build(self.prompt(output_options=OutputOptions(voice=voice)))
+        assert call.path == f"/v1/text-to-speech/{part}?output_format=mp3_44100_128"
 
-    def test_json_in_place_of_a_sound_is_no_answer(self, server: FakeServer) -> None:
+    def test_an_empty_file_is_no_audio(self, server: FakeServer) -> None:
+        assert self.failure(server, answer(b"", content_type="audio/mpeg")).maybe_paid
+
+    def test_json_instead_of_audio_is_an_error(self, server: FakeServer) -> None:
         error = self.failure(server, answer({"detail": {"code": "system_busy", "message": "Later."}}))
         assert type(error) is RateLimited
 
@@ -62,6 +66,7 @@ class TestElevenLabs(MediaProviderContract):
             (400, "text_too_long", RequestRejected),
             (400, "max_character_limit_exceeded", RequestRejected),
             (400, "invalid_parameters", RequestRejected),
+            (400, "bad_prompt", ContentRefused),
             (400, "unsupported_model", ModelGone),
             (400, "invalid_output_format", RequestRejected),
             (400, "invalid_voice_settings", RequestRejected),
@@ -88,20 +93,17 @@ class TestElevenLabs(MediaProviderContract):
             (503, "maintenance", ServerFault),
         ],
     )
-    @pytest.mark.parametrize("field", ["code", "status"])
-    def test_error_table(
-        self, server: FakeServer, status: int, code: str, expected: type[ProviderError], field: str
-    ) -> None:
-        body = {"detail": {"type": "some_error", field: code, "message": "Details.", "request_id": "r", "param": None}}
-        error = self.assert_means(server, status, body, expected)
-        assert error.excerpt == "Details."
-        assert error.code == code
+    def test_error_table(self, server: FakeServer, status: int, code: str, expected: type[ProviderError]) -> None:
+        for field in ("code", "status"):
+            body = {"detail": {"type": "some_error", field: code, "message": "Details.", "request_id": "r"}}
+            error = self.assert_means(server, status, body, expected)
+            assert (error.excerpt, error.code) == ("Details.", code)
 
     def test_a_422_lists_its_fields(self, server: FakeServer) -> None:
         body = {"detail": [{"loc": ["body", "text"], "msg": "field required", "type": "value_error.missing"}]}
-        assert contract_of("elevenlabs").response_errors("POST", self.contract_path, 422, body) == []
+        assert contract_of("elevenlabs").response_errors("POST", self.openapi_path, 422, body) == []
         assert self.assert_means(server, 422, body, RequestRejected).excerpt == "field required"
 
-    def test_a_detail_may_be_a_word(self, server: FakeServer) -> None:
+    def test_a_detail_may_be_text(self, server: FakeServer) -> None:
         error = self.assert_means(server, 404, {"detail": "Not Found"}, ModelGone)
         assert error.excerpt == "Not Found"

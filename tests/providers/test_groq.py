@@ -1,26 +1,20 @@
-"""Groq: the request, the bill and the error table."""
+"""Groq: the request, the usage and the error table."""
 
 import pytest
 
 from providers.errors import AccessDenied, ModelGone, ProviderError, RateLimited, RequestRejected, ServerFault
 from providers.types import Usage
-from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract
+from tests.contracts.text import MESSAGES, TextProviderContract
 from tests.fakes.http_server import FakeServer
 
 
 class TestGroq(TextProviderContract):
-    vendor = "groq"
+    slug = "groq"
     model = "openai/gpt-oss-20b"
     path = "/openai/v1/chat/completions"
-    auth = ("Authorization", f"Bearer {KEY}")
     body = {
         "model": "openai/gpt-oss-20b",
-        "messages": [
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": HISTORY[0].text},
-            {"role": "assistant", "content": HISTORY[1].text},
-            {"role": "user", "content": QUESTION},
-        ],
+        "messages": MESSAGES,
         "max_completion_tokens": 900,
     }
     stream_fields = {"stream": True, "stream_options": {"include_usage": True}}

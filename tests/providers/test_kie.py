@@ -18,7 +18,7 @@ from providers.errors import (
     Unsupported,
 )
 from providers.types import Category, Job, MediaResult, OutputOptions, UnknownPolicy, Usage
-from tests.contracts.media import WANTED, JobProviderContract
+from tests.contracts.media import DESCRIPTION, JobProviderContract
 from tests.fakes.http_server import FakeServer
 
 TASK_ID = "task_12345678"
@@ -27,7 +27,7 @@ FLAGGED = "Your prompt was flagged as violating content policies."
 
 
 class KieContract(JobProviderContract):
-    vendor = "kie"
+    slug = "kie"
     path = "/api/v1/jobs/createTask"
     answer = {"code": 200, "msg": "success", "data": {"taskId": TASK_ID}}
     result = Job(TASK_ID)
@@ -36,32 +36,49 @@ class KieContract(JobProviderContract):
     file: ClassVar[str]
     usage: ClassVar[Usage]
     policy: ClassVar[UnknownPolicy]
+    unsupported = OutputOptions(aspect_ratio="7:3")
 
     def state(self, status: str, **fields: Any) -> dict[str, Any]:
         param = json.dumps({"model": self.model, "input": {"image_input": ["https://example.com/given.png"]}})
         record = {"taskId": TASK_ID, "model": self.model, "state": status, "param": param, "resultJson": "", **fields}
         return {"code": 200, "msg": "success", "data": record}
 
-    def failed(self, words: str, code: str = "500") -> dict[str, Any]:
-        return self.state("fail", failCode=code, failMsg=words)
+    def failed(self, message: str, code: str = "500") -> dict[str, Any]:
+        return self.state("fail", failCode=code, failMsg=message)
 
     def error_body(self, message: str) -> Any:
         return {"code": 500, "msg": message, "data": None}
+
+    def test_a_finished_task_has_its_file(self, server: FakeServer) -> None:
+        result_json = json.dumps({"resultUrls": [self.file]})
+        result = self.poll(server, self.state("success", resultJson=result_json, failCode="", failMsg=""))
+        self.assert_result(result, MediaResult(url=self.file, usage=self.usage))
+        assert isinstance(result, MediaResult)
+        assert result.job_id == TASK_ID
+
+    def test_a_lost_submission_cannot_be_looked_for(self) -> None:
+        assert self.provider().unknown_policy is self.policy
+
+
+class TestKieImage(KieContract):
+    category = Category.IMAGE
+    model = "nano-banana-2"
+    output_options = OutputOptions(aspect_ratio="16:9")
+    file = "https://tempfile.aiquickdraw.com/workers/nano/image_1782405459454_m9svbw.png"
+    usage = Usage(images=1)
+    policy = UnknownPolicy.RESPEND
+    body = {
+        "model": "nano-banana-2",
+        "input": {"prompt": DESCRIPTION, "aspect_ratio": "16:9", "resolution": "1K", "output_format": "png"},
+    }
 
     @pytest.mark.parametrize("status", ["waiting", "queuing", "generating"])
     def test_an_unfinished_task_goes_on(self, server: FakeServer, status: str) -> None:
         assert self.poll(server, self.state(status)) == Job(TASK_ID)
 
-    def test_a_finished_task_has_its_file(self, server: FakeServer) -> None:
-        written = json.dumps({"resultUrls": [self.file]})
-        result = self.poll(server, self.state("success", resultJson=written, failCode="", failMsg=""))
-        self.assert_result(result, MediaResult(url=self.file, usage=self.usage))
-        assert isinstance(result, MediaResult)
-        assert result.job_id == TASK_ID
-
-    @pytest.mark.parametrize("written", [None, "", "no JSON", "[]", "{}", '{"resultUrls": []}', {"resultUrls": []}])
-    def test_a_success_without_a_file_may_be_billed(self, server: FakeServer, written: Any) -> None:
-        error = self.poll_failure(server, self.state("success", resultJson=written))
+    @pytest.mark.parametrize("result_json", [None, "", "no JSON", "[]", "{}", '{"resultUrls": []}', {"resultUrls": []}])
+    def test_a_success_without_a_file_may_be_billed(self, server: FakeServer, result_json: Any) -> None:
+        error = self.poll_failure(server, self.state("success", resultJson=result_json))
         assert type(error) is OutcomeUnknown
         assert error.ends_job
 
@@ -93,7 +110,7 @@ class KieContract(JobProviderContract):
         self.assert_means(server, 200, {"code": code, "msg": message, "data": None}, expected)
 
     @pytest.mark.parametrize(
-        ("words", "code", "expected"),
+        ("message", "code", "expected"),
         [
             (FLAGGED, "400", ContentRefused),
             ("The output was blocked as NSFW", "501", ContentRefused),
@@ -103,9 +120,9 @@ class KieContract(JobProviderContract):
         ],
     )
     def test_a_failed_task_says_why(
-        self, server: FakeServer, words: str, code: str, expected: type[ProviderError]
+        self, server: FakeServer, message: str, code: str, expected: type[ProviderError]
     ) -> None:
-        error = self.poll_failure(server, self.failed(words, code))
+        error = self.poll_failure(server, self.failed(message, code))
         assert (type(error), error.code, error.ends_job) == (expected, code, True)
 
     def test_a_failure_ends_the_task_whatever_code_it_brings(self, server: FakeServer) -> None:
@@ -119,63 +136,40 @@ class KieContract(JobProviderContract):
     @pytest.mark.parametrize(
         "body",
         [
-            {"code": 422, "msg": "recordInfo is null", "data": None},  # soon after the order
+            {"code": 422, "msg": "recordInfo is null", "data": None},  # soon after the submission
             {"code": 200, "msg": "success", "data": None},
             {"code": 404, "msg": "Task not found"},
             {"code": 429, "msg": "Rate limit exceeded", "data": None},
             {"code": 455, "msg": "The service is under maintenance", "data": None},
         ],
     )
-    def test_a_code_in_the_answer_to_a_question_does_not_end_the_task(self, server: FakeServer, body: Any) -> None:
+    def test_a_code_in_the_answer_to_a_poll_does_not_end_the_task(self, server: FakeServer, body: Any) -> None:
         assert not self.poll_failure(server, body).ends_job
 
-    def test_a_lost_order_cannot_be_looked_for(self) -> None:
-        assert self.provider().unknown_policy is self.policy
-
-    def test_a_ratio_that_it_does_not_make_is_not_ordered(self, server: FakeServer) -> None:
-        with pytest.raises(Unsupported, match="7:3"):
-            self.run(server, output_options=OutputOptions(aspect_ratio="7:3"))
-        assert server.connections == 0
-
-    def plain_input(self, server: FakeServer) -> dict[str, Any]:
-        server.will(self.answered())
-        self.run(server, output_options=OutputOptions())
-        return dict(server.received[0].json["input"])
-
-
-class TestKieImage(KieContract):
-    category = Category.IMAGE
-    model = "nano-banana-2"
-    output_options = OutputOptions(aspect_ratio="16:9")
-    file = "https://tempfile.aiquickdraw.com/workers/nano/image_1782405459454_m9svbw.png"
-    usage = Usage(images=1)
-    policy = UnknownPolicy.RESPEND
-    body = {
-        "model": "nano-banana-2",
-        "input": {"prompt": WANTED, "aspect_ratio": "16:9", "resolution": "1K", "output_format": "png"},
-    }
-
-    def test_a_picture_is_square_unless_somebody_wishes_otherwise(self, server: FakeServer) -> None:
-        assert self.plain_input(server)["aspect_ratio"] == "1:1"
+    def test_an_image_is_square_by_default(self) -> None:
+        assert self.body_of(OutputOptions())["input"]["aspect_ratio"] == "1:1"
 
 
 class TestKieVideo(KieContract):
     category = Category.VIDEO
     model = "kling-2.6/text-to-video"
     output_options = OutputOptions(seconds=10, aspect_ratio="9:16")
-    file = "https://tempfile.aiquickdraw.com/r/film.mp4"
+    file = "https://tempfile.aiquickdraw.com/r/video.mp4"
     usage = Usage(seconds=Decimal(10))
     policy = UnknownPolicy.STOP
     body = {
         "model": "kling-2.6/text-to-video",
-        "input": {"prompt": WANTED, "sound": False, "aspect_ratio": "9:16", "duration": "10"},
+        "input": {"prompt": DESCRIPTION, "sound": False, "aspect_ratio": "9:16", "duration": "10"},
     }
 
-    def test_a_film_is_short_and_wide_unless_somebody_wishes_otherwise(self, server: FakeServer) -> None:
-        plain = self.plain_input(server)
-        assert (plain["aspect_ratio"], plain["duration"]) == ("16:9", "5")
+    def test_a_video_is_short_and_wide_by_default(self) -> None:
+        defaults = self.body_of(OutputOptions())["input"]
+        assert (defaults["aspect_ratio"], defaults["duration"]) == ("16:9", "5")
 
-    def test_a_length_that_it_does_not_make_is_not_ordered(self, server: FakeServer) -> None:
+    def test_a_length_that_it_cannot_generate_is_not_submitted(self, server: FakeServer) -> None:
         with pytest.raises(Unsupported, match="7 s"):
             self.run(server, output_options=OutputOptions(seconds=7))
         assert server.connections == 0
+
+    def test_its_errors_are_those_of_its_images(self) -> None:
+        self.assert_errors_like(Category.IMAGE)

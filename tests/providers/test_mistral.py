@@ -6,23 +6,17 @@ import pytest
 
 from providers.errors import AccessDenied, ModelGone, ProviderError, RateLimited, RequestRejected, ServerFault
 from providers.types import Usage
-from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract
+from tests.contracts.text import MESSAGES, TextProviderContract
 from tests.fakes.http_server import FakeServer
 
 
 class TestMistral(TextProviderContract):
-    vendor = "mistral"
+    slug = "mistral"
     model = "mistral-medium-latest"
     path = "/v1/chat/completions"
-    auth = ("Authorization", f"Bearer {KEY}")
     body = {
         "model": "mistral-medium-latest",
-        "messages": [
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": HISTORY[0].text},
-            {"role": "assistant", "content": HISTORY[1].text},
-            {"role": "user", "content": QUESTION},
-        ],
+        "messages": MESSAGES,
         "max_tokens": 900,
     }
     stream_fields = {"stream": True}

@@ -1,26 +1,29 @@
-"""Every provider's every call against every fault of a network, byte by byte.
+"""Network faults, byte by byte: the full grid on the three templates, a few on every call of every provider.
 
-What one call does with one fault is tested at the door and in the vendors' own files. Here nobody is left out: a class
-that is registered takes part, with its orders, its streams, its questions about jobs and its downloads.
+What a fault means is decided in providers/transport and in the templates. That a provider has not gone past them is
+what the second part says: a class that is registered takes part, with its requests, streams, polls and downloads.
 """
 
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import pytest
 
+from providers.backends.base import Provider, TextProvider
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, RateLimited
 from providers.registry import PROVIDERS, provider_class
-from providers.transport.client import MAX_BODY_BYTES
+from providers.shipped import shipped_route
 from providers.transport.deadlines import Deadline
-from providers.types import Access, Category, Prompt
+from providers.types import Access, Category, Prompt, UnknownPolicy
+from tests.contracts.base import NOWHERE
+from tests.contracts.templates import TemplateImage, TemplateJob, TemplateText
 from tests.fakes.http_server import (
     FakeServer,
     Step,
@@ -36,19 +39,18 @@ from tests.fakes.http_server import (
     reset,
     reset_after,
 )
-from tests.sandboxes import SHIPPED
 
 JSON = "application/json"
-DEADLINE_SECONDS = 1.5
-LATE_SECONDS = 4.0  # a bound for a loaded machine; a call is cut within some milliseconds
-AT_ONCE = 48  # calls, so that all slow ones wait together
+DEADLINE_SECONDS = 0.5
+LATE_SECONDS = 4.0  # a bound for a loaded machine; a call is aborted within some milliseconds
+SINCE = datetime(2026, 11, 23, tzinfo=UTC)
 
 # After the request has left, whatever is no complete answer has an unknown outcome, and may have been paid.
 BREAKS: dict[str, Step] = {
-    "reset without a word": reset,
+    "reset without a byte": reset,
     "reset after the head": reset_after(head(Content_Type=JSON, Content_Length=100)),
     "reset in the body": reset_after(head(Content_Type=JSON, Content_Length=100) + b'{"id": '),
-    "closed without a word": close_after(b""),
+    "closed without a byte": close_after(b""),
     "half a head": close_after(b"HTTP/1.1 200 OK\r\nContent-Ty"),
     "half a body": half_body,
     "half a chunk": close_after(head(Content_Type=JSON, Transfer_Encoding="chunked") + b"ff\r\n{"),
@@ -62,10 +64,12 @@ BREAKS: dict[str, Step] = {
     "a body without an end": endless,
     "a bomb": gzip_bomb(64),
 }
+BREAKS_OF_EACH = ("reset in the body", "half a body", "HTML")
+BREAKS_OF_DOWNLOADS = ("reset without a byte", "reset in the body", "half a body", "no HTTP", "closed without a byte")
 SLOW: dict[str, Step] = {
     "hangs": hang,
     "hangs after the head": hang_after(head(Content_Type=JSON, Content_Length=100)),
-    "a head, byte by byte": drip(head(Content_Type=JSON, Content_Length=2), 0.2),
+    "a head, byte by byte": drip(head(Content_Type=JSON, Content_Length=2), 0.1),
     "a body, byte by byte": drip(head(Content_Type=JSON, Content_Length=2000) + b" " * 2000, 0.01),
 }
 
@@ -75,187 +79,206 @@ class Caller:
     """One kind of call of one provider."""
 
     name: str
-    call: Callable[[str, float], Any]  # with the server's address and the deadline
+    call: Callable[[str, Deadline], Any]  # with the server's address
 
     def __str__(self) -> str:
         return self.name
 
-    def fault(self, url: str, seconds: float = 20.0) -> ProviderError:
+    def failure(self, url: str, seconds: float = 20.0) -> ProviderError:
         """Make the call and return how it failed."""
         with pytest.raises(ProviderError) as caught:
             self.call(url, Deadline.after(seconds))
         return caught.value
 
-
-def client(category: Category, slug: str, url: str) -> Any:
-    return provider_class(category, slug)(Access("a-key", url + PROVIDERS[slug].base_path))
-
-
-def wish(category: Category, slug: str) -> Prompt:
-    return Prompt(category, "A quiet lake", model=SHIPPED[category, slug], submission_id="an-order")
+    @property
+    def is_download(self) -> bool:
+        """A download is tried several times and ends with bytes, whatever they are; the storage looks into them."""
+        return self.name.endswith("download")
 
 
-def run(category: Category, slug: str, on_text: Any, url: str, deadline: Deadline) -> Any:
-    return client(category, slug, url).run(
-        wish(category, slug), timeout_seconds=60, deadline=deadline, **({"on_text": on_text} if on_text else {})
-    )
+def callers_of(name: str, backend: type[Provider], prompt: Prompt, base_path: str = "") -> Iterator[Caller]:
+    """Yield one caller for each kind of call that a provider makes."""
+
+    def at(url: str) -> Any:
+        return backend(Access("a-key", f"{url}{base_path}"))
+
+    def run(url: str, deadline: Deadline, **options: Any) -> Any:
+        return at(url).run(prompt, timeout_seconds=60, deadline=deadline, **options)
+
+    yield Caller(name, run)
+    if issubclass(backend, TextProvider):
+        yield Caller(f"{name} stream", partial(run, on_text=len))
+    if issubclass(backend, MediaProvider) and backend.output_hosts:
+        # Its own address counts among the hosts of its outputs, as in the sandbox.
+        yield Caller(
+            f"{name} download", lambda url, deadline: at(url).fetch_output(f"{url}/out.png", deadline=deadline)
+        )
+    if issubclass(backend, JobProvider):
+        yield Caller(f"{name} poll", lambda url, deadline: at(url).poll(prompt, "a-job", deadline=deadline))
+    if issubclass(backend, JobProvider) and backend.unknown_policy is UnknownPolicy.ADOPT:
+        yield Caller(f"{name} search", lambda url, deadline: at(url).find_jobs(prompt, since=SINCE, deadline=deadline))
 
 
-def poll(category: Category, slug: str, url: str, deadline: Deadline) -> Any:
-    return client(category, slug, url).poll(wish(category, slug), "a-job", deadline=deadline)
+def template_callers() -> Iterator[Caller]:
+    for backend in (TemplateText, TemplateImage, TemplateJob):
+        yield from callers_of(backend.__name__, backend, Prompt(Category.TEXT, "A quiet lake", model="a-model"))
 
 
-def download(category: Category, slug: str, url: str, deadline: Deadline) -> Any:
-    # Its own address counts among the hosts of its outputs, as in the sandbox.
-    return client(category, slug, url).fetch_output(f"{url}/out.png", deadline=deadline)
+def registered_callers() -> Iterator[Caller]:
+    for slug, spec in PROVIDERS.items():
+        for category in spec.backends:
+            route = shipped_route(category, slug)
+            model = route.model if route else "a-model"
+            prompt = Prompt(category, "A quiet lake", model=model, submission_id="a-submission")
+            backend = provider_class(category, slug)
+            yield from callers_of(f"{slug} {category.lower()}", backend, prompt, spec.base_path)
 
 
-def callers() -> Iterator[Caller]:
-    for slug, vendor in PROVIDERS.items():
-        for category in vendor.backends:
-            made_by = provider_class(category, slug)
-            name = f"{slug} {category.lower()}"
-            yield Caller(f"{name}", partial(run, category, slug, None))
-            if category is Category.TEXT:
-                yield Caller(f"{name} streamed", partial(run, category, slug, len))
-            if issubclass(made_by, JobProvider):
-                yield Caller(f"{name} poll", partial(poll, category, slug))
-            if issubclass(made_by, MediaProvider) and made_by.output_hosts:
-                yield Caller(f"{name} download", partial(download, category, slug))
-
-
-CALLERS = list(callers())
-# A download is tried several times and ends with bytes, whatever they are; who stores them looks into them.
-ORDERS = [caller for caller in CALLERS if not caller.name.endswith("download")]
-DOWNLOADS = [caller for caller in CALLERS if caller.name.endswith("download")]
+TEMPLATES = list(template_callers())
+REGISTERED = list(registered_callers())
+TEMPLATE_CALLS = [caller for caller in TEMPLATES if not caller.is_download]
+TEMPLATE_DOWNLOADS = [caller for caller in TEMPLATES if caller.is_download]
 
 
 @pytest.fixture
-def servers() -> Iterator[list[FakeServer]]:
-    """A server for each caller, so that all can wait at the same time."""
+def own_server() -> Iterator[Callable[[Step], FakeServer]]:
+    """Start a server that follows one step: one for each call, so that all can wait at the same time."""
     with ExitStack() as stack:
-        yield [stack.enter_context(closing(FakeServer())) for _ in CALLERS]
+
+        def start(step: Step) -> FakeServer:
+            server = stack.enter_context(closing(FakeServer()))
+            server.will(step)
+            return server
+
+        yield start
 
 
-def test_nobody_is_left_out():
-    registered = {f"{slug} {category.lower()}" for slug, vendor in PROVIDERS.items() for category in vendor.backends}
-    assert registered == {caller.name for caller in CALLERS if len(caller.name.split()) == 2}
-    assert DOWNLOADS
+def assert_ended_by_the_deadline(calls: list[tuple[str, Caller, FakeServer]]) -> None:
+    """Make all calls at once and check that each ends when its time is up, with an unknown outcome."""
+
+    def seconds_until_failure(named: tuple[str, Caller, FakeServer]) -> tuple[str, float, ProviderError]:
+        name, caller, server = named
+        started = time.monotonic()
+        error = caller.failure(server.url, DEADLINE_SECONDS)
+        return name, time.monotonic() - started, error
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        ended = list(pool.map(seconds_until_failure, calls))
+    assert {name: seconds for name, seconds, _ in ended if seconds > DEADLINE_SECONDS + LATE_SECONDS} == {}
+    assert [name for name, _, error in ended if not error.maybe_paid or error.ends_job] == []
 
 
-@pytest.mark.parametrize("caller", CALLERS, ids=str)
-def test_a_refused_connection_is_certain(caller):
-    error = caller.fault("http://127.0.0.1:1")
+# --- The full grid, on the templates ---
+
+
+@pytest.mark.parametrize("caller", TEMPLATES, ids=str)
+def test_a_refused_connection_is_certain(caller: Caller) -> None:
+    error = caller.failure(NOWHERE)
 
     assert type(error) is NotSent
     # The output of a download was made and paid for long before.
-    assert error.maybe_paid is (caller in DOWNLOADS)
+    assert error.maybe_paid is caller.is_download
     assert not error.ends_job
 
 
-@pytest.mark.parametrize("caller", ORDERS, ids=str)
-def test_whatever_breaks_after_the_request_may_have_been_paid(caller, server):
-    for fault, step in BREAKS.items():
-        server.will(step)
-        asked = len(server.received)
+@pytest.mark.parametrize("fault", BREAKS)
+@pytest.mark.parametrize("caller", TEMPLATE_CALLS, ids=str)
+def test_whatever_breaks_after_the_request_may_have_been_paid(caller: Caller, server: FakeServer, fault: str) -> None:
+    server.will(BREAKS[fault])
 
-        error = caller.fault(server.url)
+    error = caller.failure(server.url)
 
-        assert type(error) is OutcomeUnknown, fault
-        assert error.maybe_paid, fault
-        assert not error.ends_job, fault
-        assert len(server.received) == asked + 1, f"{fault}: it was asked twice"
-
-
-@pytest.mark.parametrize("caller", DOWNLOADS, ids=str)
-def test_a_download_that_breaks_is_no_output(caller, server):
-    for fault in ("reset without a word", "reset in the body", "half a body", "no HTTP", "closed without a word"):
-        server.will(BREAKS[fault])
-
-        assert caller.fault(server.url).maybe_paid, fault
+    assert type(error) is OutcomeUnknown
+    assert error.maybe_paid
+    assert not error.ends_job
+    assert len(server.received) == 1  # never sent twice
 
 
-def test_the_total_deadline_ends_every_call(servers):
-    def ends_after(caller: Caller, server: FakeServer) -> tuple[str, float, ProviderError]:
-        began = time.monotonic()
-        error = caller.fault(server.url, DEADLINE_SECONDS)
-        return caller.name, time.monotonic() - began, error
+@pytest.mark.parametrize("fault", BREAKS_OF_DOWNLOADS)
+@pytest.mark.parametrize("caller", TEMPLATE_DOWNLOADS, ids=str)
+def test_a_download_that_breaks_is_no_output(caller: Caller, server: FakeServer, fault: str) -> None:
+    server.will(BREAKS[fault])
 
-    for fault, step in SLOW.items():
-        for server in servers:
-            server.will(step)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            ended = list(pool.map(ends_after, CALLERS, servers))
-
-        late = {name: seconds for name, seconds, _ in ended if seconds > DEADLINE_SECONDS + LATE_SECONDS}
-        assert late == {}, fault
-        assert [name for name, _, error in ended if not error.maybe_paid or error.ends_job] == [], fault
+    assert caller.failure(server.url).maybe_paid
 
 
-@pytest.mark.parametrize("caller", ORDERS, ids=str)
-def test_nobody_follows_a_redirect(caller, server):
+def test_the_total_deadline_ends_every_call(own_server: Callable[[Step], FakeServer]) -> None:
+    calls = [(f"{caller}: {fault}", caller, own_server(SLOW[fault])) for caller in TEMPLATES for fault in SLOW]
+
+    assert_ended_by_the_deadline(calls)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("caller", TEMPLATES, ids=str)
+def test_no_redirect_is_followed(caller: Caller, server: FakeServer, status: int) -> None:
     with closing(FakeServer()) as elsewhere:
         elsewhere.will(answer({"id": "x"}))
-        for status in (301, 302, 303, 307, 308):
-            server.will(answer(b"", status, Location=f"{elsewhere.url}/v1"))
-            caller.fault(server.url)
-
-        assert elsewhere.connections == 0
-
-
-@pytest.mark.parametrize("caller", DOWNLOADS, ids=str)
-def test_no_download_is_led_elsewhere(caller, server):
-    with closing(FakeServer()) as elsewhere:
-        elsewhere.will(answer(b"\x89PNG"))
-        server.will(answer(b"", 302, Location=f"{elsewhere.url}/out.png"))
-        caller.fault(server.url)
+        server.will(answer(b"", status, Location=f"{elsewhere.url}/v1"))
+        caller.failure(server.url)
 
         assert elsewhere.connections == 0
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:{}/x", "https://localhost:{}/x", "https://[::1]:{}/x"])
-@pytest.mark.parametrize("caller", DOWNLOADS, ids=str)
-def test_no_download_comes_from_an_address_that_is_not_the_vendors(caller, server, address):
+@pytest.mark.parametrize("backend", [TemplateImage, TemplateJob])
+def test_no_download_comes_from_another_address_than_the_providers(
+    server: FakeServer, address: str, backend: type[MediaProvider]
+) -> None:
     with closing(FakeServer()) as neighbour:
         neighbour.will(answer(b"\x89PNG"))
-        function, category, slug = caller.call.func, *caller.call.args
-        assert function is download
         with pytest.raises(ProviderError):
-            client(category, slug, server.url).fetch_output(address.format(neighbour.port), deadline=Deadline.after(5))
+            backend(Access("a-key", server.url)).fetch_output(
+                address.format(neighbour.port), deadline=Deadline.after(5)
+            )
 
         assert neighbour.connections == 0
 
 
-@pytest.mark.parametrize("caller", ORDERS, ids=str)
-def test_a_limited_rate_says_for_how_long_where_it_does(caller, server):
-    said = {"error": {"message": "Too many requests"}, "message": "Too many requests", "code": 429}
+@pytest.mark.parametrize("caller", TEMPLATE_CALLS, ids=str)
+def test_a_limited_rate_says_for_how_long_where_it_does(caller: Caller, server: FakeServer) -> None:
     for headers, expected in (({"Retry_After": 7}, 7.0), ({}, None)):
-        server.will(answer(said, 429, **headers))
+        server.will(answer({"error": {"message": "Too many requests"}}, 429, **headers))
 
-        error = caller.fault(server.url)
+        error = caller.failure(server.url)
 
         assert (type(error), error.retry_after) == (RateLimited, expected)
         assert not error.maybe_paid
         assert not error.ends_job
 
 
-@pytest.mark.parametrize("step", [endless, gzip_bomb(512)], ids=["endless", "bomb"])
-@pytest.mark.parametrize("caller", ORDERS[:2], ids=str)
-def test_a_huge_answer_fills_no_memory(caller, server, step):
-    server.will(step)
-    tracemalloc.start()
-    try:
-        caller.fault(server.url)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-
-    assert peak < 4 * MAX_BODY_BYTES
+# --- A few faults on every call of every provider ---
 
 
-def test_an_error_inside_a_success_is_an_error(server):
-    said = {"error": {"message": "overloaded", "type": "server_error", "code": 503}, "errors": [{"code": "unheardOf"}]}
-    for caller in ORDERS:
-        server.will(answer(said))
+def test_every_registered_provider_takes_part() -> None:
+    registered = {f"{slug} {category.lower()}" for slug, spec in PROVIDERS.items() for category in spec.backends}
+    assert registered == {caller.name for caller in REGISTERED if len(caller.name.split()) == 2}
 
-        assert isinstance(caller.fault(server.url), ProviderError), caller.name
+
+@pytest.mark.parametrize("caller", REGISTERED, ids=str)
+def test_each_call_that_breaks_may_have_been_paid(caller: Caller, server: FakeServer) -> None:
+    for fault in BREAKS_OF_DOWNLOADS[:2] if caller.is_download else BREAKS_OF_EACH:
+        server.will(BREAKS[fault])
+        tries_before = len(server.received)
+
+        error = caller.failure(server.url)
+
+        assert type(error) is OutcomeUnknown, fault
+        assert error.maybe_paid, fault
+        assert not error.ends_job, fault
+        assert caller.is_download or len(server.received) == tries_before + 1, fault
+
+
+def test_the_total_deadline_ends_each_call(own_server: Callable[[Step], FakeServer]) -> None:
+    assert_ended_by_the_deadline([(str(caller), caller, own_server(hang)) for caller in REGISTERED])
+
+
+def test_every_output_host_is_a_domain_name_on_the_internet() -> None:
+    backends = [provider_class(category, slug) for slug, spec in PROVIDERS.items() for category in spec.backends]
+    hosts = {host for backend in backends if issubclass(backend, MediaProvider) for host in backend.output_hosts}
+    assert hosts
+    for host in hosts:
+        labels = host.removeprefix(".").split(".")
+        assert len(labels) >= 2, host
+        assert all(label.replace("-", "a").isalnum() and label.islower() for label in labels), host
+        assert labels[-1].isalpha(), host
+        assert labels[-1] not in ("internal", "local", "localhost"), host

@@ -1,6 +1,4 @@
-"""OpenAI: the request, the bill and the error table."""
-
-from typing import Any
+"""OpenAI: the request, the usage and the error table."""
 
 import pytest
 
@@ -15,23 +13,18 @@ from providers.errors import (
     ServerFault,
 )
 from providers.types import Usage
-from tests.contracts.text import HISTORY, KEY, PICTURE, QUESTION, SYSTEM, TextProviderContract, sample
+from tests.contracts.text import IMAGE, IMAGE_BASE64, MESSAGES, TEXT, TextProviderContract
 from tests.fakes.http_server import FakeServer, answer
 
 
 class TestOpenAI(TextProviderContract):
-    vendor = "openai"
+    slug = "openai"
     model = "gpt-6-luna"
     path = "/v1/chat/completions"
-    auth = ("Authorization", f"Bearer {KEY}")
+    openapi_path = "/chat/completions"
     body = {
         "model": "gpt-6-luna",
-        "messages": [
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": HISTORY[0].text},
-            {"role": "assistant", "content": HISTORY[1].text},
-            {"role": "user", "content": QUESTION},
-        ],
+        "messages": MESSAGES,
         "max_completion_tokens": 900,
         "reasoning_effort": "low",
     }
@@ -72,18 +65,18 @@ class TestOpenAI(TextProviderContract):
         assert error.code == (code or "invalid_request_error")
         assert error.excerpt == "Details."
 
-    def test_an_empty_wallet_may_be_named_by_the_type_only(self, server: FakeServer) -> None:
+    def test_an_exhausted_quota_may_be_named_by_the_type_only(self, server: FakeServer) -> None:
         body = {"error": {"message": "You exceeded your current quota.", "type": "insufficient_quota", "code": None}}
         self.assert_means(server, 429, body, AccessDenied)
 
-    def test_text_cut_by_the_budget_is_an_answer(self, server: FakeServer) -> None:
-        body = sample("openai", "answer")
+    def test_text_cut_short_by_the_token_limit_is_an_answer(self, server: FakeServer) -> None:
+        body = self.sample("answer")
         body["choices"][0]["finish_reason"] = "length"
         server.will(answer(body))
         assert self.run(server).text == "Lima."
 
     def test_a_content_in_parts_is_joined(self, server: FakeServer) -> None:
-        body = sample("openai", "answer")
+        body = self.sample("answer")
         thought = {"type": "thinking", "thinking": [{"type": "text", "text": "no"}]}
         body["choices"][0]["message"]["content"] = [
             thought,
@@ -93,11 +86,9 @@ class TestOpenAI(TextProviderContract):
         server.will(answer(body))
         assert self.run(server).text == "Lima."
 
-    def test_a_picture_goes_along_as_a_data_url(self, server: FakeServer) -> None:
-        server.will(answer(sample("openai", "answer")))
-        self.run(server, attachments=(PICTURE,))
-        content: list[dict[str, Any]] = server.received[0].json["messages"][-1]["content"]
+    def test_an_image_is_sent_as_a_data_url(self) -> None:
+        content = self.body_of(attachments=(IMAGE,))["messages"][-1]["content"]
         assert content == [
-            {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/IGEgc21hbGwgcGljdHVyZQ=="}},
-            {"type": "text", "text": QUESTION},
+            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{IMAGE_BASE64}"}},
+            {"type": "text", "text": TEXT},
         ]

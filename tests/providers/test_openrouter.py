@@ -1,4 +1,4 @@
-"""OpenRouter: the request, the bill and the error table."""
+"""OpenRouter: the request, the usage and the error table."""
 
 import time
 from decimal import Decimal
@@ -19,23 +19,18 @@ from providers.errors import (
 from providers.transport.deadlines import Deadline
 from providers.types import Attachment, Usage
 from tests.contracts.openapi import contract_of
-from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, event_bytes, make_prompt, sample
+from tests.contracts.text import MESSAGES, TEXT, TextProviderContract, event_bytes
 from tests.fakes.http_server import FakeServer, answer, drip_for_ever, head, stream
 
 
 class TestOpenRouter(TextProviderContract):
-    vendor = "openrouter"
+    slug = "openrouter"
     model = "~anthropic/claude-haiku-latest"
     path = "/api/v1/chat/completions"
-    auth = ("Authorization", f"Bearer {KEY}")
+    openapi_path = "/chat/completions"
     body = {
         "model": "~anthropic/claude-haiku-latest",
-        "messages": [
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": HISTORY[0].text},
-            {"role": "assistant", "content": HISTORY[1].text},
-            {"role": "user", "content": QUESTION},
-        ],
+        "messages": MESSAGES,
         "max_completion_tokens": 900,
         "reasoning": {"effort": "low"},
     }
@@ -44,7 +39,7 @@ class TestOpenRouter(TextProviderContract):
         input_tokens=60, cached_input_tokens=4, output_tokens=21, reported_cost=Decimal("0.0000169")
     )  # 64 prompt tokens, 4 of them cached
 
-    # Rows of the vendor's table: code, metadata.error_type, other parts of the error.
+    # Rows of the provider's table: code, metadata.error_type, other parts of the error.
     table = [
         (400, "invalid_request", {}, RequestRejected),
         (400, "invalid_prompt", {}, RequestRejected),
@@ -84,25 +79,14 @@ class TestOpenRouter(TextProviderContract):
         metadata: dict[str, Any],
         expected: type[ProviderError],
     ) -> None:
-        error = self.assert_means(server, status, self.error(status, error_type, metadata), expected)
-        assert error.excerpt == "Details."
-
-    @pytest.mark.parametrize(("status", "error_type", "metadata", "expected"), table)
-    def test_error_table_inside_a_200(
-        self,
-        server: FakeServer,
-        status: int,
-        error_type: str,
-        metadata: dict[str, Any],
-        expected: type[ProviderError],
-    ) -> None:
         body = self.error(status, error_type, metadata)
-        assert type(self.failure(server, answer(body))) is expected
+        assert self.assert_means(server, status, body, expected).excerpt == "Details."
+        # Once the model has started, the same errors come inside a 200: alone, in a choice, or in a stream.
         in_choice = {"id": "gen-1", "choices": [{**body, "message": {"content": ""}, "finish_reason": "error"}]}
-        assert type(self.failure(server, answer(in_choice))) is expected
-        error = self.failure(server, stream([b": OPENROUTER PROCESSING\n\n", event_bytes(body)]), on_text=len)
-        assert type(error) is expected
-        assert error.status == 200
+        in_stream = stream([b": OPENROUTER PROCESSING\n\n", event_bytes(body)])
+        for step in (answer(body), answer(in_choice), in_stream):
+            error = self.failure(server, step, on_text=len)
+            assert (type(error), error.status) == (expected, 200)
 
     @pytest.mark.parametrize(
         ("status", "availability", "expected"),
@@ -121,7 +105,7 @@ class TestOpenRouter(TextProviderContract):
         body = {"error": {"code": status, "message": "Details.", "availability": {"code": availability}}}
         assert self.assert_means(server, status, body, expected).code == availability
 
-    def test_the_upstreams_words_are_quoted(self, server: FakeServer) -> None:
+    def test_the_upstreams_message_is_part_of_the_excerpt(self, server: FakeServer) -> None:
         metadata = {"raw": '{"error":{"message":"Input is too long."}}', "provider_name": "Anthropic"}
         body = {"error": {"code": 400, "message": "Provider returned error", "metadata": metadata}}
         error = self.assert_means(server, 400, body, RequestRejected)
@@ -129,26 +113,28 @@ class TestOpenRouter(TextProviderContract):
         assert "Input is too long." in error.excerpt
 
     def test_half_an_answer_with_the_finish_reason_error_is_no_answer(self, server: FakeServer) -> None:
-        body = sample("openrouter", "answer")
+        body = self.sample("answer")
         body["choices"][0]["finish_reason"] = "error"
         assert type(self.failure(server, answer(body))) is OutcomeUnknown
 
-    def test_a_recording_travels_beside_the_words(self, server: FakeServer) -> None:
-        server.will(answer(sample("openrouter", "answer")))
-        self.run(server, attachments=(Attachment("audio/ogg", b"OggS"),))
-        (request,) = server.received
-        content = request.json["messages"][-1]["content"]
+    def test_a_voice_message_is_sent_before_the_text(self) -> None:
+        body = self.body_of(attachments=(Attachment("audio/ogg", b"OggS"),))
+        content = body["messages"][-1]["content"]
         assert content[0] == {"type": "input_audio", "input_audio": {"data": "T2dnUw==", "format": "ogg"}}
-        assert content[1]["text"] == QUESTION
-        assert contract_of("openrouter").request_errors("POST", "/chat/completions", request.json) == []
+        assert content[1]["text"] == TEXT
 
-    def test_keep_alives_do_not_count_as_words(self, server: FakeServer) -> None:
+    def test_a_request_with_audio_keeps_the_openapi_document(self) -> None:
+        body = self.body_of(attachments=(Attachment("audio/ogg", b"OggS"),))
+        assert contract_of("openrouter").request_errors("POST", self.openapi_path, body) == []
+
+    def documented_chunks(self) -> list[Any]:
+        return [{"data": chunk} for chunk in super().documented_chunks()]  # the schema is that of the event around it
+
+    def test_keep_alives_do_not_reset_the_idle_timeout(self, server: FakeServer) -> None:
         # The read time-out never fires here, and the deadline is five minutes away.
         start = head(Content_Type="text/event-stream", Connection="close")
         server.will(drip_for_ever(start, b": OPENROUTER PROCESSING\n\n", 0.05))
         started = time.monotonic()
         with pytest.raises(OutcomeUnknown):
-            self.provider(server).run(
-                make_prompt(type(self)), timeout_seconds=0.4, deadline=Deadline.after(300), on_text=len
-            )
+            self.provider(server).run(self.prompt(), timeout_seconds=0.4, deadline=Deadline.after(300), on_text=len)
         assert time.monotonic() - started < 30

@@ -1,4 +1,4 @@
-"""PiAPI: the request, the bill and the error table."""
+"""PiAPI: the request, the usage and the error table."""
 
 from typing import Any
 
@@ -15,23 +15,18 @@ from providers.errors import (
     ServerFault,
 )
 from providers.types import Usage
-from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, event_bytes, sample
+from tests.contracts.text import MESSAGES, TextProviderContract
 from tests.fakes.http_server import FakeServer, answer, stream
 
 
 class TestPiapi(TextProviderContract):
-    vendor = "piapi"
+    slug = "piapi"
     model = "gpt-5.2"
     path = "/v1/chat/completions"
-    auth = ("Authorization", f"Bearer {KEY}")
+    openapi_path = "/v1/chat/completions"
     body = {
         "model": "gpt-5.2",
-        "messages": [
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": HISTORY[0].text},
-            {"role": "assistant", "content": HISTORY[1].text},
-            {"role": "user", "content": QUESTION},
-        ],
+        "messages": MESSAGES,
         "max_tokens": 900,
     }
     stream_fields = {"stream": True}
@@ -81,13 +76,13 @@ class TestPiapi(TextProviderContract):
             (10000, "failed", OutcomeUnknown),
         ],
     )
-    def test_an_envelope_with_an_error_in_a_200(
+    def test_an_envelope_may_hold_an_error_in_a_200(
         self, server: FakeServer, code: int, message: str, expected: type[ProviderError]
     ) -> None:
         body: dict[str, Any] = {"code": code, "message": message, "data": None}
         assert type(self.failure(server, answer(body))) is expected
 
     def test_blank_keep_alives_in_a_stream_are_skipped(self, server: FakeServer) -> None:
-        events = [piece for event in sample("piapi", "stream") for piece in (b"\n", b"data: \n\n", event_bytes(event))]
-        server.will(stream(events))
+        chunks = [chunk for event in self.events() for chunk in (b"\n", b"data: \n\n", event)]
+        server.will(stream(chunks))
         assert self.run(server, on_text=len).text == "Lima."

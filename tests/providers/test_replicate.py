@@ -1,4 +1,4 @@
-"""Replicate: orders of three kinds, the states of a job, the outputs, the error table, and orders that were lost."""
+"""Replicate: requests of three kinds, the states of a job, the outputs, the error table, and lost submissions."""
 
 import json
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from providers.errors import (
 )
 from providers.transport.deadlines import Deadline
 from providers.types import Category, Job, MediaResult, OutputOptions, UnknownPolicy, Usage
-from tests.contracts.media import WANTED, JobProviderContract
+from tests.contracts.media import DESCRIPTION, JobProviderContract
 from tests.contracts.openapi import contract_of
 from tests.fakes.http_server import FakeServer, answer
 
@@ -28,7 +28,7 @@ FILE = "https://replicate.delivery/xezq/abc/out-0"
 
 
 def prediction(status: str, **fields: Any) -> dict[str, Any]:
-    """A prediction as the API tells it. Source: the schema of GET /predictions/{id}."""
+    """A prediction as the API describes it. Source: the schema of GET /predictions/{id}."""
     return {
         "id": JOB_ID,
         "model": "black-forest-labs/flux-schnell",
@@ -49,14 +49,14 @@ def prediction(status: str, **fields: Any) -> dict[str, Any]:
 
 
 class ReplicateContract(JobProviderContract):
-    vendor = "replicate"
+    slug = "replicate"
     status = 201
-    contract_path = "/models/{model_owner}/{model_name}/predictions"
+    openapi_path = "/models/{model_owner}/{model_name}/predictions"
     answer = prediction("starting")
     result = Job(JOB_ID)
     job_id = JOB_ID
     poll_path = f"/v1/predictions/{JOB_ID}"
-    poll_contract_path = "/predictions/{prediction_id}"
+    poll_openapi_path = "/predictions/{prediction_id}"
 
     def state(self, status: str, **fields: Any) -> dict[str, Any]:
         return prediction(status, **fields)
@@ -65,20 +65,26 @@ class ReplicateContract(JobProviderContract):
         return {"title": "Unheard of", "detail": message, "status": 499}
 
 
-class TestImage(ReplicateContract):
+class TestReplicateImage(ReplicateContract):
     category = Category.IMAGE
     model = "black-forest-labs/flux-schnell"
     path = "/v1/models/black-forest-labs/flux-schnell/predictions"
     output_options = OutputOptions(aspect_ratio="16:9")
-    body = {"input": {"prompt": WANTED, "aspect_ratio": "16:9", "output_format": "png"}}
+    body = {"input": {"prompt": DESCRIPTION, "aspect_ratio": "16:9", "output_format": "png"}}
 
-    def test_it_is_held_for_a_moment_and_stops_by_itself(self, server: FakeServer) -> None:
-        server.will(self.answered())
-        self.run(server)
-        headers = server.received[0].headers
-        assert (headers["prefer"], headers["cancel-after"]) == ("wait=10", "3m")
+    def test_it_waits_a_moment_for_the_result_and_limits_the_job(self) -> None:
+        headers = self.provider().build(self.prompt()).headers
+        assert headers == {"Prefer": "wait=10", "Cancel-After": "3m"}
 
-    def test_a_quick_order_brings_the_picture_itself(self, server: FakeServer) -> None:
+    def test_an_image_is_square_by_default(self) -> None:
+        assert self.body_of(OutputOptions())["input"]["aspect_ratio"] == "1:1"
+
+    def test_the_provider_is_asked_to_call_back_when_the_job_is_over(self) -> None:
+        url = "https://bot.example.com/hooks/replicate/1"
+        body = self.body_of(self.output_options, callback_url=url)
+        assert body == {**self.body, "webhook": url, "webhook_events_filter": ["completed"]}
+
+    def test_a_quick_job_has_its_image_in_the_first_answer(self, server: FakeServer) -> None:
         server.will(answer(prediction("succeeded", output=[FILE], metrics={"predict_time": 0.61}), 201))
         result = self.run(server)
         self.assert_result(result, MediaResult(url=FILE, usage=Usage(images=1)))
@@ -86,7 +92,7 @@ class TestImage(ReplicateContract):
         assert result.usage.raw == {"predict_time": "0.61"}
         assert result.job_id == JOB_ID
 
-    def test_a_held_order_that_goes_on_is_a_202(self, server: FakeServer) -> None:
+    def test_a_job_that_is_not_done_in_that_moment_is_a_202(self, server: FakeServer) -> None:
         server.will(answer(prediction("processing"), 202))
         assert self.run(server) == Job(JOB_ID)
 
@@ -101,7 +107,7 @@ class TestImage(ReplicateContract):
             ([None, {"text": "no address"}, FILE], 1),
         ],
     )
-    def test_an_output_has_whatever_shape_its_model_likes(self, server: FakeServer, output: Any, images: int) -> None:
+    def test_an_output_has_the_shape_of_its_model(self, server: FakeServer, output: Any, images: int) -> None:
         result = self.poll(server, prediction("succeeded", output=output))
         self.assert_result(result, MediaResult(url=FILE, usage=Usage(images=images)))
 
@@ -111,7 +117,7 @@ class TestImage(ReplicateContract):
         assert type(error) is OutcomeUnknown
         assert error.ends_job
 
-    def test_an_output_nested_without_end_is_none(self, server: FakeServer) -> None:
+    def test_an_output_nested_too_deeply_is_none(self, server: FakeServer) -> None:
         body = json.dumps(prediction("succeeded", output="NEST")).replace('"NEST"', "[" * 500 + f'"{FILE}"' + "]" * 500)
         assert self.poll_failure(server, body).ends_job
 
@@ -120,7 +126,7 @@ class TestImage(ReplicateContract):
         assert self.poll(server, prediction(status)) == Job(JOB_ID)
 
     @pytest.mark.parametrize(
-        ("status", "words", "expected"),
+        ("status", "message", "expected"),
         [
             ("failed", "Prediction failed: E005: The input or output was flagged as sensitive.", ContentRefused),
             ("failed", "The input was flagged as sensitive. Please try again", ContentRefused),
@@ -133,15 +139,15 @@ class TestImage(ReplicateContract):
             ("aborted", None, ServerFault),
         ],
     )
-    def test_a_job_that_failed(
-        self, server: FakeServer, status: str, words: str | None, expected: type[ProviderError]
+    def test_a_failed_job_says_why(
+        self, server: FakeServer, status: str, message: str | None, expected: type[ProviderError]
     ) -> None:
-        error = self.poll_failure(server, prediction(status, error=words))
+        error = self.poll_failure(server, prediction(status, error=message))
         assert type(error) is expected
         assert error.ends_job
-        assert error.excerpt == (words or status)
+        assert error.excerpt == (message or status)
 
-    def test_an_order_may_fail_at_once(self, server: FakeServer) -> None:
+    def test_a_job_may_fail_at_once(self, server: FakeServer) -> None:
         error = self.failure(server, answer(prediction("failed", error="E005: flagged as sensitive"), 201))
         assert type(error) is ContentRefused
 
@@ -166,7 +172,7 @@ class TestImage(ReplicateContract):
         error = self.assert_means(server, status, {"title": title, "detail": detail, "status": status}, expected)
         assert error.excerpt == detail
 
-    def test_little_credit_limits_the_rate_and_says_for_how_long(self, server: FakeServer) -> None:
+    def test_a_low_balance_limits_the_rate_and_says_for_how_long(self, server: FakeServer) -> None:
         detail = (
             "Request was throttled. Your rate limit for creating predictions is reduced to 6 requests per minute with "
             "a burst of 1 requests while you have less than $5.0 in credit. Your rate limit resets in ~10s."
@@ -174,7 +180,7 @@ class TestImage(ReplicateContract):
         body = {"detail": detail, "status": 429, "retry_after": 10}
         assert self.assert_means(server, 429, body, RateLimited).retry_after == 10.0
 
-    # --- Orders whose answer was lost ---
+    # --- Lost submissions ---
 
     SINCE = datetime(2026, 11, 23, 11, 58, tzinfo=UTC)
 
@@ -182,14 +188,14 @@ class TestImage(ReplicateContract):
         server.will(answer({"next": None, "previous": None, "results": list(predictions), **fields}))
         return self.provider(server).find_jobs(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
 
-    def test_a_lost_order_is_found_in_the_list(self, server: FakeServer) -> None:
+    def test_a_lost_submission_is_found_in_the_list(self, server: FakeServer) -> None:
         ours = prediction("processing", input=self.body["input"])
         other = prediction("processing", id="other", input={**self.body["input"], "prompt": "A dog"})
         assert self.found(server, other, ours) == [Job(JOB_ID)]
         (request,) = server.received
         assert (request.method, request.path) == ("GET", "/v1/predictions")
 
-    def test_a_long_list_is_read_page_by_page_with_the_key_staying_at_home(self, server: FakeServer) -> None:
+    def test_a_long_list_is_read_page_by_page_from_the_providers_own_address(self, server: FakeServer) -> None:
         other = prediction("processing", id="other", input={"prompt": "A dog"})
         ours = prediction("processing", input=self.body["input"])
         server.will(
@@ -200,7 +206,7 @@ class TestImage(ReplicateContract):
         assert found == [Job(JOB_ID)]
         assert [request.path for request in server.received] == ["/v1/predictions", "/v1/predictions?cursor=a%2Fb"]
 
-    def test_a_list_is_read_until_it_is_older_than_the_order(self, server: FakeServer) -> None:
+    def test_a_list_is_read_until_it_is_older_than_the_submission(self, server: FakeServer) -> None:
         older = prediction("succeeded", created_at="2026-11-23T11:00:00Z")
         assert self.found(server, older, next="https://api.replicate.com/v1/predictions?cursor=x") == []
         assert len(server.received) == 1
@@ -208,7 +214,7 @@ class TestImage(ReplicateContract):
     @pytest.mark.parametrize(
         "created_at", ["2026-11-23T11:57:59Z", "", None, "yesterday", "2026-13-45T00:00:00Z", "2026-11-23T11:57:00"]
     )
-    def test_an_older_order_is_another_one(self, server: FakeServer, created_at: Any) -> None:
+    def test_an_older_prediction_is_another_one(self, server: FakeServer, created_at: Any) -> None:
         older = prediction("succeeded", input=self.body["input"], created_at=created_at)
         assert self.found(server, older) == []
 
@@ -217,7 +223,7 @@ class TestImage(ReplicateContract):
         assert self.found(server, ours) == [Job(JOB_ID)]
 
     @pytest.mark.parametrize("results", [None, "x", {}, [None], ["x"], [7]])
-    def test_a_list_of_nonsense_holds_no_order(self, server: FakeServer, results: Any) -> None:
+    def test_an_invalid_list_holds_no_prediction(self, server: FakeServer, results: Any) -> None:
         assert self.found(server, results=results) == []
 
     def test_half_an_emoji_is_found_as_it_was_sent(self, server: FakeServer) -> None:
@@ -232,64 +238,66 @@ class TestImage(ReplicateContract):
             self.provider(server).find_jobs(self.prompt(), since=self.SINCE, deadline=Deadline.after(20))
         assert not caught.value.ends_job
 
-    def test_its_lost_orders_are_looked_for(self) -> None:
+    def test_lost_submissions_are_looked_for(self) -> None:
         assert self.provider().unknown_policy is UnknownPolicy.ADOPT
 
-    # --- Stopping ---
+    # --- Cancelling ---
 
-    def test_a_job_can_be_stopped(self, server: FakeServer) -> None:
+    def test_a_job_can_be_cancelled(self, server: FakeServer) -> None:
         server.will(answer(prediction("canceled")))
         self.provider(server).cancel(JOB_ID, deadline=Deadline.after(20))
         assert (server.received[0].method, server.received[0].path) == ("POST", f"/v1/predictions/{JOB_ID}/cancel")
 
 
-class TestCommunityModel(ReplicateContract):
-    """Named with its version, so it is ordered elsewhere."""
-
-    category = Category.AUDIO
-    model = "suno-ai/bark:b76242b40d67c76ab6742e987628a2a9ac019e11d56ab96c4e91ce03b79b2787"
-    path = "/v1/predictions"
-    contract_path = "/predictions"
-    body = {"version": model, "input": {"prompt": WANTED}}
-
-
-class TestSpeech(ReplicateContract):
+class TestReplicateAudio(ReplicateContract):
     category = Category.AUDIO
     model = "minimax/speech-2.6-turbo"
     path = "/v1/models/minimax/speech-2.6-turbo/predictions"
     output_options = OutputOptions(voice="Deep_Voice_Man")
-    body = {"input": {"text": WANTED, "voice_id": "Deep_Voice_Man"}}
+    body = {"input": {"text": DESCRIPTION, "voice_id": "Deep_Voice_Man"}}
+
+    def test_a_community_model_is_named_with_its_version(self) -> None:
+        version = "suno-ai/bark:b76242b40d67c76ab6742e987628a2a9ac019e11d56ab96c4e91ce03b79b2787"
+        body = {"version": version, "input": {"prompt": DESCRIPTION}}
+        self.assert_request("/predictions", body, "/predictions", model=version)
 
     def test_spoken_characters_are_billed(self, server: FakeServer) -> None:
         result = self.poll(server, prediction("succeeded", output=FILE))
-        self.assert_result(result, MediaResult(url=FILE, usage=Usage(characters=len(WANTED))))
+        self.assert_result(result, MediaResult(url=FILE, usage=Usage(characters=len(DESCRIPTION))))
+
+    def test_its_errors_are_those_of_its_images(self) -> None:
+        self.assert_errors_like(Category.IMAGE)
 
 
-class TestKling(ReplicateContract):
+class TestReplicateVideo(ReplicateContract):
     category = Category.VIDEO
     model = "kwaivgi/kling-v3-video"
     path = "/v1/models/kwaivgi/kling-v3-video/predictions"
     output_options = OutputOptions(seconds=10, aspect_ratio="9:16")
-    body = {"input": {"prompt": WANTED, "duration": 10, "aspect_ratio": "9:16", "mode": "standard"}}
+    body = {"input": {"prompt": DESCRIPTION, "duration": 10, "aspect_ratio": "9:16", "mode": "standard"}}
 
-    def test_it_is_not_held(self, server: FakeServer) -> None:
-        server.will(self.answered())
-        self.run(server)
-        assert "prefer" not in server.received[0].headers
+    def test_it_does_not_wait_for_the_result(self) -> None:
+        assert "Prefer" not in self.provider().build(self.prompt()).headers
+
+    def test_a_video_of_luma_has_a_resolution_and_defaults(self) -> None:
+        body = {"input": {"prompt": DESCRIPTION, "duration": 5, "aspect_ratio": "16:9", "resolution": "540p"}}
+        self.assert_request(
+            "/models/luma/ray-3.2/predictions",
+            body,
+            self.openapi_path,
+            model="luma/ray-3.2",
+            output_options=OutputOptions(),
+        )
 
     def test_seconds_are_billed(self, server: FakeServer) -> None:
         result = self.poll(server, prediction("succeeded", output=FILE))
         self.assert_result(result, MediaResult(url=FILE, usage=Usage(seconds=Decimal(10))))
 
-
-class TestLuma(ReplicateContract):
-    category = Category.VIDEO
-    model = "luma/ray-3.2"
-    path = "/v1/models/luma/ray-3.2/predictions"
-    body = {"input": {"prompt": WANTED, "duration": 5, "aspect_ratio": "16:9", "resolution": "540p"}}
+    def test_its_errors_are_those_of_its_images(self) -> None:
+        self.assert_errors_like(Category.IMAGE)
 
 
-def test_every_state_that_we_know_is_in_the_contract() -> None:
+def test_every_known_state_is_in_the_openapi_document() -> None:
     contract = contract_of("replicate")
     for status in ("starting", "processing", "succeeded", "failed", "canceled", "aborted"):
         assert contract.response_errors("GET", "/predictions/{prediction_id}", 200, prediction(status)) == []

@@ -1,4 +1,4 @@
-"""Runware's tasks: named by us, acknowledged, asked for; errors by families of codes, a 200 notwithstanding."""
+"""Runware's tasks: named by us, acknowledged, polled; errors by families of codes, in a 200 as well."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,15 +16,14 @@ from providers.errors import (
     RateLimited,
     RequestRejected,
     ServerFault,
-    Unsupported,
 )
 from providers.transport.deadlines import Deadline
 from providers.types import Category, Job, MediaResult, OutputOptions, Prompt, UnknownPolicy, Usage
-from tests.contracts.media import WANTED, JobProviderContract
+from tests.contracts.media import DESCRIPTION, JobProviderContract
 from tests.fakes.http_server import FakeServer, answer
 
-ORDER_ID = "01a2080a-48a5-7d89-9141-a67d30f0aa82"
-TASK_ID = "f87a2360-85d7-4b6e-8f70-a6caa2f6d503"  # what the order's id becomes
+SUBMISSION_ID = "01a2080a-48a5-7d89-9141-a67d30f0aa82"
+TASK_ID = "f87a2360-85d7-4b6e-8f70-a6caa2f6d503"  # what the submission's id becomes
 SINCE = datetime(2026, 11, 23, tzinfo=UTC)
 
 
@@ -33,8 +32,9 @@ def failure_of(code: str, message: str = "It did not work.", **fields: Any) -> d
 
 
 class RunwareContract(JobProviderContract):
-    vendor = "runware"
+    slug = "runware"
     path = "/v1"
+    unsupported = OutputOptions(aspect_ratio="21:9")
     result = Job(TASK_ID)
     job_id = TASK_ID
     poll_path = "/v1"
@@ -44,13 +44,13 @@ class RunwareContract(JobProviderContract):
     usage: ClassVar[Usage]
 
     def prompt(self, **fields: Any) -> Prompt:
-        return super().prompt(**{"submission_id": ORDER_ID, **fields})
+        return super().prompt(**{"submission_id": SUBMISSION_ID, **fields})
 
     def state(self, status: str, **fields: Any) -> dict[str, Any]:
         return {"data": [{"taskType": self.task_type, "taskUUID": TASK_ID, "status": status, **fields}]}
 
-    def failed(self, words: str) -> dict[str, Any]:
-        return failure_of("inferenceError", words)
+    def failed(self, message: str) -> dict[str, Any]:
+        return failure_of("inferenceError", message)
 
     def error_body(self, message: str) -> Any:
         return {"errors": [{"code": "unheardOf", "message": message}]}
@@ -59,8 +59,8 @@ class RunwareContract(JobProviderContract):
         server.will(answer(body))
         return self.provider(server).find_jobs(self.prompt(), since=SINCE, deadline=Deadline.after(20))
 
-    def test_it_asks_for_the_job_with_the_key_and_without_a_body(self, server: FakeServer) -> None:
-        # Here the question is a task too.
+    def test_it_polls_the_job_with_the_key_and_without_a_body(self, server: FakeServer) -> None:
+        # Here a poll is a task too, and has a body.
         self.poll(server, self.state("processing"))
         (request,) = server.received
         assert (request.method, request.path) == ("POST", "/v1")
@@ -74,6 +74,32 @@ class RunwareContract(JobProviderContract):
         # Some answers leave the status out.
         del done["data"][0]["status"]
         assert self.poll(server, done) == result
+
+
+class TestRunwareImage(RunwareContract):
+    category = Category.IMAGE
+    model = "runware:400@1"
+    output_options = OutputOptions(aspect_ratio="16:9")
+    task_type = "imageInference"
+    output_field = "imageURL"
+    file = "https://im.runware.ai/image/ws/2/ii/x.png"
+    usage = Usage(images=1, reported_cost=Decimal("0.0096"))
+    answer = {"data": [{"taskType": "imageInference", "taskUUID": TASK_ID}]}
+    body = [
+        {
+            "taskType": "imageInference",
+            "taskUUID": TASK_ID,
+            "model": model,
+            "positivePrompt": DESCRIPTION,
+            "numberResults": 1,
+            "outputType": "URL",
+            "deliveryMethod": "async",
+            "includeCost": True,
+            "width": 1344,
+            "height": 768,
+            "outputFormat": "PNG",
+        }
+    ]
 
     @pytest.mark.parametrize("status", ["success", "error"])
     def test_a_task_that_is_over_without_a_file_may_be_billed(self, server: FakeServer, status: str) -> None:
@@ -117,10 +143,10 @@ class RunwareContract(JobProviderContract):
         # A limit or a key says nothing about the task itself.
         assert error.ends_job is (expected not in (RateLimited, AccessDenied))
 
-    def test_a_task_that_is_not_found_may_only_not_be_there_yet(self, server: FakeServer) -> None:
+    def test_a_task_that_is_not_found_may_not_be_there_yet(self, server: FakeServer) -> None:
         assert not self.poll_failure(server, failure_of("taskFailedOrNotFound")).ends_job
 
-    def test_an_order_is_named_by_its_attempt(self, server: FakeServer) -> None:
+    def test_a_submission_is_named_by_its_attempt(self, server: FakeServer) -> None:
         assert UUID(TASK_ID).version == 4
         server.will(self.answered(), self.answered())
         self.run(server)
@@ -128,50 +154,19 @@ class RunwareContract(JobProviderContract):
         first, second = (request.json[0]["taskUUID"] for request in server.received)
         assert first == TASK_ID != second
 
-    def test_a_lost_order_is_asked_for_by_its_name(self, server: FakeServer) -> None:
+    def test_a_lost_submission_is_polled_by_its_name(self, server: FakeServer) -> None:
         assert self.found(server, self.state("processing")) == [Job(TASK_ID)]
         assert server.received[0].json == [{"taskType": "getResponse", "taskUUID": TASK_ID}]
 
-    def test_an_order_that_failed_was_there(self, server: FakeServer) -> None:
+    def test_a_task_that_failed_was_submitted(self, server: FakeServer) -> None:
         assert self.found(server, failure_of("inferenceError")) == [Job(TASK_ID)]
 
     @pytest.mark.parametrize("body", [failure_of("taskFailedOrNotFound"), failure_of("taskNotFound"), {"data": []}])
-    def test_an_order_that_nobody_has_heard_of_is_not_there(self, server: FakeServer, body: Any) -> None:
+    def test_an_unknown_task_was_not_submitted(self, server: FakeServer, body: Any) -> None:
         assert self.found(server, body) == []
 
-    def test_its_lost_orders_are_looked_for(self) -> None:
+    def test_lost_submissions_are_looked_for(self) -> None:
         assert self.provider().unknown_policy is UnknownPolicy.ADOPT
-
-    def test_a_ratio_that_it_does_not_make_is_not_ordered(self, server: FakeServer) -> None:
-        with pytest.raises(Unsupported, match="21:9"):
-            self.run(server, output_options=OutputOptions(aspect_ratio="21:9"))
-        assert server.connections == 0
-
-
-class TestRunwareImage(RunwareContract):
-    category = Category.IMAGE
-    model = "runware:400@1"
-    output_options = OutputOptions(aspect_ratio="16:9")
-    task_type = "imageInference"
-    output_field = "imageURL"
-    file = "https://im.runware.ai/image/ws/2/ii/x.png"
-    usage = Usage(images=1, reported_cost=Decimal("0.0096"))
-    answer = {"data": [{"taskType": "imageInference", "taskUUID": TASK_ID}]}
-    body = [
-        {
-            "taskType": "imageInference",
-            "taskUUID": TASK_ID,
-            "model": model,
-            "positivePrompt": WANTED,
-            "numberResults": 1,
-            "outputType": "URL",
-            "deliveryMethod": "async",
-            "includeCost": True,
-            "width": 1344,
-            "height": 768,
-            "outputFormat": "PNG",
-        }
-    ]
 
 
 class TestRunwareVideo(RunwareContract):
@@ -188,7 +183,7 @@ class TestRunwareVideo(RunwareContract):
             "taskType": "videoInference",
             "taskUUID": TASK_ID,
             "model": model,
-            "positivePrompt": WANTED,
+            "positivePrompt": DESCRIPTION,
             "numberResults": 1,
             "outputType": "URL",
             "deliveryMethod": "async",
@@ -197,3 +192,9 @@ class TestRunwareVideo(RunwareContract):
             "outputFormat": "mp4",
         }
     ]
+
+    def test_its_errors_are_those_of_its_images(self) -> None:
+        self.assert_errors_like(Category.IMAGE)
+
+    def test_lost_submissions_are_looked_for(self) -> None:
+        assert self.provider().unknown_policy is UnknownPolicy.ADOPT

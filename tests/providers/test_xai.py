@@ -1,4 +1,4 @@
-"""xAI: the request, the bill and the error table."""
+"""xAI: the request, the usage and the error table."""
 
 from decimal import Decimal
 from typing import Any
@@ -17,23 +17,18 @@ from providers.errors import (
     Unsupported,
 )
 from providers.types import Attachment, Usage
-from tests.contracts.text import HISTORY, KEY, QUESTION, SYSTEM, TextProviderContract, make_prompt, sample
-from tests.fakes.http_server import FakeServer, answer
+from tests.contracts.text import MESSAGES, TextProviderContract
+from tests.fakes.http_server import FakeServer
 
 
 class TestXai(TextProviderContract):
-    vendor = "xai"
+    slug = "xai"
     model = "grok-4.7"
     path = "/v1/chat/completions"
-    auth = ("Authorization", f"Bearer {KEY}")
+    openapi_path = "/v1/chat/completions"
     body = {
         "model": "grok-4.7",
-        "messages": [
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": HISTORY[0].text},
-            {"role": "assistant", "content": HISTORY[1].text},
-            {"role": "user", "content": QUESTION},
-        ],
+        "messages": MESSAGES,
         "max_completion_tokens": 900,
         "reasoning_effort": "low",
     }
@@ -42,7 +37,7 @@ class TestXai(TextProviderContract):
     usage = Usage(input_tokens=26, cached_input_tokens=6, output_tokens=103, reported_cost=Decimal("0.000673"))
 
     def error_body(self, message: str) -> Any:
-        return {"code": "Something of the vendor's own", "error": message}
+        return {"code": "A code of the provider's own", "error": message}
 
     @pytest.mark.parametrize(
         ("status", "text", "expected"),
@@ -79,12 +74,10 @@ class TestXai(TextProviderContract):
         )
         assert error.excerpt == "Incorrect API key provided: […] See console."
 
-    def test_the_effort_is_not_sent_to_a_model_that_does_not_reason(self, server: FakeServer) -> None:
-        server.will(answer(sample("xai", "answer")))
-        self.run(server, model="grok-4.20-non-reasoning")
-        assert "reasoning_effort" not in server.received[0].json
+    def test_the_effort_is_not_sent_to_a_model_that_does_not_reason(self) -> None:
+        assert "reasoning_effort" not in self.body_of(model="grok-4.20-non-reasoning")
 
     def test_it_reads_jpeg_and_png_only(self) -> None:
-        self.provider().check(make_prompt(type(self), attachments=(Attachment("image/png", b"?"),)))
+        self.provider().check(self.prompt(attachments=(Attachment("image/png", b"?"),)))
         with pytest.raises(Unsupported):
-            self.provider().check(make_prompt(type(self), attachments=(Attachment("image/webp", b"?"),)))
+            self.provider().check(self.prompt(attachments=(Attachment("image/webp", b"?"),)))
