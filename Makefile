@@ -32,11 +32,10 @@ run: $(RUNTIME) ## Start everything in this terminal: http://localhost:8000
 	@$(BIN)/python -m aibot.firstrun
 	@exec $(BIN)/python manage.py run
 
-# Lines are counted in the whole first run; the second would add what differs on PostgreSQL, and take longer.
-COVERAGE := $(if $(ARGS),,-m coverage run)
+# Without ARGS the first run counts lines; the second would only add the few that differ on PostgreSQL.
+COVERAGE := -m slipcover --source aibot,providers,requests_app,telegram_bot --omit '*/migrations/*' --skip-covered
 test: $(DEVELOPMENT) ## Run the tests on SQLite, then those with a database on PostgreSQL and Valkey (ARGS="-k word")
-	$(BIN)/python $(COVERAGE) -m pytest $(ARGS)
-	$(if $(COVERAGE),@$(BIN)/coverage report)
+	$(BIN)/python $(if $(ARGS),,$(COVERAGE)) -m pytest $(ARGS)
 	$(BIN)/python -m tests.servers python -m pytest --database-only $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, locked requirements, types, import directions, migrations, production settings
