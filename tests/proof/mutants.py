@@ -1,8 +1,8 @@
-"""Break the product on purpose, one rule of the promise at a time, and show which test notices: `make mutants`.
+"""Mutation tests: break one rule of the promise at a time and show which test catches it: `make mutants`.
 
-Each mutant is applied to a copy of the tree, where it must fit exactly: one that does not has gone stale and is an
-error, as is one with which the tests cannot even start. A mutant that no test notices has survived, and the proof has a
-hole.
+Each mutant is applied to a copy of the tree, where it must fit exactly: one that does not has become stale and counts
+as an error, as does one with which the tests cannot even start. A mutant that no test catches has survived: the proof
+has a gap.
 """
 
 import os
@@ -19,19 +19,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FAILED = re.compile(r"^(?:FAILED|ERROR|SUBFAILED)(\[.*\])? (\S+)", re.MULTILINE)
-MAX_SECONDS = 180  # for the tests of one mutant; one that makes them hang is noticed too
+MAX_SECONDS = 180  # for the tests of one mutant; one that makes them hang is caught, too
 
 CRASHES = "tests/proof/test_crash_points.py"
-GAMES = "tests/proof/test_state_machine.py"
+LOCKS = "tests/proof/test_locks.py"
+EXAMPLES = "tests/proof/test_state_machine.py"
 CLAIMS = "tests/requests_app/test_claiming.py"
 CREDITS = "tests/requests_app/test_hold_and_capture.py"
 CHAIN = "tests/requests_app/test_execution.py"
 JOBS = "tests/requests_app/test_long_jobs.py"
-SWEEPS = "tests/requests_app/test_sweeper.py"
-SHOWING = "tests/telegram_bot/test_delivery.py"
-PLACING = "tests/telegram_bot/test_placeholder.py"
-CHAT_SWEEPS = "tests/telegram_bot/test_telegram_sweeper.py"
+SWEEPER = "tests/requests_app/test_sweeper.py"
+DELIVERY = "tests/telegram_bot/test_delivery.py"
+PLACEHOLDER = "tests/telegram_bot/test_placeholder.py"
 WEBHOOK = "tests/telegram_bot/test_webhook.py"
+NEED_POSTGRESQL = {CRASHES, EXAMPLES, LOCKS}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One rule that is broken, and the tests that have to notice."""
+    """One broken rule, and the tests that must catch it."""
 
     name: str
     edits: tuple[Edit, ...]
@@ -53,8 +54,8 @@ class Mutant:
 
     @property
     def needs_servers(self) -> bool:
-        """Tell whether the tests need PostgreSQL; the others are quicker without."""
-        return not {CRASHES, GAMES}.isdisjoint(self.tests)
+        """Return whether the tests need PostgreSQL; the others are faster on SQLite."""
+        return not NEED_POSTGRESQL.isdisjoint(self.tests)
 
 
 def mutant(name: str, tests: tuple[str, ...], *edits: tuple[str, str, str]) -> Mutant:
@@ -64,8 +65,8 @@ def mutant(name: str, tests: tuple[str, ...], *edits: tuple[str, str, str]) -> M
 MUTANTS = (
     # Nothing is lost.
     mutant(
-        "the sweeper enqueued_now for nobody",
-        (SWEEPS,),
+        "the sweeper enqueues nothing",
+        (SWEEPER,),
         ("requests_app/services/sweeper.py", "        enqueue(ADVANCE_TASK, request_id)\n", "        pass\n"),
     ),
     mutant(
@@ -74,7 +75,7 @@ MUTANTS = (
         ("telegram_bot/updates/ingest.py", "            update.save(force_insert=True)\n", "            pass\n"),
     ),
     mutant(
-        "a lost order is not looked for",
+        "a lost submission is not searched for",
         (JOBS,),
         ("providers/chain/fallback.py", "is_adoptable=policy is UnknownPolicy.ADOPT", "is_adoptable=False"),
     ),
@@ -89,18 +90,22 @@ MUTANTS = (
         (
             "providers/chain/fallback.py",
             "        with transaction.atomic():\n            answer = attempt.succeed(outcome, media)\n"
-            "            errand.store(answer)\n",
-            "        answer = attempt.succeed(outcome, media)\n        errand.store(answer)\n",
+            "            self._store(answer)\n",
+            "        answer = attempt.succeed(outcome, media)\n        self._store(answer)\n",
         ),
     ),
     mutant(
-        "what an attempt has decided is forgotten",
+        "the verdict of earlier attempts is ignored",
         (CHAIN,),
-        ("providers/chain/fallback.py", "refusals = self._refusals_so_far(earlier)", "refusals = 0"),
+        (
+            "providers/chain/fallback.py",
+            "self._outcomes = [past_outcome(attempt) for attempt in self._attempts]",
+            "self._outcomes = []",
+        ),
     ),
-    # Nothing is charged or bought twice.
+    # Nothing is charged or paid for twice.
     mutant(
-        "a claim asks for no lease",
+        "a claim ignores the lease",
         (CLAIMS,),
         (
             "requests_app/services/leases.py",
@@ -109,13 +114,13 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "an older owner's end is accepted: no fence",
+        "the end by an earlier owner is accepted: no fencing token",
         (CREDITS,),
         ("requests_app/states.py", "        rows = rows.filter(fence=fence)\n", "        pass\n"),
     ),
     mutant(
-        "a worker goes on that has lost its lease",
-        (CHAIN, GAMES),
+        "a worker continues after it has lost its lease",
+        (CHAIN, EXAMPLES),
         ("requests_app/services/leases.py", "if self.is_lost or not _owned_rows(self).exists():", "if False:"),
     ),
     mutant(
@@ -134,7 +139,7 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "the balance is not asked before a hold",
+        "a hold ignores the balance",
         (CREDITS,),
         (
             "requests_app/services/credits.py",
@@ -143,7 +148,7 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "credits are released whoever has ended the request",
+        "credits are released even if another worker ended the request",
         (CREDITS,),
         (
             "requests_app/services/completion.py",
@@ -162,8 +167,8 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "a call that a lost worker left is as good as never made",
-        (GAMES,),
+        "a call of a crashed worker counts as never made",
+        (EXAMPLES,),
         (
             "providers/chain/attempts.py",
             "        state=Attempt.State.UNKNOWN,\n        error_class=WORKER_LOST,",
@@ -171,17 +176,17 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "a dear call of unknown outcome is bought again elsewhere",
+        "an expensive call of unknown outcome is paid for again elsewhere",
         (CHAIN,),
         (
             "providers/chain/fallback.py",
-            "                if error.maybe_paid and candidate.provider.unknown_policy is UnknownPolicy.STOP:\n"
-            "                    raise PaymentUncertain from error\n",
+            "        if outcome.maybe_paid and outcome.policy is UnknownPolicy.STOP:\n"
+            "            return Verdict(PaymentUncertain)\n",
             "",
         ),
     ),
     mutant(
-        "an unknown cost is nothing",
+        "an unknown cost counts as zero",
         (CHAIN,),
         (
             "providers/pricing.py",
@@ -190,7 +195,7 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "a late answer is thrown away, and its bill with it",
+        "a late answer is dropped, and its cost with it",
         (CHAIN,),
         (
             "providers/chain/attempts.py",
@@ -199,18 +204,55 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "a call that was begun after its request's end stays open",
-        (GAMES,),
+        "a call that began after its request's end stays open",
+        (EXAMPLES,),
         ("requests_app/services/sweeper.py", " + _close_orphaned_attempts()", ""),
     ),
     mutant(
-        "a cancelled film is made to its end",
+        "the job of a cancelled video is not cancelled",
         (JOBS,),
         ("requests_app/services/sweeper.py", " + _enqueue_job_cancellations()", ""),
     ),
+    # Nothing that two workers change at once is lost or counted twice: row locks.
+    mutant(
+        "two prompts of one user are accepted at once",
+        (LOCKS,),
+        (
+            "requests_app/services/intake.py",
+            "Account.objects.select_for_update().get(id=account.pk)",
+            "Account.objects.get(id=account.pk)",
+        ),
+    ),
+    mutant(
+        "a failure is lost beside another one: the circuit breaker locks no row",
+        (LOCKS,),
+        (
+            "providers/chain/circuit_breaker.py",
+            "ProviderHealth.objects.select_for_update().annotate",
+            "ProviderHealth.objects.annotate",
+        ),
+    ),
+    mutant(
+        "two sweepers fold the same attempts",
+        (LOCKS,),
+        (
+            "providers/statistics/rollups.py",
+            "_foldable().select_for_update(skip_locked=True).order_by",
+            "_foldable().order_by",
+        ),
+    ),
+    mutant(
+        "two sweepers write the same hourly sum",
+        (LOCKS,),
+        (
+            "providers/statistics/rollups.py",
+            "AttemptRollup.objects.select_for_update().get_or_create",
+            "AttemptRollup.objects.get_or_create",
+        ),
+    ),
     # Nothing is shown twice.
     mutant(
-        "a message whose sender was lost is sent again",
+        "a message whose sender crashed is sent again",
         (CRASHES,),
         (
             "telegram_bot/sweeper.py",
@@ -220,7 +262,7 @@ MUTANTS = (
     ),
     mutant(
         "a message without a confirmation is sent again",
-        (SHOWING,),
+        (DELIVERY,),
         (
             "telegram_bot/delivery/backend.py",
             "rows.update(state=DeliveryState.UNCERTAIN, error=str(error)[:200], next_at=None)",
@@ -229,7 +271,7 @@ MUTANTS = (
     ),
     mutant(
         "the answer is a message of its own",
-        (SHOWING,),
+        (DELIVERY,),
         (
             "telegram_bot/delivery/backend.py",
             "        client.edit(delivery.chat_id, delivery.message_id, content)\n",
@@ -237,8 +279,8 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "a part is sent that somebody else is sending",
-        (SHOWING,),
+        "a part is sent while another worker sends it",
+        (DELIVERY,),
         (
             "telegram_bot/delivery/backend.py",
             "due = rows.filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()), state=DeliveryState.PENDING)",
@@ -246,48 +288,48 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "a placeholder that comes too late stays",
-        (PLACING,),
+        "a late second placeholder stays",
+        (PLACEHOLDER,),
         ("telegram_bot/delivery/placeholder.py", "        _remove(client, delivery, message_id)\n", ""),
     ),
 )
 
 
 class Stale(Exception):
-    """A mutant does not fit the code any more."""
+    """A mutant no longer fits the code."""
 
 
 def main() -> int:
-    names = sys.argv[1:]  # or words out of them; none means all
+    names = sys.argv[1:]  # or parts of names; none means all
     chosen = [mutant for mutant in MUTANTS if not names or any(name in mutant.name for name in names)]
     survivors = 0
     with tempfile.TemporaryDirectory(prefix="aibot-mutants-") as folder:
         tree = Path(folder) / "tree"
         _copy(tree)
-        # Where the tests fail without any mutant, what they say of one means nothing.
+        # Where the tests fail without a mutant, a failure with one means nothing.
         control = Mutant("none", (), tuple(sorted({test for mutant in chosen for test in mutant.tests})))
-        if chosen and (witness := _witness(control, tree)):
-            print(f"The tests fail by themselves: {witness}")
+        if chosen and (test := _catching_test(control, tree)):
+            print(f"The tests fail without a mutant: {test}")
             return 1
         print(f"{'mutant':<58} caught by", flush=True)
         for mutant in chosen:
             began = time.monotonic()
             try:
                 with _applied(mutant, tree):
-                    witness = _witness(mutant, tree)
+                    test = _catching_test(mutant, tree)
             except Stale as error:
-                witness = None
+                test = None
                 print(f"{mutant.name:<58} STALE: {error}", flush=True)
             else:
                 seconds = time.monotonic() - began
-                print(f"{mutant.name:<58} {witness or 'NOBODY: it survives'} ({seconds:.0f} s)", flush=True)
-            survivors += witness is None
+                print(f"{mutant.name:<58} {test or 'NOBODY: it survives'} ({seconds:.0f} s)", flush=True)
+            survivors += test is None
     print(f"{len(chosen)} mutants, {survivors} not caught")
     return 1 if survivors else 0
 
 
 def _copy(tree: Path) -> None:
-    """Copy what git knows of, with the changes that are not committed yet."""
+    """Copy the files that git tracks, with their uncommitted changes."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         source, target = ROOT / name, tree / name
@@ -304,7 +346,7 @@ def _applied(mutant: Mutant, tree: Path) -> Iterator[None]:
             path = tree / edit.file
             text = path.read_text()
             if text.count(edit.old) != 1:
-                raise Stale(f"{edit.file} has {text.count(edit.old)} times {edit.old.strip()[:60]!r}")
+                raise Stale(f"{edit.file} contains {edit.old.strip()[:60]!r} {text.count(edit.old)} times")
             originals.setdefault(path, text)
             path.write_text(text.replace(edit.old, edit.new))
         yield
@@ -313,8 +355,8 @@ def _applied(mutant: Mutant, tree: Path) -> Iterator[None]:
             path.write_text(text)
 
 
-def _witness(mutant: Mutant, tree: Path) -> str | None:
-    """Return the test that notices; None where none does. Raises Stale where the tests cannot run."""
+def _catching_test(mutant: Mutant, tree: Path) -> str | None:
+    """Return the test that catches the mutant; None where none does. Raises Stale where the tests cannot run."""
     command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "--tb=no", "-rfE", "--show-capture=no", *mutant.tests]
     try:
         done = subprocess.run(
@@ -327,7 +369,7 @@ def _witness(mutant: Mutant, tree: Path) -> str | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"{mutant.tests[-1]}, which waits in vain"
+        return f"{mutant.tests[-1]}, which does not end"
     if done.returncode not in (0, 1):
         raise Stale(f"pytest ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-300:]}")
     found = FAILED.search(done.stdout)
