@@ -35,7 +35,7 @@ run: $(RUNTIME) ## Start everything in this terminal: http://localhost:8000
 # Without ARGS the first run counts lines; the second would only add the few that differ on PostgreSQL.
 COVERAGE := -m slipcover --source aibot,providers,requests_app,telegram_bot --omit '*/migrations/*' --skip-covered
 test: $(DEVELOPMENT) ## Run the tests on SQLite, then those with a database on PostgreSQL and Valkey (ARGS="-k word")
-	$(BIN)/python $(if $(ARGS),,$(COVERAGE)) -m pytest $(ARGS)
+	$(BIN)/python$(if $(ARGS),, $(COVERAGE)) -m pytest $(ARGS)
 	$(BIN)/python -m tests.servers python -m pytest --database-only $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, locked requirements, types, import directions, migrations, production settings
