@@ -29,7 +29,9 @@ def create_shipped_routes(routes: Rows, wanted: list[ShippedRoute] | None = None
 
 def remember_shipped_routes(seeded: Rows, routes: list[ShippedRoute]) -> None:
     """Note that this database has received these routes. Idempotent."""
-    seeded.bulk_create([seeded.model(category=route.category, name=route.name) for route in routes], ignore_conflicts=True)
+    seeded.bulk_create(
+        [seeded.model(category=route.category, name=route.name) for route in routes], ignore_conflicts=True
+    )
 
 
 def routes_sync() -> list[ShippedRoute]:
