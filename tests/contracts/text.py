@@ -18,7 +18,7 @@ from tests.fakes.http_server import FakeServer, Step, answer, stream
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 SYSTEM = "You are the canary that sings in the system prompt."
-QUESTION, REPLY = "An earlier canary question, “quoted” & <tagged>?", "An earlier canary reply."
+QUESTION, REPLY = "An earlier canary question, “marked” & <tagged>?", "An earlier canary reply."
 HISTORY = (Turn("user", QUESTION), Turn("assistant", REPLY))
 TEXT = "What is the capital of Peru,\nthe country of canaries? Ответь кратко 🐤"
 # The conversation above as OpenAI-compatible APIs take it.

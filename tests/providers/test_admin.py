@@ -1,4 +1,4 @@
-"""The operator's view of the chain, the breaker and the attempts."""
+"""The operator's pages of the routes, the circuit breaker and the attempts."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -21,15 +21,15 @@ def changelist(model: str) -> str:
     return reverse(f"admin:providers_{model}_changelist")
 
 
-def form_of(row: ProviderConfig, **changes: str) -> dict[str, str]:
-    """What the row's page sends when `changes` were typed into it."""
+def form_of(route: ProviderConfig, **changes: str) -> dict[str, str]:
+    """What the route's page sends when `changes` were typed into it."""
     return {
-        "category": row.category,
-        "provider": row.provider,
+        "category": route.category,
+        "provider": route.provider,
         "enabled": "on",
-        "priority": str(row.priority),
+        "priority": str(route.priority),
         "weight": "1",
-        "model": row.model,
+        "model": route.model,
         "list_price": "0.001",
         "price_unit": "1k_tokens",
         "prices": "{}",
@@ -54,7 +54,7 @@ class TestChain:
             assert "icon-yes.svg" in content
             assert "canary" not in content
 
-    def test_it_says_who_rests_until_when_and_why(self, admin_client):
+    def test_it_says_who_is_paused_until_when_and_why(self, admin_client):
         row = ProviderConfig.objects.get(category="TEXT", provider="openai")
         ProviderHealth.objects.create(
             category="TEXT", provider="openai", open_until=Now() + timedelta(minutes=5), reason="HTTP 429"
@@ -112,7 +112,7 @@ class TestChain:
             ("{", "Enter a valid JSON."),
         ],
     )
-    def test_bad_prices_are_refused_in_words_that_say_what_to_type(self, admin_client, prices, message):
+    def test_invalid_prices_are_refused_with_a_hint_on_what_to_type(self, admin_client, prices, message):
         row = make_provider("openai")
         page = reverse("admin:providers_providerconfig_change", args=[row.pk])
 
@@ -130,7 +130,7 @@ class TestChain:
         row.refresh_from_db()
         assert row.list_price == Decimal("0.0042")
 
-    def test_a_new_row_can_be_added(self, admin_client):
+    def test_a_new_route_can_be_added(self, admin_client):
         page = reverse("admin:providers_providerconfig_add")
         ProviderConfig.objects.filter(provider="xai").delete()
         row = ProviderConfig(category="TEXT", provider="xai", model="grok", priority=6)
@@ -142,22 +142,22 @@ class TestChain:
 
 
 class TestBreaker:
-    def resume(self, client, row: ProviderHealth):
+    def reset(self, client, row: ProviderHealth):
         data = {"action": "reset_now", "_selected_action": [str(row.pk)]}
         return client.post(changelist("providerhealth"), data, follow=True)
 
-    def test_an_operator_wakes_a_resting_provider(self, admin_client):
+    def test_an_operator_resets_an_open_circuit(self, admin_client):
         row = ProviderHealth.objects.create(
             category="TEXT", provider="openai", failures=3, open_until=Now() + timedelta(minutes=5)
         )
 
-        response = self.resume(admin_client, row)
+        response = self.reset(admin_client, row)
 
         assert "1 of 1 resumed." in response.content.decode()
         row.refresh_from_db()
         assert (row.open_until, row.failures) == (None, 0)
 
-    def test_staff_that_may_only_look_cannot_resume(self, client):
+    def test_staff_who_may_only_view_cannot_reset_it(self, client):
         viewer = User.objects.create_user("viewer", is_staff=True)
         viewer.user_permissions.add(Permission.objects.get(codename="view_providerhealth"))
         client.force_login(viewer)
@@ -165,7 +165,7 @@ class TestBreaker:
             category="TEXT", provider="openai", failures=3, open_until=Now() + timedelta(minutes=5)
         )
 
-        self.resume(client, row)
+        self.reset(client, row)
 
         row.refresh_from_db()
         assert row.failures == 3

@@ -20,7 +20,7 @@ from tests.fakes.http_server import FakeServer, answer
 
 FILE = "https://cdn.aimlapi.com/alpaca/1d/x?Expires=1764000000&Signature=abc%3D"
 JOB_ID = "60ac7c34-3224-4b14-8e7d-0aa0db708325:klingai/video-v3"
-QUOTED_JOB_ID = "60ac7c34-3224-4b14-8e7d-0aa0db708325%3Aklingai%2Fvideo-v3"
+ESCAPED_JOB_ID = "60ac7c34-3224-4b14-8e7d-0aa0db708325%3Aklingai%2Fvideo-v3"
 
 
 class AimlapiContract(MediaProviderContract):
@@ -80,7 +80,7 @@ class TestAimlapiVideo(AimlapiJobContract):
     model = "klingai/video-v3-standard-turbo-text-to-video"
     path = "/v2/video/generations"
     openapi_path = "/v2/video/generations"
-    poll_path = f"/v2/video/generations?generation_id={QUOTED_JOB_ID}"
+    poll_path = f"/v2/video/generations?generation_id={ESCAPED_JOB_ID}"
     poll_openapi_path = "/v2/video/generations"
     output_options = OutputOptions(seconds=10, aspect_ratio="9:16")
     body = {"model": model, "prompt": DESCRIPTION, "duration": 10, "aspect_ratio": "9:16"}
@@ -180,7 +180,7 @@ class TestAimlapiMusic(AimlapiJobContract):
     model = "elevenlabs/eleven_music"
     path = "/v2/generate/audio"
     openapi_path = "/v2/generate/audio"
-    poll_path = f"/v2/generate/audio?generation_id={QUOTED_JOB_ID}"
+    poll_path = f"/v2/generate/audio?generation_id={ESCAPED_JOB_ID}"
     poll_openapi_path = "/v2/generate/audio"
     status = 200  # the only one in the document here; any 2xx is a success
     output_options = OutputOptions(seconds=20)

@@ -13,7 +13,9 @@ from jsonschema import validate
 from rest_framework.authtoken.models import Token
 
 from providers.models import ProviderConfig
+from providers.shipped import shipped_routes
 from providers.statistics.views import COST_EXAMPLE, RECOMMENDATION_EXAMPLE, STATS_EXAMPLE
+from providers.types import Category
 from tests.factories import make_attempt, make_provider
 
 pytestmark = pytest.mark.django_db
@@ -53,7 +55,7 @@ class TestFigures:
             "priceUnit": "1,000 tokens",
             "since": None,
         }
-        assert len(rows) == ProviderConfig.objects.count()  # all shipped rows, used or not, on or off
+        assert len(rows) == ProviderConfig.objects.count()  # all shipped routes, used or not, enabled or not
         assert rows[1]["expected"] is True
         assert (rows[1]["avgCost"], rows[1]["successRate"], rows[1]["avgTime"]) == (0.0012, None, None)
 
@@ -61,19 +63,15 @@ class TestFigures:
         rows = client.get("/api/providers/stats/image", headers=token).json()
 
         assert {row["category"] for row in rows} == {"IMAGE"}
-        assert [row["provider"] for row in rows] == [
-            "replicate",
-            "openai",
-            "xai",
-            "openrouter",
-            "piapi",
-            "aimlapi",
-            "runware",
-            "kie",
+        shipped = sorted(shipped_routes(Category.IMAGE), key=lambda route: route.priority)
+        assert [(row["provider"], row["enabled"]) for row in rows] == [
+            (route.provider, route.enabled) for route in shipped
         ]
-        assert [row["enabled"] for row in rows] == [True, True, *[False] * 6]
 
     def test_costs_are_listed_cheapest_first(self, client, token):
+        ProviderConfig.objects.filter(category="IMAGE").delete()
+        for provider, list_price in (("replicate", "0.003"), ("openai", "0.04"), ("piapi", "0.0015"), ("kie", None)):
+            make_provider(provider, category="IMAGE", list_price=list_price, price_unit="image")
         make_attempt(category="IMAGE", provider="openai", cost=Decimal("0.0021"))
 
         rows = client.get("/api/providers/cost/IMAGE", headers=token).json()
@@ -82,11 +80,7 @@ class TestFigures:
             ("piapi", 0.0015, None),
             ("openai", 0.0021, 100),
             ("replicate", 0.003, None),
-            ("xai", 0.02, None),
-            ("kie", 0.04, None),
-            ("openrouter", None, None),
-            ("aimlapi", None, None),
-            ("runware", None, None),
+            ("kie", None, None),
         ]
 
     def test_the_recommendation_names_one_and_says_why(self, client, token):

@@ -1,4 +1,4 @@
-"""What a row can do decides who is asked, before anything is paid."""
+"""What a route can do decides which routes are candidates, before anything is paid."""
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from providers.capabilities import apply_route_defaults, unsupported_reason, validate_capabilities
 from providers.types import Attachment, Category, OutputOptions, Prompt
 
-PICTURE = Attachment("image/png", b"")
+IMAGE = Attachment("image/png", b"")
 VOICE = Attachment("audio/ogg", b"")
 
 
@@ -15,7 +15,7 @@ def prompt(text: str = "A cat", attachments: tuple[Attachment, ...] = (), **outp
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "asked", "lacking"),
+    ("capabilities", "asked", "reason"),
     [
         ({}, prompt("x" * 100_000, seconds=99, aspect_ratio="7:3"), ""),
         ({"max_prompt_characters": 5}, prompt("A cat"), ""),
@@ -26,18 +26,18 @@ def prompt(text: str = "A cat", attachments: tuple[Attachment, ...] = (), **outp
         ({"aspect_ratios": ["1:1"]}, prompt(aspect_ratio="16:9"), "not '16:9', only aspect ratios 1:1"),
         ({"voices": ["eve"]}, prompt(voice="adam"), "not 'adam', only voices eve"),
         ({"languages": ["en"]}, prompt(language="de"), "not 'de', only languages en"),
-        ({"image_input": False}, prompt(attachments=(PICTURE,)), "no image input"),
-        ({}, prompt(attachments=(PICTURE,)), ""),
+        ({"image_input": False}, prompt(attachments=(IMAGE,)), "no image input"),
+        ({}, prompt(attachments=(IMAGE,)), ""),
         ({"audio_input": True}, prompt(attachments=(VOICE,)), ""),
         ({"audio_input": False}, prompt(attachments=(VOICE,)), "no audio input"),
-        ({}, prompt(attachments=(VOICE,)), "no audio input"),  # most models cannot listen
+        ({}, prompt(attachments=(VOICE,)), "no audio input"),  # most models take no audio
     ],
 )
-def test_a_row_says_what_it_lacks(capabilities, asked, lacking):
-    assert unsupported_reason(capabilities, asked) == lacking
+def test_a_route_says_why_it_does_not_support_a_prompt(capabilities, asked, reason):
+    assert unsupported_reason(capabilities, asked) == reason
 
 
-def test_a_row_is_asked_with_its_model_and_its_first_voice():
+def test_a_route_is_asked_with_its_model_and_its_first_voice():
     asked = apply_route_defaults(prompt(), model="m", capabilities={"voices": ["eve", "adam"]})
 
     assert (asked.model, asked.output_options.voice) == ("m", "eve")
@@ -62,6 +62,6 @@ def test_a_row_is_asked_with_its_model_and_its_first_voice():
         ({"max_prompt_characters": True}, "whole number above 0"),
     ],
 )
-def test_what_nobody_could_use_is_refused_with_a_hint(capabilities, hint):
+def test_invalid_capabilities_are_refused_with_a_hint(capabilities, hint):
     with pytest.raises(ValidationError, match=hint):
         validate_capabilities(capabilities)

@@ -1,4 +1,4 @@
-"""When a provider rests, for how long, and who may try it again."""
+"""The circuit breaker: when a circuit opens, for how long, and who may probe it when it is half-open."""
 
 from datetime import timedelta
 
@@ -44,7 +44,7 @@ def health() -> circuit_breaker.Health:
 
 
 def end_cooldown() -> None:
-    """Let the rest be over, by the database's clock."""
+    """Let the cooldown be over, by the database's clock."""
     ProviderHealth.objects.update(open_until=Now() - timedelta(seconds=1))
 
 
@@ -54,7 +54,7 @@ def cooldown_seconds() -> float:
 
 
 @pytest.mark.parametrize("error", [ServerFault(), OutcomeUnknown(), NotSent()])
-def test_it_rests_after_three_faults_in_a_row(error):
+def test_three_failures_in_a_row_open_the_circuit(error):
     fail(error, times=2)
     assert health().state is CircuitState.CLOSED
 
@@ -64,7 +64,7 @@ def test_it_rests_after_three_faults_in_a_row(error):
     assert 20 < cooldown_seconds() <= 36  # 30 s ± 20 %
 
 
-def test_a_success_between_faults_starts_the_count_again():
+def test_a_success_between_failures_starts_the_count_again():
     fail(ServerFault(), times=2)
     record_success(**OPENAI, health=health())
 
@@ -74,7 +74,7 @@ def test_a_success_between_faults_starts_the_count_again():
 
 
 @pytest.mark.parametrize("error", [AccessDenied(), ModelGone()])
-def test_a_refused_key_or_a_retired_model_rests_at_once_for_ten_minutes(error):
+def test_a_refused_key_or_a_retired_model_opens_the_circuit_at_once_for_ten_minutes(error):
     fail(error)
 
     assert health().state is CircuitState.OPEN
@@ -82,20 +82,20 @@ def test_a_refused_key_or_a_retired_model_rests_at_once_for_ten_minutes(error):
 
 
 @pytest.mark.parametrize(("retry_after", "expected"), [(None, 30), (7, 7), (99_999, 600)])
-def test_a_rate_limit_rests_as_long_as_the_provider_says_within_reason(retry_after, expected):
+def test_a_rate_limit_opens_the_circuit_for_as_long_as_the_provider_says_within_reason(retry_after, expected):
     fail(RateLimited(retry_after=retry_after))
 
     assert expected - 5 < cooldown_seconds() <= expected
 
 
 @pytest.mark.parametrize("error", [RequestRejected(), ContentRefused(), Unsupported()])
-def test_a_refused_request_never_speaks_against_the_provider(error):
+def test_a_refused_request_never_counts_as_a_failure(error):
     fail(error, times=20)
 
     assert not ProviderHealth.objects.exists()
 
 
-def test_each_further_rest_is_twice_as_long_up_to_ten_minutes():
+def test_each_further_cooldown_is_twice_as_long_up_to_ten_minutes():
     fail(ServerFault(), times=3)
     lengths = []
     for _ in range(6):
@@ -107,7 +107,7 @@ def test_each_further_rest_is_twice_as_long_up_to_ten_minutes():
         assert expected * 0.8 - 5 < length <= expected * 1.2
 
 
-def test_calls_that_were_under_way_when_the_rest_began_do_not_lengthen_it():
+def test_calls_that_were_under_way_when_the_circuit_opened_do_not_lengthen_the_cooldown():
     fail(OutcomeUnknown(), times=3)
     first = ProviderHealth.objects.get(**OPENAI).open_until
 
@@ -117,7 +117,7 @@ def test_calls_that_were_under_way_when_the_rest_began_do_not_lengthen_it():
     assert ProviderHealth.objects.get(**OPENAI).consecutive_trips == 1
 
 
-def test_a_short_rate_limit_never_shortens_a_longer_rest():
+def test_a_short_rate_limit_never_shortens_a_longer_cooldown():
     fail(AccessDenied())
 
     fail(RateLimited(retry_after=1))
@@ -125,9 +125,9 @@ def test_a_short_rate_limit_never_shortens_a_longer_rest():
     assert cooldown_seconds() > 590
 
 
-def test_after_the_rest_exactly_one_wins_the_probe():
+def test_after_the_cooldown_exactly_one_caller_acquires_the_probe():
     fail(ServerFault(), times=3)
-    assert not acquire_probe(**OPENAI, seconds=30)  # still resting
+    assert not acquire_probe(**OPENAI, seconds=30)  # still open
 
     end_cooldown()
     assert health().state is CircuitState.HALF_OPEN
@@ -136,7 +136,7 @@ def test_after_the_rest_exactly_one_wins_the_probe():
     assert health().state is CircuitState.HALF_OPEN
 
 
-def test_a_probe_whose_worker_died_can_be_won_again():
+def test_a_probe_whose_worker_died_can_be_acquired_again():
     fail(ServerFault(), times=3)
     end_cooldown()
     acquire_probe(**OPENAI, seconds=30)
@@ -145,7 +145,7 @@ def test_a_probe_whose_worker_died_can_be_won_again():
     assert acquire_probe(**OPENAI, seconds=30)
 
 
-def test_a_successful_probe_clears_everything():
+def test_a_successful_probe_closes_the_circuit():
     fail(ServerFault(), times=3)
     end_cooldown()
     before = health()
@@ -156,7 +156,7 @@ def test_a_successful_probe_clears_everything():
     assert health() == CLEAN
 
 
-def test_a_success_that_began_before_the_rest_does_not_end_it():
+def test_a_success_that_began_before_the_circuit_opened_does_not_close_it():
     fail(ServerFault())
     before = health()
     fail(RateLimited(retry_after=300))
@@ -166,7 +166,7 @@ def test_a_success_that_began_before_the_rest_does_not_end_it():
     assert health().state is CircuitState.OPEN
 
 
-def test_the_operator_wakes_a_resting_provider():
+def test_the_operator_resets_an_open_circuit():
     fail(AccessDenied())
 
     assert circuit_breaker.reset(**OPENAI)
@@ -175,7 +175,7 @@ def test_the_operator_wakes_a_resting_provider():
     assert not circuit_breaker.reset(**OPENAI)
 
 
-def test_one_category_rests_without_the_other():
+def test_each_category_has_a_circuit_of_its_own():
     fail(AccessDenied())
 
     assert read_health("IMAGE") == {}

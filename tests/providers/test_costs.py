@@ -1,4 +1,4 @@
-"""What a call cost: the vendor's figure, our rates, the list price, or unknown; never 0 for lack of knowledge."""
+"""What a call cost: the provider's figure, our rates, the list price, or unknown; never 0 for lack of knowledge."""
 
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ def cost(usage: Usage, prices=RATES, list_price="0.005", unit="1k_tokens"):
     return cost_of(usage, prices=prices, list_price=Decimal(list_price) if list_price else None, price_unit=unit)
 
 
-def test_the_vendors_own_figure_wins():
+def test_the_providers_own_figure_comes_first():
     usage = Usage(input_tokens=1, output_tokens=1, reported_cost=Decimal("0.0123456789012"))
 
     assert cost(usage) == (Decimal("0.0123456789"), CostSource.PROVIDER_REPORTED)
@@ -56,7 +56,7 @@ def test_each_unit_has_its_rate():
     assert cost(usage, {"per_image": "0.04", "per_thousand_characters": "0.1"})[0] == Decimal("0.24")
 
 
-def test_a_unit_without_a_rate_is_not_taken_for_free():
+def test_a_unit_without_a_rate_is_not_free():
     usage = Usage(images=1, characters=2000)
 
     assert cost(usage, {"per_image": "0.04"}, list_price=None) == (None, CostSource.UNKNOWN)
@@ -78,6 +78,6 @@ def test_without_usage_the_cost_is_unknown(usage):
         ({"as_of": "yesterday"}, 'such as "2026-11-23"'),
     ],
 )
-def test_a_price_row_that_nobody_could_use_is_refused_with_a_hint(prices, hint):
+def test_invalid_prices_are_refused_with_a_hint(prices, hint):
     with pytest.raises(ValidationError, match=hint.replace("(", r"\(")):
         validate_prices(prices)

@@ -1,4 +1,4 @@
-"""Reading error answers: rules, shapes, and when to ask again."""
+"""Error mapping: rules, shapes of error bodies, and when to ask again."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -42,7 +42,7 @@ def test_when_to_ask_again_as_a_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "fault"),
+    ("body", "reply"),
     [
         ({"error": {"code": "c", "type": "t", "message": "m"}}, ErrorReply(400, ("c", "t"), "m")),
         ({"error": {"code": None, "type": "t", "message": None}}, ErrorReply(400, ("t",), "")),
@@ -53,10 +53,10 @@ def test_when_to_ask_again_as_a_date() -> None:
         ({}, ErrorReply(400, (), "")),
     ],
 )
-def test_it_reads_errors_in_any_shape(body: dict[str, Any], fault: ErrorReply) -> None:
+def test_it_reads_errors_in_any_shape(body: dict[str, Any], reply: ErrorReply) -> None:
     read = parse_error(400, body, (("code",), ("type",)))
-    assert (read.status, read.codes) == (fault.status, fault.codes)
-    assert not fault.text or read.text == fault.text
+    assert (read.status, read.codes) == (reply.status, reply.codes)
+    assert not reply.text or read.text == reply.text
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_the_first_rule_that_fits_decides() -> None:
         (ErrorReply(200), OutcomeUnknown),
         (ErrorReply(599), OutcomeUnknown),
     ]
-    for fault, expected in decide:
-        assert error_for(fault, rules) is expected
+    for reply, expected in decide:
+        assert error_for(reply, rules) is expected
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,11 @@ def test_the_first_rule_that_fits_decides() -> None:
         (429, "Your credit balance is too low", AccessDenied),
         (429, "You have run out of credits", AccessDenied),
         (429, "Credits exhausted", AccessDenied),
-        (429, "Resource has been exhausted (e.g. check quota)", RateLimited),  # Google's words for a rate limit
+        (429, "Resource has been exhausted (e.g. check quota)", RateLimited),  # Google's message for a rate limit
         (500, "Insufficient balance", OutcomeUnknown),
     ],
 )
-def test_an_empty_wallet_is_known_by_its_words(status: int, text: str, expected: type[ProviderError]) -> None:
+def test_insufficient_funds_are_recognised_by_the_message(
+    status: int, text: str, expected: type[ProviderError]
+) -> None:
     assert error_for(ErrorReply(status, (), text), ()) is expected

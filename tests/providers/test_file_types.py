@@ -1,4 +1,4 @@
-"""Outputs: what they are is read from their bytes, and only what was asked for is kept."""
+"""Outputs: their type is read from their bytes, and only what was asked for is stored."""
 
 import io
 import struct
@@ -8,13 +8,13 @@ import pytest
 from django.core.files.storage import default_storage
 from PIL import Image
 
-from providers.errors import OutcomeUnknown
 from providers.common.file_types import file_type_of
+from providers.errors import OutcomeUnknown
 from providers.storage import store_output
 from providers.types import Category
 
 
-def picture(form: str = "PNG", size: tuple[int, int] = (8, 8)) -> bytes:
+def image(form: str = "PNG", size: tuple[int, int] = (8, 8)) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", size, "teal").save(buffer, form)
     return buffer.getvalue()
@@ -37,14 +37,14 @@ WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 @pytest.mark.parametrize(
     ("category", "content", "content_type"),
     [
-        (Category.IMAGE, picture("PNG"), "image/png"),
-        (Category.IMAGE, picture("JPEG"), "image/jpeg"),
-        (Category.IMAGE, picture("WEBP"), "image/webp"),
+        (Category.IMAGE, image("PNG"), "image/png"),
+        (Category.IMAGE, image("JPEG"), "image/jpeg"),
+        (Category.IMAGE, image("WEBP"), "image/webp"),
         (Category.VIDEO, MP4, "video/mp4"),
-        (Category.VIDEO, b"\x1a\x45\xdf\xa3rest", "video/webm"),
-        (Category.AUDIO, b"ID3\x04rest", "audio/mpeg"),
-        (Category.AUDIO, b"\xff\xfb\x90\x00rest", "audio/mpeg"),
-        (Category.AUDIO, b"OggS\x00rest", "audio/ogg"),
+        (Category.VIDEO, b"\x1a\x45\xdf\xa3more", "video/webm"),
+        (Category.AUDIO, b"ID3\x04more", "audio/mpeg"),
+        (Category.AUDIO, b"\xff\xfb\x90\x00more", "audio/mpeg"),
+        (Category.AUDIO, b"OggS\x00more", "audio/ogg"),
         (Category.AUDIO, WAV, "audio/wav"),
     ],
 )
@@ -56,24 +56,26 @@ def test_a_file_is_what_its_bytes_say(category, content, content_type):
     ("category", "content"),
     [
         (Category.IMAGE, b""),
-        (Category.IMAGE, b"<html>not a picture</html>"),
+        (Category.IMAGE, b"<html>not an image</html>"),
         (Category.IMAGE, b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"),
-        (Category.IMAGE, picture()[:40]),
+        (Category.IMAGE, image()[:40]),
         (Category.IMAGE, huge_png()),
         (Category.IMAGE, MP4),
-        (Category.VIDEO, picture()),
+        (Category.VIDEO, image()),
         (Category.VIDEO, b"{}"),
         (Category.AUDIO, b'{"detail": "quota_exceeded"}'),
     ],
 )
-def test_anything_else_is_no_result(category, content):
-    with pytest.raises(OutcomeUnknown):
-        file_type_of(category, content)
+def test_anything_else_is_no_output_and_the_job_is_over(category, content):
+    assert file_type_of(category, content) is None
+    with pytest.raises(OutcomeUnknown) as caught:
+        store_output(category=category, content=content, key="attempt-1")
+    assert caught.value.ends_job
 
 
 def test_an_output_stored_twice_is_there_once():
-    first = store_output(category=Category.IMAGE, content=picture(), key="attempt-1")
-    second = store_output(category=Category.IMAGE, content=picture(), key="attempt-1")
+    first = store_output(category=Category.IMAGE, content=image(), key="attempt-1")
+    second = store_output(category=Category.IMAGE, content=image(), key="attempt-1")
 
     assert first.name == second.name == "results/-1/attempt-1.png"
-    assert default_storage.size(second.name) == second.size == len(picture())
+    assert default_storage.size(second.name) == second.size == len(image())

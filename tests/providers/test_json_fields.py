@@ -26,7 +26,7 @@ anything = st.recursive(
 
 
 @given(anything, st.lists(st.sampled_from(["a", "b", 0, 1, -1]), max_size=4))
-def test_no_shape_makes_it_raise(value: Any, path: list[str | int]) -> None:
+def test_no_shape_raises(value: Any, path: list[str | int]) -> None:
     get_path(value, *path)
     assert isinstance(text_at(value, *path), str)
     assert isinstance(list_at(value, *path), list)
@@ -38,7 +38,7 @@ def test_no_shape_makes_it_raise(value: Any, path: list[str | int]) -> None:
     assert "\\u0000" not in json.dumps(stored)
 
 
-def test_it_digs() -> None:
+def test_it_follows_a_path() -> None:
     body = {"choices": [{"message": {"content": "x", "n": 3}}], "list": [1]}
     assert text_at(body, "choices", 0, "message", "content") == "x"
     assert count_at(body, "choices", -1, "message", "n") == 3
@@ -56,19 +56,19 @@ def test_money_is_read_from_its_digits() -> None:
 
 
 @pytest.mark.parametrize("amount", [-1, True, None, "", "NaN", "Infinity", "12 USD", 10**9, Decimal("1e999999"), [1]])
-def test_an_amount_that_cannot_be_is_unknown(amount: Any) -> None:
+def test_an_invalid_amount_is_unknown(amount: Any) -> None:
     assert money_at({"cost": amount}, "cost") is None
 
 
 @pytest.mark.parametrize("count", [-1, True, None, "5", Decimal("5.0"), 10**12])
-def test_a_count_that_cannot_be_is_unknown(count: Any) -> None:
+def test_an_invalid_count_is_unknown(count: Any) -> None:
     assert count_at({"tokens": count}, "tokens") is None
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "null", "1", '"x"', "{", '{"a": NaN}', '{"a": -Infinity}', "[" * 100_000, "1" * 5000, "<html>"]
 )
-def test_what_is_no_object_is_refused_without_being_quoted(text: str) -> None:
+def test_what_is_no_object_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(ValueError) as caught:
         decode_object(text)
     assert caught.value.__context__ is None
@@ -90,7 +90,7 @@ def test_halves_are_joined_or_replaced(text: str, whole: str) -> None:
     assert valid_unicode(text) == whole
 
 
-def test_what_lies_too_deep_is_dropped() -> None:
+def test_what_is_nested_too_deeply_is_dropped() -> None:
     deep: Any = "bottom"
     for _ in range(500):
         deep = {"a": deep}

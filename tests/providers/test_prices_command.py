@@ -1,4 +1,4 @@
-"""`manage.py prices`: which rows of the chain no longer fit what the vendors offer."""
+"""`manage.py prices`: which routes no longer fit what the providers offer."""
 
 from datetime import timedelta
 from io import StringIO
@@ -21,7 +21,7 @@ FRESH = {"input_per_million": "0.10", "output_per_million": "0.50", "as_of": str
 
 @pytest.fixture(autouse=True)
 def _only_these(settings, server):
-    """Nobody but the rows of a test is in the chain, and every vendor is the loopback server."""
+    """Only the routes of a test are in the chain, and every provider is the loopback server."""
     ProviderConfig.objects.all().delete()
     settings.PROVIDER_ACCESS = {slug: Access(KEY, server.url) for slug in PROVIDERS}
 
@@ -40,7 +40,7 @@ def listing(*entries: dict) -> object:
     return answer({"object": "list", "data": list(entries)})
 
 
-def test_a_chain_in_order_is_silent(server):
+def test_a_chain_without_findings_prints_nothing(server):
     server.will(listing({"id": "gpt-6-luna", "shutdown_date": None}, {"id": "gpt-6.1-terra"}))
     make_provider("openai", model="gpt-6-luna", prices=FRESH)
 
@@ -53,10 +53,10 @@ def test_a_model_that_is_gone_is_named(server):
     server.will(listing({"id": "gpt-6.1-terra"}))
     make_provider("openai", model="gpt-4o", prices=FRESH)
 
-    assert prices() == (1, ["TEXT · OpenAI (gpt-4o): the vendor no longer has this model"])
+    assert prices() == (1, ["TEXT · OpenAI (gpt-4o): the provider no longer has this model"])
 
 
-def test_a_model_that_will_go_is_named_with_its_day(server):
+def test_a_model_that_will_shut_down_is_named_with_its_date(server):
     server.will(listing({"id": "gpt-6-luna", "shutdown_date": "2027-01-06"}))
     make_provider("openai", model="gpt-6-luna", prices=FRESH)
 
@@ -64,7 +64,7 @@ def test_a_model_that_will_go_is_named_with_its_day(server):
 
 
 @pytest.mark.parametrize(("days", "is_old"), [(90, False), (91, True)])
-def test_a_price_ages_in_ninety_days(server, days, is_old):
+def test_a_price_is_old_after_ninety_days(server, days, is_old):
     server.will(listing({"id": "gpt-6-luna"}))
     as_of = timezone.now().date() - timedelta(days=days)
     make_provider("openai", model="gpt-6-luna", prices={**FRESH, "as_of": str(as_of)})
@@ -83,7 +83,7 @@ def test_a_price_ages_in_ninety_days(server, days, is_old):
         ({"prices": {}, "list_price": "0.1"}, "the price has no date"),
     ],
 )
-def test_a_row_without_a_price_or_its_date_is_named(server, fields, words):
+def test_a_route_without_a_price_or_its_date_is_named(server, fields, words):
     server.will(listing({"id": "gpt-6-luna"}))
     make_provider("openai", model="gpt-6-luna", **fields)
 
@@ -94,7 +94,7 @@ def test_a_row_without_a_price_or_its_date_is_named(server, fields, words):
 
 
 @pytest.mark.parametrize(
-    "fault",
+    "step",
     [
         answer({"error": {"message": f"Incorrect API key provided: {KEY}", "code": "invalid_api_key"}}, status=401),
         answer("<html>bad gateway</html>", status=502, content_type="text/html"),
@@ -104,8 +104,8 @@ def test_a_row_without_a_price_or_its_date_is_named(server, fields, words):
         raw(b"\r\n\r\n"),
     ],
 )
-def test_a_vendor_that_cannot_be_asked_is_one_line_for_all_its_rows(server, fault):
-    server.will(fault)
+def test_a_provider_that_cannot_be_asked_is_one_line_for_all_its_routes(server, step):
+    server.will(step)
     make_provider("openai", model="gpt-6-luna", prices=FRESH)
     make_provider("openai", category="IMAGE", model="gpt-image-2.6", prices=FRESH)
 
@@ -117,7 +117,7 @@ def test_a_vendor_that_cannot_be_asked_is_one_line_for_all_its_rows(server, faul
     assert KEY not in lines[0]
 
 
-def test_a_vendor_that_says_nothing_does_not_stop_the_others(server, monkeypatch):
+def test_a_provider_that_hangs_does_not_stop_the_others(server, monkeypatch):
     monkeypatch.setattr("providers.chain.model_audit.LIST_SECONDS", 0.2)
     server.will(hang, listing({"id": "grok-4.7"}))
     make_provider("aimlapi", priority=1, prices=FRESH)
@@ -129,7 +129,7 @@ def test_a_vendor_that_says_nothing_does_not_stop_the_others(server, monkeypatch
     assert lines[0].startswith("AIMLAPI: could not be asked")
 
 
-def test_one_list_serves_all_rows_of_a_vendor(server):
+def test_one_list_serves_all_routes_of_a_provider(server):
     server.will(listing({"id": "gpt-6-luna"}, {"id": "gpt-image-2.6"}))
     make_provider("openai", model="gpt-6-luna", prices=FRESH)
     make_provider("openai", category="IMAGE", model="gpt-image-2.6", prices=FRESH)
@@ -138,7 +138,7 @@ def test_one_list_serves_all_rows_of_a_vendor(server):
     assert len(server.received) == 1
 
 
-def test_rows_that_are_off_or_without_a_key_are_passed_by(server, settings):
+def test_routes_that_are_disabled_or_without_a_key_are_skipped(server, settings):
     settings.PROVIDER_ACCESS["xai"] = Access("", server.url)
     make_provider("openai", enabled=False)
     make_provider("xai")
@@ -147,16 +147,16 @@ def test_rows_that_are_off_or_without_a_key_are_passed_by(server, settings):
     assert server.received == []
 
 
-def test_a_vendor_without_a_list_is_mentioned_and_no_alarm():
+def test_a_provider_without_a_list_is_mentioned_and_is_not_urgent():
     make_provider("piapi", model="gpt-5.2", prices=FRESH)
 
     code, lines = prices()
 
     assert code == 0
-    assert lines == ["TEXT · PiAPI (gpt-5.2): the vendor documents no list of models; look at its site"]
+    assert lines == ["TEXT · PiAPI (gpt-5.2): the provider documents no list of models; look at its site"]
 
 
-class TestEachVendorsForm:
+class TestEachProvidersList:
     def test_anthropic_asks_for_the_largest_page_and_knows_undated_names(self, server):
         server.will(listing({"id": "claude-haiku-4-5-20251001", "type": "model"}))
         make_provider("anthropic", model="claude-haiku-4-5", prices=FRESH)
@@ -198,9 +198,9 @@ class TestEachVendorsForm:
         server.will(answer({"title": "Not Found", "detail": "Not found.", "status": 404}, status=404))
         make_provider("replicate", category="VIDEO", model="luma/ray", prices=FRESH)
 
-        assert prices() == (1, ["VIDEO · Replicate (luma/ray): the vendor no longer has this model"])
+        assert prices() == (1, ["VIDEO · Replicate (luma/ray): the provider no longer has this model"])
 
-    def test_a_404_of_a_whole_list_is_no_word_about_a_model(self, server):
+    def test_a_404_of_a_whole_list_says_nothing_about_a_model(self, server):
         server.will(answer({"detail": {"status": "workspace_not_found"}}, status=404))
         make_provider("elevenlabs", category="AUDIO", model="eleven_flash_v2_5", prices=FRESH)
 

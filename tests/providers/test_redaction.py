@@ -1,4 +1,4 @@
-"""What may be quoted of a vendor's words: nothing of the key, nothing of the prompt."""
+"""Redaction: excerpts of what a provider said contain nothing of the key and nothing of the prompt."""
 
 import html
 import json
@@ -20,7 +20,7 @@ def redactor(text: str = "", **fields: object) -> Redactor:
 
 
 @pytest.mark.parametrize(
-    ("said", "quoted"),
+    ("message", "excerpt"),
     [
         ("All is well.", "All is well."),
         ("  on \n several\tlines\x00 ", "on several lines"),
@@ -33,24 +33,24 @@ def redactor(text: str = "", **fields: object) -> Redactor:
         ("half \ud83d an emoji", "half \N{REPLACEMENT CHARACTER} an emoji"),
     ],
 )
-def test_it_quotes_on_one_line_without_the_key(said: str, quoted: str) -> None:
-    assert redactor().excerpt(said) == quoted
+def test_an_excerpt_is_one_line_without_the_key(message: str, excerpt: str) -> None:
+    assert redactor().excerpt(message) == excerpt
 
 
-def test_it_cuts_what_is_long() -> None:
-    quoted = redactor().excerpt("word " * 5000)
-    assert len(quoted) == MAX_EXCERPT_CHARACTERS
-    assert quoted.endswith("…")
+def test_a_long_message_is_cut_short() -> None:
+    excerpt = redactor().excerpt("word " * 5000)
+    assert len(excerpt) == MAX_EXCERPT_CHARACTERS
+    assert excerpt.endswith("…")
 
 
-def test_a_piece_of_a_prompt_is_hidden_and_a_common_word_is_not() -> None:
-    said = "Cannot answer: …you tell me what the capital of Peru is, please. Which capital?"
-    quoted = redactor("Could you tell me what the capital of Peru is").excerpt(said)
-    assert quoted == f"Cannot answer: …{HIDDEN}, please. Which capital?"
+def test_a_part_of_a_prompt_is_hidden_and_a_common_word_is_not() -> None:
+    message = "Cannot answer: …you tell me what the capital of Peru is, please. Which capital?"
+    excerpt = redactor("Could you tell me what the capital of Peru is").excerpt(message)
+    assert excerpt == f"Cannot answer: …{HIDDEN}, please. Which capital?"
 
 
 @pytest.mark.parametrize(
-    ("prompt", "said", "quoted"),
+    ("prompt", "message", "excerpt"),
     [
         ("PIN 4711", "Bad input 'PIN 4711'.", f"Bad input '{HIDDEN}'."),
         ("hi", "This is hi for hi", f"This is {HIDDEN} for {HIDDEN}"),
@@ -58,14 +58,14 @@ def test_a_piece_of_a_prompt_is_hidden_and_a_common_word_is_not() -> None:
         (" да\n", "да?", f"{HIDDEN}?"),
     ],
 )
-def test_a_short_prompt_is_hidden_as_a_whole(prompt: str, said: str, quoted: str) -> None:
-    assert redactor(prompt).excerpt(said) == quoted
+def test_a_short_prompt_is_hidden_as_a_whole(prompt: str, message: str, excerpt: str) -> None:
+    assert redactor(prompt).excerpt(message) == excerpt
 
 
 def test_the_system_prompt_and_the_history_are_hidden_too() -> None:
     system, reply = "You are a pirate and say arr.", "Arr, what a fine day it is!"
-    quoted = redactor("x", system=system, history=(Turn("assistant", reply),)).excerpt(f"1 {system} 2 {reply} 3")
-    assert quoted == f"1 {HIDDEN} 2 {HIDDEN} 3"
+    excerpt = redactor("x", system=system, history=(Turn("assistant", reply),)).excerpt(f"1 {system} 2 {reply} 3")
+    assert excerpt == f"1 {HIDDEN} 2 {HIDDEN} 3"
 
 
 ESCAPINGS = [
@@ -86,16 +86,16 @@ ESCAPINGS = [
 @example(prompt='Мой пароль: "пять\nмаленьких утят"', before="", escape=ESCAPINGS[2])
 @example(prompt="C:\\new\\table is <b>&amp; more", before="x", escape=ESCAPINGS[1])
 def test_no_run_of_the_prompt_survives_any_escaping(prompt: str, before: str, escape: object) -> None:
-    quoted = redactor(prompt).excerpt(f"{before} {escape(prompt)}")  # type: ignore[operator]
+    excerpt = redactor(prompt).excerpt(f"{before} {escape(prompt)}")  # type: ignore[operator]
     for start in range(len(prompt) - 15):
-        assert prompt[start : start + 16] not in quoted
+        assert prompt[start : start + 16] not in excerpt
 
 
 @given(st.text(max_size=300), st.integers(0, 300))
-def test_no_piece_of_the_key_survives(around: str, place: int) -> None:
-    said = f"{around[:place]}{KEY}{around[place:]}"
-    quoted = redactor("some prompt").excerpt(said)
-    assert not any(KEY[start : start + 8] in quoted for start in range(len(KEY) - 7))
+def test_no_part_of_the_key_survives(around: str, place: int) -> None:
+    message = f"{around[:place]}{KEY}{around[place:]}"
+    excerpt = redactor("some prompt").excerpt(message)
+    assert not any(KEY[start : start + 8] in excerpt for start in range(len(KEY) - 7))
 
 
 @pytest.mark.parametrize("escape", ESCAPINGS)
@@ -103,15 +103,15 @@ def test_no_piece_of_the_key_survives(around: str, place: int) -> None:
     "prompt", ['Мой пароль: "пять\nмаленьких утят"', "C:\\new\\table & <b>more</b>, she's", "🐤🐤 canary birds 🐤🐤"]
 )
 def test_an_escaped_prompt_is_hidden_too(prompt: str, escape: Callable[[str], str]) -> None:
-    quoted = redactor(prompt).excerpt(f"Bad input: {escape(prompt)}")
-    assert quoted.startswith("Bad input: ")
-    assert HIDDEN in quoted
-    assert len(quoted) < len("Bad input: ''") + len(HIDDEN) + 4
+    excerpt = redactor(prompt).excerpt(f"Bad input: {escape(prompt)}")
+    assert excerpt.startswith("Bad input: ")
+    assert HIDDEN in excerpt
+    assert len(excerpt) < len("Bad input: ''") + len(HIDDEN) + 4
 
 
 def test_a_hostile_message_costs_little() -> None:
-    said = ("<title" * 500 + "*" * 1000 + "\\u0041" * 1000 + "&amp" * 1000) * 200
+    message = ("<title" * 500 + "*" * 1000 + "\\u0041" * 1000 + "&amp" * 1000) * 200
     prompt = "<title" * 5000
     started = time.process_time()
-    assert len(redactor(prompt).excerpt(said)) <= MAX_EXCERPT_CHARACTERS
+    assert len(redactor(prompt).excerpt(message)) <= MAX_EXCERPT_CHARACTERS
     assert time.process_time() - started < 5  # milliseconds, unless some pattern goes over the text again and again

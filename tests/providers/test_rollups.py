@@ -1,4 +1,4 @@
-"""The hourly sums: whatever is folded when, the statistics equal a recount of the raw rows."""
+"""The hourly sums: whenever attempts are folded, the statistics equal a recount of the raw rows."""
 
 import random
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What the statistics say about a provider, and whom they recommend."""
+"""What the statistics say about a provider, and which one they recommend."""
 
 from datetime import timedelta
 from decimal import Decimal

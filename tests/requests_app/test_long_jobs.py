@@ -207,14 +207,16 @@ class TestASubmissionWhoseResponseWasLost:
         assert request.status == "COMPLETED"
         assert jobs.polled == ["job-7"]
 
-    def test_after_five_minutes_it_is_given_up(self, provider, account):
+    def test_after_five_minutes_it_is_abandoned(self, provider, account):
         provider(submissions=[OutcomeUnknown("cut")], found=[[]])
         request = step(accept(account))
         make_older(request, 301)
 
         step(request)
 
-        assert attempt_of(request).finished_at is not None
+        attempt = attempt_of(request)
+        assert attempt.finished_at is not None
+        assert (attempt.state, attempt.error_class, attempt.cost) == ("ABANDONED", "OutcomeUnknown", None)
         assert request.status == "FAILED"
         assert balance(account) == 10
 
