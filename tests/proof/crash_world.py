@@ -260,9 +260,8 @@ class LongJobProvider(JobProvider):
 
     def find_jobs(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
         def search() -> list[Job]:
-            return [Job(job_id) for job_id, job in self.world.jobs.items() if job["line"]["prompt"] == prompt.text][
-                ::-1
-            ]
+            jobs = reversed(self.world.jobs.items())
+            return [Job(job_id) for job_id, job in jobs if job["line"]["prompt"] == prompt.text]
 
         return self._call("search at", search)
 

@@ -224,7 +224,7 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "a failure is lost beside another one: the circuit breaker locks no row",
+        "one of two failures is lost: the breaker locks no row",
         (LOCKS,),
         (
             "providers/chain/circuit_breaker.py",

@@ -27,7 +27,7 @@ SHARE_DELAYED = 0.15  # by up to MAX_DELAY_SECONDS, so that later ones overtake 
 MAX_DELAY_SECONDS = 3.0
 RETRY_SECONDS = 1.0  # after any other answer than a 200
 MAX_ANSWER_SECONDS = 5.0  # then the call counts as unanswered
-IMAGE_FILE_ID = "a-picture"
+IMAGE_FILE_ID = "an-image"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 SUBJECTS = ("a slow river", "the price of tea", "*bold* and `code`", "two lines\nof text", "naïve café 🦊", "x < y & z")
 # What users do, and how often.

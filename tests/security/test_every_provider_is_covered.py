@@ -22,7 +22,7 @@ BACKENDS = [(category, slug) for slug, spec in PROVIDERS.items() for category in
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox(film_seconds=0) as sandbox:
+    with running_sandbox(video_seconds=0) as sandbox:
         yield sandbox
 
 
