@@ -22,6 +22,7 @@ FAILED = re.compile(r"^(?:FAILED|ERROR|SUBFAILED)(\[.*\])? (\S+)", re.MULTILINE)
 MAX_SECONDS = 180  # for the tests of one mutant; one that makes them hang is caught, too
 
 CRASHES = "tests/proof/test_crash_points.py"
+LATE_CALLS = "tests/proof/test_late_calls.py"
 LOCKS = "tests/proof/test_locks.py"
 EXAMPLES = "tests/proof/test_state_machine.py"
 CLAIMS = "tests/requests_app/test_claiming.py"
@@ -114,7 +115,7 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "the end by an earlier owner is accepted: no fencing token",
+        "an earlier owner may end a request: no fencing token",
         (CREDITS,),
         ("requests_app/states.py", "        rows = rows.filter(fence=fence)\n", "        pass\n"),
     ),
@@ -148,7 +149,7 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "credits are released even if another worker ended the request",
+        "credits are released whoever ended the request",
         (CREDITS,),
         (
             "requests_app/services/completion.py",
@@ -176,7 +177,7 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "an expensive call of unknown outcome is paid for again elsewhere",
+        "an expensive call of unknown outcome is repeated elsewhere",
         (CHAIN,),
         (
             "providers/chain/fallback.py",
@@ -205,7 +206,7 @@ MUTANTS = (
     ),
     mutant(
         "a call that began after its request's end stays open",
-        (EXAMPLES,),
+        (LATE_CALLS,),
         ("requests_app/services/sweeper.py", " + _close_orphaned_attempts()", ""),
     ),
     mutant(
