@@ -5,6 +5,8 @@ together: a lease still outlives the calls that it covers, and a sender counts a
 """
 
 from datetime import timedelta
+from types import ModuleType
+from typing import Any
 
 from django.conf import settings
 
@@ -24,24 +26,28 @@ TIMEOUTS = {"TEXT": 3, "IMAGE": 6, "VIDEO": 25, "AUDIO": 6}  # of a provider
 
 def shorten_waits() -> None:
     """Shorten the waits of this process and of those that it forks."""
-    rendering.MAX_UNITS = 250  # of a message, so that the sandbox's answers have several parts
-    client.CALL_SECONDS = streaming.CALL_SECONDS = CALL_SECONDS
-    client.CONNECT_SECONDS, client.READ_SECONDS, client.WRITE_SECONDS = 0.8, 1.6, 1.0
+    _set(rendering, MAX_UNITS=250)  # of a message, so that the sandbox's answers have several parts
+    _set(client, CALL_SECONDS=CALL_SECONDS, UPLOAD_SECONDS=4 * CALL_SECONDS)
+    _set(client, CONNECT_SECONDS=0.8, READ_SECONDS=1.6, WRITE_SECONDS=1.0)
     client.TelegramClient.run.__defaults__ = (CALL_SECONDS,)
-    client.UPLOAD_SECONDS = 4 * CALL_SECONDS
-    queue.LEASE_SECONDS = 6 * CALL_SECONDS
-    placeholder.PLACING_SECONDS = 1.2 * CALL_SECONDS
-    backend.SENDING_SECONDS = 5 * CALL_SECONDS  # an upload included
-    backend.SETTLING_SECONDS = 1.5 * CALL_SECONDS
-    backend.NOTICE_AFTER = timedelta(seconds=6)
-    streaming.EDIT_INTERVAL_SECONDS = 0.2
-    sweeper.GRACE = timedelta(seconds=1)
-    retries.MAX_PAUSE_SECONDS = 10
-    circuit_breaker.BASE_COOLDOWN_SECONDS, circuit_breaker.MAX_COOLDOWN_SECONDS = 2, 10
-    circuit_breaker.ACCESS_COOLDOWN_SECONDS, circuit_breaker.RATE_LIMIT_COOLDOWN_SECONDS = 10, 3
-    fallback.MIN_TRY_SECONDS = 1.0
-    jobs.ADOPTION_SECONDS = 15
+    _set(queue, LEASE_SECONDS=6 * CALL_SECONDS)
+    _set(placeholder, PLACING_SECONDS=1.2 * CALL_SECONDS)
+    _set(backend, SENDING_SECONDS=5 * CALL_SECONDS)  # an upload included
+    _set(backend, SETTLING_SECONDS=1.5 * CALL_SECONDS, NOTICE_AFTER=timedelta(seconds=6))
+    _set(streaming, CALL_SECONDS=CALL_SECONDS, EDIT_INTERVAL_SECONDS=0.2)
+    _set(sweeper, GRACE=timedelta(seconds=1))
+    _set(retries, MAX_PAUSE_SECONDS=10)
+    _set(circuit_breaker, BASE_COOLDOWN_SECONDS=2, MAX_COOLDOWN_SECONDS=10)
+    _set(circuit_breaker, ACCESS_COOLDOWN_SECONDS=10, RATE_LIMIT_COOLDOWN_SECONDS=3)
+    _set(fallback, MIN_TRY_SECONDS=1.0)
+    _set(jobs, ADOPTION_SECONDS=15)
     settings.DEADLINE_SECONDS = {"TEXT": 20, "IMAGE": 40, "VIDEO": 60, "AUDIO": 40}
+
+
+def _set(module: ModuleType, **constants: Any) -> None:
+    for name, value in constants.items():
+        assert hasattr(module, name), f"{module.__name__} has no {name} any more"
+        setattr(module, name, value)
 
 
 def shorten_timeouts() -> None:
