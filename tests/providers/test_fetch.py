@@ -310,3 +310,14 @@ def test_an_output_that_never_comes_was_paid_all_the_same(server: FakeServer) ->
     assert (caught.value.provider, caught.value.maybe_paid) == ("template", True)
     assert len(server.received) == FETCH_TRIES
     assert KEY not in everything_shown_by(caught.value)
+
+
+def test_an_error_of_a_download_does_not_show_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(url: str, **_: Any) -> bytes:
+        raise NotSent(f"no route to {url}")
+
+    monkeypatch.setattr(client, "fetch", fail)
+    provider = TemplateImage(Access(KEY, "https://api.example.com"))
+    with pytest.raises(NotSent) as caught:
+        provider.fetch_output(f"https://files.example.com/x?key={KEY}", deadline=Deadline.after(10))
+    assert KEY not in everything_shown_by(caught.value)

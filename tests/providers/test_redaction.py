@@ -37,6 +37,11 @@ def test_an_excerpt_is_one_line_without_the_key(message: str, excerpt: str) -> N
     assert redactor().excerpt(message) == excerpt
 
 
+def test_a_key_of_a_few_characters_is_hidden_too() -> None:
+    short = Redactor("k-123", Prompt(Category.TEXT, ""))
+    assert short.excerpt("Wrong key k-123, not k-124!") == f"Wrong key {HIDDEN}, not k-124!"
+
+
 def test_a_long_message_is_cut_short() -> None:
     excerpt = redactor().excerpt("word " * 5000)
     assert len(excerpt) == MAX_EXCERPT_CHARACTERS

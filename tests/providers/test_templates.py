@@ -76,7 +76,15 @@ class TemplateContract(ProviderContract):
     slug = "template"
     model = "a-model"
 
+    def valid_body(self) -> Any:
+        """Return the JSON of a complete answer."""
+        raise NotImplementedError
+
     # --- What is no answer ---
+
+    @pytest.mark.parametrize("status", [300, 302, 307, 399])
+    def test_only_a_2xx_is_an_answer(self, server: FakeServer, status: int) -> None:
+        assert type(self.failure(server, answer(self.valid_body(), status))) is OutcomeUnknown
 
     @pytest.mark.parametrize("step", INVALID_ANSWERS)
     def test_an_invalid_answer_may_have_been_paid(self, server: FakeServer, step: Step) -> None:
@@ -162,6 +170,9 @@ class TestTemplateText(TemplateContract, TextProviderContract):
     @classmethod
     def backend(cls) -> type[TemplateText]:
         return TemplateText
+
+    def valid_body(self) -> Any:
+        return self.sample("answer")
 
     def steps_with(self, message: str, status: int = 400) -> Iterator[Step]:
         yield from super().steps_with(message, status)
@@ -287,6 +298,14 @@ class TestTemplateText(TemplateContract, TextProviderContract):
         assert type(error) is OutcomeUnknown
         assert (error.status, error.maybe_paid) == (200, True)
 
+    def test_an_error_after_the_first_word_may_have_been_paid(self, server: FakeServer) -> None:
+        events = [*self.events()[:-3], event_bytes(self.error_body("It was flagged."))]
+        seen: list[str] = []
+        error = self.failure(server, stream(events), on_text=seen.append)
+        assert type(error) is ContentRefused
+        assert seen
+        assert error.maybe_paid
+
     @pytest.mark.parametrize("events", [[], [b"data: {oops\n\n"], [b"data: [1]\n\n"], [b"data: null\n\n"]])
     def test_a_stream_without_messages_is_no_answer(self, server: FakeServer, events: list[bytes]) -> None:
         assert type(self.failure(server, stream(events), on_text=len)) is OutcomeUnknown
@@ -309,6 +328,9 @@ class TestTemplateImage(TemplateContract, MediaProviderContract):
     @classmethod
     def backend(cls) -> type[TemplateImage]:
         return TemplateImage
+
+    def valid_body(self) -> Any:
+        return self.answer
 
     def test_half_an_emoji_in_the_prompt_becomes_a_question_mark(self, server: FakeServer) -> None:
         server.will(self.answered())
@@ -370,6 +392,9 @@ class TestTemplateJob(TemplateContract, JobProviderContract):
     @classmethod
     def backend(cls) -> type[TemplateJob]:
         return TemplateJob
+
+    def valid_body(self) -> Any:
+        return self.answer
 
     def state(self, status: str, **fields: Any) -> dict[str, Any]:
         return {"id": "job-1", "status": status, **fields}
