@@ -39,14 +39,16 @@ def ask(say, category: Category) -> Request:
     return request
 
 
-def offer(category: Category, *, is_shipped: bool = False) -> None:
+def offer(category: Category, *, is_shipped: bool = False, timeout_seconds: int = 1) -> None:
     """Offer one AI model of this category, and put its chain in order."""
     AIModel.objects.update(enabled=False)
     make_model(category=category, token_cost=1)
     ProviderConfig.objects.filter(category=category).update(enabled=False)
     for priority, slug in enumerate(CHAINS[category], start=1):
         model = {"model": MODELS[category.value, slug]} if is_shipped else {}
-        make_provider(slug, category=category, priority=priority, enabled=True, timeout_seconds=1, **model)
+        make_provider(
+            slug, category=category, priority=priority, enabled=True, timeout_seconds=timeout_seconds, **model
+        )
 
 
 def ask_leaky_providers(say) -> None:
@@ -148,7 +150,7 @@ class TestSandboxFaults:
     def test_an_output_is_stored_in_a_bucket(
         self, say, enqueued, sandbox, bucket, canaries, log, admin_client, is_broken
     ):
-        offer(Category.IMAGE, is_shipped=True)
+        offer(Category.IMAGE, is_shipped=True, timeout_seconds=60)
         bucket.is_broken = is_broken
 
         request = ask(say, Category.IMAGE)
