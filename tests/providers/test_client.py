@@ -384,11 +384,11 @@ def test_resetting_the_idle_timer_never_moves_the_deadline(idle_seconds: float, 
 
 
 def test_a_server_that_leaves_a_finished_stream_open_costs_a_moment_and_its_connection(server: FakeServer) -> None:
-    piece = b"data: [DONE]\n\n"
-    server.will(hang_after(head(Transfer_Encoding="chunked") + b"%x\r\n%s\r\n" % (len(piece), piece)), answer(b"2"))
+    event = b"data: [DONE]\n\n"
+    server.will(hang_after(head(Transfer_Encoding="chunked") + b"%x\r\n%s\r\n" % (len(event), event)), answer(b"2"))
     started = time.monotonic()
     with sent(server.url) as received:
-        assert next(received.chunks()) == piece
+        assert next(received.chunks()) == event
         received.drain()
     assert time.monotonic() - started < GENEROUS
     fetch(server.url)
