@@ -74,6 +74,11 @@ class AimlapiJobContract(AimlapiContract, JobProviderContract):
     def failed(self, message: str) -> dict[str, Any]:
         return self.state("error", error={"name": "Error", "message": message})
 
+    def test_a_200_without_a_status_is_read_by_the_error_table(self, server: FakeServer) -> None:
+        body = {"message": "Upstream: rejected by content policy", "path": "/v2/x", "statusCode": "500"}
+        assert type(self.failure(server, answer(body))) is ContentRefused
+        assert not self.poll_failure(server, body).ends_job
+
 
 class TestAimlapiVideo(AimlapiJobContract):
     category = Category.VIDEO

@@ -7,7 +7,7 @@ import pytest
 from providers.errors import AccessDenied, ModelGone, ProviderError, RateLimited, RequestRejected, ServerFault
 from providers.types import Usage
 from tests.contracts.text import MESSAGES, TextProviderContract
-from tests.fakes.http_server import FakeServer
+from tests.fakes.http_server import FakeServer, answer
 
 
 class TestMistral(TextProviderContract):
@@ -41,3 +41,9 @@ class TestMistral(TextProviderContract):
     ) -> None:
         body = {"object": "error", "message": "Details.", "type": kind, "param": None, "code": code}
         self.assert_means(server, status, body, expected)
+
+    def test_an_invalid_model_may_be_named_in_the_message_only(self, server: FakeServer) -> None:
+        body = {"object": "error", "message": "Invalid model: mistral-tiny", "type": "invalid_request_error"}
+        self.assert_means(server, 400, body, ModelGone)
+        # A flat error is one in a 200 and in a stream as well.
+        assert type(self.failure(server, answer({**body, "code": "1500"}))) is ModelGone

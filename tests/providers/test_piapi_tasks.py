@@ -130,9 +130,10 @@ class TestPiapiImage(PiapiContract):
     def test_the_envelopes_code_counts_where_http_says_200(
         self, server: FakeServer, status: int, message: str, expected: type[ProviderError]
     ) -> None:
-        body = {"code": status, "message": message, "data": None}
-        assert self.assert_means(server, status, body, expected).excerpt == message
-        assert type(self.failure(server, answer(body, 200))) is expected
+        for data in (None, {"task_id": TASK_ID, "status": "pending"}):
+            body = {"code": status, "message": message, "data": data}
+            assert self.assert_means(server, status, body, expected).excerpt == message
+            assert type(self.failure(server, answer(body, 200))) is expected
 
     def test_a_page_without_an_envelope_is_read_by_its_status(self, server: FakeServer) -> None:
         error = self.failure(server, answer("404 page not found", 404, content_type="text/plain"))

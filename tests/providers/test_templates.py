@@ -310,6 +310,16 @@ class TestTemplateText(TemplateContract, TextProviderContract):
     def test_a_stream_without_messages_is_no_answer(self, server: FakeServer, events: list[bytes]) -> None:
         assert type(self.failure(server, stream(events), on_text=len)) is OutcomeUnknown
 
+    @pytest.mark.parametrize(
+        "choice",
+        [{"delta": {"refusal": "I cannot help with that."}}, {"delta": {}, "finish_reason": "content_filter"}],
+    )
+    def test_a_stream_may_hold_a_refusal(self, server: FakeServer, choice: dict[str, Any]) -> None:
+        events = [self.events()[0], event_bytes({"choices": [choice]}), *self.events()[-2:]]
+        error = self.failure(server, stream(events), on_text=len)
+        assert type(error) is ContentRefused
+        assert error.maybe_paid
+
     def test_an_error_before_the_first_word_was_not_paid(self, server: FakeServer) -> None:
         error = self.failure(server, stream([event_bytes(self.error_body("It was flagged."))]), on_text=len)
         assert type(error) is ContentRefused
