@@ -45,7 +45,7 @@ CHAINS = {
     AUDIO: ["elevenlabs", "replicate"],
 }
 MODELS = {route.key: route.model for route in reversed(SHIPPED_ROUTES)}
-TIMEOUT_SECONDS = {TEXT: 30, IMAGE: 90, VIDEO: 900, AUDIO: 60}
+TIMEOUT_SECONDS = {TEXT: 30, IMAGE: 180, VIDEO: 900, AUDIO: 60}
 LEASES_EXPIRED_SECONDS = 61  # the longest lease is over
 # A submission of unknown outcome is searched for as long as an image may take, and five minutes for a video.
 SEARCH_SECONDS = {IMAGE: TIMEOUT_SECONDS[IMAGE] + 10, VIDEO: 310}
