@@ -19,7 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FAILED = re.compile(r"^(?:FAILED|ERROR|SUBFAILED)(\[.*\])? (\S+)", re.MULTILINE)
-MAX_SECONDS = 180  # for the tests of one mutant; one that makes them hang is caught, too
+CONTROL_SECONDS = 1200  # at most, for all tests without a mutant
+MIN_LIMIT_SECONDS = 180  # for the tests of one mutant; one that makes them hang is caught, too
 
 CRASHES = "tests/proof/test_crash_points.py"
 LATE_CALLS = "tests/proof/test_late_calls.py"
@@ -309,15 +310,18 @@ def main() -> int:
         _copy(tree)
         # Where the tests fail without a mutant, a failure with one means nothing.
         control = Mutant("none", (), tuple(sorted({test for mutant in chosen for test in mutant.tests})))
-        if chosen and (test := _catching_test(control, tree)):
+        began = time.monotonic()
+        if chosen and (test := _catching_test(control, tree, max_seconds=CONTROL_SECONDS)):
             print(f"The tests fail without a mutant: {test}")
             return 1
+        # A loaded machine must not look like a mutant that makes the tests hang.
+        max_seconds = max(MIN_LIMIT_SECONDS, 2 * (time.monotonic() - began))
         print(f"{'mutant':<58} caught by", flush=True)
         for mutant in chosen:
             began = time.monotonic()
             try:
                 with _applied(mutant, tree):
-                    test = _catching_test(mutant, tree)
+                    test = _catching_test(mutant, tree, max_seconds=max_seconds)
             except Stale as error:
                 test = None
                 print(f"{mutant.name:<58} STALE: {error}", flush=True)
@@ -356,7 +360,7 @@ def _applied(mutant: Mutant, tree: Path) -> Iterator[None]:
             path.write_text(text)
 
 
-def _catching_test(mutant: Mutant, tree: Path) -> str | None:
+def _catching_test(mutant: Mutant, tree: Path, *, max_seconds: float) -> str | None:
     """Return the test that catches the mutant; None where none does. Raises Stale where the tests cannot run."""
     command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "--tb=no", "-rfE", "--show-capture=no", *mutant.tests]
     try:
@@ -366,7 +370,7 @@ def _catching_test(mutant: Mutant, tree: Path) -> str | None:
             env=_environment(mutant),
             capture_output=True,
             text=True,
-            timeout=MAX_SECONDS,
+            timeout=max_seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
