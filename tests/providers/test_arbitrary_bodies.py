@@ -45,7 +45,7 @@ TEXT_PROVIDERS = [provider for _, provider in PROVIDERS_BY_CATEGORY if isinstanc
 MEDIA_PROVIDERS = [pair for pair in PROVIDERS_BY_CATEGORY if not isinstance(pair[1], TextProvider)]
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(body=bodies_of(TEXT_FIELDS), others=st.lists(bodies_of(TEXT_FIELDS), max_size=2))
 def test_every_text_provider_reads_any_body(body: dict[str, Any], others: list[dict[str, Any]]) -> None:
     for provider in TEXT_PROVIDERS:
@@ -59,7 +59,7 @@ def test_every_text_provider_reads_any_body(body: dict[str, Any], others: list[d
                 assert isinstance(provider.parse_text(read), str)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(body=bodies_of(MEDIA_FIELDS))
 def test_every_media_provider_reads_any_body(body: dict[str, Any]) -> None:
     for category, provider in MEDIA_PROVIDERS:

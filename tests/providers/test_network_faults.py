@@ -41,7 +41,7 @@ from tests.fakes.http_server import (
 )
 
 JSON = "application/json"
-DEADLINE_SECONDS = 0.5
+DEADLINE_SECONDS = 1.5  # long enough for a loaded machine to send all requests
 LATE_SECONDS = 4.0  # a bound for a loaded machine; a call is aborted within some milliseconds
 SINCE = datetime(2026, 11, 23, tzinfo=UTC)
 

@@ -103,7 +103,7 @@ class TemplateContract(ProviderContract):
         server.will(hang)
         started = time.monotonic()
         with pytest.raises(OutcomeUnknown):
-            self.provider(server).run(self.prompt(), timeout_seconds=0.2, deadline=Deadline.after(300))
+            self.provider(server).run(self.prompt(), timeout_seconds=0.5, deadline=Deadline.after(300))
         assert time.monotonic() - started < 30
 
     # --- Errors ---
