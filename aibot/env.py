@@ -1,14 +1,43 @@
 """Reading environment variables: each function parses one variable or refuses it by name."""
 
+import io
 import os
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+import environ
+import psycopg
 from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import make_conninfo
 
 # By their old names. An empty value is no value, as everywhere.
 RENAMED_VARIABLES: Mapping[str, str] = {"RESULT_OUTLET": "DELIVERY_BACKEND"}
+# What environ.Env.read_env understands. It logs any other line as it is, and a line may contain a secret.
+ENV_LINE = re.compile(r"(?:export )?[A-Za-z_0-9]+=.*|\s*(?:#.*)?")
+HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9a-f:.]+\]", re.IGNORECASE)
+ORIGIN = re.compile(r"https?://(\*\.)?[\w-]+(\.[\w-]+)*(:\d+)?|https?://\[[0-9a-f:.]+\](:\d+)?", re.IGNORECASE)
+BUCKET = re.compile(r"[\w.-]{1,255}|arn:\S+", re.ASCII)
+POSTGRES_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
+REDIS_SCHEMES = ("redis", "rediss")  # the health check's client and Celery's write those of sockets differently
+MAX_PORT = 65_535
+
+
+def read_env_file(path: Path) -> None:
+    """Set the variables of a .env file that are not set yet; a file that is not there sets none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return
+    except UnicodeDecodeError:
+        raise ImproperlyConfigured(f"{path} is not UTF-8 text.") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not ENV_LINE.fullmatch(line):
+            raise ImproperlyConfigured(f"{path}, line {number} is not of the form NAME=value (no blanks around the =).")
+    environ.Env.read_env(io.StringIO("\n".join(line for line in text.splitlines() if line.strip())))
 
 
 def refuse_renamed_variables() -> None:
@@ -73,17 +102,132 @@ def env_url(name: str, default: str = "") -> str:
     text = env_text(name, default)
     if not text:
         return ""
-    try:
-        parts = urlsplit(text)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid or parts.query or parts.fragment or parts.username:
+    parts = _split(text)
+    if (
+        parts is None
+        or parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or any(sign in text for sign in "?#@\\")
+        or not all(character.isprintable() and not character.isspace() for character in text)
+    ):
         raise ImproperlyConfigured(f"{name} must be a plain address such as https://api.example.com/v1.")
     return text.rstrip("/")
 
 
+def env_hosts(name: str) -> list[str]:
+    """Return a list of host names as Django compares them: without a scheme, a port or a path."""
+    hosts = env_list(name)
+    if not all(HOST.fullmatch(host) for host in hosts):
+        raise ImproperlyConfigured(
+            f"{name} must be host names such as bot.example.com, separated by commas: no https://, no port, no path."
+        )
+    return hosts
+
+
+def env_origins(name: str) -> list[str]:
+    """Return a list of origins as browsers send them: a scheme and a host, without a path."""
+    origins = [origin.rstrip("/") for origin in env_list(name)]
+    if not all(ORIGIN.fullmatch(origin) for origin in origins):
+        raise ImproperlyConfigured(
+            f"{name} must be origins such as https://bot.example.com, separated by commas: with scheme, without path."
+        )
+    return origins
+
+
+def env_bucket(name: str) -> str:
+    """Return the name of a bucket."""
+    bucket = env_text(name)
+    if bucket and not BUCKET.fullmatch(bucket):
+        raise ImproperlyConfigured(f"{name} must be the bucket's name alone, such as my-media: no address, no folder.")
+    return bucket
+
+
+def env_folder(name: str, default: Path) -> Path:
+    """Return a folder that this process may write to, made where it is missing."""
+    folder = Path(env_text(name, str(default)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{name} cannot be created at {folder} ({error.strerror}). Name a folder that this user may create."
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ImproperlyConfigured(f"{name} is {folder}, where this user must not write. Name another or permit it.")
+    return folder
+
+
+def env_redis_url(name: str) -> str:
+    """Return the address of a Redis or Valkey server. No error message contains it, nor a part of it."""
+    url = env_secret(name)
+    if not url:
+        return ""
+    if not url.startswith(tuple(f"{scheme}://" for scheme in REDIS_SCHEMES)):
+        raise ImproperlyConfigured(f"{name} must start with redis:// or rediss://.")
+    parts = _split(url)
+    if parts is None or not parts.hostname or not re.fullmatch("/?[0-9]*", parts.path) or parts.fragment:
+        raise ImproperlyConfigured(
+            f"{name} must have the form redis://:password@host:6379/0; special characters in the password are written "
+            "percent-encoded."
+        )
+    return url
+
+
+def env_database(name: str, default: Path) -> dict[str, Any]:
+    """Return Django's description of the database, by default of the SQLite file `default`.
+
+    No error message contains the address, nor a part of it. Nor does a warning: django-environ's would.
+    """
+    url = env_secret(name) or f"sqlite:///{quote(str(default))}"
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.lower() not in (*POSTGRES_SCHEMES, "sqlite"):
+        raise ImproperlyConfigured(f"{name} must start with postgres:// or sqlite:///.")
+    if scheme.lower() == "sqlite":
+        if not re.fullmatch(r"/[^?#]+", rest):
+            raise ImproperlyConfigured(
+                f"{name} must have the form sqlite:///relative/path or sqlite:////absolute/path."
+            )
+        return _parsed_database(url)
+    try:
+        database = _parsed_database(url)
+        valid = _is_usable(database)
+    except (ValueError, TypeError, SyntaxError, psycopg.Error):
+        valid = False
+    if not valid:
+        raise ImproperlyConfigured(
+            f"{name} must have the form postgres://user:password@host:5432/name, perhaps with PostgreSQL's own options "
+            "behind it, such as ?sslmode=require; special characters in the password are written percent-encoded."
+        )
+    return database
+
+
+def _parsed_database(url: str) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        database: dict[str, Any] = environ.Env.db_url_config(url)
+    return database
+
+
+def _is_usable(database: Mapping[str, Any]) -> bool:
+    """Return whether PostgreSQL can be reached so. Raises psycopg.Error for an option that it does not have."""
+    options = {key: str(value) for key, value in database.get("OPTIONS", {}).items()}
+    make_conninfo(**options)
+    if "password" in options or "CONN_MAX_AGE" in database:  # no place for a secret; the pool keeps the connections
+        return False
+    ports = [int(port) for port in str(database["PORT"]).split(",") if port]  # of a cluster: one for each host
+    return bool(database["NAME"]) and all(port <= MAX_PORT for port in ports)
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of an address, None where its port or its brackets are invalid."""
+    try:
+        parts = urlsplit(url)
+        return None if parts.port == 0 else parts
+    except ValueError:
+        return None
+
+
 def passwords_of(url: str) -> list[str]:
     """Return the password of an address as the address writes it, percent-encoded, and as it is."""
-    password = urlsplit(url).password or ""
+    parts = _split(url)
+    password = (parts and parts.password) or ""
     return [password, unquote(password)]

@@ -3,17 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from aibot.env import (
     env_bool,
+    env_bucket,
+    env_database,
+    env_folder,
+    env_hosts,
     env_int,
-    env_list,
+    env_origins,
+    env_redis_url,
     env_secret,
     env_text,
     env_url,
     passwords_of,
+    read_env_file,
     refuse_renamed_variables,
 )
 from providers.registry import PROVIDERS
@@ -23,10 +28,9 @@ from providers.types import Access
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # Variables that are set already win over the file. ENV_FILE keeps tests away from a developer's own .env.
-environ.Env.read_env(env_text("ENV_FILE", str(BASE_DIR / ".env")))
+read_env_file(Path(env_text("ENV_FILE", str(BASE_DIR / ".env"))))
 refuse_renamed_variables()
-DATA_DIR = Path(env_text("DATA_DIR", str(BASE_DIR / "var")))
-DATA_DIR.mkdir(parents=True, exist_ok=True)
+DATA_DIR = env_folder("DATA_DIR", BASE_DIR / "var")
 
 # --- Core -------------------------------------------------------------------------------------
 
@@ -37,8 +41,8 @@ if not SECRET_KEY:
         "SECRET_KEY is not set. `make run` makes one for trying it out; in production put 50 random characters "
         "into the environment or .env."
     )
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or (["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
-CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
+ALLOWED_HOSTS = env_hosts("ALLOWED_HOSTS") or (["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env_origins("CSRF_TRUSTED_ORIGINS")
 ROOT_URLCONF = "aibot.urls"
 WSGI_APPLICATION = "aibot.wsgi.application"
 LANGUAGE_CODE = "en"
@@ -97,7 +101,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG
 # Outputs and users' images: in a bucket where one is named, else in the local folder.
-S3_BUCKET = env_text("S3_BUCKET")
+S3_BUCKET = env_bucket("S3_BUCKET")
 S3_OPTIONS = {
     "bucket_name": S3_BUCKET,
     "endpoint_url": env_url("S3_ENDPOINT_URL") or None,
@@ -105,6 +109,8 @@ S3_OPTIONS = {
     "access_key": env_text("S3_ACCESS_KEY_ID") or None,  # without keys the client uses the machine's own role
     "secret_key": env_secret("S3_SECRET_ACCESS_KEY") or None,
 }
+if bool(S3_OPTIONS["access_key"]) != bool(S3_OPTIONS["secret_key"]):
+    raise ImproperlyConfigured("Set both S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, or neither.")
 STORAGES = {
     "default": {"BACKEND": "aibot.s3_storage.S3MediaStorage", "OPTIONS": S3_OPTIONS}
     if S3_BUCKET
@@ -120,9 +126,9 @@ MEDIA_URL = "media/"
 
 # --- Database ---------------------------------------------------------------------------------
 
-DATABASE_URL = env_secret("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3'}"
-DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
-ENGINE = DATABASES["default"].get("ENGINE")
+DATABASES = {"default": env_database("DATABASE_URL", DATA_DIR / "db.sqlite3")}
+ENGINE = DATABASES["default"]["ENGINE"]
+URL_OPTIONS = DATABASES["default"].get("OPTIONS", {})  # such as sslmode
 if ENGINE == "django.db.backends.sqlite3":
     # IMMEDIATE takes the write lock at BEGIN, so that two writers wait for each other instead of failing midway.
     DATABASES["default"]["OPTIONS"] = {
@@ -130,19 +136,18 @@ if ENGINE == "django.db.backends.sqlite3":
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
-elif ENGINE == "django.db.backends.postgresql":
+else:
     # Hundreds of threads may wait for providers at once; they return their connection meanwhile and share these.
     DATABASES["default"]["OPTIONS"] = {
         # A webhook that gets no connection within the timeout answers 503, and Telegram repeats the update.
         "pool": {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 20, minimum=1), "timeout": 5}
     }
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-else:
-    raise ImproperlyConfigured("DATABASE_URL must start with postgres:// or sqlite:///.")
+DATABASES["default"]["OPTIONS"] |= URL_OPTIONS
 
 # --- Queue ------------------------------------------------------------------------------------
 
-REDIS_URL = env_secret("REDIS_URL")
+REDIS_URL = env_redis_url("REDIS_URL")
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
@@ -318,7 +323,8 @@ SECRETS = sorted(
             SECRET_KEY,
             REDIS_URL,
             *passwords_of(REDIS_URL),
-            *passwords_of(DATABASE_URL),
+            *passwords_of(env_secret("DATABASE_URL")),
+            DATABASES["default"].get("PASSWORD", ""),
             TELEGRAM_BOT_TOKEN,
             TELEGRAM_WEBHOOK_SECRET,
             *PROVIDER_CALLBACK_SECRETS.values(),

@@ -4,12 +4,25 @@ import logging
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from aibot.env import RENAMED_VARIABLES, env_bool, env_int, env_secret, env_url
+from aibot.env import (
+    RENAMED_VARIABLES,
+    env_bool,
+    env_bucket,
+    env_database,
+    env_hosts,
+    env_int,
+    env_origins,
+    env_redis_url,
+    env_secret,
+    env_url,
+    read_env_file,
+)
 from aibot.redaction import RedactingFormatter
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -32,7 +45,17 @@ def test_a_number_is_whole_and_large_enough(monkeypatch, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["api.example.com", "ftp://example.com", "https://", "https://a:b@c.com", "http://x:99999"]
+    "text",
+    [
+        "api.example.com",
+        "ftp://example.com",
+        "https://",
+        "https://a:b@c.com",
+        "https://:b@c.com",
+        "http://x:99999",
+        "https://api.example .com",
+        "https://api.example.com/v1?",
+    ],
 )
 def test_an_address_is_plain_http(monkeypatch, text):
     monkeypatch.setenv("OPENAI_BASE_URL", text)
@@ -64,6 +87,133 @@ def test_a_secret_that_no_header_can_carry_is_refused_and_not_shown(monkeypatch,
     assert "sk-" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:pw-secret@h/d",
+        "postgres//u:pw-secret@h/d",
+        "//u:pw-secret@h/d",
+        "u:pw-secret@h/d",
+        "postgres:/u:pw-secret@h/d",
+        "postgres://u:pw-secret@h:99999/d",
+        "postgres://u:pw-secret@h:port/d",
+        "postgres://u:pw-secret/more@h/d",
+        "postgres://u:pw-secret?more@h/d",
+        "postgres://u:pw-secret@h",
+        "postgres://u:a@h/d?pw-secret=1",
+        "postgres://u:a@h/d?password=pw-secret",
+        "postgres://u:pw-secret@h/d?conn_max_age=60",
+        "postgres://u:pw-secret@h/d?%zz=(",
+        "sqlite://u:pw-secret@h/d",
+        "sqlite://",
+    ],
+)
+def test_an_unusable_database_address_is_refused_without_showing_it(monkeypatch, recwarn, tmp_path, url):
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    with pytest.raises(ImproperlyConfigured, match=r"DATABASE_URL must (start with|have the form)") as error:
+        env_database("DATABASE_URL", tmp_path / "db.sqlite3")
+
+    assert "pw-secret" not in "".join(traceback.format_exception(error.value))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("url", "facts"),
+    [
+        ("postgres://u:p%23w@h:5433/d", {"NAME": "d", "USER": "u", "PASSWORD": "p#w", "HOST": "h", "PORT": 5433}),
+        ("postgresql://u:p#w@h/d", {"PASSWORD": "p#w", "HOST": "h", "NAME": "d"}),
+        ("postgres://u:p%zzw@h/d", {"PASSWORD": "p%zzw"}),
+        ("postgres://u:p@h/d?sslmode=require", {"OPTIONS": {"sslmode": "require"}}),
+        ("postgres://u:p@a:1,b:2/d", {"HOST": "a,b", "PORT": "1,2"}),
+        ("postgres:///d?host=/run/postgresql", {"NAME": "d"}),
+        ("sqlite:////srv/db.sqlite3", {"NAME": "/srv/db.sqlite3"}),
+        ("", {"NAME": "/srv/50% #1?/db.sqlite3"}),
+    ],
+)
+def test_a_database_address_is_read(monkeypatch, url, facts):
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    database = env_database("DATABASE_URL", Path("/srv/50% #1?/db.sqlite3"))
+
+    assert facts.items() <= database.items()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x",
+        "redsi://:pw-secret@h",
+        "redis//:pw-secret@h",
+        "redis+socket:///run/redis.sock",
+        "redis://:pw-secret@h:99999/0",
+        "redis://:pw-secret/more@h:6379/0",
+        "redis://:pw-secret@h/queue",
+        "redis://",
+    ],
+)
+def test_an_unusable_redis_address_is_refused_without_showing_it(monkeypatch, url):
+    monkeypatch.setenv("REDIS_URL", url)
+
+    with pytest.raises(ImproperlyConfigured, match=r"REDIS_URL must (start with|have the form) redis://") as error:
+        env_redis_url("REDIS_URL")
+
+    assert "pw-secret" not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("url", ["redis://h", "redis://:p%2Fw@h:6379/0", "rediss://u:p@h:6380/1?ssl_cert_reqs=none"])
+def test_a_redis_address_is_read(monkeypatch, url):
+    monkeypatch.setenv("REDIS_URL", url)
+
+    assert env_redis_url("REDIS_URL") == url
+
+
+@pytest.mark.parametrize("text", ["http://x", "x.com:8000", "x.com/admin", "a.com b.com", "ok.com, https://x.com"])
+def test_a_host_is_a_name_alone(monkeypatch, text):
+    monkeypatch.setenv("ALLOWED_HOSTS", text)
+
+    with pytest.raises(ImproperlyConfigured, match="ALLOWED_HOSTS must be host names"):
+        env_hosts("ALLOWED_HOSTS")
+
+
+def test_hosts_are_read(monkeypatch):
+    monkeypatch.setenv("ALLOWED_HOSTS", "bot.example.com, .example.org,127.0.0.1,[::1],*,a_b")
+
+    assert env_hosts("ALLOWED_HOSTS") == ["bot.example.com", ".example.org", "127.0.0.1", "[::1]", "*", "a_b"]
+
+
+@pytest.mark.parametrize("text", ["x.com", "ftp://x.com", "https://x.com/path", "https://"])
+def test_an_origin_is_a_scheme_and_a_host(monkeypatch, text):
+    monkeypatch.setenv("CSRF_TRUSTED_ORIGINS", text)
+
+    with pytest.raises(ImproperlyConfigured, match="CSRF_TRUSTED_ORIGINS must be origins"):
+        env_origins("CSRF_TRUSTED_ORIGINS")
+
+
+def test_origins_are_read_as_browsers_send_them(monkeypatch):
+    monkeypatch.setenv("CSRF_TRUSTED_ORIGINS", "https://x.com/, https://*.y.com:8443")
+
+    assert env_origins("CSRF_TRUSTED_ORIGINS") == ["https://x.com", "https://*.y.com:8443"]
+
+
+@pytest.mark.parametrize("text", ["s3://media", "media/folder", "https://s3.example.com/media"])
+def test_a_bucket_is_a_name_alone(monkeypatch, text):
+    monkeypatch.setenv("S3_BUCKET", text)
+
+    with pytest.raises(ImproperlyConfigured, match="S3_BUCKET must be the bucket's name alone"):
+        env_bucket("S3_BUCKET")
+
+
+def test_a_line_of_the_env_file_without_a_name_is_refused_and_not_shown(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(os, "environ", {})
+    (tmp_path / ".env").write_text("# a comment\n\n  \nOPENAI_API_KEY = sk-secret\n")
+
+    with pytest.raises(ImproperlyConfigured, match=r"\.env, line 4 is not of the form NAME=value") as error:
+        read_env_file(tmp_path / ".env")
+
+    assert "sk-secret" not in str(error.value) + caplog.text
+
+
 def run_manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
@@ -81,12 +231,19 @@ def run_manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess
     [
         ({}, "SECRET_KEY is not set"),
         ({"SECRET_KEY": "x" * 50, "DEBUG": "maybe"}, "DEBUG must be True or False"),
-        ({"SECRET_KEY": "x" * 50, "DATABASE_URL": "mysql://u:pw-secret@h/d"}, "DATABASE_URL must start with"),
         ({"SECRET_KEY": "x" * 50, "XAI_BASE_URL": "nowhere"}, "XAI_BASE_URL must be a plain address"),
+        ({"SECRET_KEY": "x" * 50, "DATA_DIR": "/proc/x"}, "DATA_DIR cannot be created at /proc/x"),
+        ({"SECRET_KEY": "x" * 50, "ALLOWED_HOSTS": "http://x"}, "ALLOWED_HOSTS must be host names"),
+        ({"SECRET_KEY": "x" * 50, "S3_ACCESS_KEY_ID": "pw-secret"}, "Set both S3_ACCESS_KEY_ID and"),
+        ({"SECRET_KEY": "x" * 50, "DATABASE_URL": "postgres//u:pw-secret@h/d"}, "DATABASE_URL must start with"),
+        (
+            {"SECRET_KEY": "x" * 50, "REDIS_URL": "redsi://:pw-secret@h"},
+            "REDIS_URL must start with redis:// or rediss://.",
+        ),
     ],
 )
 def test_a_wrong_environment_ends_the_start_in_one_line(tmp_path, variables, named):
-    outcome = run_manage("check", DATA_DIR=str(tmp_path), **variables)
+    outcome = run_manage("check", **{"DATA_DIR": str(tmp_path), **variables})
 
     assert outcome.returncode != 0
     assert len(outcome.stderr.strip().splitlines()) == 1
@@ -130,6 +287,33 @@ def test_no_process_starts_without_settings(tmp_path, process):
 
     assert outcome.returncode != 0
     assert "SECRET_KEY is not set" in outcome.stderr + outcome.stdout
+
+
+@pytest.mark.parametrize(
+    "process",
+    [["-m", "celery", "-A", "aibot", "worker"], ["manage.py", "run"], ["manage.py", "ask", "TEXT", "Hello"]],
+    ids=lambda process: process[1],
+)
+def test_no_process_starts_without_its_delivery_backend(tmp_path, process):
+    outcome = subprocess.run(
+        [sys.executable, *process],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "ENV_FILE": os.devnull,
+            "DATA_DIR": str(tmp_path),
+            "SECRET_KEY": "x" * 50,
+            "DELIVERY_BACKEND": "nope.Nope",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert outcome.returncode != 0
+    assert "DELIVERY_BACKEND must name" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
 
 
 def test_secrets_are_redacted_in_messages_arguments_and_tracebacks(settings):
