@@ -1,10 +1,12 @@
 """The Celery application. Its tasks are thin: the database is the queue."""
 
 import os
+import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_init
+from django.core.checks import run_checks
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aibot.settings")
 
@@ -17,3 +19,11 @@ def keep_django_logging(**_: Any) -> None:
 app = Celery("aibot")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+def refuse_invalid_settings(**_: Any) -> None:
+    """End a worker whose settings the system checks refuse, as manage.py does. Celery itself ignores what they say."""
+    errors = [message for message in run_checks() if message.is_serious()]
+    if errors:
+        sys.exit("\n".join(f"Configuration error: {error.msg}" for error in errors))
