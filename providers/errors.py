@@ -50,6 +50,7 @@ class ProviderError(Exception):
         status: int | None = None,
         usage: Usage | None = None,
         maybe_paid: bool | None = None,
+        ends_job: bool | None = None,
     ) -> None:
         """Add what only a caller further out knows. For the template classes, which then raise it again.
 
@@ -59,6 +60,7 @@ class ProviderError(Exception):
         self.status = self.status if status is None else status
         self.usage = self.usage if usage is None else usage
         self.maybe_paid = self.maybe_paid if maybe_paid is None else maybe_paid
+        self.ends_job = self.ends_job if ends_job is None else ends_job
 
     def __str__(self) -> str:
         summary = (self.__doc__ or "").partition("\n")[0].rstrip(".")
@@ -137,6 +139,12 @@ class JobNotFound(OutcomeUnknown):
     """A submission whose answer was lost was not found at the provider."""
 
     ends_job = True
+
+
+class JobGone(OutcomeUnknown):
+    """The provider does not know this job, or no longer."""
+
+    # Right after its submission a job may not be visible yet, so a single look does not end it: see poll_job().
 
 
 class NotStored(OutcomeUnknown):

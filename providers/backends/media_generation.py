@@ -2,13 +2,14 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, ClassVar
 
 from providers.backends.base import Provider
 from providers.backends.error_mapping import ErrorReply
-from providers.errors import OutcomeUnknown, ProviderError, ServerFault, Unsupported
+from providers.errors import JobGone, ModelGone, OutcomeUnknown, ProviderError, ServerFault, Unsupported
 from providers.transport import client
 from providers.transport.deadlines import Deadline
 from providers.transport.redaction import Redactor
@@ -20,6 +21,7 @@ FETCH_TRIES = 3  # providers' file servers lag behind their APIs by a moment
 POLL_SECONDS = 30.0  # for one question about a job
 JOB_ID = re.compile(r"[\w.:@/+=-]{1,200}", re.ASCII)  # it becomes part of an address, and a column holds it
 FILE_TYPES = ("image/", "video/", "audio/", "application/octet-stream")
+GONE = {"404", "410"}  # HTTP's status, or the code that the body of a 200 names
 NO_PROMPT = Prompt(Category.VIDEO, "")  # for calls that carry none
 
 
@@ -129,8 +131,7 @@ class JobProvider(MediaProvider):
         Raises a ProviderError; where `ends_job` is set the job is over, otherwise only the question failed.
         """
         redactor = Redactor(self.access.key, prompt)
-        call = self.poll_call(job_id)
-        with self.exchange(call, redactor, timeout_seconds=POLL_SECONDS, deadline=deadline) as response:
+        with self._exchange_about_job(self.poll_call(job_id), redactor, deadline) as response:
             return self.parse_job(prompt, self.checked_object(response, redactor))
 
     @abstractmethod
@@ -168,5 +169,18 @@ class JobProvider(MediaProvider):
         if call is None:
             return
         redactor = Redactor(self.access.key, NO_PROMPT)
-        with self.exchange(call, redactor, timeout_seconds=POLL_SECONDS, deadline=deadline):
+        with self._exchange_about_job(call, redactor, deadline):
             return
+
+    @contextmanager
+    def _exchange_about_job(
+        self, call: Call, redactor: Redactor, deadline: Deadline
+    ) -> Iterator[client.ProviderResponse]:
+        """Send a call that names a job and no model, so that a 404 is about the job."""
+        try:
+            with self.exchange(call, redactor, timeout_seconds=POLL_SECONDS, deadline=deadline) as response:
+                yield response
+        except ModelGone as error:
+            if error.ends_job or GONE.isdisjoint({str(error.status), error.code}):
+                raise
+            raise JobGone(error.excerpt, provider=self.slug, status=error.status, code=error.code) from None

@@ -17,6 +17,7 @@ from providers.backends.media_generation import POLL_SECONDS, JobProvider, job_o
 from providers.errors import (
     AccessDenied,
     ContentRefused,
+    JobGone,
     ModelGone,
     OutcomeUnknown,
     ProviderError,
@@ -134,12 +135,14 @@ class RunwareTask(JobProvider):
         """Return why a task has failed.
 
         Limits of our rate and account are about the poll and not about the task, and a task that is not found may not
-        be there yet: its time-out ends it.
+        be there yet.
         """
         reply = self.parse_error(200, body)
         words = Redactor(self.access.key, prompt).redact(reply.text)
+        if NOT_FOUND.fits(reply):
+            return JobGone(words, code=" ".join(reply.codes))
         error = error_for(ErrorReply(200, reply.codes, words), self.rules)
-        is_about_the_poll = issubclass(error, RateLimited | AccessDenied) or NOT_FOUND.fits(reply)
+        is_about_the_poll = issubclass(error, RateLimited | AccessDenied)
         return error(words, code=" ".join(reply.codes), ends_job=not is_about_the_poll)
 
 

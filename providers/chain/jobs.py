@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from providers.backends.media_generation import POLL_SECONDS, JobProvider
 from providers.chain.attempts import JOB_CANCELLED
 from providers.chain.candidates import candidate_for_attempt
-from providers.errors import JobNotFound, ProviderError
+from providers.errors import JobGone, JobNotFound, ProviderError
 from providers.models import Attempt
 from providers.transport.deadlines import Deadline
 from providers.types import Job, MediaResult, Prompt
@@ -18,6 +18,7 @@ from providers.types import Job, MediaResult, Prompt
 logger = logging.getLogger("providers.chain.jobs")
 
 ADOPTION_SECONDS = 300  # a submission whose answer was lost is looked for this long before anything else is bought
+VISIBLE_SECONDS = 60  # a provider's servers may differ about a younger job; an older one that it denies is over
 MAX_CLOCK_SKEW = timedelta(minutes=2)  # between a provider's clock and ours
 CANCEL_WINDOW = timedelta(minutes=30)  # by then a job that nobody waits for has ended by itself
 GRACE = timedelta(seconds=5)  # the worker that was woken to cancel a job is about to do it
@@ -42,7 +43,11 @@ def poll_job(
     Raises a ProviderError; where `ends_job` is set there is nothing more to learn.
     """
     if attempt.job_id:
-        return provider.poll(prompt, attempt.job_id, deadline=deadline)
+        try:
+            return provider.poll(prompt, attempt.job_id, deadline=deadline)
+        except JobGone as error:
+            error.complete(ends_job=attempt.age_seconds() > VISIBLE_SECONDS)
+            raise
     found = provider.find_jobs(prompt, since=attempt.created_at - MAX_CLOCK_SKEW, deadline=deadline)
     attempt.refresh_from_db()
     if attempt.job_id:

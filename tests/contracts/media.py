@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from providers.errors import OutcomeUnknown, ProviderError, ServerFault, Unsupported
+from providers.errors import JobGone, OutcomeUnknown, ProviderError, ServerFault, Unsupported
 from providers.transport.deadlines import Deadline
 from providers.types import Job, MediaResult, OutputOptions, Prompt, Usage
 from tests.contracts.base import ProviderContract, assert_redacted, message_with_secrets, secrets_of
@@ -179,6 +179,13 @@ class JobProviderContract(MediaProviderContract):
     def test_a_poll_that_failed_says_nothing_about_the_job(self, server: FakeServer) -> None:
         for status in (401, 404, 503):
             assert not self.poll_failure(server, self.error_body("Not now."), status).ends_job, status
+
+    def test_a_job_that_the_provider_does_not_know_is_not_taken_for_a_missing_model(self, server: FakeServer) -> None:
+        for status in (404, 410):
+            error = self.poll_failure(server, self.error_body("Not found."), status)
+            assert (type(error), error.status) == (JobGone, status)
+            assert (error.ends_job, error.trips_at_once, error.maybe_paid) == (False, False, True)
+            assert str(error).startswith("The provider does not know this job, or no longer")
 
     def test_a_failed_job_shows_neither_key_nor_prompt(self, server: FakeServer) -> None:
         for prompt in (self.prompt(), self.prompt(text="PIN 4711")):

@@ -10,6 +10,7 @@ import pytest
 from providers.errors import (
     AccessDenied,
     ContentRefused,
+    JobGone,
     ModelGone,
     OutcomeUnknown,
     ProviderError,
@@ -164,6 +165,11 @@ class TestRunwareImage(RunwareContract):
     @pytest.mark.parametrize("body", [failure_of("taskFailedOrNotFound"), failure_of("taskNotFound"), {"data": []}])
     def test_an_unknown_task_was_not_submitted(self, server: FakeServer, body: Any) -> None:
         assert self.found(server, body) == []
+
+    def test_a_polled_task_that_is_not_found_is_gone(self, server: FakeServer) -> None:
+        for code in ("taskFailedOrNotFound", "taskNotFound", "taskExpired"):
+            error = self.poll_failure(server, failure_of(code))
+            assert (type(error), error.ends_job) == (JobGone, False), code
 
     def test_lost_submissions_are_looked_for(self) -> None:
         assert self.provider().unknown_policy is UnknownPolicy.ADOPT

@@ -13,7 +13,7 @@ from django.utils import timezone
 from PIL import Image
 
 from providers.chain.jobs import job_cancel
-from providers.errors import AccessDenied, NotSent, OutcomeUnknown, ServerFault
+from providers.errors import AccessDenied, JobGone, NotSent, OutcomeUnknown, ServerFault
 from providers.models import Attempt, ProviderConfig
 from providers.types import Access, Job, MediaResult, UnknownPolicy, Usage
 from requests_app.models import Account, Request
@@ -157,15 +157,37 @@ def test_a_poll_that_fails_does_not_end_the_job(provider, account):
 
 
 def test_a_failed_job_ends_the_attempt_and_the_credits_are_released(provider, account):
-    failed = ServerFault("interrupted")
-    failed.ends_job = True
-    provider(submissions=[Job("job-1")], polls=[failed])
+    provider(submissions=[Job("job-1")], polls=[ServerFault("interrupted", ends_job=True)])
     request = accept(account)
 
     step(step(request))
 
     assert (request.status, request.error_code) == ("FAILED", "ALL_PROVIDERS_FAILED")
     assert attempt_of(request).state == "FAILED"
+    assert balance(account) == 10
+
+
+def test_a_young_job_that_the_provider_does_not_know_yet_goes_on(provider, account):
+    provider(submissions=[Job("job-1")], polls=[JobGone(), JobGone(), DONE])
+    request = step(accept(account))
+
+    for _ in range(3):
+        step(request)
+
+    assert request.status == "COMPLETED"
+
+
+def test_a_job_that_the_provider_no_longer_knows_has_ended_after_a_minute(provider, account):
+    provider(submissions=[Job("job-1")], polls=[JobGone(status=404)])
+    request = step(accept(account))
+    make_older(request, 61)
+
+    step(request)
+
+    attempt = attempt_of(request)
+    assert (attempt.state, attempt.error_class, attempt.http_status) == ("UNKNOWN", "OutcomeUnknown", 404)
+    assert attempt.error_text == "The provider does not know this job, or no longer (HTTP 404)"
+    assert (request.status, request.error_code) == ("FAILED", "ALL_PROVIDERS_FAILED")
     assert balance(account) == 10
 
 
@@ -193,7 +215,7 @@ def test_an_output_that_is_no_video_is_no_result(provider, account):
 
 
 class TestASubmissionWhoseResponseWasLost:
-    def test_its_job_is_searched_before_any_other_provider_is_called(self, provider, account):
+    def test_its_job_is_looked_for_before_any_other_provider_is_called(self, provider, account):
         jobs = provider(submissions=[OutcomeUnknown("cut")], found=[[], [Job("job-7")]], polls=[DONE])
         request = accept(account)
 
@@ -231,6 +253,7 @@ class TestASubmissionWhoseResponseWasLost:
         step(request)
 
         assert attempt_of(request).job_id == ""
+        other.refresh_from_db()
         assert other.job_id == "job-1"
 
     def test_the_jobs_of_two_equal_prompts_are_both_found(self, provider, account):
@@ -244,14 +267,14 @@ class TestASubmissionWhoseResponseWasLost:
 
         assert attempt_of(request).job_id == "job-2"
 
-    def test_a_provider_that_cannot_be_searched_stops_the_chain(self, provider, account):
+    def test_a_provider_whose_jobs_cannot_be_looked_for_stops_the_chain(self, provider, account):
         provider(submissions=[OutcomeUnknown("cut")]).policy = UnknownPolicy.STOP
         request = step(accept(account))
 
         assert (request.status, request.error_code) == ("FAILED", "PAYMENT_UNCERTAIN")
         assert balance(account) == 10
 
-    def test_it_is_searched_too_after_its_worker_was_killed_during_the_submission(self, provider, account):
+    def test_it_is_looked_for_too_after_its_worker_was_killed_during_the_submission(self, provider, account):
         provider(submissions=[], found=[[Job("job-3")]], polls=[DONE])
         request = accept(account)
         Request.objects.filter(id=request.id).update(status="PROCESSING", fence=1, tries=1)
