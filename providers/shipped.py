@@ -26,7 +26,7 @@ class ShippedRoute:
     list_price: str | None = None  # USD per price_unit; None: unknown until the provider reports a cost
     price_unit: str = "1k_tokens"  # ProviderConfig.PriceUnit
     prices: Mapping[str, str] = field(default_factory=dict)  # detailed rates, see pricing.py; as_of: the day of reading
-    timeout_seconds: int = 30  # of silence, of waiting for a whole answer, or the age of a job
+    timeout_seconds: int = 30  # idle timeout, wait for a whole answer, or a job's age
     capabilities: Mapping[str, Any] = field(default_factory=dict)  # see capabilities.py
     enabled: bool = True
     since: str = "0.1.0"  # the release that brought it
@@ -35,11 +35,6 @@ class ShippedRoute:
     def name(self) -> str:
         """The name of the route, unique within its category."""
         return self.provider
-
-    @property
-    def key(self) -> tuple[Category, str]:
-        """Category and provider, by which the tests look a route up."""
-        return self.category, self.provider
 
     def as_fields(self) -> dict[str, Any]:
         """Return the values of the ProviderConfig row, as any version of that model takes them."""

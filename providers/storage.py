@@ -21,11 +21,6 @@ class StoredMedia:
     content_type: str
     size: int  # bytes
 
-    @classmethod
-    def from_dict(cls, stored: dict[str, str | int]) -> "StoredMedia":
-        """Return what as_dict() has made a dict of."""
-        return cls(str(stored["name"]), str(stored["content_type"]), int(stored["size"]))
-
     def as_dict(self) -> dict[str, str | int]:
         """Return it as the request's row keeps it."""
         return {"name": self.name, "content_type": self.content_type, "size": self.size}

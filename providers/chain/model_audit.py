@@ -13,6 +13,7 @@ from providers.errors import ModelGone, OutcomeUnknown, ProviderError
 from providers.models import ProviderConfig
 from providers.pricing import RATES
 from providers.registry import label_of
+from providers.shipped import SHIPPED_ROUTES
 from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import date_at, decode_any
 from providers.transport.redaction import Redactor
@@ -106,10 +107,18 @@ def _on_price(route: ProviderConfig, today: date) -> Iterator[Finding]:
     as_of = date_at(route.prices, "as_of")
     if route.list_price is None and not any(rate in route.prices for rate in RATES):
         yield Finding(_name_of(route), "there is no price; costs stay unknown unless the provider reports them")
+    elif as_of is None and _is_price_as_shipped(route):
+        yield Finding(_name_of(route), "the price is as shipped, which has no date; compare it", is_urgent=False)
     elif as_of is None:
         yield Finding(_name_of(route), 'the price has no date; put "as_of" into its prices')
     elif today - as_of > PRICE_AGE:
         yield Finding(_name_of(route), f"the price is of {as_of}, more than {PRICE_AGE.days} days ago")
+
+
+def _is_price_as_shipped(route: ProviderConfig) -> bool:
+    fields = ("category", "provider", "model", "list_price", "price_unit", "prices")
+    price = {name: getattr(route, name) for name in fields}
+    return any(price.items() <= shipped.as_fields().items() for shipped in SHIPPED_ROUTES)
 
 
 def _reason(error: ProviderError) -> str:

@@ -21,7 +21,6 @@ from django.db.models.functions import Now
 from providers.chain.attempts import JOB_CANCELLED
 from providers.models import Attempt
 from providers.sandbox import Sandbox, running_sandbox
-from providers.shipped import SHIPPED_ROUTES
 from requests_app.models import AIModel, Request
 from telegram_bot import texts
 from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramUpdate
@@ -33,6 +32,7 @@ from tests.proof.checker import check
 from tests.proof.crash_clock import attempts_of, pass_time, requests_of
 from tests.proof.crash_points import ALL, AUDIO, IMAGE, POINTS, TEXT, VIDEO, CrashPoint, Loss
 from tests.proof.loading import load_facts
+from tests.sandboxes import SHIPPED
 from tests.telegram_bot.updates import USER, message
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,7 +44,6 @@ CHAINS = {
     VIDEO: ["replicate"],
     AUDIO: ["elevenlabs", "replicate"],
 }
-MODELS = {route.key: route.model for route in reversed(SHIPPED_ROUTES)}
 TIMEOUT_SECONDS = {TEXT: 30, IMAGE: 180, VIDEO: 900, AUDIO: 60}
 LEASES_EXPIRED_SECONDS = 61  # the longest lease is over
 # A submission of unknown outcome is searched for as long as an image may take, and five minutes for a video.
@@ -228,7 +227,7 @@ def make_chains() -> dict[str, AIModel]:
                 provider,
                 category=category,
                 priority=priority,
-                model=MODELS[category, provider],
+                model=SHIPPED[category, provider],
                 timeout_seconds=TIMEOUT_SECONDS[category],
             )
     return {category: make_model(category=category, token_cost=5) for category in CHAINS}

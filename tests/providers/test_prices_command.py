@@ -1,14 +1,16 @@
 """`manage.py prices`: which routes no longer fit what the providers offer."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from providers.chain.model_audit import audit_routes
 from providers.models import ProviderConfig
 from providers.registry import PROVIDERS
+from providers.shipped import SHIPPED_ROUTES
 from providers.types import Access
 from tests.factories import make_provider
 from tests.fakes.http_server import answer, hang, raw
@@ -91,6 +93,25 @@ def test_a_route_without_a_price_or_its_date_is_named(server, fields, words):
 
     assert code == 1
     assert [words in line for line in lines] == [True]
+
+
+def test_the_shipped_prices_need_nobody_when_they_are_new():
+    for shipped in SHIPPED_ROUTES:
+        ProviderConfig.objects.create(**shipped.as_fields())
+    dates = [shipped.prices["as_of"] for shipped in SHIPPED_ROUTES if "as_of" in shipped.prices and shipped.enabled]
+
+    routes = [(route, Unlisted()) for route in ProviderConfig.objects.filter(enabled=True)]
+    findings = list(audit_routes(routes, today=date.fromisoformat(min(dates))))
+
+    assert [str(finding) for finding in findings if finding.is_urgent] == []
+    assert "TEXT · PiAPI (gpt-5.2): the price is as shipped, which has no date; compare it" in map(str, findings)
+
+
+class Unlisted:
+    """A provider that documents no list of models."""
+
+    def models_call(self, model: str) -> None:
+        return None
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,17 @@ from providers.models import Attempt, ProviderConfig, ProviderHealth
 from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox, running_sandbox
 from providers.sandbox.faults import InjectedFault
-from providers.shipped import SHIPPED_ROUTES
 from providers.types import Access, Category
 from requests_app.models import AIModel, Request
 from requests_app.services.execution import request_advance
 from telegram_bot.models import TelegramUpdate
 from tests.factories import make_model, make_provider
+from tests.sandboxes import SHIPPED
 from tests.security.canaries import CHAINS, PROMPT, WORD, admin_pages, columns_with, found_in
 from tests.telegram_bot.updates import message
 
 pytestmark = pytest.mark.django_db
 
-MODELS = {route.key: route.model for route in reversed(SHIPPED_ROUTES)}
 
 # The prompt may be in the request and in the update that brought it, and nowhere else.
 PROMPT_COLUMNS = {"requests.input_text", "telegram_bot_telegramupdate.raw"}
@@ -45,7 +44,7 @@ def offer(category: Category, *, is_shipped: bool = False, timeout_seconds: int 
     make_model(category=category, token_cost=1)
     ProviderConfig.objects.filter(category=category).update(enabled=False)
     for priority, slug in enumerate(CHAINS[category], start=1):
-        model = {"model": MODELS[category.value, slug]} if is_shipped else {}
+        model = {"model": SHIPPED[category.value, slug]} if is_shipped else {}
         make_provider(
             slug, category=category, priority=priority, enabled=True, timeout_seconds=timeout_seconds, **model
         )

@@ -10,13 +10,12 @@ import pytest
 
 from providers.registry import PROVIDERS, provider_class
 from providers.sandbox import Sandbox, running_sandbox
-from providers.shipped import SHIPPED_ROUTES
 from providers.transport.deadlines import Deadline
 from providers.types import Access, Category, Prompt
+from tests.sandboxes import SHIPPED
 from tests.security.canaries import CALLBACK_SECRETS, CHAINS, KEYS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MODELS = {route.key: route.model for route in reversed(SHIPPED_ROUTES)}
 BACKENDS = [(category, slug) for slug, spec in PROVIDERS.items() for category in spec.backends]
 
 
@@ -56,7 +55,7 @@ def test_a_route_is_shipped_in_each_of_its_categories(category, slug):
 def test_the_sandbox_answers_in_its_place(category: Category, slug: str, sandbox: Sandbox):
     spec = PROVIDERS[slug]
     provider = provider_class(category, slug)(Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{spec.base_path}"))
-    prompt = Prompt(category, "A quiet lake at dawn", model=MODELS.get((category.value, slug), "no-shipped-model"))
+    prompt = Prompt(category, "A quiet lake at dawn", model=SHIPPED.get((category.value, slug), "no-shipped-model"))
     try:
         provider.run(prompt, timeout_seconds=10, deadline=Deadline.after(10))
     except Exception as error:  # noqa: BLE001 — whatever it is, the sentence says what to do
