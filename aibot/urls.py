@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from aibot.health import healthz, readyz
@@ -14,6 +15,7 @@ admin.site.index_title = "Operation"
 admin.site.site_url = None  # there is no other site to view
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/providers/", include("providers.statistics.urls")),
     path("telegram/", include("telegram_bot.urls")),

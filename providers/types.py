@@ -32,7 +32,7 @@ class UnknownPolicy(Enum):
 
     RESPEND = "respend"  # cheap: go on down the chain, at the risk of a second bill
     ADOPT = "adopt"  # an asynchronous job: look for it before anything else is bought
-    STOP = "stop"  # dear and not findable: stop, give the credits back, tell the operator
+    STOP = "stop"  # expensive, and its job cannot be looked for: stop, give the credits back, tell the operator
 
 
 class CostSource(StrEnum):

@@ -165,7 +165,10 @@ def test_the_layers_are_those_that_lint_holds():
     text = " ".join(ARCHITECTURE.split())
     for contract in project["tool"]["importlinter"]["contracts"]:
         if contract["type"] == "layers":
-            assert " → ".join(layer.replace(" | ", ", ") for layer in contract["layers"]) in text
+            layers = contract["layers"]
+            if contract.get("containers") == ["providers.backends"]:
+                layers = ["each provider", *layers[1:]]
+            assert " → ".join(layer.replace(" | ", ", ") for layer in layers) in text
 
 
 def example_variables() -> set[str]:

@@ -190,7 +190,7 @@ def requests_are_settled_once(evidence: Evidence) -> Iterator[Violation]:
         entries = evidence.entries[request.id]
         kinds = sorted(entry.kind for entry in entries)
         if kinds not in _expected_kinds(request.status):
-            yield Violation("settled wrongly", request.id, f"{request.status} with {', '.join(kinds) or 'nothing'}")
+            yield Violation("not settled once", request.id, f"{request.status} with {', '.join(kinds) or 'nothing'}")
         for entry in entries:
             if entry.account_id != request.account_id or entry.amount != _expected_amount(entry, request):
                 yield Violation("wrong amount", request.id, f"{entry.kind} {entry.amount:+d} of {request.credits}")

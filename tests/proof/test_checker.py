@@ -202,13 +202,13 @@ def test_a_balance_below_zero_is_reported():
     ],
 )
 def test_a_request_that_is_settled_twice_or_without_cause_is_reported(extra):
-    assert "settled wrongly" in rules(with_more(ledger=extra))
+    assert "not settled once" in rules(with_more(ledger=extra))
 
 
 def test_a_finished_request_without_a_settlement_is_reported():
     ledger = tuple(entry for entry in CLEAN.ledger if entry.kind != "RELEASE")
 
-    assert "settled wrongly" in rules(replace(CLEAN, ledger=ledger))
+    assert "not settled once" in rules(replace(CLEAN, ledger=ledger))
 
 
 def test_a_hold_of_another_amount_than_the_price_is_reported():

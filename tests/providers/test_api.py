@@ -29,7 +29,7 @@ def token() -> dict[str, str]:
     return {"authorization": f"Token {Token.objects.create(user=user).key}"}
 
 
-class TestFigures:
+class TestFieldsOfTheAnswers:
     def test_statistics_have_the_promised_fields(self, client, token):
         for _ in range(44):
             make_attempt(cost=Decimal("0.0015"), duration_ms=1250)

@@ -121,7 +121,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
         "ff0e::1",
     ],
 )
-def test_an_address_that_is_not_public(address: str, names: dict[str, list[str]], calls: list[Any]) -> None:
+def test_nothing_is_fetched_from_an_address_that_is_not_public(
+    address: str, names: dict[str, list[str]], calls: list[Any]
+) -> None:
     assert not client.is_public(ipaddress.ip_address(address))
     names["files.example.com"] = [address]
     with pytest.raises(PermissionError):
@@ -134,7 +136,7 @@ def test_an_address_that_is_not_public(address: str, names: dict[str, list[str]]
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", PUBLIC, "172.32.0.1", "100.128.0.1", "::ffff:1.1.1.1", "2606:4700::1111", "2a00:1450::1"]
 )
-def test_a_public_address(address: str, names: dict[str, list[str]]) -> None:
+def test_a_public_address_is_connected_to(address: str, names: dict[str, list[str]]) -> None:
     assert client.is_public(ipaddress.ip_address(address))
     names["files.example.com"] = [address]
     assert client.public_address_of("files.example.com", 443) == address

@@ -148,7 +148,7 @@ def test_broken_json_and_unknown_paths_are_refused(sandbox):
     headers = {"Authorization": "Bearer sandbox-key-openai"}
     broken = requests.post(f"{sandbox.url}/openai/v1/chat/completions", data="{", headers=headers, timeout=5)
     elsewhere = requests.post(f"{sandbox.url}/openai/v1/embeddings", data="{}", headers=headers, timeout=5)
-    unknown = requests.get(f"{sandbox.url}/acme", timeout=5)
+    unknown = requests.get(f"{sandbox.url}/no-such-provider", timeout=5)
 
     assert (broken.status_code, elsewhere.status_code, unknown.status_code) == (400, 404, 404)
     assert f"{sandbox.url}/openai/v1/chat/completions" in unknown.json()["addresses"]
@@ -318,10 +318,10 @@ def test_the_command_breaks_shows_and_heals(sandbox, settings):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["break", "acme", "down"], "There is no provider 'acme'"),
+        (["break", "no-such-provider", "down"], "There is no provider 'no-such-provider'"),
         (["break", "xai", "tired"], "There is no fault 'tired'. Choose one of down, 429"),
         (["break", "xai"], "Say what to break and how"),
-        (["heal", "acme"], "There is no provider 'acme'"),
+        (["heal", "no-such-provider"], "There is no provider 'no-such-provider'"),
     ],
 )
 def test_the_command_reports_unknown_names(sandbox, settings, arguments, message):

@@ -60,6 +60,10 @@ def test_our_cost_is_what_the_sandbox_billed(sandbox, slug, is_streamed):
 
     (line,) = sandbox.billing.as_list()
     usage = result.usage
+    assert usage.input_tokens is not None, (
+        f"{label_of(slug)}'s answer brought no usage. Where the client asks for none (stream_options = None), its "
+        "vendor in providers/sandbox/vendors/ needs always_sends_usage = True"
+    )
     assert (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) == tuple(line["usage"].values())
     assert line["prompt"] == QUESTION
     cost, _ = cost_of(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)

@@ -9,7 +9,7 @@ from providers.models import Attempt
 from providers.types import UnknownPolicy
 
 RESPEND, ADOPT, STOP = UnknownPolicy.RESPEND, UnknownPolicy.ADOPT, UnknownPolicy.STOP
-GO_ON = Verdict(None)
+MAY_ASK_NEXT = Verdict(None)
 
 NOT_SENT = PastOutcome("NotSent", maybe_paid=False, policy=RESPEND)
 RATE_LIMITED = PastOutcome("RateLimited", maybe_paid=False, policy=STOP)
@@ -26,13 +26,13 @@ NOT_STORED = PastOutcome("NotStored", maybe_paid=True, policy=RESPEND)
     ("outcomes", "verdict"),
     [
         # Nothing was tried, or it certainly did not run: the next provider may be asked.
-        ([], GO_ON),
-        ([NOT_SENT], GO_ON),
-        ([NOT_SENT, RATE_LIMITED, NOT_SENT], GO_ON),
+        ([], MAY_ASK_NEXT),
+        ([NOT_SENT], MAY_ASK_NEXT),
+        ([NOT_SENT, RATE_LIMITED, NOT_SENT], MAY_ASK_NEXT),
         # A cheap call with an unknown outcome may be bought again; so may a job that was not found.
-        ([UNKNOWN_CHEAP], GO_ON),
-        ([WORKER_WAS_LOST, UNKNOWN_CHEAP], GO_ON),
-        ([UNKNOWN_NOT_FOUND], GO_ON),
+        ([UNKNOWN_CHEAP], MAY_ASK_NEXT),
+        ([WORKER_WAS_LOST, UNKNOWN_CHEAP], MAY_ASK_NEXT),
+        ([UNKNOWN_NOT_FOUND], MAY_ASK_NEXT),
         # An expensive one ends the chain, wherever it stands.
         ([UNKNOWN_EXPENSIVE], Verdict(PaymentUncertain)),
         ([NOT_SENT, UNKNOWN_EXPENSIVE], Verdict(PaymentUncertain)),

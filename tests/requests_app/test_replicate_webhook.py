@@ -237,7 +237,7 @@ class TestRefusedCallbacks:
     def test_a_body_of_more_than_a_megabyte(self, client):
         assert call(client, b'{"id": "job1", "logs": "' + b"x" * 1024 * 1024 + b'"}') == 413
 
-    def test_a_get(self, client):
+    def test_a_get_is_not_allowed(self, client):
         assert client.get("/hooks/replicate/").status_code == 405
 
 
