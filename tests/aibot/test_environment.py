@@ -221,7 +221,7 @@ def run_manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess
         env={"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,  # a bound for a loaded machine; usually it takes two seconds
         check=False,
     )
 
@@ -281,7 +281,7 @@ def test_no_process_starts_without_settings(tmp_path, process):
         env={"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "DATA_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,  # a bound for a loaded machine; usually it takes two seconds
         check=False,
     )
 
@@ -307,7 +307,7 @@ def test_no_process_starts_without_its_delivery_backend(tmp_path, process):
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,  # a bound for a loaded machine; usually it takes two seconds
         check=False,
     )
 
