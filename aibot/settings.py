@@ -114,7 +114,7 @@ if bool(S3_OPTIONS["access_key"]) != bool(S3_OPTIONS["secret_key"]):
 STORAGES = {
     "default": {"BACKEND": "aibot.s3_storage.S3MediaStorage", "OPTIONS": S3_OPTIONS}
     if S3_BUCKET
-    else {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    else {"BACKEND": "aibot.file_storage.AtomicFileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG

@@ -1,20 +1,25 @@
 """The routes of the chain, the circuit breaker's rows, and every outgoing call with what it cost."""
 
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from providers import registry
 from providers.capabilities import validate_capabilities
 from providers.common.ids import time_ordered_uuid
 from providers.pricing import validate_prices
-from providers.types import Category, CostSource
+from providers.types import Category, CostSource, Operation, Purpose
 
 CATEGORY_CHOICES = [(category.value, category.value) for category in Category]
+OPERATION_CHOICES = [(operation.value, operation.value) for operation in Operation]
+# Columns that came after the first release have a default in the database, so that older code can still insert.
+EMPTY_LIST = Value([], models.JSONField())
+EMPTY_OBJECT = Value({}, models.JSONField())
 
 
 class ProviderConfig(models.Model):
@@ -28,6 +33,14 @@ class ProviderConfig(models.Model):
         CALL = "call", "call"
 
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    name = models.SlugField(
+        max_length=64,
+        blank=True,
+        db_index=False,
+        db_default="",
+        help_text="Of this route, unique within its category. Empty: the provider's.",
+    )
+    operation = models.CharField(max_length=12, choices=OPERATION_CHOICES, db_default=Operation.GENERATE.value)
     provider = models.CharField(max_length=32, choices=registry.choices)
     enabled = models.BooleanField(
         default=True,
@@ -76,19 +89,30 @@ class ProviderConfig(models.Model):
         validators=[MinValueValidator(Decimal(0))],
         help_text="The provider is skipped for the rest of the day (UTC) once it has cost this much. Empty: no cap.",
     )
+    tags = models.JSONField(default=list, blank=True, db_default=EMPTY_LIST)
+    extra_body = models.JSONField(default=dict, blank=True, db_default=EMPTY_OBJECT)
+    extra_headers = models.JSONField(default=dict, blank=True, db_default=EMPTY_OBJECT)
+    drop_fields = models.JSONField(default=list, blank=True, db_default=EMPTY_LIST)
+    max_output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    reasoning_effort = models.CharField(max_length=16, blank=True, db_default="")
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         verbose_name = "provider"
         ordering = ["category", "priority", "provider"]
         constraints = [
-            models.UniqueConstraint(fields=["category", "provider"], name="one_row_per_category_and_provider"),
+            models.UniqueConstraint(fields=["category", "name"], name="one_route_per_category_and_name"),
             models.CheckConstraint(condition=Q(list_price__gte=0), name="list_price_is_not_negative"),
             models.CheckConstraint(condition=Q(timeout_seconds__gte=1), name="timeout_is_positive"),
         ]
 
     def __str__(self) -> str:
         return f"{self.category} · {registry.label_of(self.provider)}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the route; without a name it gets its provider's."""
+        self.name = self.name if isinstance(self.name, str) and self.name else self.provider
+        super().save(*args, **kwargs)
 
 
 class SeededRoute(models.Model):
@@ -146,11 +170,18 @@ class Attempt(models.Model):
     PERHAPS_BILLED = (State.UNKNOWN, State.EXPIRED, State.ABANDONED)
 
     id = models.UUIDField(primary_key=True, default=time_ordered_uuid, editable=False)
-    caller_key = models.CharField(max_length=64, db_index=True)  # whose call it is; opaque here
+    caller_key = models.CharField(max_length=64)  # whose call it is; opaque here
     number = models.PositiveSmallIntegerField()  # 1, 2, 3 … within one caller
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    operation = models.CharField(max_length=12, choices=OPERATION_CHOICES, db_default=Operation.GENERATE.value)
+    purpose = models.CharField(
+        max_length=8, choices=[(purpose.value, purpose.value) for purpose in Purpose], db_default=Purpose.USER.value
+    )
     provider = models.CharField(max_length=32, choices=registry.choices)
+    route = models.CharField(max_length=64, blank=True, db_default="")  # the route's name
+    key_id = models.CharField(max_length=64, blank=True, db_default="")  # which of several keys, as an HMAC
     model = models.CharField(max_length=200)
+    answered_by = models.CharField(max_length=200, blank=True, db_default="")  # the model id that the answer names
     state = models.CharField(max_length=10, choices=State.choices, default=State.SENDING)
     job_id = models.CharField(max_length=200, blank=True)
     error_class = models.CharField(max_length=32, blank=True)
@@ -159,6 +190,7 @@ class Attempt(models.Model):
     usage = models.JSONField(default=dict, blank=True)  # as the provider reported it
     cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD; NULL is unknown
     cost_source = models.CharField(max_length=20, blank=True, choices=[(s.value, s.value) for s in CostSource])
+    reserved_cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD at most
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
     first_token_ms = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
@@ -188,15 +220,16 @@ class Attempt(models.Model):
                 condition=Q(state__in=["UNKNOWN", "ABANDONED"], error_class="") & ~Q(job_id=""),
                 name="attempt_to_stop",
             ),
-            models.Index(fields=["caller_key"], condition=Q(finished_at__isnull=True), name="attempt_open"),
+            models.Index(fields=["created_at"], condition=Q(finished_at__isnull=True), name="attempt_unfinished"),
         ]
 
     def __str__(self) -> str:
         return f"{self.caller_key} #{self.number} {self.provider} {self.state}"
 
     def age_seconds(self) -> float:
-        """Return how long ago it began, by this machine's clock."""
-        return (timezone.now() - self.created_at).total_seconds()
+        """Return how long ago it began, by the database's clock; needs a queryset that is annotated with `now`."""
+        now: datetime = self.now  # type: ignore[attr-defined]  # annotated by whoever read the row
+        return max(0.0, (now - self.created_at).total_seconds())
 
     @property
     def is_billed(self) -> bool:
@@ -210,6 +243,7 @@ class AttemptRollup(models.Model):
     hour = models.DateTimeField()
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
     provider = models.CharField(max_length=32, choices=registry.choices)
+    route = models.CharField(max_length=64, blank=True, db_default="")
     requests = models.PositiveBigIntegerField(default=0)
     successes = models.PositiveBigIntegerField(default=0)
     total_cost = models.DecimalField(max_digits=20, decimal_places=10, default=Decimal(0))  # USD, known costs only

@@ -27,7 +27,7 @@ class StoredMedia:
 
 
 def store_output(*, category: Category, content: bytes, key: str) -> StoredMedia:
-    """Check an output and store it under a name made of `key`; storing it again replaces the first copy.
+    """Check an output and store it under a name made of `key`; storing it again replaces the first copy atomically.
 
     Raises OutcomeUnknown where the bytes are no output of this category, NotStored where the storage fails.
     """
@@ -54,8 +54,6 @@ def store_audio(*, content: bytes, key: str) -> StoredMedia | None:
 
 
 def _store(content: bytes, file_type: FileType, stem: str) -> StoredMedia:
-    name = f"{stem}.{file_type.extension}"
-    if default_storage.exists(name):
-        default_storage.delete(name)
-    stored = default_storage.save(name, ContentFile(content))
+    # The storage replaces a file of that name in one step: what was stored before is there until the new one is.
+    stored = default_storage.save(f"{stem}.{file_type.extension}", ContentFile(content))
     return StoredMedia(stored, file_type.content_type, len(content))

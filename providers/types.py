@@ -17,6 +17,21 @@ class Category(StrEnum):
     AUDIO = "AUDIO"
 
 
+class Operation(StrEnum):
+    """What a route does for its category."""
+
+    GENERATE = "generate"
+    EDIT = "edit"  # change an image or a video that comes with the prompt
+    TRANSCRIBE = "transcribe"  # speech to text
+
+
+class Purpose(StrEnum):
+    """Whom an attempt serves. Tests of the operator are on the bill, but not in success rates."""
+
+    USER = "user"
+    TEST = "test"
+
+
 class Feature(Enum):
     """What a provider can do beyond the plain call; a prompt that needs more is refused before it is sent."""
 

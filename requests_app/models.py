@@ -1,7 +1,7 @@
 """The tables of AI models, accounts, requests and the ledger. What changes them is in services and states."""
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 
 from providers import registry
@@ -9,6 +9,11 @@ from providers.common.ids import time_ordered_uuid
 from providers.models import CATEGORY_CHOICES
 from providers.types import CostSource
 from requests_app.options import validate_options
+
+
+# Columns that came after the first release have a default in the database, so that older code can still insert.
+EMPTY_LIST = Value([], models.JSONField())
+EMPTY_OBJECT = Value({}, models.JSONField())
 
 
 class AIModel(models.Model):
@@ -20,6 +25,8 @@ class AIModel(models.Model):
     provider = models.CharField(
         max_length=32, blank=True, choices=registry.choices, help_text="The provider that the name suggests."
     )
+    tag = models.CharField(max_length=32, blank=True, db_default="")  # only routes with this tag serve it
+    rates = models.JSONField(default=dict, blank=True, db_default=EMPTY_OBJECT)  # credits by size; empty: flat
     token_cost = models.PositiveIntegerField(default=1, help_text="Credits that a request costs its user.")
     description = models.CharField(max_length=200, blank=True)
     options = models.JSONField(
@@ -89,6 +96,9 @@ class Request(models.Model):
     output_url = models.URLField(max_length=2000, blank=True)
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.PENDING)
     actual_provider = models.CharField(max_length=32, null=True, blank=True)  # noqa: DJ001 — operators' SQL uses IS NOT NULL
+    actual_route = models.CharField(max_length=64, blank=True, db_default="")
+    finish_reason = models.CharField(max_length=32, blank=True, db_default="")
+    skipped = models.JSONField(default=list, blank=True, db_default=EMPTY_LIST)  # which routes were passed by, and why
     cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD of the answering attempt
     cost_source = models.CharField(max_length=20, blank=True, choices=[(s.value, s.value) for s in CostSource])
     processing_ms = models.PositiveIntegerField(null=True, blank=True)
@@ -120,9 +130,8 @@ class Request(models.Model):
         indexes = [
             models.Index(fields=["-created_at"], name="request_newest_first"),
             models.Index(fields=["user", "conversation", "-created_at"], name="request_by_conversation"),
-            models.Index(
-                fields=["lease_until"], condition=Q(status__in=["PENDING", "PROCESSING"]), name="request_open"
-            ),
+            # Not on lease_until: an index there would make each renewal of a lease write to it (no HOT update).
+            models.Index(fields=["created_at"], condition=Q(completed_at__isnull=True), name="request_unfinished"),
         ]
 
     def __str__(self) -> str:
@@ -136,12 +145,19 @@ class LedgerEntry(models.Model):
         HOLD = "HOLD", "held for a request"
         CAPTURE = "CAPTURE", "request answered, hold kept"
         RELEASE = "RELEASE", "request failed, hold given back"
+        REFUND = "REFUND", "credits given back after the answer"
         TOPUP = "TOPUP", "credits bought or given"
+        PAYMENT_REFUND = "PAYMENT_REFUND", "money paid back, unspent credits taken"
+        GIFT = "GIFT", "credits given to or by another user"
+        EXPIRE = "EXPIRE", "credits that ran out"
         ADJUST = "ADJUST", "corrected by an operator"
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="ledger")
-    request = models.ForeignKey(Request, on_delete=models.PROTECT, null=True, blank=True, related_name="ledger")
-    kind = models.CharField(max_length=8, choices=Kind.choices)
+    # The id is kept as text when retention deletes the request.
+    request = models.ForeignKey(
+        Request, on_delete=models.DO_NOTHING, db_constraint=False, null=True, blank=True, related_name="ledger"
+    )
+    kind = models.CharField(max_length=16, choices=Kind.choices)
     amount = models.BigIntegerField()  # added to the balance: HOLD is negative, CAPTURE 0, RELEASE positive
     actor = models.CharField(max_length=64)
     reason = models.CharField(max_length=200, blank=True)
@@ -156,6 +172,7 @@ class LedgerEntry(models.Model):
             models.UniqueConstraint(
                 fields=["request"], condition=Q(kind__in=["CAPTURE", "RELEASE"]), name="one_settlement_per_request"
             ),
+            models.UniqueConstraint(fields=["request"], condition=Q(kind="REFUND"), name="one_refund_per_request"),
             models.UniqueConstraint(
                 fields=["external_ref"],
                 condition=Q(kind="TOPUP") & ~Q(external_ref=""),
@@ -163,9 +180,13 @@ class LedgerEntry(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(kind="HOLD", amount__lte=0, request__isnull=False)
-                | Q(kind="CAPTURE", amount=0, request__isnull=False)
+                | Q(kind="CAPTURE", amount__gte=0, request__isnull=False)
                 | Q(kind="RELEASE", amount__gte=0, request__isnull=False)
+                | Q(kind="REFUND", amount__gte=0, request__isnull=False)
                 | Q(kind="TOPUP", amount__gt=0)
+                | Q(kind="PAYMENT_REFUND", amount__lte=0)
+                | Q(kind="GIFT")
+                | Q(kind="EXPIRE", amount__lte=0)
                 | Q(kind="ADJUST"),
                 name="amount_fits_its_kind",
             ),
@@ -193,3 +214,21 @@ class RequestEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.from_status or '–'} → {self.to_status}"
+
+
+class WorkerHeartbeat(models.Model):
+    """A process that works: a worker or a sweeper. Its row tells that it lives, and how much it has to do."""
+
+    name = models.CharField(max_length=128, primary_key=True)  # host, kind and process id
+    kind = models.CharField(max_length=16)  # "worker" or "sweeper"
+    queues = models.CharField(max_length=64, blank=True)  # which a worker takes work from
+    slots = models.PositiveIntegerField(default=0)
+    busy = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["kind", "name"]
+
+    def __str__(self) -> str:
+        return self.name

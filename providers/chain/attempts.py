@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -21,7 +21,14 @@ JOB_CANCELLED = "Stopped"  # error_class of a job that was cancelled because nob
 
 
 class AttemptRefused(Exception):
-    """Another worker makes this caller's calls by now."""
+    """Another worker makes this caller's calls by now, or the caller has ended."""
+
+
+class Proof(Protocol):
+    """What shows, in the statement or transaction that writes an attempt, that its caller may still make calls."""
+
+    def hold(self) -> bool:
+        """Lock what proves it until the transaction ends. False: the caller has ended, or belongs to another worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +147,24 @@ class OpenAttempt:
         return cost_of(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
 
 
-def attempt_open(*, caller_key: str, number: int, route: ProviderConfig) -> OpenAttempt:
+def attempt_open(*, caller_key: str, number: int, route: ProviderConfig, proof: Proof | None = None) -> OpenAttempt:
     """Commit the row of a call that is about to be made, the caller's `number`th.
 
-    Raises AttemptRefused (nothing written) where another worker makes this caller's calls.
+    With `proof` the row is written only where it holds, in one transaction: no call is begun on a stale read. Raises
+    AttemptRefused (nothing written) where it does not, or where another worker makes this caller's calls.
     """
     try:
-        attempt = Attempt.objects.create(
-            caller_key=caller_key, number=number, category=route.category, provider=route.provider, model=route.model
-        )
+        with transaction.atomic():
+            if proof is not None and not proof.hold():
+                raise AttemptRefused
+            attempt = Attempt.objects.create(
+                caller_key=caller_key,
+                number=number,
+                category=route.category,
+                provider=route.provider,
+                route=route.name,
+                model=route.model,
+            )
     except IntegrityError as error:
         raise AttemptRefused from error
     return OpenAttempt(attempt.id, route)

@@ -36,14 +36,27 @@ class Candidate:
         return apply_route_defaults(prompt, model=self.route.model, capabilities=self.route.capabilities)
 
 
-def candidates_for(prompt: Prompt, earlier: Sequence[Attempt]) -> Iterator[Candidate]:
-    """Yield the routes to ask: those whose circuit lets them pass in the operator's order, then one that is paused.
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A route that was passed by, and why: data, so that "why this provider" has an answer."""
 
-    `earlier` are the attempts that were made for this prompt before a crash. The circuit breaker is asked only when a
-    candidate's turn comes, so a probe is acquired by whoever makes it.
+    route: str  # its name
+    provider: str
+    reason: str  # in words for the operator
+
+    def as_dict(self) -> dict[str, str]:
+        """Return it as the request's row keeps it."""
+        return {"route": self.route, "provider": self.provider, "reason": self.reason}
+
+
+def candidates_for(prompt: Prompt, earlier: Sequence[Attempt], skips: list[Skip]) -> Iterator[Candidate]:
+    """Yield the routes to ask, in the operator's order: those whose circuit is closed, then those that are paused.
+
+    `earlier` are the attempts that were made for this prompt before a crash. What is passed by is added to `skips`. The
+    circuit breaker is asked only when a candidate's turn comes, so a probe is acquired by whoever makes it.
     """
     paused: list[Candidate] = []
-    for candidate in _capable(prompt, earlier):
+    for candidate in _capable(prompt, earlier, skips):
         route, health = candidate.route, candidate.health
         may_probe = health.state is CircuitState.HALF_OPEN and circuit_breaker.acquire_probe(
             category=route.category, provider=route.provider, seconds=route.timeout_seconds
@@ -51,19 +64,18 @@ def candidates_for(prompt: Prompt, earlier: Sequence[Attempt]) -> Iterator[Candi
         if health.state is CircuitState.CLOSED or may_probe:
             yield candidate
         else:
-            logger.info(
-                "Skipping %s for %s: paused for another %d s (%s)",
-                route.provider,
-                route.category,
-                health.seconds_left,
-                health.reason,
-            )
+            _skip(skips, route, f"paused for another {health.seconds_left} s ({health.reason})")
             paused.append(candidate)
     # Never fail while a provider might work: a cooldown is a guess, the user's request is real.
-    yield from sorted(paused, key=_open_until)[:1]
+    yield from paused
 
 
-def _capable(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
+def _skip(skips: list[Skip], route: ProviderConfig, reason: str) -> None:
+    logger.info("Skipping %s for %s: %s", route.provider, route.category, reason)
+    skips.append(Skip(route.name, route.provider, reason))
+
+
+def _capable(prompt: Prompt, earlier: Sequence[Attempt], skips: list[Skip]) -> list[Candidate]:
     """Return every route that could answer this prompt, in the operator's order.
 
     A provider whose worker was lost in the middle of this caller's call may still be the only one that works,
@@ -77,11 +89,12 @@ def _capable(prompt: Prompt, earlier: Sequence[Attempt]) -> list[Candidate]:
             continue
         provider = provider_for(route)
         if provider is None:
+            skips.append(Skip(route.name, route.provider, "no key"))
             continue
         candidate = Candidate(route, provider, health.get(route.provider, CLEAN))
         reason = _reason_to_skip(candidate, prompt)
         if reason:
-            logger.info("Skipping %s for %s: %s", route.provider, route.category, reason)
+            _skip(skips, route, reason)
         else:
             candidates.append(candidate)
     return sorted(candidates, key=lambda candidate: candidate.route.provider in outcomes)
@@ -155,7 +168,3 @@ def _is_over_its_cap(route: ProviderConfig) -> bool:
     attempts = Attempt.objects.filter(provider=route.provider, category=route.category, created_at__gte=midnight)
     spent = attempts.aggregate(spent=Sum("cost"))["spent"] or Decimal(0)
     return bool(spent >= route.daily_cap_usd)
-
-
-def _open_until(candidate: Candidate) -> datetime:
-    return candidate.health.open_until or datetime.max.replace(tzinfo=UTC)

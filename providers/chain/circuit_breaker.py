@@ -123,10 +123,28 @@ def record_failure(*, category: str, provider: str, error: ProviderError) -> Non
     if not error.counts_as_failure:
         return
     try:
-        with transaction.atomic():
-            _count(category, provider, error)
+        if not _is_open_already(category, provider, error):
+            with transaction.atomic():
+                _count(category, provider, error)
     except DatabaseError:
         logger.exception("The circuit breaker's table cannot be written.")
+
+
+def _is_open_already(category: str, provider: str, error: ProviderError) -> bool:
+    """Return whether the circuit is open for as long as this error could open it: then there is nothing to write.
+
+    A hundred calls that were under way when it opened would else queue up at its row, all for the same reason.
+    """
+    # Half of it: a second refused key says nothing new while most of the first one's cooldown is still to come.
+    until = Now() + timedelta(seconds=_named_seconds(error) / 2)
+    return ProviderHealth.objects.filter(category=category, provider=provider, open_until__gt=until).exists()
+
+
+def _named_seconds(error: ProviderError) -> float:
+    """Return how long this error alone opens a circuit; 0 where it only counts."""
+    if isinstance(error, RateLimited):
+        return min(error.retry_after or RATE_LIMIT_COOLDOWN_SECONDS, MAX_COOLDOWN_SECONDS)
+    return ACCESS_COOLDOWN_SECONDS if error.trips_at_once else 0
 
 
 def _count(category: str, provider: str, error: ProviderError) -> None:
@@ -149,10 +167,8 @@ def _count(category: str, provider: str, error: ProviderError) -> None:
 
 def _cooldown_seconds(row: ProviderHealth, error: ProviderError, *, is_open: bool) -> float:
     """Return for how long the circuit opens now, in seconds; 0 where it does not. Counts the row's trips."""
-    if isinstance(error, RateLimited):
-        return min(error.retry_after or RATE_LIMIT_COOLDOWN_SECONDS, MAX_COOLDOWN_SECONDS)
     if error.trips_at_once:
-        return ACCESS_COOLDOWN_SECONDS
+        return _named_seconds(error)
     # Calls that were under way when the circuit opened fail after it, all for the same reason: count them once.
     if is_open or row.failures < FAILURES_TO_OPEN:
         return 0

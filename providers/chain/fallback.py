@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.chain import circuit_breaker
-from providers.chain.attempts import Answer, OpenAttempt, attempt_open, attempt_write_off
-from providers.chain.candidates import Candidate, candidate_for_attempt, candidates_for, unknown_policy
+from providers.chain.attempts import Answer, OpenAttempt, Proof, attempt_open, attempt_write_off
+from providers.chain.candidates import Candidate, Skip, candidate_for_attempt, candidates_for, unknown_policy
 from providers.chain.jobs import job_cancel, poll_delay_seconds, poll_job
 from providers.chain.outputs import output_store
 from providers.chain.provider_callbacks import callback_url
-from providers.db import give_back_connection
+from providers.db import commit_persistently, give_back_connection
 from providers.errors import (
     AllProvidersFailed,
     ChainError,
@@ -29,8 +30,9 @@ from providers.errors import (
     StorageFailed,
 )
 from providers.models import Attempt
+from providers.storage import StoredMedia
 from providers.transport.deadlines import Deadline
-from providers.types import Job, MediaResult, OnText, Outcome, Prompt, UnknownPolicy
+from providers.types import Job, MediaResult, OnText, Outcome, Prompt, Result, UnknownPolicy
 
 logger = logging.getLogger("providers")
 
@@ -96,18 +98,19 @@ class ChainRun:
         deadline: Deadline,
         store: Callable[[Answer], None],
         on_text: OnText | None = None,
-        before_next: Callable[[], None] | None = None,
+        proof: Proof | None = None,
     ) -> None:
         """`deadline` ends the whole run. `store` is called in the transaction that marks the attempt as succeeded, so
-        that no paid answer is known but not stored. `before_next` is called before each further provider is asked and
-        stops the run by raising. With `on_text` answers are streamed.
+        that no paid answer is known but not stored; it must be idempotent, for the transaction is repeated after a
+        database fault. `proof` must hold for each attempt's row. With `on_text` answers are streamed.
         """
         self.prompt = prompt
         self.caller_key = caller_key
         self.deadline = deadline
         self._store = store
         self._on_text = on_text
-        self._before_next = before_next
+        self._proof = proof
+        self.skips: list[Skip] = []  # routes that were passed by, in the order in which that happened
         self._attempts: list[Attempt] = []  # of this caller, oldest first
         self._outcomes: list[PastOutcome] = []
 
@@ -127,11 +130,9 @@ class ChainRun:
         self._outcomes = [past_outcome(attempt) for attempt in self._attempts]
         self._end_if_decided()
         number = self._attempts[-1].number if self._attempts else 0
-        for is_further, candidate in enumerate(candidates_for(self.prompt, self._attempts)):
+        for candidate in candidates_for(self.prompt, self._attempts, self.skips):
             if self.deadline.remaining() < MIN_TRY_SECONDS:
                 raise OutOfTime
-            if is_further and self._before_next:
-                self._before_next()
             number += 1
             try:
                 return self._try(candidate, number)
@@ -144,7 +145,8 @@ class ChainRun:
         raise AllProvidersFailed if number else NoProviderAvailable
 
     def _read_attempts(self) -> None:
-        self._attempts = list(Attempt.objects.filter(caller_key=self.caller_key).order_by("number"))
+        attempts = Attempt.objects.filter(caller_key=self.caller_key).annotate(now=Now())
+        self._attempts = list(attempts.order_by("number"))
 
     def _end_if_decided(self, cause: ProviderError | None = None) -> None:
         """Raise the ChainError that the outcomes so far have decided.
@@ -159,7 +161,7 @@ class ChainRun:
         """Make one attempt. Raises the ProviderError after which the next provider may be asked."""
         route = candidate.route
         logger.info("Trying %s for %s", route.provider, route.category)
-        attempt = attempt_open(caller_key=self.caller_key, number=number, route=route)
+        attempt = attempt_open(caller_key=self.caller_key, number=number, route=route, proof=self._proof)
         try:
             return self._record_outcome(candidate, attempt, self._call(candidate, attempt))
         except ProviderError as error:
@@ -207,12 +209,17 @@ class ChainRun:
                 key=str(attempt.id),
                 deadline=self.deadline,
             )
-        with transaction.atomic():
-            answer = attempt.succeed(outcome, media)
-            self._store(answer)
+        answer = commit_persistently(lambda: self._succeed(attempt, outcome, media), deadline=self.deadline)
         logger.info("✓ %s succeeded for %s", route.provider, route.category)
         logger.info("Request %s served by provider: %s", self.caller_key, route.provider)
         circuit_breaker.record_success(category=route.category, provider=route.provider, health=candidate.health)
+        return answer
+
+    def _succeed(self, attempt: OpenAttempt, result: Result, media: StoredMedia | None) -> Answer:
+        """Commit the outcome of the attempt together with whatever `store` writes. Idempotent."""
+        with transaction.atomic():
+            answer = attempt.succeed(result, media)
+            self._store(answer)
         return answer
 
     def _resume(self, row: Attempt) -> Answer | Pending | None:

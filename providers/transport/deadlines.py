@@ -7,7 +7,8 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
@@ -35,6 +36,43 @@ class Deadline:
     def child(self, seconds: float) -> "Deadline":
         """Return the deadline of a step that may take so many seconds, but no longer than the whole."""
         return min(self, Deadline.after(seconds))
+
+
+class CancelToken:
+    """Aborts the call that is under way, and those that would follow. Thread-safe, and idempotent.
+
+    Whoever makes the calls enters `active()`; whoever wants them to stop calls cancel(), from any thread.
+    """
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+        self._call: GuardedCall | None = None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Let this token abort the calls that this thread makes inside the block."""
+        _tokens.current = self
+        try:
+            yield
+        finally:
+            _tokens.current = None
+
+    def bind(self, call: "GuardedCall") -> None:
+        """Note the call to abort; only guard_call() needs this. Aborts it at once where the token was cancelled."""
+        with _monitor.lock:
+            self._call = call
+            if self.is_cancelled:
+                call.abort()
+
+    def cancel(self) -> None:
+        """Abort the call under way and every later one."""
+        with _monitor.lock:
+            self.is_cancelled = True
+            if self._call is not None and not self._call.is_over:
+                self._call.abort()
+
+
+_tokens = threading.local()
 
 
 class GuardedConnection(Protocol):
@@ -143,4 +181,7 @@ def guard_call(deadline: Deadline) -> GuardedCall:
     """Start guarding a call that must end by this deadline. Call end() on it when it has."""
     call = GuardedCall(deadline)
     _monitor.add(call)
+    token: CancelToken | None = getattr(_tokens, "current", None)
+    if token is not None:
+        token.bind(call)
     return call
