@@ -24,7 +24,7 @@ SCHEME = "folder"
 MESSAGE_SUFFIX = ".msg"
 
 
-class Channel(virtual.Channel):  # type: ignore[misc]  # kombu has no types
+class Channel(virtual.Channel):
     """Queues as sub-folders of the transport option `folder`. Any number of processes may put and get at once."""
 
     supports_fanout = False
@@ -34,7 +34,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]  # kombu has no types
         self._listed: dict[str, deque[Path]] = {}  # messages seen by the last look into a queue's folder
 
     def _folder(self, queue: str) -> Path:
-        folder = Path(self.connection.client.transport_options["folder"]) / queue
+        options: dict[str, Any] = self.connection.client.transport_options  # type: ignore[union-attr, assignment]  # never None here
+        folder = Path(options["folder"]) / queue
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -82,7 +83,7 @@ def _take(path: Path) -> Any:
             mine.unlink()
 
 
-class Transport(virtual.Transport):  # type: ignore[misc]  # kombu has no types
+class Transport(virtual.Transport):
     """The transport of broker URLs that begin with folder://."""
 
     Channel = Channel

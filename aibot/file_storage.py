@@ -15,8 +15,8 @@ class AtomicFileSystemStorage(FileSystemStorage):
     A full disk or a kill in the middle leaves the file that was there before. Safe in any number of processes.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_overwrite=True, **kwargs)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_overwrite": True, **options})
 
     def _save(self, name: str, content: File[Any]) -> str:
         target = Path(self.path(name))

@@ -25,6 +25,10 @@ class DeliveryBackend:
         """
         return None
 
+    def has_shown(self, request_id: str) -> bool:
+        """Return whether the user has seen a part of the answer. A request that is cancelled then is charged."""
+        return False
+
     def deliver(self, request_id: str) -> None:
         """Show how the request ended: its answer, or why there is none.
 

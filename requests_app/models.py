@@ -10,7 +10,6 @@ from providers.models import CATEGORY_CHOICES
 from providers.types import CostSource
 from requests_app.options import validate_options
 
-
 # Columns that came after the first release have a default in the database, so that older code can still insert.
 EMPTY_LIST = Value([], models.JSONField())
 EMPTY_OBJECT = Value({}, models.JSONField())

@@ -1,9 +1,14 @@
 """Queries about requests, AI models and balances that change nothing."""
 
-from django.db.models import Count, Q, Sum
+from collections.abc import Collection
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from providers.chain.candidates import can_serve
+from providers.models import Attempt
 from providers.types import Category, Turn
 from requests_app.models import Account, AIModel, Request
 
@@ -40,6 +45,27 @@ def history_of(request: Request) -> tuple[Turn, ...]:
             break
         turns[:0] = [Turn("user", question), Turn("assistant", answer)]
     return tuple(turns)
+
+
+def requests_under_way(account: Account) -> QuerySet[Request]:
+    """Return the requests of a user that are open, or whose provider call goes on after they were cancelled."""
+    calls = Attempt.objects.filter(caller_key=OuterRef("id"), state=Attempt.State.SENDING)
+    recent = Now() - timedelta(seconds=max(settings.DEADLINE_SECONDS.values()))
+    is_calling = Q(status=Request.Status.CANCELLED, created_at__gt=recent) & Exists(calls)
+    return Request.objects.filter(Q(status__in=Request.OPEN) | is_calling, user=account)
+
+
+def requests_due(limit: int, *, categories: Collection[str] = ()) -> list[str]:
+    """Return open requests that a worker could work on now, the oldest first; rows that somebody locks are left out."""
+    due = Request.objects.filter(
+        Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
+        Q(next_at__isnull=True) | Q(next_at__lte=Now()),
+        status__in=Request.OPEN,
+        completed_at__isnull=True,  # the partial index says so too
+    )
+    if categories:
+        due = due.filter(category__in=categories)
+    return list(due.order_by("created_at").values_list("id", flat=True)[:limit])
 
 
 def oldest_due_seconds() -> float:

@@ -13,7 +13,7 @@ Status = Request.Status
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.PROCESSING, Status.FAILED, Status.CANCELLED, Status.QUARANTINED}),
     Status.PROCESSING: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.QUARANTINED}),
-    Status.QUARANTINED: frozenset({Status.PROCESSING, Status.FAILED, Status.CANCELLED}),
+    Status.QUARANTINED: frozenset({Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.COMPLETED: frozenset(),
     Status.FAILED: frozenset(),
     Status.REJECTED: frozenset(),

@@ -37,6 +37,7 @@ class Answer:
 
     result: Result
     provider: str
+    route: str  # the name of the route
     model: str
     cost: Decimal | None  # USD; None is unknown
     cost_source: CostSource
@@ -72,7 +73,7 @@ class OpenAttempt:
                 state=Attempt.State.RUNNING, job_id=job.id, error_class="", error_text=""
             ):
                 # The caller has ended while the submission was on its way. The sweeper cancels the job.
-                rows.filter(state=Attempt.State.UNKNOWN, error_class="").update(job_id=job.id)
+                rows.filter(state=Attempt.State.UNKNOWN, job_id="").update(job_id=job.id, error_class="")
 
     def succeed(self, result: Result, media: StoredMedia | None = None) -> Answer:
         """Record the answer and its cost. Call inside the transaction that stores the result.
@@ -95,7 +96,7 @@ class OpenAttempt:
         rows = Attempt.objects.filter(id=self.id, rolled_up=False)
         if not rows.filter(state__in=Attempt.LIVE).update(error_class="", error_text="", **outcome):
             rows.filter(state=Attempt.State.UNKNOWN).update(**outcome)
-        return Answer(result, route.provider, result.model or route.model, cost, source, duration_ms, media)
+        return Answer(result, route.provider, route.name, result.model or route.model, cost, source, duration_ms, media)
 
     def fail(self, error: ProviderError) -> None:
         """Record why there is no answer: FAILED where the provider certainly did nothing, UNKNOWN otherwise.
@@ -176,21 +177,36 @@ def attempt_write_off(attempt: Attempt, *, is_adoptable: bool) -> None:
     The provider may bill it, so it stays on the record; `is_adoptable` keeps it open until the provider has been asked.
     """
     Attempt.objects.filter(id=attempt.id, state=Attempt.State.SENDING).update(
-        state=Attempt.State.UNKNOWN,
-        error_class=WORKER_LOST,
-        error_text="The worker was lost in the middle of the call.",
-        cost_source=CostSource.UNKNOWN,
-        finished_at=None if is_adoptable else Now(),
+        **_WORKER_LOST, finished_at=None if is_adoptable else Now()
     )
     attempt.refresh_from_db()
 
 
-def attempts_close(*, caller_key: str) -> list[UUID]:
-    """Close what is still open of a caller that has ended; return the attempts whose jobs go on at the provider."""
+def attempts_abandon(*, caller_key: str) -> list[UUID]:
+    """Give up what a caller that has ended left at a provider; return the attempts whose jobs are to be cancelled.
+
+    A call that is under way is not closed here: its worker aborts it and records what became of it, and the sweeper
+    closes it where the worker was lost.
+    """
     attempts = Attempt.objects.filter(caller_key=caller_key, finished_at=None)
     jobs = list(attempts.filter(state=Attempt.State.RUNNING).values_list("id", flat=True))
-    attempts.exclude(id__in=jobs).update(state=Attempt.State.UNKNOWN, cost_source=CostSource.UNKNOWN, finished_at=Now())
     attempts.filter(id__in=jobs).update(
         state=Attempt.State.ABANDONED, cost_source=CostSource.UNKNOWN, finished_at=Now()
     )
+    attempts.filter(state=Attempt.State.UNKNOWN).update(cost_source=CostSource.UNKNOWN, finished_at=Now())
     return jobs
+
+
+def attempts_close(*, caller_key: str) -> list[UUID]:
+    """Close everything that is still open of a caller; return the attempts whose jobs are to be cancelled."""
+    jobs = attempts_abandon(caller_key=caller_key)
+    Attempt.objects.filter(caller_key=caller_key, finished_at=None).update(**_WORKER_LOST, finished_at=Now())
+    return jobs
+
+
+_WORKER_LOST = {
+    "state": Attempt.State.UNKNOWN,
+    "error_class": WORKER_LOST,
+    "error_text": "The worker was lost in the middle of the call.",
+    "cost_source": CostSource.UNKNOWN,
+}

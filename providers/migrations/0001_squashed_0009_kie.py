@@ -1,13 +1,15 @@
 """The tables of the first release with the shipped routes, in one step. Replaces its nine migrations."""
 
+from decimal import Decimal
+
 import django.core.validators
 import django.db.models.functions.datetime
+from django.db import migrations, models
+
 import providers.capabilities
 import providers.common.ids
 import providers.pricing
 import providers.registry
-from decimal import Decimal
-from django.db import migrations, models
 from providers.seeding import create_shipped_routes
 
 

@@ -6,80 +6,117 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('requests_app', '0004_model_descriptions'),
+        ("requests_app", "0004_model_descriptions"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='WorkerHeartbeat',
+            name="WorkerHeartbeat",
             fields=[
-                ('name', models.CharField(max_length=128, primary_key=True, serialize=False)),
-                ('kind', models.CharField(max_length=16)),
-                ('queues', models.CharField(blank=True, max_length=64)),
-                ('slots', models.PositiveIntegerField(default=0)),
-                ('busy', models.PositiveIntegerField(default=0)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("name", models.CharField(max_length=128, primary_key=True, serialize=False)),
+                ("kind", models.CharField(max_length=16)),
+                ("queues", models.CharField(blank=True, max_length=64)),
+                ("slots", models.PositiveIntegerField(default=0)),
+                ("busy", models.PositiveIntegerField(default=0)),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("seen_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'ordering': ['kind', 'name'],
+                "ordering": ["kind", "name"],
             },
         ),
         migrations.RemoveConstraint(
-            model_name='ledgerentry',
-            name='amount_fits_its_kind',
+            model_name="ledgerentry",
+            name="amount_fits_its_kind",
         ),
         migrations.RemoveIndex(
-            model_name='request',
-            name='request_open',
+            model_name="request",
+            name="request_open",
         ),
         migrations.AddField(
-            model_name='aimodel',
-            name='rates',
+            model_name="aimodel",
+            name="rates",
             field=models.JSONField(blank=True, db_default=models.Value({}, models.JSONField()), default=dict),
         ),
         migrations.AddField(
-            model_name='aimodel',
-            name='tag',
-            field=models.CharField(blank=True, db_default='', max_length=32),
+            model_name="aimodel",
+            name="tag",
+            field=models.CharField(blank=True, db_default="", max_length=32),
         ),
         migrations.AddField(
-            model_name='request',
-            name='actual_route',
-            field=models.CharField(blank=True, db_default='', max_length=64),
+            model_name="request",
+            name="actual_route",
+            field=models.CharField(blank=True, db_default="", max_length=64),
         ),
         migrations.AddField(
-            model_name='request',
-            name='finish_reason',
-            field=models.CharField(blank=True, db_default='', max_length=32),
+            model_name="request",
+            name="finish_reason",
+            field=models.CharField(blank=True, db_default="", max_length=32),
         ),
         migrations.AddField(
-            model_name='request',
-            name='skipped',
+            model_name="request",
+            name="skipped",
             field=models.JSONField(blank=True, db_default=models.Value([], models.JSONField()), default=list),
         ),
         migrations.AlterField(
-            model_name='ledgerentry',
-            name='kind',
-            field=models.CharField(choices=[('HOLD', 'held for a request'), ('CAPTURE', 'request answered, hold kept'), ('RELEASE', 'request failed, hold given back'), ('REFUND', 'credits given back after the answer'), ('TOPUP', 'credits bought or given'), ('PAYMENT_REFUND', 'money paid back, unspent credits taken'), ('GIFT', 'credits given to or by another user'), ('EXPIRE', 'credits that ran out'), ('ADJUST', 'corrected by an operator')], max_length=16),
+            model_name="ledgerentry",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("HOLD", "held for a request"),
+                    ("CAPTURE", "request answered, hold kept"),
+                    ("RELEASE", "request failed, hold given back"),
+                    ("REFUND", "credits given back after the answer"),
+                    ("TOPUP", "credits bought or given"),
+                    ("PAYMENT_REFUND", "money paid back, unspent credits taken"),
+                    ("GIFT", "credits given to or by another user"),
+                    ("EXPIRE", "credits that ran out"),
+                    ("ADJUST", "corrected by an operator"),
+                ],
+                max_length=16,
+            ),
         ),
         migrations.AlterField(
-            model_name='ledgerentry',
-            name='request',
-            field=models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='ledger', to='requests_app.request'),
+            model_name="ledgerentry",
+            name="request",
+            field=models.ForeignKey(
+                blank=True,
+                db_constraint=False,
+                null=True,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="ledger",
+                to="requests_app.request",
+            ),
         ),
         migrations.AddIndex(
-            model_name='request',
-            index=models.Index(condition=models.Q(('completed_at__isnull', True)), fields=['created_at'], name='request_unfinished'),
+            model_name="request",
+            index=models.Index(
+                condition=models.Q(("completed_at__isnull", True)), fields=["created_at"], name="request_unfinished"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'REFUND')), fields=('request',), name='one_refund_per_request'),
+            model_name="ledgerentry",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "REFUND")), fields=("request",), name="one_refund_per_request"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('amount__lte', 0), ('kind', 'HOLD'), ('request__isnull', False)), models.Q(('amount__gte', 0), ('kind', 'CAPTURE'), ('request__isnull', False)), models.Q(('amount__gte', 0), ('kind', 'RELEASE'), ('request__isnull', False)), models.Q(('amount__gte', 0), ('kind', 'REFUND'), ('request__isnull', False)), models.Q(('amount__gt', 0), ('kind', 'TOPUP')), models.Q(('amount__lte', 0), ('kind', 'PAYMENT_REFUND')), ('kind', 'GIFT'), models.Q(('amount__lte', 0), ('kind', 'EXPIRE')), ('kind', 'ADJUST'), _connector='OR'), name='amount_fits_its_kind'),
+            model_name="ledgerentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("amount__lte", 0), ("kind", "HOLD"), ("request__isnull", False)),
+                    models.Q(("amount__gte", 0), ("kind", "CAPTURE"), ("request__isnull", False)),
+                    models.Q(("amount__gte", 0), ("kind", "RELEASE"), ("request__isnull", False)),
+                    models.Q(("amount__gte", 0), ("kind", "REFUND"), ("request__isnull", False)),
+                    models.Q(("amount__gt", 0), ("kind", "TOPUP")),
+                    models.Q(("amount__lte", 0), ("kind", "PAYMENT_REFUND")),
+                    ("kind", "GIFT"),
+                    models.Q(("amount__lte", 0), ("kind", "EXPIRE")),
+                    ("kind", "ADJUST"),
+                    _connector="OR",
+                ),
+                name="amount_fits_its_kind",
+            ),
         ),
     ]

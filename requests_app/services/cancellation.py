@@ -6,29 +6,38 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from requests_app.delivery_backend import DELIVER_TASK
+from requests_app.delivery_backend import DELIVER_TASK, get_delivery_backend
 from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
 from requests_app.services.completion import request_end
 from requests_app.services.intake import ADVANCE_TASK
+from requests_app.services.leases import keeper
 from requests_app.states import transition
 
 Status = Request.Status
 
 
 def request_cancel(*, request_id: str, actor: str) -> bool:
-    """Cancel an open or quarantined request, release its credits and have its user told.
+    """Cancel an open or quarantined request and have its user told. Returns False where it has ended already.
 
-    A provider call that is under way is abandoned: its cost is recorded, its answer is not shown. Returns False
-    where the request has ended already.
+    A provider call that is under way is aborted, and its cost recorded where it is known. The credits are given back
+    unless the user has seen a part of the answer: then it is charged, else reading would be free.
     """
     request = Request.objects.get(id=request_id)
+    was_shown = get_delivery_backend().has_shown(request_id)
     with transaction.atomic():
         is_cancelled = request_end(
-            request=request, to=Status.CANCELLED, error_code="CANCELLED", actor=actor, reason="cancelled"
+            request=request,
+            to=Status.CANCELLED,
+            error_code="CANCELLED",
+            actor=actor,
+            reason="cancelled",
+            was_shown=was_shown,
         )
         if is_cancelled:
             enqueue_on_commit(DELIVER_TASK, request_id)
+    if is_cancelled:
+        keeper.lose(request_id)  # at once where this process makes the call; elsewhere with the next renewal
     return is_cancelled
 
 

@@ -1,13 +1,17 @@
 """How a request ends, with an answer or without, or is quarantined. Nothing is delivered here."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models.functions import Now
 
-from providers.chain.attempts import Answer, attempts_close
+from providers.chain.attempts import Answer, attempts_abandon, attempts_close
+from providers.chain.candidates import Skip
 from providers.types import TextResult
+from requests_app import statements
 from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
 from requests_app.services.credits import credits_capture, credits_release
@@ -16,31 +20,29 @@ from requests_app.states import transition
 Status = Request.Status
 
 CANCEL_JOB_TASK = "requests_app.tasks.cancel_job"
+QUARANTINE_TIME = timedelta(days=1)  # for an operator to decide; then the credits go back
 
 
-def request_complete(*, request: Request, answer: Answer, processing_ms: int) -> bool:
+def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip] = (), processing_ms: int) -> bool:
     """Store the answer and capture the credits, together. Returns False where the request has ended already.
 
     No fencing token is checked: the first answer completes the request, even from a worker that has lost the lease,
-    because it is valid and paid for. Call inside the transaction that marks the attempt as succeeded.
+    and even out of quarantine, because it is valid and paid for. Idempotent. Call inside the transaction that marks the
+    attempt as succeeded.
     """
-    with transaction.atomic(savepoint=False):
-        is_first = transition(
-            request_id=request.id,
-            sources=[Status.PROCESSING],
-            to=Status.COMPLETED,
-            actor="worker",
-            reason=f"answered by {answer.provider}",
+    return statements.request_complete(
+        request=request,
+        reason=f"answered by {answer.provider}",
+        values={
             **_output_of(answer),
-            actual_provider=answer.provider,
-            cost=answer.cost,
-            cost_source=answer.cost_source,
-            processing_ms=processing_ms,
-            **_ENDED,
-        )
-        if is_first:
-            credits_capture(request=request)
-    return is_first
+            "actual_provider": answer.provider,
+            "actual_route": answer.route,
+            "skipped": [skip.as_dict() for skip in skipped],
+            "cost": answer.cost,
+            "cost_source": answer.cost_source,
+            "processing_ms": processing_ms,
+        },
+    )
 
 
 def _output_of(answer: Answer) -> dict[str, Any]:
@@ -50,12 +52,21 @@ def _output_of(answer: Answer) -> dict[str, Any]:
 
 
 def request_end(
-    *, request: Request, to: Status, error_code: str, actor: str, reason: str, fence: int | None = None
+    *,
+    request: Request,
+    to: Status,
+    error_code: str,
+    actor: str,
+    reason: str,
+    fence: int | None = None,
+    skipped: Sequence[Skip] = (),
+    was_shown: bool = False,
 ) -> bool:
-    """End the request without an answer and release the credits, together.
+    """End the request without a complete answer, and release the credits or, where something was shown, capture them.
 
     `to` is FAILED or CANCELLED. Returns False where the request has ended already or, with `fence`, where another
-    worker owns it by now. A call under way is abandoned; if it answers all the same, its cost is recorded.
+    worker owns it by now. A job under way is abandoned and cancelled; a call under way is aborted by its worker, which
+    records what became of it.
     """
     with transaction.atomic():
         has_ended = transition(
@@ -66,26 +77,47 @@ def request_end(
             reason=reason,
             fence=fence,
             error_code=error_code,
+            **({"skipped": [skip.as_dict() for skip in skipped]} if skipped else {}),
             **_ENDED,
         )
         if has_ended:
-            attempts_with_jobs = attempts_close(caller_key=request.id)
+            attempts_with_jobs = attempts_abandon(caller_key=request.id)
             for attempt_id in attempts_with_jobs:
                 enqueue_on_commit(CANCEL_JOB_TASK, str(attempt_id))
-            credits_release(request=request, reason=reason)
+            if was_shown:
+                credits_capture(request=request, reason="cancelled after a part of the answer was shown")
+            else:
+                credits_release(request=request, reason=reason)
     return has_ended
 
 
+def request_abandon_jobs(*, request_id: str) -> None:
+    """Give up the jobs that were submitted while somebody ended the request, and have them cancelled. Idempotent."""
+    if Request.objects.filter(id=request_id, completed_at__isnull=True).exists():
+        return  # it goes on with another worker
+    for attempt_id in attempts_abandon(caller_key=request_id):
+        enqueue_on_commit(CANCEL_JOB_TASK, str(attempt_id))
+
+
 def request_quarantine(*, request: Request, reason: str) -> bool:
-    """Set aside a request that crashes its workers. Its credits stay held until an operator decides."""
-    return transition(
-        request_id=request.id,
-        sources=[Status.PENDING, Status.PROCESSING],
-        to=Status.QUARANTINED,
-        actor="worker",
-        reason=reason,
-        lease_until=None,
-    )
+    """Set aside a request that crashes its workers. Its credits stay held until an operator decides, or its deadline.
+
+    Its open call is written off as perhaps billed; if it answers all the same, the answer completes the request.
+    """
+    with transaction.atomic():
+        is_quarantined = transition(
+            request_id=request.id,
+            sources=[Status.PENDING, Status.PROCESSING],
+            to=Status.QUARANTINED,
+            actor="worker",
+            reason=reason,
+            lease_until=None,
+            deadline_at=Now() + QUARANTINE_TIME,
+        )
+        if is_quarantined:
+            for attempt_id in attempts_close(caller_key=request.id):
+                enqueue_on_commit(CANCEL_JOB_TASK, str(attempt_id))
+    return is_quarantined
 
 
 _ENDED: dict[str, Any] = {"lease_until": None, "next_at": None, "completed_at": Now()}

@@ -23,9 +23,9 @@ def credits_hold(*, request: Request) -> None:
     _add_entry(request, Kind.HOLD, -request.credits)
 
 
-def credits_capture(*, request: Request) -> None:
-    """Charge what was held. Call inside the transaction that completes the request."""
-    _add_entry(request, Kind.CAPTURE, 0)
+def credits_capture(*, request: Request, reason: str = "") -> None:
+    """Charge what was held. Call inside the transaction that ends the request; request_complete() does it by itself."""
+    _add_entry(request, Kind.CAPTURE, 0, reason)
 
 
 def credits_release(*, request: Request, reason: str) -> None:

@@ -17,11 +17,10 @@ from providers.transport.deadlines import Deadline
 from providers.types import Attachment, Category, OnText, Prompt
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.dispatch import enqueue_on_commit
-from requests_app.errors import LeaseLost
 from requests_app.models import Request
 from requests_app.options import output_options_of
 from requests_app.selectors import history_of
-from requests_app.services.completion import request_complete, request_end, request_quarantine
+from requests_app.services.completion import request_abandon_jobs, request_complete, request_end, request_quarantine
 from requests_app.services.intake import ADVANCE_TASK
 from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, Lease, keeper, lease_claim, lease_give_back
 
@@ -47,16 +46,14 @@ def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
         return True
     # Referenced until the end of this function: by it the delivery backend knows that this process has streamed.
     on_partial = on_text or get_delivery_backend().on_partial(request_id)
-    keeper.keep(lease)
     try:
-        if not _run_chain(request, lease, on_partial):
-            return True
-    except (LeaseLost, AttemptRefused):
+        with keeper.kept(lease):
+            if not _run_chain(request, lease, on_partial):
+                return True
+    except AttemptRefused:
         # A late partial edit of this worker may have replaced the answer that its successor has shown: deliver once
         # more. While the successor is still at work, this only stops the stream.
-        logger.info("%s belongs to another worker by now.", request_id)
-    finally:
-        keeper.let_go(lease)
+        logger.info("%s has ended, or belongs to another worker by now.", request_id)
     get_delivery_backend().deliver(request_id)
     return True
 
@@ -77,26 +74,28 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
     """Run the chain; return whether the request has ended, with an answer or without.
 
     False while a provider still works on a job: the lease is given back, and any worker polls when it is time.
-    Raises LeaseLost and AttemptRefused.
+    Raises AttemptRefused where another worker owns the request by now, or somebody has ended it.
     """
     claimed_at = time.monotonic()
     earlier_seconds, seconds_left = _elapsed_and_remaining(request)
 
     def store(answer: Answer) -> None:
         seconds = earlier_seconds + time.monotonic() - claimed_at
-        request_complete(request=request, answer=answer, processing_ms=round(seconds * 1000))
+        request_complete(request=request, answer=answer, skipped=run.skips, processing_ms=round(seconds * 1000))
 
+    run = ChainRun(
+        _prompt_of(request),
+        caller_key=request.id,
+        deadline=Deadline.after(seconds_left),
+        store=store,
+        on_text=on_text,
+        proof=lease,
+    )
     try:
-        outcome = ChainRun(
-            _prompt_of(request),
-            caller_key=request.id,
-            deadline=Deadline.after(seconds_left),
-            store=store,
-            on_text=on_text,
-            before_next=lease.check,
-        ).answer()
+        outcome = run.answer()
         if isinstance(outcome, Pending):
-            lease_give_back(lease, seconds=outcome.seconds)
+            if not lease_give_back(lease, seconds=outcome.seconds):
+                request_abandon_jobs(request_id=request.id)
             return False
     except ChainError as error:
         if request_end(
@@ -106,6 +105,7 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
             actor="worker",
             reason=error.__doc__ or "",
             fence=lease.fence,
+            skipped=run.skips,
         ):
             logger.warning("%s failed (%s); its credits are given back.", request.id, error.code)
     return True

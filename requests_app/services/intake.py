@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from providers.storage import StoredMedia
 from requests_app.dispatch import enqueue_on_commit
@@ -17,6 +17,7 @@ from requests_app.errors import (
     UnknownModel,
 )
 from requests_app.models import Account, AIModel, Request, RequestEvent
+from requests_app.selectors import requests_under_way
 from requests_app.services.credits import credits_hold
 
 ADVANCE_TASK = "requests_app.tasks.advance"
@@ -57,9 +58,9 @@ def request_accept(
             options=model.options,
             credits=model.token_cost,
             intake_key=intake_key,
-            deadline_at=timezone.now() + timedelta(seconds=settings.DEADLINE_SECONDS[model.category]),
+            deadline_at=Now() + timedelta(seconds=settings.DEADLINE_SECONDS[model.category]),
         )
-        if Request.objects.filter(user=account, status__in=Request.OPEN).count() > settings.MAX_OPEN_REQUESTS:
+        if requests_under_way(account).count() > settings.MAX_OPEN_REQUESTS:
             raise TooManyOpenRequests(
                 f"You have {settings.MAX_OPEN_REQUESTS} requests open. Wait for one of them to be answered."
             )
@@ -93,7 +94,7 @@ def _check(account: Account, model: AIModel, text: str) -> None:
 def _reject(request: Request, error: InsufficientCredits) -> None:
     request.status = Request.Status.REJECTED
     request.error_code = error.code
-    request.completed_at = timezone.now()
+    request.completed_at = Now()
     request.save(update_fields=["status", "error_code", "completed_at"])
     RequestEvent.objects.create(
         request=request, to_status=Request.Status.REJECTED, actor="system", reason="not enough credits"

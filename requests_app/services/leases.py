@@ -8,18 +8,20 @@ fencing token `fence` tells the two apart: it grows with each claim, and what an
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, transaction
-from django.db.models import F, Q, QuerySet
-from django.db.models.expressions import CombinedExpression
-from django.db.models.functions import Coalesce, Now
+from django.db import DatabaseError, close_old_connections
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from providers.db import give_back_connection
-from requests_app.errors import LeaseLost
-from requests_app.models import Request, RequestEvent
+from providers.transport.deadlines import CancelToken
+from requests_app.models import Request
+from requests_app.statements import leases_renew, request_claim
 
 logger = logging.getLogger("requests_app.leases")
 
@@ -28,62 +30,50 @@ CLAIMS_BEFORE_QUARANTINE = 8  # without progress; by then the request itself is 
 
 @dataclass(slots=True)
 class Lease:
-    """One claim on one request."""
+    """One claim on one request: the proof that its worker may call providers, and the way to stop it."""
 
     request_id: str
     fence: int
-    is_lost: bool = field(default=False)
+    token: CancelToken = field(default_factory=CancelToken)
 
-    def check(self) -> None:
-        """Raise LeaseLost where another worker has claimed the request since, or where it has ended."""
-        if self.is_lost or not _owned_rows(self).exists():
-            self.is_lost = True
-            raise LeaseLost
+    @property
+    def is_lost(self) -> bool:
+        """Whether another worker owns the request by now, or it has ended, as far as this process knows."""
+        return self.token.is_cancelled
+
+    def hold(self) -> bool:
+        """Lock the request's row until the transaction ends; False where the claim was overtaken or the request ended.
+
+        An attempt that is written in the same transaction is seen by whoever claims the request next, and none is
+        written after that claim.
+        """
+        return bool(_owned_rows(self).select_for_update().values_list("id").first())
+
+    def lose(self) -> None:
+        """Note that the claim is overtaken, and abort the provider's call that is under way."""
+        self.token.cancel()
 
 
 def lease_claim(*, request_id: str) -> tuple[Lease, Request] | None:
     """Claim an open request that is due and that no worker owns; None where there is nothing to claim.
 
-    One conditional UPDATE decides, so of all workers that try at once, one succeeds. The request is returned as the
-    claim left it, with the database's time as `now`.
+    See statements.request_claim(), which returns the request with the database's time as `now`.
     """
-    rows = Request.objects.filter(
-        Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
-        Q(next_at__isnull=True) | Q(next_at__lte=Now()),
-        id=request_id,
-        status__in=Request.OPEN,
-    )
-    with transaction.atomic():
-        if not rows.update(
-            status=Request.Status.PROCESSING,
-            fence=F("fence") + 1,
-            tries=F("tries") + 1,
-            lease_until=_lease_end(),
-            started_at=Coalesce("started_at", Now()),
-        ):
-            return None
-        request = Request.objects.annotate(now=Now()).get(id=request_id)
-        if request.fence == 1:
-            RequestEvent.objects.create(
-                request=request, from_status=Request.Status.PENDING, to_status=request.status, actor="worker"
-            )
-    return Lease(request_id, request.fence), request
+    request = request_claim(request_id=request_id, lease_seconds=settings.LEASE_SECONDS)
+    return (Lease(request_id, request.fence), request) if request else None
 
 
-def lease_give_back(lease: Lease, *, seconds: float) -> None:
+def lease_give_back(lease: Lease, *, seconds: float) -> bool:
     """Let any worker claim the request again, but not before so many seconds have passed.
 
-    This counts as progress: the number of claims without progress, which leads to quarantine, starts again at 0.
+    Returns False where another worker owns the request by now, or it has ended. This counts as progress: the number of
+    claims without progress, which leads to quarantine, starts again at 0.
     """
-    _owned_rows(lease).update(lease_until=None, next_at=Now() + timedelta(seconds=seconds), tries=0)
+    return bool(_owned_rows(lease).update(lease_until=None, next_at=Now() + timedelta(seconds=seconds), tries=0))
 
 
 def _owned_rows(lease: Lease) -> QuerySet[Request]:
     return Request.objects.filter(id=lease.request_id, fence=lease.fence, status__in=Request.OPEN)
-
-
-def _lease_end() -> CombinedExpression:
-    return Now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
 class LeaseKeeper:
@@ -109,14 +99,40 @@ class LeaseKeeper:
             if self._leases.get(lease.request_id) is lease:
                 del self._leases[lease.request_id]
 
-    def renew(self) -> None:
-        """Extend every kept lease once; mark those as lost that another worker owns or whose request has ended."""
+    @contextmanager
+    def kept(self, lease: Lease) -> Iterator[None]:
+        """Renew this lease inside the block, and let its loss abort the calls that this thread makes there."""
+        self.keep(lease)
+        try:
+            with lease.token.active():
+                yield
+        finally:
+            self.let_go(lease)
+
+    def lose(self, request_id: str) -> None:
+        """Abort the work on this request, where this process does it: it was cancelled."""
         with self._lock:
-            leases = list(self._leases.values())
-        for lease in leases:
-            # Past its deadline the sweeper must be able to end a request, whatever its worker is stuck in.
-            if not _owned_rows(lease).filter(deadline_at__gt=Now()).update(lease_until=_lease_end()):
-                lease.is_lost = True
+            lease = self._leases.get(request_id)
+        if lease:
+            lease.lose()
+
+    def renew(self) -> None:
+        """Extend every kept lease once, in one statement; those that were overtaken are lost, and their calls aborted.
+
+        A lease whose row somebody holds a lock on is neither renewed nor lost: its time decides.
+        """
+        with self._lock:
+            leases = dict(self._leases)
+        if not leases:
+            return
+        renewed = leases_renew(
+            leases=[(lease.request_id, lease.fence) for lease in leases.values()],
+            lease_seconds=settings.LEASE_SECONDS,
+        )
+        left_out = [lease for request_id, lease in leases.items() if request_id not in renewed]
+        for lease in left_out:
+            if not _owned_rows(lease).filter(deadline_at__gt=Now()).exists():
+                lease.lose()
                 self.let_go(lease)
 
     def renew_forever(self) -> None:

@@ -1,6 +1,7 @@
 """The execution of a request: claimed, run down the chain, answered or its credits released, delivered."""
 
 import logging
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -207,16 +208,32 @@ def test_an_open_circuit_breaker_skips_the_route_without_a_call(chain, account):
     assert trail(request) == [("piapi", "OK", "")]
 
 
-def test_when_every_circuit_breaker_is_open_the_one_that_closes_first_is_tried(chain, account):
-    chain(aimlapi=["never called"], piapi=["I work again"])
-    soon, later = timezone.now() + timedelta(seconds=30), timezone.now() + timedelta(seconds=300)
-    ProviderHealth.objects.create(category="TEXT", provider="aimlapi", failures=3, open_until=later)
-    ProviderHealth.objects.create(category="TEXT", provider="piapi", failures=3, open_until=soon)
+def test_paused_routes_are_tried_in_their_order_when_nothing_else_is_left(chain, account):
+    chain(aimlapi=[NotSent("still away")], piapi=["I work again"], openrouter=["never called"])
+    later = timezone.now() + timedelta(seconds=300)
+    for provider in ("aimlapi", "piapi", "openrouter"):
+        ProviderHealth.objects.create(
+            category="TEXT", provider=provider, failures=3, open_until=later, reason="HTTP 500"
+        )
 
     request = advance(accept(account))
 
     assert request.actual_provider == "piapi"
     assert ProviderHealth.objects.get(provider="piapi").open_until is None
+    assert [provider for provider, _, _ in trail(request)] == ["aimlapi", "piapi"]
+
+
+def test_the_request_says_which_routes_were_passed_by_and_why(chain, account):
+    chain(aimlapi=["never called"], piapi=["Hi"])
+    later = timezone.now() + timedelta(seconds=300)
+    ProviderHealth.objects.create(category="TEXT", provider="aimlapi", failures=3, open_until=later, reason="HTTP 500")
+
+    request = advance(accept(account))
+
+    assert request.actual_route == "piapi"
+    (skip,) = [skip for skip in request.skipped if skip["reason"] != "no key"]
+    assert skip["route"] == "aimlapi"
+    assert re.fullmatch(r"paused for another \d+ s \(HTTP 500\)", skip["reason"])
 
 
 def test_the_log_shows_each_step_of_the_chain(chain, account, caplog):

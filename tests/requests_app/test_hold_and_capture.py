@@ -17,7 +17,7 @@ from requests_app.services.intake import request_accept
 from requests_app.states import transition
 from tests.factories import make_account, make_model, make_request
 
-ANSWER = Answer(TextResult("Hello"), "aimlapi", "m", Decimal("0.001"), CostSource.COMPUTED, 12)
+ANSWER = Answer(TextResult("Hello"), "aimlapi", "aimlapi", "m", Decimal("0.001"), CostSource.COMPUTED, 12)
 
 
 def accept(account: Account, key: str = "test:1", **fields) -> Request:
@@ -157,7 +157,7 @@ def test_a_new_account_gets_the_welcome_credits_once(settings):
     "fields",
     [
         {"kind": "HOLD", "amount": -1},  # a second hold
-        {"kind": "CAPTURE", "amount": 5},  # a capture that moves credits
+        {"kind": "CAPTURE", "amount": -5},  # a capture that takes more than was held
         {"kind": "TOPUP", "amount": -5, "request": None},
     ],
 )

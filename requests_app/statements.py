@@ -1,0 +1,151 @@
+"""The hot path's compound statements for PostgreSQL, each with its twin in the ORM for SQLite.
+
+A twin leaves the same rows (tests/requests_app/test_statements.py holds both to that); what differs is the number of
+round trips and, on PostgreSQL, that a row locked by somebody else is passed by instead of waited for.
+"""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection, models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce, Now
+
+from requests_app.models import LedgerEntry, Request, RequestEvent
+
+Status = Request.Status
+
+_DUE = """status IN ('PENDING', 'PROCESSING')
+      AND (lease_until IS NULL OR lease_until < STATEMENT_TIMESTAMP())
+      AND (next_at IS NULL OR next_at <= STATEMENT_TIMESTAMP())"""
+
+
+def is_postgresql() -> bool:
+    """Return whether the compound statements are used."""
+    return connection.vendor == "postgresql"
+
+
+def request_claim(*, request_id: str, lease_seconds: float) -> Request | None:
+    """Claim a due request that no worker owns: fencing token + 1, a new lease, the event of its first claim.
+
+    Returns the request as the claim left it, with the database's time as `now`; None where there is nothing to claim,
+    or somebody holds a lock on the row. One worker succeeds, however many try.
+    """
+    if is_postgresql():
+        claimed = Request.objects.raw(_CLAIM, [request_id, timedelta(seconds=lease_seconds)])
+        return next(iter(claimed), None)
+    due = Request.objects.filter(
+        Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
+        Q(next_at__isnull=True) | Q(next_at__lte=Now()),
+        id=request_id,
+        status__in=Request.OPEN,
+    )
+    with transaction.atomic():
+        if not due.update(
+            status=Status.PROCESSING,
+            fence=F("fence") + 1,
+            tries=F("tries") + 1,
+            lease_until=Now() + timedelta(seconds=lease_seconds),
+            started_at=Coalesce("started_at", Now()),
+        ):
+            return None
+        request = Request.objects.annotate(now=Now()).get(id=request_id)
+        if request.fence == 1:
+            RequestEvent.objects.create(
+                request=request, from_status=Status.PENDING, to_status=Status.PROCESSING, actor="worker"
+            )
+    return request
+
+
+_CLAIM = f"""
+    WITH due AS (
+        SELECT id FROM requests WHERE id = %s AND {_DUE} FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE requests SET status = 'PROCESSING', fence = fence + 1, tries = tries + 1,
+            lease_until = STATEMENT_TIMESTAMP() + %s, started_at = COALESCE(started_at, STATEMENT_TIMESTAMP())
+        FROM due WHERE requests.id = due.id RETURNING requests.*
+    ), event AS (
+        INSERT INTO requests_app_requestevent (request_id, from_status, to_status, actor, reason, created_at)
+        SELECT id, 'PENDING', 'PROCESSING', 'worker', '', STATEMENT_TIMESTAMP() FROM claimed WHERE fence = 1
+    )
+    SELECT claimed.*, STATEMENT_TIMESTAMP() AS now FROM claimed
+"""  # noqa: S608 — no value is interpolated
+
+
+def leases_renew(*, leases: Collection[tuple[str, int]], lease_seconds: float) -> set[str]:
+    """Extend the leases of all these (request id, fencing token) pairs in one statement; return the ids of those.
+
+    A pair is left out where another worker owns the request, where it has ended or is past its deadline (the sweeper
+    must be able to end it, whatever its worker is stuck in), and where somebody holds a lock on the row.
+    """
+    ids, fences = [request_id for request_id, _ in leases], [fence for _, fence in leases]
+    if is_postgresql():
+        with connection.cursor() as cursor:
+            cursor.execute(_RENEW, (ids, fences, timedelta(seconds=lease_seconds)))  # type: ignore[arg-type]  # psycopg takes it
+            return {row[0] for row in cursor.fetchall()}
+    with transaction.atomic():
+        rows = Request.objects.filter(id__in=ids, status__in=Request.OPEN, deadline_at__gt=Now())
+        owned = {row[0] for row in rows.values_list("id", "fence") if row in set(leases)}
+        Request.objects.filter(id__in=owned).update(lease_until=Now() + timedelta(seconds=lease_seconds))
+    return owned
+
+
+_RENEW = """
+    WITH owned AS (
+        SELECT requests.id FROM requests JOIN UNNEST(%s::text[], %s::int[]) AS lease (id, fence)
+            ON requests.id = lease.id AND requests.fence = lease.fence
+        WHERE status IN ('PENDING', 'PROCESSING') AND deadline_at > STATEMENT_TIMESTAMP()
+        FOR UPDATE OF requests SKIP LOCKED
+    )
+    UPDATE requests SET lease_until = STATEMENT_TIMESTAMP() + %s FROM owned WHERE requests.id = owned.id
+    RETURNING requests.id
+"""
+
+
+def request_complete(*, request: Request, reason: str, values: dict[str, Any]) -> bool:
+    """Complete a request that is being answered or in quarantine, with its event and its CAPTURE.
+
+    `values` are columns of the request. Returns False, with nothing written, where the request has ended already. Call
+    inside the transaction that marks the attempt as succeeded.
+    """
+    if is_postgresql():
+        columns = ", ".join(f"{connection.ops.quote_name(name)} = %s" for name in values)
+        prepared = [_prepared(name, value) for name, value in values.items()]
+        with connection.cursor() as cursor:
+            cursor.execute(_COMPLETE.format(columns=columns), [request.id, *prepared, reason[:300]])
+            return bool(cursor.fetchone())
+    for source in (Status.PROCESSING, Status.QUARANTINED):
+        rows = Request.objects.filter(id=request.id, status=source)
+        if rows.update(status=Status.COMPLETED, lease_until=None, next_at=None, completed_at=Now(), **values):
+            RequestEvent.objects.create(
+                request=request, from_status=source, to_status=Status.COMPLETED, actor="worker", reason=reason[:300]
+            )
+            LedgerEntry.objects.create(
+                account_id=request.user_id, request=request, kind=LedgerEntry.Kind.CAPTURE, amount=0, actor="system"
+            )
+            return True
+    return False
+
+
+_COMPLETE = """
+    WITH before AS (
+        SELECT id, status FROM requests WHERE id = %s AND status IN ('PROCESSING', 'QUARANTINED') FOR UPDATE
+    ), completed AS (
+        UPDATE requests SET status = 'COMPLETED', lease_until = NULL, next_at = NULL,
+            completed_at = STATEMENT_TIMESTAMP(), {columns}
+        FROM before WHERE requests.id = before.id RETURNING requests.id, requests.user_id
+    ), event AS (
+        INSERT INTO requests_app_requestevent (request_id, from_status, to_status, actor, reason, created_at)
+        SELECT id, status, 'COMPLETED', 'worker', %s, STATEMENT_TIMESTAMP() FROM before
+    )
+    INSERT INTO requests_app_ledgerentry
+        (account_id, request_id, kind, amount, actor, reason, external_ref, created_at)
+    SELECT user_id, id, 'CAPTURE', 0, 'system', '', '', STATEMENT_TIMESTAMP() FROM completed RETURNING request_id
+"""
+
+
+def _prepared(name: str, value: Any) -> Any:
+    """Return a value as the request's column of this name stores it."""
+    field: models.Field[Any, Any] = Request._meta.get_field(name)  # type: ignore[assignment]  # a plain column
+    return field.get_db_prep_save(value, connection)
