@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,11 @@ def refuse_renamed_variables() -> None:
     for old, new in RENAMED_VARIABLES.items():
         if env_text(old):
             raise ImproperlyConfigured(f"{old} is now called {new}. Rename it in the environment or .env.")
+
+
+def is_command(*names: str) -> bool:
+    """Return whether this process runs one of these management commands."""
+    return len(sys.argv) > 1 and Path(sys.argv[0]).name in ("manage.py", "django-admin") and sys.argv[1] in names
 
 
 def env_text(name: str, default: str = "") -> str:

@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from providers.db import give_back_connection
 from providers.statistics.permissions import StaffOrToken, is_developer
 
 
@@ -32,6 +33,7 @@ class MediaView(APIView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request, name: str) -> FileResponse:
+        give_back_connection()  # a bucket may be slow
         try:
             file = default_storage.open(name)
         except (OSError, SuspiciousFileOperation) as error:

@@ -17,6 +17,7 @@ from aibot.env import (
     env_secret,
     env_text,
     env_url,
+    is_command,
     passwords_of,
     read_env_file,
     refuse_renamed_variables,
@@ -137,10 +138,34 @@ if ENGINE == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
-    # Hundreds of threads may wait for providers at once; they return their connection meanwhile and share these.
+    # Every wait has an end: for a lock that a frozen host holds, for a statement, for a peer that is gone.
+    DATABASE_TIMEOUTS_MS = {
+        "lock_timeout": 3000,
+        "statement_timeout": 20000,
+        "idle_in_transaction_session_timeout": 20000,
+    }
+    if is_command("migrate", "rebuild_rollups", "loaddata", "flush"):
+        DATABASE_TIMEOUTS_MS = {}  # they take what they need
     DATABASES["default"]["OPTIONS"] = {
-        # A webhook that gets no connection within the timeout answers 503, and Telegram repeats the update.
-        "pool": {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 20, minimum=1), "timeout": 5}
+        # Hundreds of threads may wait for providers at once; they return their connection meanwhile and share these. A
+        # webhook that gets no connection within the timeout answers 503, and Telegram repeats the update. Connections
+        # live for minutes, so that none survives a fail-over for long.
+        "pool": {
+            "min_size": 1,
+            "max_size": env_int("DATABASE_POOL_SIZE", 10, minimum=1),
+            "timeout": 5,
+            "max_lifetime": 300,
+            "max_idle": 60,
+        },
+        "options": " ".join(
+            [*(f"-c {name}={value}" for name, value in DATABASE_TIMEOUTS_MS.items()), URL_OPTIONS.pop("options", "")]
+        ).strip(),
+        "connect_timeout": 5,
+        "keepalives": 1,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20000,  # milliseconds
     }
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["OPTIONS"] |= URL_OPTIONS

@@ -6,11 +6,14 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Django's own name
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 
 from providers.access import callback_secret, is_configured, providers_with_callbacks
 from providers.registry import PROVIDERS, ProviderSpec, is_implemented, label_of, provider_class
 from providers.transport.webhook_signatures import signing_key
+
+RESERVED_CONNECTIONS = 10  # for PostgreSQL's superusers, backups and a person with psql
+USUAL_PROCESSES = 6  # two web processes, two workers, one for the chat, the sweeper
 
 
 def check_registry(**_: Any) -> list[CheckMessage]:
@@ -30,6 +33,29 @@ def check_registry(**_: Any) -> list[CheckMessage]:
                     )
                 )
     return messages
+
+
+def check_connections(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """W005: the pools of a usual deployment want more connections than PostgreSQL hands out."""
+    if not databases or connections[databases[0]].vendor != "postgresql":
+        return []
+    try:
+        with connections[databases[0]].cursor() as cursor:
+            cursor.execute("SELECT current_setting('max_connections')::int")
+            allowed = cursor.fetchone()[0] - RESERVED_CONNECTIONS
+    except DatabaseError:
+        return []
+    pool_size = settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]
+    if pool_size * USUAL_PROCESSES <= allowed:
+        return []
+    return [
+        Warning(
+            f"{USUAL_PROCESSES} processes with {pool_size} connections each need {pool_size * USUAL_PROCESSES}, but "
+            f"PostgreSQL hands out {allowed}.",
+            hint="Set DATABASE_POOL_SIZE lower, raise max_connections, or put PgBouncer in front of it.",
+            id="providers.W005",
+        )
+    ]
 
 
 def check_keys(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:

@@ -3,9 +3,9 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from providers.transport.deadlines import Deadline
 
@@ -13,8 +13,34 @@ logger = logging.getLogger("providers.db")
 
 Result = TypeVar("Result")
 
+READ_ONLY_SQLSTATE = "25006"
 MIN_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 2.0
+
+
+def drop_read_only_connections(
+    execute: Callable[[Any, Any, bool, dict[str, Any]], Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Run a statement; where the server says that it is read-only, replace every connection of the pool.
+
+    After a fail-over the sessions that were opened before it lead to a server that only reads, for as long as they
+    live. A wrapper for Django's connections, see watch_connections().
+    """
+    try:
+        return execute(sql, params, many, context)
+    except InternalError as error:
+        if getattr(error.__cause__, "sqlstate", "") == READ_ONLY_SQLSTATE:
+            logger.error("The database is read-only: was there a fail-over? Its connections are replaced.")
+            pool = getattr(context["connection"], "pool", None)
+            if pool is not None:
+                pool.drain()
+        raise
+
+
+def watch_connections(*, connection: Any, **_: Any) -> None:
+    """Have every new connection to PostgreSQL watched for a server that only reads. A receiver of connection_created."""
+    if connection.vendor == "postgresql" and drop_read_only_connections not in connection.execute_wrappers:
+        connection.execute_wrappers.append(drop_read_only_connections)
 
 
 def give_back_connection() -> None:
@@ -31,13 +57,13 @@ def commit_persistently(commit: Callable[[], Result], *, deadline: Deadline) -> 
     """Call `commit`, which must be idempotent, again while the database is away; return what it returns.
 
     For outcomes that were paid for: they are kept in memory, with exponential backoff, until `deadline`. A restart, a
-    fail-over and a lock that is held for too long all end one day. Raises the last OperationalError or InterfaceError.
+    fail-over and a lock that is held for too long all end one day. Raises the last error.
     """
     pause_seconds = MIN_RETRY_SECONDS
     while True:
         try:
             return commit()
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, InternalError) as error:
             if connection.in_atomic_block or deadline.remaining() < pause_seconds:
                 raise
             logger.warning("An outcome could not be committed (%s); trying again.", type(error).__name__)

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from providers.chain.attempts import Answer, AttemptRefused
 from providers.chain.fallback import ChainRun, Pending
+from providers.db import give_back_connection
 from providers.errors import ChainError
 from providers.transport.deadlines import Deadline
 from providers.types import Attachment, Category, OnText, Prompt
@@ -125,8 +126,14 @@ def _prompt_of(request: Request) -> Prompt:
         history=history_of(request),
         system=settings.SYSTEM_PROMPT if request.category == Category.TEXT else "",
         output_options=output_options_of(request.options),
-        attachments=tuple(_attachment_of(stored) for stored in request.input_media),
+        attachments=_attachments_of(request),
     )
+
+
+def _attachments_of(request: Request) -> tuple[Attachment, ...]:
+    if request.input_media:
+        give_back_connection()  # a bucket may be slow
+    return tuple(_attachment_of(stored) for stored in request.input_media)
 
 
 def _attachment_of(stored: dict[str, Any]) -> Attachment:
