@@ -38,7 +38,7 @@ def drop_read_only_connections(
 
 
 def watch_connections(*, connection: Any, **_: Any) -> None:
-    """Have every new connection to PostgreSQL watched for a server that only reads. A receiver of connection_created."""
+    """Have a new connection to PostgreSQL watched for a server that only reads. A receiver of connection_created."""
     if connection.vendor == "postgresql" and drop_read_only_connections not in connection.execute_wrappers:
         connection.execute_wrappers.append(drop_read_only_connections)
 

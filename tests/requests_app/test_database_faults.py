@@ -120,7 +120,7 @@ class TestAStaleRead:
     @needs_row_locks
     def test_a_claim_waits_for_no_attempt_that_is_being_written(self):
         request = make_request()
-        lease, _ = lease_claim(request_id=request.id)
+        lease_claim(request_id=request.id)
         Request.objects.filter(id=request.id).update(lease_until=timezone.now() - timedelta(seconds=1))
 
         with row_locked_by_another(request):
