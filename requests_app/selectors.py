@@ -47,12 +47,12 @@ def history_of(request: Request) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def requests_under_way(account: Account) -> QuerySet[Request]:
+def requests_under_way(account_id: int) -> QuerySet[Request]:
     """Return the requests of a user that are open, or whose provider call goes on after they were cancelled."""
     calls = Attempt.objects.filter(caller_key=OuterRef("id"), state=Attempt.State.SENDING)
     recent = Now() - timedelta(seconds=max(settings.DEADLINE_SECONDS.values()))
     is_calling = Q(status=Request.Status.CANCELLED, created_at__gt=recent) & Exists(calls)
-    return Request.objects.filter(Q(status__in=Request.OPEN) | is_calling, user=account)
+    return Request.objects.filter(Q(status__in=Request.OPEN) | is_calling, user_id=account_id)
 
 
 def requests_due(limit: int, *, categories: Collection[str] = ()) -> list[str]:

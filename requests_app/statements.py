@@ -6,13 +6,15 @@ round trips and, on PostgreSQL, that a row locked by somebody else is passed by 
 
 from collections.abc import Collection
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 
-from requests_app.models import LedgerEntry, Request, RequestEvent
+from requests_app.models import Account, LedgerEntry, Request, RequestEvent
+from requests_app.selectors import requests_under_way
 
 Status = Request.Status
 
@@ -24,6 +26,108 @@ _DUE = """status IN ('PENDING', 'PROCESSING')
 def is_postgresql() -> bool:
     """Return whether the compound statements are used."""
     return connection.vendor == "postgresql"
+
+
+class Acceptance(Enum):
+    """What became of a prompt that was to be accepted."""
+
+    ACCEPTED = "accepted"
+    KNOWN = "known"  # the same message was accepted before
+    BUSY = "busy"  # too many requests of this user are under way
+    UNPAID = "unpaid"  # the balance is too low
+
+
+def request_insert(*, request: Request, actor: str, max_under_way: int, deadline_seconds: float) -> Acceptance:
+    """Write a new request with its hold and its first event, or nothing. `request` is unsaved; it gets its columns.
+
+    Call inside a transaction that holds the lock of the account's row: it makes the count of what is under way true.
+    """
+    if is_postgresql():
+        return _insert_compound(request, actor, max_under_way, deadline_seconds)
+    if Request.objects.filter(intake_key=request.intake_key).exists():
+        return Acceptance.KNOWN
+    if requests_under_way(request.user_id).count() >= max_under_way:
+        return Acceptance.BUSY
+    account = Account.objects.filter(id=request.user_id, balance__gte=request.credits)
+    if not account.update(balance=F("balance") - request.credits):
+        return Acceptance.UNPAID
+    request.deadline_at = Now() + timedelta(seconds=deadline_seconds)
+    request.save(force_insert=True)
+    request.refresh_from_db(fields=["deadline_at"])
+    LedgerEntry.objects.create(
+        account_id=request.user_id,
+        request=request,
+        kind=LedgerEntry.Kind.HOLD,
+        amount=-request.credits,
+        actor="system",
+    )
+    RequestEvent.objects.create(request=request, to_status=Status.PENDING, actor=actor)
+    return Acceptance.ACCEPTED
+
+
+def _insert_compound(request: Request, actor: str, max_under_way: int, deadline_seconds: float) -> Acceptance:
+    values = {
+        name: _prepared(name, getattr(request, name))
+        for name in (
+            "id", "model_id", "category", "conversation", "input_text", "input_media", "options", "intake_key",
+        )
+    }  # fmt: skip
+    under_way, under_way_params = requests_under_way(request.user_id).values("id").query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _INSERT.format(under_way=under_way),
+            [
+                request.intake_key,
+                *under_way_params,
+                request.credits,
+                request.user_id,
+                request.credits,
+                max_under_way,
+                *values.values(),
+                request.credits,
+                timedelta(seconds=deadline_seconds),  # type: ignore[list-item]  # psycopg takes it
+                actor,
+            ],
+        )
+        is_known, number_under_way, created_at, deadline_at = cursor.fetchone()
+    if is_known:
+        return Acceptance.KNOWN
+    if number_under_way >= max_under_way:
+        return Acceptance.BUSY
+    if created_at is None:
+        return Acceptance.UNPAID
+    request.created_at, request.deadline_at = created_at, deadline_at
+    request._state.adding = False
+    return Acceptance.ACCEPTED
+
+
+_INSERT = """
+    WITH known AS (
+        SELECT 1 FROM requests WHERE intake_key = %s
+    ), under_way AS (
+        SELECT COUNT(*) AS number FROM ({under_way}) AS rows
+    ), charged AS (
+        UPDATE requests_app_account SET balance = balance - %s
+        WHERE id = %s AND balance >= %s AND NOT EXISTS (SELECT 1 FROM known) AND (SELECT number FROM under_way) < %s
+        RETURNING id
+    ), accepted AS (
+        INSERT INTO requests (id, model_id, category, conversation, input_text, input_media, options, intake_key,
+            credits, deadline_at, user_id, status, output_text, output_media, output_url, cost_source, error_code,
+            fence, tries, created_at)
+        SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, STATEMENT_TIMESTAMP() + %s, id, 'PENDING', '', '[]', '', '', '',
+            0, 0, STATEMENT_TIMESTAMP()
+        FROM charged RETURNING id, user_id, credits, created_at, deadline_at
+    ), hold AS (
+        INSERT INTO requests_app_ledgerentry
+            (account_id, request_id, kind, amount, actor, reason, external_ref, created_at)
+        SELECT user_id, id, 'HOLD', -credits, 'system', '', '', STATEMENT_TIMESTAMP() FROM accepted
+    ), event AS (
+        INSERT INTO requests_app_requestevent (request_id, from_status, to_status, actor, reason, created_at)
+        SELECT id, '', 'PENDING', %s, '', STATEMENT_TIMESTAMP() FROM accepted
+    )
+    SELECT EXISTS (SELECT 1 FROM known), (SELECT number FROM under_way), (SELECT created_at FROM accepted),
+        (SELECT deadline_at FROM accepted)
+"""
 
 
 def request_claim(*, request_id: str, lease_seconds: float) -> Request | None:
@@ -147,5 +251,5 @@ _COMPLETE = """
 
 def _prepared(name: str, value: Any) -> Any:
     """Return a value as the request's column of this name stores it."""
-    field: models.Field[Any, Any] = Request._meta.get_field(name)  # type: ignore[assignment]  # a plain column
+    field: models.Field[Any, Any] = Request._meta.get_field(name.removesuffix("_id") or name)  # type: ignore[assignment]  # a plain column
     return field.get_db_prep_save(value, connection)

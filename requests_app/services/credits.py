@@ -1,26 +1,11 @@
-"""The ledger's movements: hold at acceptance, capture with the answer, release without one, top-up."""
+"""The ledger's movements after acceptance: capture, release, top-up. The hold is in statements.request_insert()."""
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from requests_app.errors import InsufficientCredits
 from requests_app.models import Account, LedgerEntry, Request
 
 Kind = LedgerEntry.Kind
-
-
-def credits_hold(*, request: Request) -> None:
-    """Reserve the request's price from its user's balance, which never becomes negative.
-
-    Raises InsufficientCredits (nothing written). At most once per request. Call inside the transaction that
-    accepts the request.
-    """
-    updated = Account.objects.filter(id=request.user_id, balance__gte=request.credits).update(
-        balance=F("balance") - request.credits
-    )
-    if not updated:
-        raise InsufficientCredits
-    _add_entry(request, Kind.HOLD, -request.credits)
 
 
 def credits_capture(*, request: Request, reason: str = "") -> None:

@@ -1,11 +1,10 @@
 """Acceptance of requests: idempotent, with the credits held. What becomes of them is in services.execution."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models.functions import Now
+from django.utils import timezone
 
 from providers.storage import StoredMedia
 from requests_app.dispatch import enqueue_on_commit
@@ -17,8 +16,7 @@ from requests_app.errors import (
     UnknownModel,
 )
 from requests_app.models import Account, AIModel, Request, RequestEvent
-from requests_app.selectors import requests_under_way
-from requests_app.services.credits import credits_hold
+from requests_app.statements import Acceptance, request_insert
 
 ADVANCE_TASK = "requests_app.tasks.advance"
 
@@ -42,36 +40,36 @@ def request_accept(
     Raises PromptInvalid, UnknownModel, AccountBlocked or TooManyOpenRequests, with nothing written.
     """
     _check(account, model, text)
+    request = Request(
+        user=account,
+        model=model,
+        category=model.category,
+        conversation=conversation,
+        input_text=text,
+        input_media=[stored.as_dict() for stored in input_media],
+        options=model.options,
+        credits=model.token_cost,
+        intake_key=intake_key,
+    )
     with transaction.atomic():
         # The account's row is the lock: concurrent prompts of one user are accepted one after the other.
-        Account.objects.select_for_update().get(id=account.pk)
-        known = Request.objects.filter(intake_key=intake_key).first()
-        if known:
-            return known
-        request = Request.objects.create(
-            user=account,
-            model=model,
-            category=model.category,
-            conversation=conversation,
-            input_text=text,
-            input_media=[stored.as_dict() for stored in input_media],
-            options=model.options,
-            credits=model.token_cost,
-            intake_key=intake_key,
-            deadline_at=Now() + timedelta(seconds=settings.DEADLINE_SECONDS[model.category]),
+        Account.objects.select_for_update().values_list("id").get(id=account.pk)
+        acceptance = request_insert(
+            request=request,
+            actor=account.key,
+            max_under_way=settings.MAX_OPEN_REQUESTS,
+            deadline_seconds=settings.DEADLINE_SECONDS[model.category],
         )
-        if requests_under_way(account).count() > settings.MAX_OPEN_REQUESTS:
+        if acceptance is Acceptance.KNOWN:
+            return Request.objects.get(intake_key=intake_key)
+        if acceptance is Acceptance.BUSY:
             raise TooManyOpenRequests(
                 f"You have {settings.MAX_OPEN_REQUESTS} requests open. Wait for one of them to be answered."
             )
-        try:
-            credits_hold(request=request)
-        except InsufficientCredits as error:
-            _reject(request, error)
-        else:
-            RequestEvent.objects.create(request=request, to_status=Request.Status.PENDING, actor=account.key)
-            if wakes_worker:
-                enqueue_on_commit(ADVANCE_TASK, request.id)
+        if acceptance is Acceptance.UNPAID:
+            _reject(request)
+        elif wakes_worker:
+            enqueue_on_commit(ADVANCE_TASK, request.id)
     return request
 
 
@@ -91,11 +89,11 @@ def _check(account: Account, model: AIModel, text: str) -> None:
         raise AccountBlocked("This account is blocked. Ask the operator of this service.")
 
 
-def _reject(request: Request, error: InsufficientCredits) -> None:
-    request.status = Request.Status.REJECTED
-    request.error_code = error.code
-    request.completed_at = Now()
-    request.save(update_fields=["status", "error_code", "completed_at"])
+def _reject(request: Request) -> None:
+    """Write a request that its user cannot pay for, so that its message is known."""
+    request.status, request.error_code = Request.Status.REJECTED, InsufficientCredits.code
+    request.deadline_at = request.completed_at = timezone.now()  # nothing waits for either
+    request.save(force_insert=True)
     RequestEvent.objects.create(
         request=request, to_status=Request.Status.REJECTED, actor="system", reason="not enough credits"
     )

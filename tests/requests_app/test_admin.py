@@ -4,10 +4,10 @@ import re
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db.models import F
 from django.urls import reverse
 
-from requests_app.models import AIModel, LedgerEntry, Request
-from requests_app.services.credits import credits_hold
+from requests_app.models import Account, AIModel, LedgerEntry, Request
 from requests_app.states import transition
 from tests.factories import make_account, make_attempt, make_model, make_request
 
@@ -31,7 +31,8 @@ def run_action(client, action: str, *rows) -> str:
 
 def make_held_request(**fields) -> Request:
     request = make_request(**fields)
-    credits_hold(request=request)
+    LedgerEntry.objects.create(account=request.user, request=request, kind="HOLD", amount=-request.credits, actor="t")
+    Account.objects.filter(id=request.user_id).update(balance=F("balance") - request.credits)
     return request
 
 

@@ -1,0 +1,212 @@
+"""The compound statements for PostgreSQL and their ORM twins leave the same rows."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from requests_app import statements
+from requests_app.models import Account, LedgerEntry, Request, RequestEvent
+from requests_app.statements import Acceptance, leases_renew, request_claim, request_complete, request_insert
+from tests.factories import make_account, make_model, make_request
+
+pytestmark = pytest.mark.django_db
+
+# Times and ids differ from run to run; what matters is whether they are set.
+MOMENTS = {"created_at", "started_at", "completed_at", "deadline_at", "lease_until", "next_at"}
+
+
+@pytest.fixture(params=["compound", "twin"])
+def variant(request, monkeypatch) -> str:
+    """Run the test with the compound statement where there is one, and with its twin."""
+    if request.param == "twin":
+        monkeypatch.setattr(statements, "is_postgresql", lambda: False)
+    elif connection.vendor != "postgresql":
+        pytest.skip("The compound statements are for PostgreSQL.")
+    return request.param
+
+
+def row(instance: Any, *ignored: str) -> dict[str, Any]:
+    """Return a row as it is in the database, in a form that two runs share."""
+    values = type(instance).objects.filter(pk=instance.pk).values().get()
+    kept = {name: value for name, value in values.items() if name not in {"id", *ignored}}
+    return {name: (value is not None) if name in MOMENTS else value for name, value in kept.items()}
+
+
+def entries(request: Request) -> list[tuple[Any, ...]]:
+    fields = ("account_id", "kind", "amount", "actor", "reason", "external_ref")
+    return list(LedgerEntry.objects.filter(request=request).order_by("id").values_list(*fields))
+
+
+def events(request: Request) -> list[tuple[Any, ...]]:
+    fields = ("from_status", "to_status", "actor", "reason")
+    return list(RequestEvent.objects.filter(request=request).order_by("id").values_list(*fields))
+
+
+def new_request(account: Account, **fields: Any) -> Request:
+    model = make_model()
+    return Request(
+        **{
+            "user": account,
+            "model": model,
+            "category": "TEXT",
+            "conversation": "telegram:1:0:1",
+            "input_text": "Say “hello” 🐤",
+            "input_media": [{"name": "a.png", "content_type": "image/png", "size": 1}],
+            "options": {"seconds": 5},
+            "credits": 3,
+            "intake_key": "telegram:1",
+            **fields,
+        }
+    )
+
+
+def insert(request: Request, *, max_under_way: int = 3) -> Acceptance:
+    return request_insert(request=request, actor="telegram:1", max_under_way=max_under_way, deadline_seconds=90)
+
+
+class TestInsert:
+    def test_it_writes_request_hold_and_event(self, variant):
+        account = make_account(credits=10)
+        request = new_request(account)
+
+        assert insert(request) is Acceptance.ACCEPTED
+
+        account.refresh_from_db()
+        assert account.balance == 7
+        assert entries(request) == [(account.pk, "HOLD", -3, "system", "", "")]
+        assert events(request) == [("", "PENDING", "telegram:1", "")]
+        assert row(request) == {
+            "user_id": account.pk,
+            "model_id": request.model_id,
+            "category": "TEXT",
+            "conversation": "telegram:1:0:1",
+            "input_text": "Say “hello” 🐤",
+            "input_media": [{"name": "a.png", "content_type": "image/png", "size": 1}],
+            "options": {"seconds": 5},
+            "output_text": "",
+            "output_media": [],
+            "output_url": "",
+            "status": "PENDING",
+            "actual_provider": None,
+            "actual_route": "",
+            "finish_reason": "",
+            "skipped": [],
+            "cost": None,
+            "cost_source": "",
+            "processing_ms": None,
+            "credits": 3,
+            "error_code": "",
+            "intake_key": "telegram:1",
+            "fence": 0,
+            "lease_until": False,
+            "next_at": False,
+            "tries": 0,
+            "deadline_at": True,
+            "created_at": True,
+            "started_at": False,
+            "completed_at": False,
+        }
+        assert timedelta(seconds=89) < request.deadline_at - request.created_at < timedelta(seconds=91)
+
+    @pytest.mark.parametrize(
+        ("fields", "credits", "max_under_way", "expected"),
+        [
+            ({"intake_key": "known"}, 10, 3, Acceptance.KNOWN),
+            ({}, 10, 1, Acceptance.BUSY),
+            ({}, 2, 3, Acceptance.UNPAID),
+        ],
+    )
+    def test_or_it_writes_nothing(self, variant, fields, credits, max_under_way, expected):
+        account = make_account(credits=credits)
+        make_request(account=account, intake_key="known")
+
+        assert insert(new_request(account, **fields), max_under_way=max_under_way) is expected
+
+        account.refresh_from_db()
+        assert (account.balance, Request.objects.count(), RequestEvent.objects.count()) == (credits, 1, 0)
+
+
+class TestClaim:
+    def test_the_first_claim_moves_the_request_and_tells_it(self, variant):
+        request = make_request()
+
+        claimed = request_claim(request_id=request.id, lease_seconds=15)
+
+        assert claimed is not None
+        assert (claimed.fence, claimed.tries, claimed.status) == (1, 1, "PROCESSING")
+        assert claimed.now  # type: ignore[attr-defined]
+        assert events(request) == [("PENDING", "PROCESSING", "worker", "")]
+        assert row(request)["lease_until"]
+
+    def test_a_later_claim_tells_nothing_and_keeps_the_start(self, variant):
+        started_at = timezone.now() - timedelta(minutes=1)
+        request = make_request(status="PROCESSING", fence=4, tries=2, started_at=started_at)
+
+        claimed = request_claim(request_id=request.id, lease_seconds=15)
+
+        assert claimed is not None
+        assert (claimed.fence, claimed.tries, claimed.started_at) == (5, 3, started_at)
+        assert events(request) == []
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"lease_until": timezone.now() + timedelta(hours=1)},
+            {"next_at": timezone.now() + timedelta(hours=1)},
+            {"status": "QUARANTINED"},
+            {"status": "CANCELLED", "completed_at": timezone.now()},
+        ],
+    )
+    def test_what_is_not_due_is_not_claimed(self, variant, fields):
+        request = make_request(**fields)
+
+        assert request_claim(request_id=request.id, lease_seconds=15) is None
+        assert row(request)["fence"] == 0
+
+
+class TestRenew:
+    def test_it_extends_what_is_still_owned_and_open(self, variant):
+        owned, overtaken, ended, late = (make_request(fence=2, status="PROCESSING") for _ in range(4))
+        Request.objects.filter(id=overtaken.id).update(fence=3)
+        Request.objects.filter(id=ended.id).update(status="CANCELLED")
+        Request.objects.filter(id=late.id).update(deadline_at=timezone.now() - timedelta(seconds=1))
+
+        leases = [(request.id, 2) for request in (owned, overtaken, ended, late)]
+
+        assert leases_renew(leases=leases, lease_seconds=15) == {owned.id}
+        assert [row(request)["lease_until"] for request in (owned, overtaken, ended, late)] == [True] + [False] * 3
+
+
+class TestComplete:
+    VALUES = {
+        "output_text": "Hello",
+        "actual_provider": "aimlapi",
+        "actual_route": "fast",
+        "skipped": [{"route": "piapi", "provider": "piapi", "reason": "no key"}],
+        "cost": Decimal("0.0015"),
+        "cost_source": "computed",
+        "processing_ms": 1200,
+    }
+
+    @pytest.mark.parametrize("status", ["PROCESSING", "QUARANTINED"])
+    def test_it_writes_answer_event_and_capture(self, variant, status):
+        request = make_request(status=status, fence=1, lease_until=timezone.now() + timedelta(hours=1))
+
+        assert request_complete(request=request, reason="answered by aimlapi", values=self.VALUES)
+
+        after = row(request)
+        assert (after["status"], after["lease_until"], after["completed_at"]) == ("COMPLETED", False, True)
+        assert {name: after[name] for name in self.VALUES} == self.VALUES
+        assert events(request) == [(status, "COMPLETED", "worker", "answered by aimlapi")]
+        assert entries(request) == [(request.user_id, "CAPTURE", 0, "system", "", "")]
+
+    @pytest.mark.parametrize("status", ["PENDING", "FAILED", "CANCELLED"])
+    def test_what_has_ended_stays_as_it_is(self, variant, status):
+        request = make_request(status=status)
+
+        assert not request_complete(request=request, reason="too late", values=self.VALUES)
+        assert (row(request)["status"], events(request), entries(request)) == (status, [], [])
