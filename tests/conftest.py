@@ -59,6 +59,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.OK
 
 
+@pytest.fixture(autouse=True)
+def _fresh_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the routes and their health for every prompt: a test changes them more often than an operator."""
+    monkeypatch.setattr("providers.chain.candidates.CHAIN_CACHE_SECONDS", 0)
+
+
 @pytest.fixture
 def memory_backend(settings: LazySettings) -> Iterator[DeliveryBackend]:
     """The in-memory delivery backend instead of the chat."""

@@ -2,7 +2,8 @@
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,6 +22,20 @@ from providers.models import Attempt, ProviderConfig
 from providers.types import Category, Feature, Prompt, UnknownPolicy
 
 logger = logging.getLogger("providers")
+
+CHAIN_CACHE_SECONDS = 1.0  # after the operator's switch, and after a circuit opens
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """A category's enabled routes and their health, as read at one moment of this machine's monotonic clock."""
+
+    routes: Sequence[ProviderConfig]
+    health: Mapping[str, Health]
+    read_at: float
+
+
+_chains: dict[str, _Chain] = {}  # by category; replaced whole, so that threads may share it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +97,16 @@ def _capable(prompt: Prompt, earlier: Sequence[Attempt], skips: list[Skip]) -> l
     so it is asked again, but last.
     """
     outcomes = {attempt.provider: attempt.error_class for attempt in earlier}
-    health = circuit_breaker.read_health(prompt.category.value)
+    chain = _read_chain(prompt.category.value)
     candidates = []
-    for route in _by_priority(prompt.category):
+    for route in _by_priority(chain.routes):
         if outcomes.get(route.provider, WORKER_LOST) != WORKER_LOST:
             continue
         provider = provider_for(route)
         if provider is None:
             skips.append(Skip(route.name, route.provider, "no key"))
             continue
-        candidate = Candidate(route, provider, health.get(route.provider, CLEAN))
+        candidate = Candidate(route, provider, chain.health.get(route.provider, CLEAN))
         reason = _reason_to_skip(candidate, prompt)
         if reason:
             _skip(skips, route, reason)
@@ -150,9 +165,18 @@ def provider_for(route: ProviderConfig) -> TextProvider | MediaProvider | None:
     return connect(Category(route.category), route.provider)
 
 
-def _by_priority(category: Category) -> list[ProviderConfig]:
-    """Return the enabled routes by priority; ties are shuffled so that each comes first as often as its weight says."""
-    routes = ProviderConfig.objects.filter(category=category.value, enabled=True)
+def _read_chain(category: str) -> _Chain:
+    """Return a category's routes and health, at most CHAIN_CACHE_SECONDS old: every answer of a process needs them."""
+    chain = _chains.get(category)
+    now = time.monotonic()
+    if chain is None or now - chain.read_at >= CHAIN_CACHE_SECONDS:
+        routes = list(ProviderConfig.objects.filter(category=category, enabled=True))
+        chain = _chains[category] = _Chain(routes, circuit_breaker.read_health(category), read_at=now)
+    return chain
+
+
+def _by_priority(routes: Sequence[ProviderConfig]) -> list[ProviderConfig]:
+    """Return the routes by priority; ties are shuffled so that each comes first as often as its weight says."""
     return sorted(routes, key=lambda route: (route.priority, -_weighted_chance(route.weight)))
 
 

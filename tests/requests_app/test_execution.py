@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from providers.chain import candidates
 from providers.errors import AccessDenied, ContentRefused, NotSent, NotStored, OutcomeUnknown, ServerFault
 from providers.models import Attempt, ProviderConfig, ProviderHealth
 from providers.types import TextResult, Turn, UnknownPolicy, Usage
@@ -71,6 +72,19 @@ def test_the_first_provider_answers_and_the_request_records_it(chain, account, m
     assert trail(request) == [("aimlapi", "OK", "")]
     assert_charged_once(request)
     assert memory_backend.delivered == [request.id]
+
+
+def test_the_chain_is_read_again_when_the_cache_is_too_old(chain, account, monkeypatch):
+    monkeypatch.setattr(candidates, "_chains", {})
+    monkeypatch.setattr(candidates, "CHAIN_CACHE_SECONDS", 3600)
+    chain(aimlapi=["one", "two"], piapi=["three"])
+    assert advance(accept(account, "one")).output_text == "one"
+    ProviderConfig.objects.filter(category="TEXT", provider="aimlapi").update(enabled=False)
+
+    assert advance(accept(account, "two")).output_text == "two"
+
+    monkeypatch.setattr(candidates, "CHAIN_CACHE_SECONDS", 0)
+    assert advance(accept(account, "three")).output_text == "three"
 
 
 def test_a_failing_provider_is_followed_by_the_next(chain, account):
