@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -35,6 +36,8 @@ from providers.transport.deadlines import Deadline
 from providers.types import Job, MediaResult, OnText, Outcome, Prompt, Result, UnknownPolicy
 
 logger = logging.getLogger("providers")
+
+Recorded = TypeVar("Recorded")
 
 MIN_TRY_SECONDS = 3.0  # with less than this left before the deadline, no further provider is asked
 REFUSALS_TO_BELIEVE = 2  # one provider's refusal may be a false alarm
@@ -165,11 +168,12 @@ class ChainRun:
         try:
             return self._record_outcome(candidate, attempt, self._call(candidate, attempt))
         except ProviderError as error:
+            failure = error
             if error.maybe_paid and candidate.provider.unknown_policy is UnknownPolicy.ADOPT:
                 logger.warning("? %s may have taken a job for %s: %s", route.provider, route.category, error)
-                attempt.await_adoption(error)
+                self._commit(lambda: attempt.await_adoption(failure))
                 return _pending(candidate, attempt)
-            attempt.fail(error)
+            self._commit(lambda: attempt.fail(failure))
             _record_failure(candidate, error)
             raise
 
@@ -196,12 +200,13 @@ class ChainRun:
         """Record what a call has brought: a job's id, or the answer together with whatever `store` writes."""
         route, provider, media = candidate.route, candidate.provider, None
         if isinstance(outcome, Job):
-            attempt.start_job(outcome)
+            self._commit(lambda: attempt.start_job(outcome))
             return _pending(candidate, attempt)
         if isinstance(outcome, MediaResult) and isinstance(provider, MediaProvider):
             if outcome.job_id:
                 # However quick the job was, its id identifies it on the bill, and keeps others from adopting it.
-                attempt.start_job(Job(outcome.job_id))
+                job = Job(outcome.job_id)
+                self._commit(lambda: attempt.start_job(job))
             media = output_store(
                 provider=provider,
                 category=self.prompt.category,
@@ -209,11 +214,15 @@ class ChainRun:
                 key=str(attempt.id),
                 deadline=self.deadline,
             )
-        answer = commit_persistently(lambda: self._succeed(attempt, outcome, media), deadline=self.deadline)
+        answer = self._commit(lambda: self._succeed(attempt, outcome, media))
         logger.info("✓ %s succeeded for %s", route.provider, route.category)
         logger.info("Request %s served by provider: %s", self.caller_key, route.provider)
         circuit_breaker.record_success(category=route.category, provider=route.provider, health=candidate.health)
         return answer
+
+    def _commit(self, write: Callable[[], Recorded]) -> Recorded:
+        """Write an outcome, which must be idempotent, again while the database is away."""
+        return commit_persistently(write, deadline=self.deadline)
 
     def _succeed(self, attempt: OpenAttempt, result: Result, media: StoredMedia | None) -> Answer:
         """Commit the outcome of the attempt together with whatever `store` writes. Idempotent."""
@@ -241,15 +250,15 @@ class ChainRun:
                 return self._record_outcome(candidate, attempt, outcome)
         except ProviderError as error:
             if error.ends_job:
-                end = attempt.abandon if isinstance(error, JobNotFound) else attempt.fail
-                end(error)
+                job_error, end = error, attempt.abandon if isinstance(error, JobNotFound) else attempt.fail
+                self._commit(lambda: end(job_error))
                 _record_failure(candidate, error)
                 return None
             logger.info("The job of %s at %s could not be polled: %s", self.caller_key, row.provider, error)
         if not is_late:
             return _pending(candidate, attempt)
         late = OutcomeUnknown(f"not done within {candidate.route.timeout_seconds} s", provider=row.provider)
-        attempt.expire(late)
+        self._commit(lambda: attempt.expire(late))
         _record_failure(candidate, late)
         job_cancel(attempt_id=row.id)
         return None

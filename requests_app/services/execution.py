@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from providers.chain.attempts import Answer, AttemptRefused
 from providers.chain.fallback import ChainRun, Pending
-from providers.db import give_back_connection
+from providers.db import commit_persistently, give_back_connection
 from providers.errors import ChainError
 from providers.transport.deadlines import Deadline
 from providers.types import Attachment, Category, OnText, Prompt
@@ -99,16 +99,20 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
                 request_abandon_jobs(request_id=request.id)
             return False
     except ChainError as error:
-        if request_end(
-            request=request,
-            to=Status.FAILED,
-            error_code=error.code,
-            actor="worker",
-            reason=error.__doc__ or "",
-            fence=lease.fence,
-            skipped=run.skips,
+        code, reason = error.code, error.__doc__ or ""
+        if commit_persistently(
+            lambda: request_end(
+                request=request,
+                to=Status.FAILED,
+                error_code=code,
+                actor="worker",
+                reason=reason,
+                fence=lease.fence,
+                skipped=run.skips,
+            ),
+            deadline=Deadline.after(settings.LEASE_SECONDS),
         ):
-            logger.warning("%s failed (%s); its credits are given back.", request.id, error.code)
+            logger.warning("%s failed (%s); its credits are given back.", request.id, code)
     return True
 
 

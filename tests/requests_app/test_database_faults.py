@@ -10,9 +10,12 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
+from providers.chain.attempts import OpenAttempt
 from providers.errors import ServerFault
 from providers.models import Attempt
+from requests_app import statements
 from requests_app.models import LedgerEntry, Request
+from requests_app.services import execution
 from requests_app.services.cancellation import request_cancel, request_resume
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
@@ -45,6 +48,18 @@ def take_over(request: Request) -> None:
     """Let another worker take the request over, as after the lease of a frozen one has run out."""
     Request.objects.filter(id=request.id).update(lease_until=timezone.now() - timedelta(seconds=1))
     request_advance(request_id=request.id)
+
+
+def failing_first(write: Callable) -> Callable:
+    """Return `write` with a database that goes away before its first three commits."""
+    faults = iter(range(3))
+
+    def flaky(*args, **fields):
+        if next(faults, None) is not None:
+            raise OperationalError("server closed the connection unexpectedly")
+        return write(*args, **fields)
+
+    return flaky
 
 
 @contextmanager
@@ -131,26 +146,13 @@ class TestAStaleRead:
 class TestAnOutcomeThatCannotBeCommitted:
     """It is kept in memory and committed again."""
 
-    @pytest.fixture
-    def failing_commits(self, monkeypatch) -> Callable[[int], None]:
-        def fail(times: int) -> None:
-            complete = __import__("requests_app.statements", fromlist=["request_complete"]).request_complete
-            left = [times]
+    @pytest.fixture(autouse=True)
+    def _at_once(self, monkeypatch):
+        monkeypatch.setattr("providers.db.MIN_RETRY_SECONDS", 0.001)
 
-            def flaky(**values):
-                if left[0]:
-                    left[0] -= 1
-                    raise OperationalError("server closed the connection unexpectedly")
-                return complete(**values)
-
-            monkeypatch.setattr("requests_app.statements.request_complete", flaky)
-            monkeypatch.setattr("providers.db.MIN_RETRY_SECONDS", 0.001)
-
-        return fail
-
-    def test_a_paid_answer_outlives_a_restart_of_the_database(self, chain, failing_commits):
+    def test_a_paid_answer_outlives_a_restart_of_the_database(self, chain, monkeypatch):
         chain(aimlapi=["Paid for once"], piapi=["never called"])
-        failing_commits(3)
+        monkeypatch.setattr(statements, "request_complete", failing_first(statements.request_complete))
         request = accept()
 
         request_advance(request_id=request.id)
@@ -159,6 +161,29 @@ class TestAnOutcomeThatCannotBeCommitted:
         assert (request.status, request.output_text) == ("COMPLETED", "Paid for once")
         assert attempts_of(request) == [("aimlapi", "OK")]
         assert list(request.ledger.order_by("id").values_list("kind", flat=True)) == ["HOLD", "CAPTURE"]
+
+    @pytest.mark.parametrize("method", ["fail", "succeed"])
+    def test_no_provider_is_asked_twice_for_it(self, chain, monkeypatch, method):
+        script = chain(aimlapi=[ServerFault(status=500), "never called"], piapi=["Hi", "never called"])
+        monkeypatch.setattr(OpenAttempt, method, failing_first(getattr(OpenAttempt, method)))
+        request = accept()
+
+        request_advance(request_id=request.id)
+
+        request.refresh_from_db()
+        assert (request.status, request.actual_provider) == ("COMPLETED", "piapi")
+        assert script.outcomes == {"aimlapi": ["never called"], "piapi": ["never called"]}
+
+    def test_the_credits_go_back_though_the_end_could_not_be_written(self, chain, monkeypatch):
+        chain(aimlapi=[ServerFault(status=500)])
+        monkeypatch.setattr(execution, "request_end", failing_first(execution.request_end))
+        request = accept()
+
+        request_advance(request_id=request.id)
+
+        request.refresh_from_db()
+        assert request.status == "FAILED"
+        assert list(request.ledger.order_by("id").values_list("kind", flat=True)) == ["HOLD", "RELEASE"]
 
 
 class TestQuarantine:
