@@ -60,9 +60,10 @@ MINUTES ?= 20
 soak: $(DEVELOPMENT) ## Kill, freeze and restart everything under traffic for MINUTES=20, then prove that nothing is lost
 	@$(BIN)/python -m tests.proof.soak --minutes $(MINUTES) $(ARGS)
 
+# With fsync, as in production.
 bench: $(DEVELOPMENT) ## Measure, on the same servers as the tests
-	@for file in tests/bench/[a-z]*.py; do echo "== $$file"; \
-	$(BIN)/python -m tests.servers python -m tests.bench.$$(basename $$file .py) || exit 1; done
+	@for name in chat requests http_client jobs statistics; do echo "== $$name"; \
+	POSTGRES_FSYNC=on $(BIN)/python -m tests.servers python -m tests.bench.$$name || exit 1; done
 
 mutants: $(DEVELOPMENT) ## Break the promise on purpose, rule by rule, and show which test notices (ARGS=lease)
 	@$(BIN)/python -m tests.servers python -m tests.proof.mutants $(ARGS)

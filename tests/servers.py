@@ -28,8 +28,9 @@ STOP_SECONDS = 10
 # PostgreSQL refuses to run as root. This account exists everywhere and owns nothing.
 ACCOUNT_INSTEAD_OF_ROOT = "nobody"
 # The data lives for minutes, so nothing waits for the disk. Locking and visibility are the same as in production.
+# POSTGRES_FSYNC=on is for measurements.
 POSTGRES_SETTINGS = {
-    "fsync": "off",
+    "fsync": os.environ.get("POSTGRES_FSYNC", "off"),
     "full_page_writes": "off",
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
