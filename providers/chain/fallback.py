@@ -102,10 +102,12 @@ class ChainRun:
         store: Callable[[Answer], None],
         on_text: OnText | None = None,
         proof: Proof | None = None,
+        is_first: bool = False,
     ) -> None:
         """`deadline` ends the whole run. `store` is called in the transaction that marks the attempt as succeeded, so
         that no paid answer is known but not stored; it must be idempotent, for the transaction is repeated after a
         database fault. `proof` must hold for each attempt's row. With `on_text` answers are streamed.
+        `is_first` says that no earlier run can have made an attempt, which spares reading them.
         """
         self.prompt = prompt
         self.caller_key = caller_key
@@ -113,6 +115,7 @@ class ChainRun:
         self._store = store
         self._on_text = on_text
         self._proof = proof
+        self._is_first = is_first
         self.skips: list[Skip] = []  # routes that were passed by, in the order in which that happened
         self._attempts: list[Attempt] = []  # of this caller, oldest first
         self._outcomes: list[PastOutcome] = []
@@ -124,7 +127,8 @@ class ChainRun:
         say: with the job that is under way, else down the chain; providers that have failed this caller are not asked
         again. Raises a ChainError when nobody answers, AttemptRefused where another worker makes this caller's calls.
         """
-        self._read_attempts()
+        if not self._is_first:
+            self._read_attempts()
         if self._attempts and not self._attempts[-1].finished_at:
             under_way = self._resume(self._attempts[-1])
             if under_way:

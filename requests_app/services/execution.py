@@ -91,6 +91,7 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
         store=store,
         on_text=on_text,
         proof=lease,
+        is_first=request.fence == 1,
     )
     try:
         outcome = run.answer()
