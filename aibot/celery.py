@@ -8,6 +8,8 @@ from celery import Celery
 from celery.signals import setup_logging, worker_init
 from django.core.checks import run_checks
 
+from aibot import broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aibot.settings")
 
 
@@ -16,9 +18,11 @@ def keep_django_logging(**_: Any) -> None:
     """Do nothing. A receiver of this signal keeps Celery from replacing settings.LOGGING with its own set-up."""
 
 
+broker.register()
 app = Celery("aibot")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.steps["worker"].add("aibot.worker:DueWork")  # by name: it needs the apps, which are not loaded yet
 
 
 @worker_init.connect

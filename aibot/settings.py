@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Queue
 
 from aibot.env import (
     env_bool,
@@ -177,20 +178,31 @@ CELERY_TIMEZONE = TIME_ZONE
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-# The database is the queue. A message only wakes a worker: it carries an id and may be lost, since the sweeper sends
-# another. So messages are acknowledged early, and publishing fails fast instead of making its caller wait.
+# The database is the queue. A message only wakes a worker: it carries an id and may be lost, since the workers look
+# into the database too. So messages are acknowledged early, and publishing fails fast, which keeps no caller waiting.
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_PUBLISH_RETRY = False
+# A worker without -Q serves all of these; the last one holds the messages of the version before.
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("chat", "text", "media", "celery")]
+CELERY_WORKER_CONSUMER = "aibot.worker:PersistentConsumer"
 CELERY_WORKER_POOL = "threads"
-CELERY_WORKER_CONCURRENCY = env_int("WORKER_CONCURRENCY", 200, minimum=1)
+# Threads, which mostly wait for providers. With SQLite, which has one writer at a time, more would wait for each other.
+CELERY_WORKER_CONCURRENCY = env_int("WORKER_CONCURRENCY", 200 if REDIS_URL else 16, minimum=1)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever: the worker has work without a broker, too
+# What a worker looks for in the database by itself, and how often.
+DUE_WORK = ["requests_app.due_work.request_sources", "telegram_bot.due_work.telegram_sources"]
+LOOK_SECONDS = env_int("LOOK_SECONDS", 2, minimum=1)
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any]
 if REDIS_URL:
     CELERY_BROKER_URL = REDIS_URL
     CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "visibility_timeout": 600,
+        # A wake-up that a dying worker had fetched is lost, which does no harm. With this emulation each message would
+        # be written to Redis once more, which a full one refuses.
+        "ack_emulation": False,
         # Without these, publishing to a Redis that hangs never returns.
         "socket_timeout": 2,
         "socket_connect_timeout": 2,
@@ -199,15 +211,9 @@ if REDIS_URL:
     }
 else:
     QUEUE_DIR = DATA_DIR / "queue"
-    for folder in (QUEUE_DIR / "messages", QUEUE_DIR / "control"):
-        folder.mkdir(parents=True, exist_ok=True)
-    CELERY_BROKER_URL = "filesystem://localhost"
-    CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "data_folder_in": str(QUEUE_DIR / "messages"),
-        "data_folder_out": str(QUEUE_DIR / "messages"),
-        "control_folder": str(QUEUE_DIR / "control"),
-        "polling_interval": 0.05,
-    }
+    QUEUE_DIR.mkdir(parents=True, exist_ok=True)
+    CELERY_BROKER_URL = "folder://"  # aibot/broker.py
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(QUEUE_DIR), "polling_interval": 0.05}
 
 # --- Security ---------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """Queries about requests, AI models and balances that change nothing."""
 
-from collections.abc import Collection
 from datetime import timedelta
 
 from django.conf import settings
@@ -10,6 +9,7 @@ from django.db.models.functions import Coalesce, Greatest, Now
 from providers.chain.candidates import can_serve
 from providers.models import Attempt
 from providers.types import Category, Turn
+from requests_app.dispatch import TEXT
 from requests_app.models import Account, AIModel, Request
 
 MAX_EARLIER_REQUESTS = 10
@@ -55,31 +55,38 @@ def requests_under_way(account_id: int) -> QuerySet[Request]:
     return Request.objects.filter(Q(status__in=Request.OPEN) | is_calling, user_id=account_id)
 
 
-def requests_due(limit: int, *, categories: Collection[str] = ()) -> list[str]:
-    """Return open requests that a worker could work on now, the oldest first; rows that somebody locks are left out."""
-    due = Request.objects.filter(
+def requests_due(limit: int, *, queue: str, grace: timedelta = timedelta(0)) -> list[str]:
+    """Return the requests of a queue that a worker could claim now, the oldest first.
+
+    A fresh one, younger than `grace`, is left to the wake-up that is on its way. A row that somebody holds a lock on is
+    among them: the claim passes it by.
+    """
+    is_text = Q(category=Category.TEXT)
+    due = _due().filter(
+        is_text if queue == TEXT else ~is_text,
+        Q(fence__gt=0) | Q(next_at__isnull=False) | Q(created_at__lt=Now() - grace),
+    )
+    return list(due.order_by("created_at").values_list("id", flat=True)[:limit])
+
+
+def _due() -> QuerySet[Request]:
+    return Request.objects.filter(
         Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
         Q(next_at__isnull=True) | Q(next_at__lte=Now()),
         status__in=Request.OPEN,
         completed_at__isnull=True,  # the partial index says so too
     )
-    if categories:
-        due = due.filter(category__in=categories)
-    return list(due.order_by("created_at").values_list("id", flat=True)[:limit])
 
 
 def oldest_due_seconds() -> float:
     """Return for how long the oldest due request has waited for a worker; 0 where none waits.
 
-    More than a few seconds means that workers or the sweeper are missing, or that there are too few workers.
+    More than a few seconds means that workers are missing, or too few.
     """
-    due = Request.objects.filter(
-        Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
-        Q(next_at__isnull=True) | Q(next_at__lte=Now()),
-        status__in=Request.OPEN,
-    )
     due_since = Greatest("created_at", Coalesce("next_at", "created_at"), Coalesce("lease_until", "created_at"))
-    oldest = due.annotate(due_since=due_since, now=Now()).order_by("due_since").values_list("now", "due_since").first()
+    oldest = (
+        _due().annotate(due_since=due_since, now=Now()).order_by("due_since").values_list("now", "due_since").first()
+    )
     return max(0.0, (oldest[0] - oldest[1]).total_seconds()) if oldest else 0.0
 
 

@@ -2,24 +2,18 @@
 
 from celery import shared_task
 
-from providers.db import give_back_connection
+from requests_app.slots import DueTask
 from telegram_bot.delivery.placeholder import placeholder_place
 from telegram_bot.updates.queue import queue_drain
 
 
-@shared_task(name="telegram_bot.tasks.handle_chat")
-def handle_chat(chat_id: int) -> None:
+@shared_task(base=DueTask, name="telegram_bot.tasks.handle_chat")
+def handle_chat(chat_id: int) -> int:
     """Handle a chat's updates. Idempotent: a second run finds the chat claimed or nothing due."""
-    try:
-        queue_drain(chat_id=chat_id)
-    finally:
-        give_back_connection()
+    return queue_drain(chat_id=chat_id)
 
 
-@shared_task(name="telegram_bot.tasks.place")
-def place(request_id: str) -> None:
+@shared_task(base=DueTask, name="telegram_bot.tasks.place")
+def place(request_id: str) -> bool:
     """Send a placeholder whose sender was lost. Idempotent: a second run finds it claimed."""
-    try:
-        placeholder_place(request_id=request_id)
-    finally:
-        give_back_connection()
+    return placeholder_place(request_id=request_id)

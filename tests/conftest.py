@@ -80,7 +80,7 @@ def memory_backend(settings: LazySettings) -> Iterator[DeliveryBackend]:
 def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | int]]:
     """The wake-up messages that would have gone to the broker, as (task, key)."""
     messages: list[tuple[str, str | int]] = []
-    monkeypatch.setattr("requests_app.dispatch.publish", lambda task, key: messages.append((task, key)))
+    monkeypatch.setattr("requests_app.dispatch.publish", lambda task, key, queue: messages.append((task, key)))
     return messages
 
 

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from requests_app.delivery_backend import DELIVER_TASK, get_delivery_backend
-from requests_app.dispatch import enqueue_on_commit
+from requests_app.dispatch import enqueue_on_commit, queue_for
 from requests_app.models import Request
 from requests_app.services.completion import request_end
 from requests_app.services.intake import ADVANCE_TASK
@@ -56,5 +56,5 @@ def request_resume(*, request_id: str, actor: str) -> bool:
             deadline_at=Now() + timedelta(seconds=settings.DEADLINE_SECONDS[request.category]),
         )
         if is_resumed:
-            enqueue_on_commit(ADVANCE_TASK, request_id)
+            enqueue_on_commit(ADVANCE_TASK, request_id, queue=queue_for(request.category))
     return is_resumed

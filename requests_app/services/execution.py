@@ -17,7 +17,7 @@ from providers.errors import ChainError
 from providers.transport.deadlines import Deadline
 from providers.types import Attachment, Category, OnText, Prompt
 from requests_app.delivery_backend import get_delivery_backend
-from requests_app.dispatch import enqueue_on_commit
+from requests_app.dispatch import enqueue_on_commit, queue_for
 from requests_app.models import Request
 from requests_app.options import output_options_of
 from requests_app.selectors import history_of
@@ -64,10 +64,11 @@ def request_wake(*, request_id: str) -> bool:
 
     Idempotent. A worker that owns the request at this moment goes on; it then decides itself when it is due again.
     """
+    rows = Request.objects.filter(id=request_id, status__in=Request.OPEN)
     with transaction.atomic():
-        is_open = Request.objects.filter(id=request_id, status__in=Request.OPEN).update(next_at=Now()) > 0
+        is_open = rows.update(next_at=Now()) > 0
         if is_open:
-            enqueue_on_commit(ADVANCE_TASK, request_id)
+            enqueue_on_commit(ADVANCE_TASK, request_id, queue=queue_for(rows.values_list("category", flat=True)[0]))
     return is_open
 
 

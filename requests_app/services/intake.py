@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from providers.storage import StoredMedia
-from requests_app.dispatch import enqueue_on_commit
+from requests_app.dispatch import enqueue_on_commit, queue_for
 from requests_app.errors import (
     AccountBlocked,
     InsufficientCredits,
@@ -69,7 +69,7 @@ def request_accept(
         if acceptance is Acceptance.UNPAID:
             _reject(request)
         elif wakes_worker:
-            enqueue_on_commit(ADVANCE_TASK, request.id)
+            enqueue_on_commit(ADVANCE_TASK, request.id, queue=queue_for(request.category))
     return request
 
 

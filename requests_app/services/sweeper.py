@@ -10,14 +10,10 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from providers.chain.attempts import attempts_close
-from providers.chain.jobs import jobs_to_cancel
 from providers.models import Attempt
-from requests_app.delivery_backend import DELIVER_TASK
-from requests_app.dispatch import enqueue
 from requests_app.models import Request
-from requests_app.selectors import requests_due
-from requests_app.services.completion import CANCEL_JOB_TASK, request_end
-from requests_app.services.intake import ADVANCE_TASK
+from requests_app.services.completion import request_end
+from requests_app.services.heartbeats import heartbeats_remove_stale
 
 logger = logging.getLogger("requests_app.sweeper")
 
@@ -53,17 +49,14 @@ _faulty = FaultyRows()
 
 
 def sweep_requests() -> int:
-    """End requests past their deadline, enqueue those that are due and unclaimed, close and cancel orphaned calls.
+    """End requests past their deadline, close orphaned calls, remove the heartbeats of the dead; return how many.
 
-    Returns how many. Idempotent, and any number of sweepers may run: ending is a conditional update, and a second
-    wake-up finds nothing to claim.
+    It wakes nobody: a row that is enqueued at every round while it waits makes an outage feed itself, and the workers
+    find what is due by themselves (due_work.py). Idempotent, and any number of sweepers may run: ending is a
+    conditional update.
     """
     swept = _faulty.each(_end_overdue, _overdue()) + _faulty.each(_close_orphaned, _orphaned())
-    due = [(ADVANCE_TASK, request_id) for request_id in requests_due(MAX_PER_SWEEP)]
-    due += [(CANCEL_JOB_TASK, str(attempt_id)) for attempt_id in jobs_to_cancel()]
-    for task, key in due:
-        enqueue(task, key)
-    return swept + len(due)
+    return swept + heartbeats_remove_stale()
 
 
 def _overdue() -> list[str]:
@@ -76,7 +69,7 @@ def _overdue() -> list[str]:
 
 def _end_overdue(request_id: str) -> bool:
     request = Request.objects.get(id=request_id)
-    has_ended = request_end(
+    return request_end(
         request=request,
         to=Request.Status.FAILED,
         error_code="DEADLINE",
@@ -84,9 +77,6 @@ def _end_overdue(request_id: str) -> bool:
         reason="past its deadline",
         fence=request.fence,
     )
-    if has_ended:
-        enqueue(DELIVER_TASK, request_id)
-    return has_ended
 
 
 def _orphaned() -> set[str]:
@@ -98,6 +88,5 @@ def _orphaned() -> set[str]:
 
 
 def _close_orphaned(caller_key: str) -> bool:
-    for attempt_id in attempts_close(caller_key=caller_key):
-        enqueue(CANCEL_JOB_TASK, str(attempt_id))
+    attempts_close(caller_key=caller_key)
     return True

@@ -85,7 +85,7 @@ def owner_of(point: CrashPoint) -> tuple[Any, str]:
 def _work(updates: list[Any]) -> None:
     """Ingest the updates, one after the other, and run all tasks that follow, as one worker with one thread would."""
     enqueued: deque[tuple[str, str | int]] = deque()
-    dispatch.publish = lambda task, key: enqueued.append((task, key))
+    dispatch.publish = lambda task, key, queue: enqueued.append((task, key))
     for raw in updates:
         update_ingest(raw)
         _run_tasks(enqueued)

@@ -12,8 +12,8 @@ from django.conf import settings
 
 from providers.chain import circuit_breaker, fallback, jobs
 from providers.models import ProviderConfig
+from requests_app import due_work
 from requests_app.models import AIModel
-from telegram_bot import sweeper
 from telegram_bot.api import client
 from telegram_bot.content import rendering
 from telegram_bot.delivery import backend, placeholder, retries, streaming

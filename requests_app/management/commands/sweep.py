@@ -12,18 +12,20 @@ from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
 from requests_app.dispatch import flush
+from requests_app.services.heartbeats import Heartbeat
 
 logger = logging.getLogger("requests_app.sweeper")
 
 
 class Command(BaseCommand):
-    help = "Wake workers for requests, updates and deliveries that are due and unclaimed, every few seconds."
+    help = "End what is overdue, close what was orphaned, delete what is old: every few seconds."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="Sweep once and exit.")
 
     def handle(self, *args: Any, once: bool, **options: Any) -> None:
         sweeps = [import_string(path) for path in settings.SWEEPS]
+        heartbeat = Heartbeat("sweeper")
         stop = threading.Event()
         if not once:
             for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -34,7 +36,9 @@ class Command(BaseCommand):
                 _run_safely(sweep)
             if once:
                 break
+            _run_safely(heartbeat.beat)
             stop.wait(settings.SWEEP_SECONDS)
+        _run_safely(heartbeat.end)
         flush(timeout_seconds=3)
 
 
@@ -44,4 +48,4 @@ def _run_safely(sweep: Any) -> None:
         sweep()
     except Exception:
         # One broken sweep must end neither the others nor the sweeper, on which recovery from every crash relies.
-        logger.exception("%s.%s failed; the next round tries again.", sweep.__module__, sweep.__name__)
+        logger.exception("%s.%s failed; the next round tries again.", sweep.__module__, sweep.__qualname__)

@@ -1,0 +1,43 @@
+"""Heartbeats: each worker and sweeper says every few seconds that it lives, in a row of its own."""
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
+from requests_app.models import WorkerHeartbeat
+
+BEAT_SECONDS = 10.0
+STALE = timedelta(minutes=2)  # then the process has died without a farewell
+
+
+class Heartbeat:
+    """The heartbeat of this process. Used by one thread."""
+
+    def __init__(self, kind: str, *, queues: Sequence[str] = (), slots: int = 0) -> None:
+        """`kind` is "worker" or "sweeper"; `queues` and `slots` are a worker's."""
+        self.name = f"{kind}@{socket.gethostname()[:90]}:{os.getpid()}"
+        self._values = {"kind": kind, "queues": ",".join(queues)[:64], "slots": slots}
+        self._next_beat = 0.0
+
+    def beat(self, *, busy: int = 0) -> bool:
+        """Write the row where the last time was BEAT_SECONDS ago; return whether it was written."""
+        if time.monotonic() < self._next_beat:
+            return False
+        self._next_beat = time.monotonic() + BEAT_SECONDS
+        values = {**self._values, "busy": busy, "seen_at": Now()}
+        if not WorkerHeartbeat.objects.filter(name=self.name).update(**values):
+            WorkerHeartbeat.objects.bulk_create([WorkerHeartbeat(name=self.name, **values)], ignore_conflicts=True)
+        return True
+
+    def end(self) -> None:
+        """Remove the row: this process ends in order."""
+        WorkerHeartbeat.objects.filter(name=self.name).delete()
+
+
+def heartbeats_remove_stale() -> int:
+    """Remove the rows of processes that have died, and return how many. Idempotent."""
+    return WorkerHeartbeat.objects.filter(seen_at__lt=Now() - STALE).delete()[0]
