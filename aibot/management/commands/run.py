@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shlex
 import signal
 import socket
 import sys
@@ -15,16 +14,15 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
-from honcho.manager import Manager
-from honcho.printer import Message, Printer
 
 from aibot.env import env_int
+from aibot.supervisor import Supervisor
 from providers.access import is_configured
 from providers.registry import PROVIDERS
+from requests_app.dispatch import CHAT
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
-RETRY_SECONDS = 0.1
 ADMIN_NAME = "admin"
 
 
@@ -44,68 +42,32 @@ class Command(BaseCommand):
         # The processes that follow are forks of this one, and two processes must not share a connection.
         connections.close_all()
         self.stdout.write(_banner(port, password))
-        self._run_until_stopped(_processes(port))
-
-    def _run_until_stopped(self, processes: dict[str, str]) -> None:
-        manager = _Manager(_Printer(sys.stdout, time_format=""))
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        for name, command in processes.items():
-            manager.add_process(name, command, env=environment, cwd=str(settings.BASE_DIR))
-        # Closing the terminal ends everything.
-        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-        manager.loop()
-        if manager.ended_by_itself:
-            name, code = manager.ended_by_itself
-            raise CommandError(f"{name} ended by itself (exit code {code}), so everything was stopped.")
+        supervisor = Supervisor(_processes(port), sys.stdout)
+        # A hang-up too: closing the terminal ends everything.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: supervisor.stop())
+        supervisor.run()
         self.stdout.write("Everything has ended.")
 
 
-class _Manager(Manager):  # type: ignore[misc]  # honcho has no types
-    """Honcho's manager, which also records which process ended by itself."""
-
-    ended_by_itself: tuple[str, int] | None = None
-
-    def terminate(self) -> None:
-        """Ask all processes to end. Called once for a signal, or when the first of them has ended by itself."""
-        if not self._all_started():
-            # Ctrl-C before every process was started: honcho does not know yet which to end.
-            signal.signal(signal.SIGALRM, lambda *_: self.terminate())
-            signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
-            return
-        ended = [(name, state["returncode"]) for name, state in self._processes.items() if "returncode" in state]
-        if ended and not self._terminating:
-            self.ended_by_itself = ended[0]
-        super().terminate()
-
-
-class _Printer(Printer):  # type: ignore[misc]  # honcho has no types
-    """Honcho's printer, which outlives its terminal: the processes must be ended even when nobody reads the output."""
-
-    def write(self, message: Message) -> None:
-        try:
-            super().write(message)
-        except OSError:
-            self.output = open(os.devnull, "w")  # noqa: PTH123, SIM115 — kept until this process ends
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _processes(port: int) -> dict[str, str]:
+def _processes(port: int) -> dict[str, list[str]]:
     """Return the command line of each process by its name."""
     web = ["gunicorn", "aibot.wsgi", "--bind", f"{HOST}:{port}", "--threads", "8", "--log-level", "warning"]
-    # A single worker has no others to gossip with, and stops sooner without.
+    # Few workers have nothing to gossip about, and stop sooner without.
     worker = ["celery", "-A", "aibot", "--quiet", "worker", "--without-gossip", "--without-mingle"]
+    # The warning is for servers; as root in a container is fine here.
+    run_worker = ["-W", "ignore:You're running the worker", "-m", *worker, "--without-heartbeat"]
     commands = {
         "web": ["-m", *web, "--no-control-socket"],
-        # The warning is for servers; as root in a container is fine here.
-        "worker": ["-W", "ignore:You're running the worker", "-m", *worker, "--without-heartbeat"],
+        "worker": run_worker,
+        "worker-chat": [*run_worker, "-Q", CHAT, "-n", "chat@%h"],
         "sweeper": ["manage.py", "sweep"],
     }
     if settings.SANDBOX_ACTIVE:
         commands["sandbox"] = ["manage.py", "sandbox"]
     if settings.TELEGRAM_BOT_TOKEN and not settings.TELEGRAM_WEBHOOK_URL:
         commands["bot"] = ["manage.py", "bot"]
-    # exec replaces the shell, so that a signal reaches the process itself.
-    return {name: f"exec {shlex.join([sys.executable, *words])}" for name, words in commands.items()}
+    return {name: [sys.executable, *words] for name, words in commands.items()}
 
 
 def _refuse_a_taken_port(host: str, port: int, remedy: str) -> None:
