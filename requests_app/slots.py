@@ -113,12 +113,12 @@ class DueTask(Task[[str | int], Any]):
     """
 
     abstract = True
-    queue = CHAT  # where a message of the version before does not say its kind
+    kind = CHAT  # of the work, where a message of the version before does not say it
 
     def __call__(self, key: str | int) -> Any:
         """Run for a wake-up message."""
         name = (self.request.delivery_info or {}).get("routing_key")
-        queue = name if name in QUEUES else self.queue
+        queue = name if name in QUEUES else self.kind
         if not slots.take(queue, (self.name, key)):
             return None
         return self.run_in_slot(queue, key)

@@ -9,7 +9,7 @@ from requests_app.services.execution import request_advance
 from requests_app.slots import DueTask
 
 
-@shared_task(base=DueTask, name="requests_app.tasks.advance", queue=TEXT)
+@shared_task(base=DueTask, name="requests_app.tasks.advance", kind=TEXT)
 def advance(request_id: str) -> bool:
     """Take one request a step further. Idempotent: a second run finds nothing to claim."""
     return request_advance(request_id=request_id)

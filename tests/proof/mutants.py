@@ -31,6 +31,7 @@ CREDITS = "tests/requests_app/test_hold_and_capture.py"
 CHAIN = "tests/requests_app/test_execution.py"
 JOBS = "tests/requests_app/test_long_jobs.py"
 SWEEPER = "tests/requests_app/test_sweeper.py"
+DUE_WORK = "tests/requests_app/test_due_work.py"
 DELIVERY = "tests/telegram_bot/test_delivery.py"
 PLACEHOLDER = "tests/telegram_bot/test_placeholder.py"
 WEBHOOK = "tests/telegram_bot/test_webhook.py"
@@ -67,9 +68,9 @@ def mutant(name: str, tests: tuple[str, ...], *edits: tuple[str, str, str]) -> M
 MUTANTS = (
     # Nothing is lost.
     mutant(
-        "the sweeper enqueues nothing",
-        (SWEEPER,),
-        ("requests_app/services/sweeper.py", "        enqueue(ADVANCE_TASK, request_id)\n", "        pass\n"),
+        "a worker finds no request in the database by itself",
+        (DUE_WORK,),
+        ("requests_app/due_work.py", "requests_due(limit, queue=TEXT, grace=grace)", "[]"),
     ),
     mutant(
         "an update is acknowledged before it is written",
@@ -213,7 +214,18 @@ MUTANTS = (
     mutant(
         "the job of a cancelled video is not cancelled",
         (JOBS,),
-        ("requests_app/services/sweeper.py", " + _enqueue_job_cancellations()", ""),
+        ("requests_app/due_work.py", "for attempt_id in jobs_to_cancel()[:limit]", "for attempt_id in ()"),
+    ),
+    mutant(
+        "a row is enqueued at every sweep while it waits",
+        (SWEEPER,),
+        (
+            "requests_app/services/sweeper.py",
+            "    return swept + heartbeats_remove_stale()\n",
+            "    from requests_app.due_work import due_work\n    from requests_app.dispatch import enqueue\n"
+            "    for task, key in due_work(500):\n        enqueue(task, key)\n"
+            "    return swept + heartbeats_remove_stale()\n",
+        ),
     ),
     # Nothing that two workers change at once is lost or counted twice: row locks.
     mutant(

@@ -16,6 +16,7 @@ from providers.chain.jobs import job_cancel
 from providers.errors import AccessDenied, JobGone, NotSent, OutcomeUnknown, ServerFault
 from providers.models import Attempt, ProviderConfig
 from providers.types import Access, Job, MediaResult, UnknownPolicy, Usage
+from requests_app.due_work import due_work
 from requests_app.models import Account, Request
 from requests_app.services.cancellation import request_cancel
 from requests_app.services.execution import request_advance
@@ -306,25 +307,23 @@ def test_cancelling_releases_the_credits_and_cancels_the_job(provider, account, 
 class TestAJobThatNoRequestWaitsFor:
     """It is cancelled at its provider, whatever had crashed when it was abandoned."""
 
-    def sweep_later(self, enqueued) -> list[tuple[str, str | int]]:
+    def due_later(self) -> list[tuple[str, str | int]]:
         Attempt.objects.exclude(finished_at=None).update(finished_at=timezone.now() - timedelta(seconds=6))
-        enqueued.clear()
-        sweep_requests()
-        return enqueued
+        return due_work(10)
 
-    def test_the_sweeper_enqueues_it_until_it_is_cancelled(self, provider, account, enqueued):
+    def test_it_is_due_until_it_is_cancelled(self, provider, account):
         jobs = provider(submissions=[Job("job-1")])
         request = step(accept(account))
         request_cancel(request_id=request.id, actor="user")
         attempt_id = str(attempt_of(request).id)
 
-        assert self.sweep_later(enqueued) == [("requests_app.tasks.cancel_job", attempt_id)]
+        assert self.due_later() == [("requests_app.tasks.cancel_job", attempt_id)]
         job_cancel(attempt_id=attempt_id)
 
         assert jobs.cancelled == ["job-1"]
-        assert self.sweep_later(enqueued) == []
+        assert self.due_later() == []
 
-    def test_a_provider_that_cannot_be_reached_is_tried_again_later(self, provider, account, enqueued, monkeypatch):
+    def test_a_provider_that_cannot_be_reached_is_tried_again_later(self, provider, account, monkeypatch):
         jobs = provider(submissions=[Job("job-1")])
         request = step(accept(account))
         request_cancel(request_id=request.id, actor="user")
@@ -332,7 +331,7 @@ class TestAJobThatNoRequestWaitsFor:
             patched.setattr(jobs, "cancelled", UnreachableList())
             job_cancel(attempt_id=attempt_of(request).id)
 
-        assert len(self.sweep_later(enqueued)) == 1
+        assert len(self.due_later()) == 1
 
     def test_nothing_is_submitted_once_the_request_has_ended(self, provider, account, monkeypatch):
         provider(submissions=[])
@@ -348,7 +347,7 @@ class TestAJobThatNoRequestWaitsFor:
         assert step(request).status == "CANCELLED"
         assert not Attempt.objects.exists()
 
-    def test_a_job_that_was_being_submitted_when_its_user_cancelled_is_cancelled_too(self, provider, account, enqueued):
+    def test_a_job_that_was_being_submitted_when_its_user_cancelled_is_cancelled_too(self, provider, account):
         def cancel_meanwhile() -> Job:
             request_cancel(request_id=Request.objects.get().id, actor="user")
             return Job("job-1")
@@ -358,7 +357,7 @@ class TestAJobThatNoRequestWaitsFor:
         attempt = attempt_of(request)
         assert (request.status, attempt.state, attempt.job_id) == ("CANCELLED", "ABANDONED", "job-1")
 
-        for _, attempt_id in self.sweep_later(enqueued):
+        for _, attempt_id in self.due_later():
             job_cancel(attempt_id=attempt_id)
 
         assert jobs.cancelled == ["job-1"]

@@ -1,20 +1,18 @@
-"""The sweeper: due requests without a worker are enqueued, overdue ones are ended."""
+"""The sweeper ends what is overdue and removes what is dead. It wakes nobody: the workers find what is due."""
 
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from requests_app.models import Request
+from requests_app.models import Request, WorkerHeartbeat
+from requests_app.services.heartbeats import Heartbeat
 from requests_app.services.intake import request_accept
 from requests_app.services.leases import lease_claim
 from requests_app.services.sweeper import sweep_requests
 from tests.factories import make_account, make_model
 
 pytestmark = pytest.mark.django_db
-
-ADVANCE = "requests_app.tasks.advance"
-DELIVER = "requests_app.tasks.deliver"
 
 
 @pytest.fixture
@@ -30,37 +28,12 @@ def ago(seconds: float):
     return timezone.now() - timedelta(seconds=seconds)
 
 
-def test_it_enqueues_a_request_whose_wake_up_was_lost(request_row, enqueued):
+def test_it_enqueues_nothing_however_long_a_request_waits(request_row, enqueued):
+    change(request_row, created_at=ago(60))
     enqueued.clear()
 
-    sweep_requests()
-
-    assert enqueued == [(ADVANCE, request_row.id)]
-
-
-def test_it_leaves_a_request_alone_that_a_worker_owns(request_row, enqueued):
-    lease_claim(request_id=request_row.id)
-    enqueued.clear()
-
-    assert sweep_requests() == 0
-    assert enqueued == []
-
-
-def test_it_enqueues_a_request_once_the_lease_of_a_dead_worker_has_run_out(request_row, enqueued):
-    lease_claim(request_id=request_row.id)
-    change(request_row, lease_until=ago(1))
-    enqueued.clear()
-
-    sweep_requests()
-
-    assert enqueued == [(ADVANCE, request_row.id)]
-
-
-def test_it_does_not_enqueue_a_request_before_it_is_due(request_row, enqueued):
-    change(request_row, next_at=timezone.now() + timedelta(minutes=1))
-    enqueued.clear()
-
-    sweep_requests()
+    for _ in range(3):
+        assert sweep_requests() == 0
 
     assert enqueued == []
 
@@ -75,7 +48,7 @@ def test_it_ends_an_overdue_request_and_releases_its_credits(request_row, enqueu
     request_row.user.refresh_from_db()
     assert (request_row.status, request_row.error_code) == ("FAILED", "DEADLINE")
     assert request_row.user.balance == 5
-    assert enqueued == [(DELIVER, request_row.id)]
+    assert enqueued == []
 
 
 def test_it_leaves_an_overdue_request_to_the_worker_that_still_owns_it(request_row):
@@ -88,9 +61,16 @@ def test_it_leaves_an_overdue_request_to_the_worker_that_still_owns_it(request_r
     assert request_row.status == "PROCESSING"
 
 
-def test_it_leaves_ended_requests_alone(request_row, enqueued):
+def test_it_leaves_ended_requests_alone(request_row):
     change(request_row, status="FAILED", deadline_at=ago(1))
-    enqueued.clear()
 
     assert sweep_requests() == 0
-    assert enqueued == []
+
+
+def test_it_removes_the_heartbeats_of_the_dead():
+    Heartbeat("sweeper").beat()
+    WorkerHeartbeat.objects.create(name="worker@gone:1", kind="worker", seen_at=ago(121))
+
+    sweep_requests()
+
+    assert list(WorkerHeartbeat.objects.values_list("kind", flat=True)) == ["sweeper"]

@@ -72,8 +72,7 @@ def secrets() -> list[str]:
 def on_the_broker() -> list[str]:
     """Return every message on the broker."""
     if not project.REDIS_URL:
-        folders = (project.QUEUE_DIR / "messages", project.QUEUE_DIR / "control")
-        return [path.read_text() for folder in folders for path in folder.iterdir()]
+        return [path.read_text() for path in project.QUEUE_DIR.glob("*/*.msg")]
     with Redis.from_url(project.REDIS_URL, decode_responses=True) as broker:
         lists = [key for key in broker.scan_iter() if broker.type(key) == "list"]
         hashes = [key for key in broker.scan_iter() if broker.type(key) == "hash"]  # delivered, and not acknowledged

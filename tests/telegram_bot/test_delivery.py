@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from requests_app import tasks
 from requests_app.delivery_backend import DELIVER_TASK
+from requests_app.due_work import due_work
 from requests_app.models import Request
 from telegram_bot import texts
 from telegram_bot.api import client
@@ -147,10 +148,9 @@ def die_at_claim(execute, sql, params, many, context):
     return execute(sql, params, many, context)
 
 
-def assert_the_sweeper_finishes(fake, delivery: Delivery, enqueued) -> None:
-    enqueued.clear()
+def assert_the_next_look_finishes(fake, delivery: Delivery) -> None:
     sweep_telegram()
-    assert enqueued == [(DELIVER_TASK, delivery.request_id)]
+    assert due_work(10) == [(DELIVER_TASK, delivery.request_id)]
     deliver(delivery)
 
     assert rows(delivery) == [(0, "DELIVERED"), (1, "DELIVERED")]
@@ -161,22 +161,22 @@ def assert_the_sweeper_finishes(fake, delivery: Delivery, enqueued) -> None:
 @pytest.mark.parametrize(
     "step", ["telegram_bot.delivery.backend.message_parts", "telegram_bot.api.client.TelegramClient.edit"]
 )
-def test_a_worker_that_dies_before_the_edit_leaves_the_rest_to_the_sweeper(fake, placed, enqueued, monkeypatch, step):
+def test_a_worker_that_dies_before_the_edit_leaves_the_rest_to_the_next_look(fake, placed, enqueued, monkeypatch, step):
     end(placed, "First." + PARAGRAPH * 3, completed_at=timezone.now() - timedelta(minutes=1))
     with monkeypatch.context() as patch:
         patch.setattr(step, die)
         with pytest.raises(Killed):
             deliver(placed)
 
-    assert_the_sweeper_finishes(fake, placed, enqueued)
+    assert_the_next_look_finishes(fake, placed)
 
 
-def test_a_worker_that_dies_after_the_edit_leaves_the_rest_to_the_sweeper(fake, placed, enqueued):
+def test_a_worker_that_dies_after_the_edit_leaves_the_rest_to_the_next_look(fake, placed, enqueued):
     end(placed, "First." + PARAGRAPH * 3, completed_at=timezone.now() - timedelta(minutes=1))
     with connection.execute_wrapper(die_at_claim), pytest.raises(Killed):
         deliver(placed)
 
-    assert_the_sweeper_finishes(fake, placed, enqueued)
+    assert_the_next_look_finishes(fake, placed)
 
 
 def test_a_pause_that_telegram_demands_is_kept_and_then_the_rest_is_shown(fake, placed):
@@ -340,7 +340,7 @@ def test_the_parts_after_an_undeliverable_first_part_are_undeliverable_too(fake,
     sweep_telegram()
 
     assert rows(placed) == [(0, "UNDELIVERABLE"), (1, "UNDELIVERABLE")]
-    assert enqueued == []
+    assert due_work(10) == []
 
 
 def test_a_group_that_became_a_supergroup_gets_the_answer_under_its_new_id(fake, placed):
