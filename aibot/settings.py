@@ -213,7 +213,7 @@ if REDIS_URL:
 else:
     QUEUE_DIR = DATA_DIR / "queue"
     QUEUE_DIR.mkdir(parents=True, exist_ok=True)
-    CELERY_BROKER_URL = "folder://"  # aibot/broker.py
+    CELERY_BROKER_URL = "folder://localhost"  # aibot/broker.py
     CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(QUEUE_DIR), "polling_interval": 0.05}
 
 # --- Security ---------------------------------------------------------------------------------
