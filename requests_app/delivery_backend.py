@@ -26,7 +26,11 @@ class DeliveryBackend:
         return None
 
     def has_shown(self, request_id: str) -> bool:
-        """Return whether the user has seen a part of the answer. A request that is cancelled then is charged."""
+        """Return whether the user has seen a part of the answer. A request that is cancelled then is charged.
+
+        Called under a lock on the request's row. A backend that notes under the same lock, before it shows a part for
+        the first time, that it does leaves no moment in which reading is free.
+        """
         return False
 
     def deliver(self, request_id: str) -> None:

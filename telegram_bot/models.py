@@ -19,6 +19,8 @@ class TelegramUpdate(models.Model):
     outcome = models.CharField(max_length=200, blank=True)  # what was done, or why nothing was
     tries = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(null=True, blank=True)  # not to be handled before
+    # What its handler acts on, such as the request that /cancel found. Chosen once, so a repeat acts on the same.
+    target = models.CharField(max_length=64, blank=True, db_default="")
 
     class Meta:
         verbose_name = "update"
@@ -116,11 +118,36 @@ class DeliveryState(models.TextChoices):
     UNDELIVERABLE = "UNDELIVERABLE", "cannot be shown"
 
 
+class Rung(models.IntegerChoices):
+    """How a message is shown: each way is tried once Telegram has refused the one before."""
+
+    EDIT = 0, "the placeholder is edited"
+    EDIT_PLAIN = 1, "the placeholder is edited, without formatting or into a document"
+    SEND = 2, "sent as a new message"
+    SEND_PLAIN = 3, "sent as a new message, without formatting or as a document"
+    DOCUMENT = 4, "the text is sent as a document"
+
+
+class GivenUp(models.TextChoices):
+    """Why an answer cannot be shown. Its message says so instead, in words."""
+
+    REFUSED = "REFUSED", "Telegram refuses it in every form"
+    FORBIDDEN = "FORBIDDEN", "the chat allows no such files"
+    FILE_LOST = "FILE_LOST", "its file cannot be read"
+    TOO_LARGE = "TOO_LARGE", "its file is too large for Telegram"
+    EMPTY = "EMPTY", "nothing in it is visible"
+    NOT_SHOWN = "NOT_SHOWN", "Telegram or the chat could not be reached for too long"
+    BROKEN = "BROKEN", "a bug, see the log"
+
+
 class Delivery(models.Model):
     """One message that a request shows in a chat. Written and committed before the message is sent.
 
     Part 0 is sent as a placeholder and edited into the answer; an edit is idempotent, so it may be repeated. The
     further parts of a long answer are messages of their own.
+
+    Whoever sends or edits claims the row first, by a conditional UPDATE that raises `fence` and sets `next_at` to the
+    time by which the call has ended. So a row is due again only once nobody can be at work on it any more.
     """
 
     NOTICE_PART = -1
@@ -137,9 +164,15 @@ class Delivery(models.Model):
     next_at = models.DateTimeField(
         null=True, blank=True
     )  # no attempt before; while one is under way, when its sender counts as lost
+    fence = models.PositiveIntegerField(db_default=0)  # fencing token: grows with each claim, older writes are refused
     tries = models.PositiveSmallIntegerField(default=0)
+    rung = models.PositiveSmallIntegerField(choices=Rung, db_default=0)  # those below were refused
+    file_id = models.CharField(max_length=255, blank=True, db_default="")  # Telegram's, once the file is uploaded
+    file_kind = models.CharField(max_length=8, blank=True, db_default="")  # as what: "photo", "document", …
+    given_up = models.CharField(max_length=12, blank=True, choices=GivenUp, db_default="")
     error = models.CharField(max_length=200, blank=True)  # of the last attempt
     created_at = models.DateTimeField(db_default=Now())
+    shown_at = models.DateTimeField(null=True, blank=True)  # part 0: when the first partial answer was about to be sent
     delivered_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

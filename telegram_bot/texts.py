@@ -8,10 +8,18 @@ from requests_app.models import AIModel, Request
 PLACEHOLDER = "⏳"
 NOTICE_READY = "✅ Ready."
 NOTICE_FAILED = "⚠️ That did not work; please see above."
-FILE_TOO_LARGE = (
-    "✅ Your file is ready, but it is too large for Telegram. The operator of this service can give it to you."
-)
+PART_NOT_SHOWN = "⚠️ A part of the answer belongs here, but Telegram does not take it."
 EMPTY_ANSWER = "The answer came back without any text. Please ask again in other words."
+# What takes the place of an answer that cannot be shown, by the delivery's reason.
+NOT_SHOWN = {
+    "FORBIDDEN": "⚠️ Your file is ready, but this chat does not allow me to send it. Please ask in another chat.",
+    "FILE_LOST": "⚠️ Your file was made, but I cannot find it any more. Please try again.",
+    "TOO_LARGE": (
+        "⚠️ Your file is ready, but it is too large for Telegram. The operator of this service can give it to you."
+    ),
+    "EMPTY": EMPTY_ANSWER,
+}
+NOT_SHOWN_OTHERWISE = "⚠️ I have an answer, but I could not show it here. Please ask again."
 
 HELP = """Just write to me, and I answer.
 
@@ -38,6 +46,7 @@ DEFAULT_VOICE_PROMPT = "Answer what is said in this voice message, in its langua
 DEFAULT_IMAGE_PROMPT = "What is in this image?"
 NOTHING_TO_CANCEL = "You have no open request here."
 CANCELLED = "Cancelled; your credits are back."
+CANCELLED_BUT_SHOWN = "Cancelled. A part of the answer was shown already, so it costs {credits}."
 EMPTY_PROMPT = "What would you like to know? Write it in the same message."
 NO_CREDITS = (
     "You have no credits left for this. Please ask the operator of this bot for more. /balance shows your credits."
@@ -113,12 +122,27 @@ def refusal(error: RequestRefused) -> str:
     return REFUSALS.get(error.code) or str(error)
 
 
-def failure(request: Request) -> str:
-    """Return what happened to a request that ended without an answer, and that it costs nothing."""
+def cancelled(charged: int) -> str:
+    """Return the answer to /cancel, with the credits that the request has cost all the same."""
+    return CANCELLED_BUT_SHOWN.format(credits=credits_of(charged)) if charged else CANCELLED
+
+
+def failure(request: Request, *, charged: int = 0) -> str:
+    """Return what happened to a request that ended without an answer, and what that costs: nothing, or `charged`."""
     if request.status == Request.Status.REJECTED:
         return NO_CREDITS
+    if charged:
+        return f"⚠️ {cancelled(charged)}"
     reason = FAILURES.get(request.error_code, OTHER_FAILURE)
-    if not request.credits:
-        return f"⚠️ {reason}"
-    is_or_are = "is" if request.credits == 1 else "are"
-    return f"⚠️ {reason}\n\nYour {credits_of(request.credits)} {is_or_are} back."
+    return f"⚠️ {reason}{_given_back(request.credits)}"
+
+
+def not_shown(reason: str, refunded: int) -> str:
+    """Return what takes the place of an answer that cannot be shown."""
+    return NOT_SHOWN.get(reason, NOT_SHOWN_OTHERWISE) + _given_back(refunded)
+
+
+def _given_back(credits: int) -> str:
+    if not credits:
+        return ""
+    return f"\n\nYour {credits_of(credits)} {'is' if credits == 1 else 'are'} back."

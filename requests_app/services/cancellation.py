@@ -23,9 +23,10 @@ def request_cancel(*, request_id: str, actor: str) -> bool:
     A provider call that is under way is aborted, and its cost recorded where it is known. The credits are given back
     unless the user has seen a part of the answer: then it is charged, else reading would be free.
     """
-    request = Request.objects.get(id=request_id)
-    was_shown = get_delivery_backend().has_shown(request_id)
     with transaction.atomic():
+        # Locked before the question, so that no part of the answer is shown for the first time between it and the end.
+        request = Request.objects.select_for_update(no_key=True).get(id=request_id)
+        was_shown = get_delivery_backend().has_shown(request_id)
         is_cancelled = request_end(
             request=request,
             to=Status.CANCELLED,

@@ -31,6 +31,7 @@ from telegram_bot.api.errors import (
     ChatMoved,
     ChatUnreachable,
     EntitiesRefused,
+    MediaForbidden,
     MessageGone,
     NotReached,
     OutcomeUnsure,
@@ -67,6 +68,12 @@ ERRORS_BY_DESCRIPTION: list[tuple[str, type[BotApiError]]] = [
     ("topic_closed", ThreadGone),
     ("topic_deleted", ThreadGone),
     ("entit", EntitiesRefused),  # "can't parse entities", "entity … is invalid"
+    # "CHAT_SEND_PHOTOS_FORBIDDEN" and "not enough rights to send photos to the chat": text may be allowed there.
+    *(
+        (words.format(kind), MediaForbidden)
+        for kind in ("media", "photos", "videos", "audios", "music", "docs", "documents", "gifs", "animations")
+        for words in ("send_{}_forbidden", "rights to send {} ")
+    ),
     ("chat not found", ChatUnreachable),
     ("peer_id_invalid", ChatUnreachable),
     ("user is deactivated", ChatUnreachable),
@@ -118,6 +125,14 @@ class QuietBot(telegram.Bot):
         except ptb.BadRequest as error:
             redactor = Redactor(self.token, Prompt(Category.TEXT, str(parameters.get("text") or "")))
             raise RedactedBadRequest(error.message, redactor.excerpt(error.message)) from error.__cause__
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file that was sent."""
+
+    message_id: int
+    file_id: str  # by which it can be sent again without its bytes; "" where Telegram does not name it
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,29 +237,45 @@ class TelegramClient:
         file = await self.bot.get_file(file_id)
         return bytes(await file.download_as_bytearray())
 
-    def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> None:
-        """Replace a message by this file. Idempotent."""
+    def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> str:
+        """Replace a message by this file and return Telegram's id of the file. Idempotent."""
         kinds: dict[str, Callable[..., telegram.InputMedia]] = {
             "photo": telegram.InputMediaPhoto,
             "video": partial(telegram.InputMediaVideo, supports_streaming=True),
             "audio": telegram.InputMediaAudio,
             "document": telegram.InputMediaDocument,
         }
-        media = kinds[file.kind](media=file.read(), filename=file.filename)
-        self.run(self.bot.call("editMessageMedia", chat_id=chat_id, message_id=message_id, media=media), UPLOAD_SECONDS)
+        media = kinds[file.kind](media=file.file_id or file.read(), filename=None if file.file_id else file.filename)
+        try:
+            message = self.run(
+                self.bot.call(
+                    "editMessageMedia",
+                    chat_id=chat_id,
+                    message_id=message_id,
+                    media=media,
+                    read_timeout=UPLOAD_SECONDS,
+                ),
+                UPLOAD_SECONDS,
+            )
+        except CallRefused as error:
+            if NOT_MODIFIED not in str(error).lower():
+                raise
+            return file.file_id
+        return _file_id(message, file.kind)
 
     def send_media(
         self, chat_id: int, file: StoredFile, *, thread_id: int | None = None, reply_to: int | None = None
-    ) -> int:
-        """Send a file and return the message's id. After OutcomeUnsure it may be in the chat nevertheless."""
+    ) -> SentFile:
+        """Send a file. After OutcomeUnsure it may be in the chat nevertheless."""
         parameters: dict[str, Any] = {
             "chat_id": chat_id,
-            file.kind: telegram.InputFile(file.read(), filename=file.filename),
+            file.kind: file.file_id or telegram.InputFile(file.read(), filename=file.filename),
             "message_thread_id": thread_id,
             "reply_parameters": _reply_to(reply_to),
+            "read_timeout": UPLOAD_SECONDS,
         }
         message = self.run(self.bot.call(f"send{file.kind.capitalize()}", **parameters), UPLOAD_SECONDS)
-        return _message_id(message)
+        return SentFile(_message_id(message), _file_id(message, file.kind))
 
     def delete(self, chat_id: int, message_id: int) -> None:
         """Delete a message."""
@@ -333,6 +364,15 @@ def _message_id(message: Any) -> int:
     if not isinstance(message, dict) or "message_id" not in message:
         raise OutcomeUnsure("The server's response contains no message id")
     return int(message["message_id"])
+
+
+def _file_id(message: Any, kind: str) -> str:
+    """Return the id of the file that a message shows, "" where the message does not say it."""
+    file = message.get(kind) if isinstance(message, dict) else None
+    if isinstance(file, list) and file:
+        file = file[-1]  # a photo comes in several sizes, the largest last
+    file_id = file.get("file_id") if isinstance(file, dict) else None
+    return file_id if isinstance(file_id, str) else ""
 
 
 def _http_client(connections: int) -> QuietRequest:

@@ -28,6 +28,10 @@ class ChatUnreachable(BotApiError):
     """The bot may not write to this chat: it was blocked, removed or restricted."""
 
 
+class MediaForbidden(BotApiError):
+    """The chat allows no files of this kind; text may be allowed."""
+
+
 class ChatMoved(BotApiError):
     """The group has become a supergroup with another id."""
 

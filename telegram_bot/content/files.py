@@ -1,14 +1,27 @@
-"""Images, videos and audio files as Telegram accepts them: kinds, size limits, file names."""
+"""Images, videos and audio files as Telegram accepts them: kinds, size limits, file names. Nothing is sent here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from django.core.files.storage import default_storage
 
+from providers.db import give_back_connection
 from requests_app.models import Request
 
 # What a bot may upload (python-telegram-bot's constants, Bot API 10.0). Larger images go as documents.
 MAX_BYTES = 50 * 1024 * 1024
 MAX_PHOTO_BYTES = 10 * 1024 * 1024
+
+
+class FileUnavailable(Exception):
+    """The storage does not give the file now."""
+
+    def __str__(self) -> str:
+        return super().__str__() or (self.__doc__ or "").partition("\n")[0]
+
+
+class FileMissing(FileUnavailable):
+    """The storage of this machine has no such file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +32,11 @@ class StoredFile:
     content_type: str
     size: int  # bytes
     is_document: bool = False  # shown as a file to open, because Telegram refuses it as media
+    file_id: str = ""  # Telegram's, where it has been uploaded as this kind: it is sent instead of the bytes
 
     @property
-    def as_document(self) -> "StoredFile":
-        return StoredFile(self.name, self.content_type, self.size, is_document=True)
+    def as_document(self) -> Self:
+        return replace(self, is_document=True, file_id="")
 
     @property
     def kind(self) -> str:
@@ -40,10 +54,35 @@ class StoredFile:
         return f"answer.{self.name.rpartition('.')[2]}"
 
     def read(self) -> bytes:
-        """Return the file's bytes from the storage."""
-        with default_storage.open(self.name) as file:
-            content: bytes = file.read()
+        """Return the file's bytes from the storage; no database connection is held meanwhile.
+
+        Raises FileMissing or FileUnavailable: a retry may find the file, on another machine or later.
+        """
+        give_back_connection()
+        try:
+            with default_storage.open(self.name) as file:
+                content: bytes = file.read()
+        except FileNotFoundError as error:
+            raise FileMissing from error
+        except Exception as error:  # a bucket that refuses, a network failure: each storage has errors of its own
+            raise FileUnavailable(f"The storage does not give the file ({type(error).__name__}).") from error
         return content
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile(StoredFile):
+    """A text as a document, for where Telegram refuses it as a message."""
+
+    text: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> "TextFile":
+        """Return this text as a document."""
+        return cls("answer.txt", "text/plain", len(text.encode()), is_document=True, text=text)
+
+    def read(self) -> bytes:
+        """Return the text's bytes."""
+        return self.text.encode()
 
 
 def file_of(request: Request) -> StoredFile | None:

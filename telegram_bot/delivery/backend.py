@@ -1,35 +1,44 @@
 """The delivery backend of the bot: shows in its chat how a request ended. Partial answers are in streaming.py."""
 
 import logging
+import traceback
 from collections.abc import Sequence
 from datetime import timedelta
 
-from django.db.models import F, Q
-from django.db.models.expressions import CombinedExpression
+from django.db import DatabaseError
+from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from providers.types import Category, OnText
 from requests_app.delivery_backend import DeliveryBackend
-from requests_app.models import Request
+from requests_app.models import LedgerEntry, Request
+from requests_app.services.refunds import credits_charged
 from telegram_bot import texts
 from telegram_bot.api.client import get_client
-from telegram_bot.api.errors import BotApiError, CallRefused, EntitiesRefused, MessageGone, OutcomeUnsure, ThreadGone
-from telegram_bot.content.files import MAX_BYTES, StoredFile, file_of
+from telegram_bot.api.errors import BotApiError, MediaForbidden, MessageGone, ThreadGone
+from telegram_bot.content.files import MAX_BYTES, FileUnavailable, TextFile, file_of
 from telegram_bot.content.rendering import MessagePart, message_parts
-from telegram_bot.delivery.retries import record_delivery_failure
+from telegram_bot.delivery.claims import (
+    UNSETTLED,
+    deliveries_drop_further,
+    delivery_claim,
+    delivery_give_up,
+    delivery_record_shown,
+    delivery_renew,
+    settled_at,
+)
+from telegram_bot.delivery.ladder import Content, Step, step_perform, steps_for
+from telegram_bot.delivery.retries import REFUSALS, record_delivery_bug, record_delivery_failure
 from telegram_bot.delivery.streaming import StreamStatus, live_message_close, live_message_open
-from telegram_bot.models import Delivery, DeliveryKind, DeliveryState
+from telegram_bot.models import Delivery, DeliveryKind, DeliveryState, GivenUp, Rung
 
 logger = logging.getLogger("telegram_bot.delivery")
 
 Status = Request.Status
-Content = MessagePart | StoredFile  # what one message shows
 
-SENDING_SECONDS = 30  # after this a sender counts as lost; a call ends after client.CALL_SECONDS
-SETTLING_SECONDS = 15  # after this an unconfirmed partial edit cannot arrive any more
-UNSETTLED = "a partial edit may still arrive"
 NOTICE_AFTER = timedelta(seconds=20)  # an edit notifies nobody; a user who waited this long may have left the chat
 NOT_ENDED = (*Request.OPEN, Status.QUARANTINED)
+ENDED_STATES = {DeliveryState.DELIVERED, DeliveryState.UNCERTAIN, DeliveryState.UNDELIVERABLE}
 
 
 class TelegramDeliveryBackend(DeliveryBackend):
@@ -38,6 +47,9 @@ class TelegramDeliveryBackend(DeliveryBackend):
     def on_partial(self, request_id: str) -> OnText | None:
         return live_message_open(request_id)
 
+    def has_shown(self, request_id: str) -> bool:
+        return Delivery.objects.filter(request_id=request_id, part=0, shown_at__isnull=False).exists()
+
     def deliver(self, request_id: str) -> None:
         request_deliver(request_id=request_id)
 
@@ -45,67 +57,116 @@ class TelegramDeliveryBackend(DeliveryBackend):
 def request_deliver(*, request_id: str) -> None:
     """Show how a request ended: edit its placeholder, then send the further parts, each a row of its own.
 
-    Idempotent. The edit is repeated each time, even where it was done: a late partial edit of a worker that had lost
-    the request may have replaced the answer. While the placeholder is being sent, nothing happens; its sender calls
-    this afterwards. Before the end of the request this only stops the stream.
+    Idempotent, and safe to call from any number of workers: each message is claimed before it is sent or edited. The
+    edit of a text is repeated each time, even where it was done: a late partial edit of a worker that had lost the
+    request may have replaced the answer. While the placeholder is being sent, nothing happens; its sender calls this
+    afterwards. Before the end of the request this only stops the stream.
+
+    Each failure is recorded with a pause and, in the end, given up: then the chat says so and the credits go back.
     """
     # Before anything else: a stream that waits for its placeholder would replace what others show in it.
     stream_status = live_message_close(request_id)
-    first = Delivery.objects.select_related("request").annotate(now=Now()).filter(request_id=request_id, part=0).first()
+    deliveries = Delivery.objects.select_related("request").annotate(now=Now())
+    first = deliveries.filter(request_id=request_id, part=0).first()
     if first is None:
         return
-    if first.request.status in NOT_ENDED or (first.next_at and first.next_at > first.now):
-        if stream_status is StreamStatus.UNCONFIRMED:
+    try:
+        _deliver(first, stream_status)
+    except DatabaseError:
+        raise  # nothing can be recorded now; what is claimed is due again when its claim has run out
+    except Exception as error:  # noqa: BLE001 — a bug must not repeat at every sweep
+        _log_bug(first, error)
+        record_delivery_bug(request_id=request_id, error=error)
+
+
+def _deliver(first: Delivery, stream_status: StreamStatus) -> None:
+    request = first.request
+    is_due = first.next_at is None or first.next_at <= first.now  # type: ignore[attr-defined]  # annotated
+    if request.status in NOT_ENDED or not is_due:
+        if stream_status is StreamStatus.UNCONFIRMED or (not is_due and _has_streamed(request, stream_status)):
             _postpone(first)
         return
-    if first.message_id is None or first.state in {DeliveryState.SENDING, DeliveryState.UNDELIVERABLE}:
+    if first.state in {DeliveryState.PLACING, DeliveryState.SENDING}:
         return
-    contents = _contents_of(first.request)
+    if first.state == DeliveryState.UNDELIVERABLE and not first.given_up:
+        deliveries_drop_further(request_id=request.id)
+        return
+    contents = _contents_of(first)
     # Written before anything is shown: a worker that dies in between leaves rows that the sweeper finds.
-    further_deliveries = _further_deliveries(first, len(contents))
-    # A file is never streamed, so no partial edit can replace it: once is enough.
-    is_shown = first.state == DeliveryState.DELIVERED and isinstance(contents[0], StoredFile)
-    if not is_shown and not _show_first(first, contents[0], stream_status):
+    further_deliveries = _further_deliveries(first, 1 if isinstance(contents, GivenUp) else len(contents))
+    if not _is_final(first, contents) and not _show_first(first, contents, stream_status):
         return
     for delivery in further_deliveries:
-        content = _notice_for(first.request) if delivery.part == Delivery.NOTICE_PART else contents[delivery.part]
-        if not _send(delivery, content, reply_to=first.message_id):
+        if delivery.state in ENDED_STATES:
+            continue
+        is_notice = delivery.part == Delivery.NOTICE_PART
+        content = _notice_for(first) if is_notice else _content_of(delivery, contents)
+        if not _show(delivery, content, reply_to=first.message_id):
             return
 
 
-def _contents_of(request: Request) -> Sequence[Content]:
-    """Return what the request's messages show, one item per part."""
+def _has_streamed(request: Request, stream_status: StreamStatus) -> bool:
+    """Return whether this process has made partial edits of the request's message."""
+    return request.category == Category.TEXT and stream_status is StreamStatus.SETTLED and bool(request.completed_at)
+
+
+def _contents_of(first: Delivery) -> Sequence[Content] | GivenUp:
+    """Return what the request's messages show, one item per part, or why there is nothing to show."""
+    request = first.request
+    if first.given_up:
+        return [_words_for(first)]
     if request.status != Status.COMPLETED:
-        return [MessagePart(texts.failure(request))]
+        charged = credits_charged(request.id) if request.status == Status.CANCELLED else 0
+        return [MessagePart(texts.failure(request, charged=charged))]
     file = file_of(request)
     if file:
-        return [file if file.size <= MAX_BYTES else MessagePart(texts.FILE_TOO_LARGE)]
-    return message_parts(request.output_text) or [MessagePart(texts.EMPTY_ANSWER)]
-
-
-def _notice_for(request: Request) -> MessagePart:
-    return MessagePart(texts.NOTICE_READY if request.status == Status.COMPLETED else texts.NOTICE_FAILED)
-
-
-def _show_first(first: Delivery, content: Content, stream_status: StreamStatus) -> bool:
-    """Edit the placeholder. Returns whether the further parts may follow."""
-    if first.state == DeliveryState.UNCERTAIN:
-        return True
+        return [file] if file.size <= MAX_BYTES else GivenUp.TOO_LARGE
     try:
-        _edit(first, content)
-    except MessageGone:
-        # The user has deleted the message. A placeholder is followed by one new message; an answer was seen.
-        return first.state == DeliveryState.DELIVERED or _send(first, content, reply_to=first.reply_to)
-    except BotApiError as error:
-        record_delivery_failure(delivery=first, error=error)
-        return False
-    rows = Delivery.objects.filter(pk=first.pk)
-    if _may_be_overwritten(first, stream_status):
-        # Show the answer again when no partial edit can arrive any more.
-        rows.update(state=DeliveryState.PENDING, next_at=_settled_at(), error=UNSETTLED)
-    else:
-        rows.update(state=DeliveryState.DELIVERED, delivered_at=Coalesce("delivered_at", Now()), next_at=None, error="")
-    return True
+        return message_parts(request.output_text) or GivenUp.EMPTY
+    except Exception as error:  # noqa: BLE001 — whatever a model wrote, its user has paid for it
+        _log_bug(first, error)
+        return [TextFile.of(request.output_text)]
+
+
+def _content_of(delivery: Delivery, contents: Sequence[Content] | GivenUp) -> Content:
+    """Return what a further part shows. One that was given up says so in its place."""
+    if delivery.given_up or isinstance(contents, GivenUp) or delivery.part >= len(contents):
+        return MessagePart(texts.PART_NOT_SHOWN)
+    return contents[delivery.part]
+
+
+def _words_for(delivery: Delivery) -> MessagePart:
+    """Return what is shown in place of a message that was given up."""
+    if delivery.part:
+        return MessagePart(texts.PART_NOT_SHOWN)
+    refunds = LedgerEntry.objects.filter(request=delivery.request_id, kind=LedgerEntry.Kind.REFUND)
+    refunded = refunds.values_list("amount", flat=True).first() or 0
+    return MessagePart(texts.not_shown(delivery.given_up, refunded))
+
+
+def _notice_for(first: Delivery) -> MessagePart:
+    is_answered = first.request.status == Status.COMPLETED and not first.given_up
+    return MessagePart(texts.NOTICE_READY if is_answered else texts.NOTICE_FAILED)
+
+
+def _is_final(first: Delivery, contents: Sequence[Content] | GivenUp) -> bool:
+    """Return whether the first message needs no further edit: no partial edit can replace what it shows."""
+    if first.state in {DeliveryState.UNCERTAIN, DeliveryState.UNDELIVERABLE}:
+        return True
+    is_text = not isinstance(contents, GivenUp) and isinstance(contents[0], MessagePart)
+    return first.state == DeliveryState.DELIVERED and (not is_text or first.rung >= Rung.SEND)
+
+
+def _show_first(first: Delivery, contents: Sequence[Content] | GivenUp, stream_status: StreamStatus) -> bool:
+    """Edit the placeholder, or send what takes its place. Returns whether the further parts may follow."""
+    if isinstance(contents, GivenUp):
+        if not delivery_claim(delivery=first, step=None):
+            return False
+        if not delivery_give_up(delivery=first, reason=contents, error=contents.label):
+            return False
+        return _show_words(first, reply_to=first.reply_to)
+    is_settled = not _may_be_overwritten(first, stream_status)
+    return _show(first, contents[0], reply_to=first.reply_to, is_settled=is_settled)
 
 
 def _may_be_overwritten(first: Delivery, stream_status: StreamStatus) -> bool:
@@ -114,35 +175,19 @@ def _may_be_overwritten(first: Delivery, stream_status: StreamStatus) -> bool:
     A streaming process checks before each partial edit that the request is open, so after SETTLING_SECONDS none comes.
     """
     if stream_status is StreamStatus.ELSEWHERE:
-        is_streamed = first.request.category == Category.TEXT and first.request.started_at is not None
-        return is_streamed and first.state != DeliveryState.DELIVERED and first.error != UNSETTLED
+        has_streamed = first.request.category == Category.TEXT and first.request.started_at is not None
+        return has_streamed and first.state != DeliveryState.DELIVERED and first.error != UNSETTLED
     return stream_status is StreamStatus.UNCONFIRMED
 
 
 def _postpone(first: Delivery) -> None:
-    """Have the answer wait until an unconfirmed partial edit cannot arrive after it any more."""
-    next_at = Greatest(Coalesce("next_at", _settled_at()), _settled_at())
-    Delivery.objects.filter(pk=first.pk, state=DeliveryState.PENDING).update(next_at=next_at)
+    """Have the answer shown, or shown again, once a partial edit of this process cannot arrive after it any more.
 
-
-def _settled_at() -> CombinedExpression:
-    return Now() + timedelta(seconds=SETTLING_SECONDS)
-
-
-def _edit(delivery: Delivery, content: Content) -> None:
-    """Edit with formatting and as media, or without what Telegram refuses."""
-    assert delivery.message_id is not None  # noqa: S101 — for the type checker; the caller has checked
-    client = get_client()
-    if isinstance(content, StoredFile):
-        try:
-            client.edit_media(delivery.chat_id, delivery.message_id, content)
-        except CallRefused:
-            client.edit_media(delivery.chat_id, delivery.message_id, content.as_document)
-        return
-    try:
-        client.edit(delivery.chat_id, delivery.message_id, content)
-    except EntitiesRefused:
-        client.edit(delivery.chat_id, delivery.message_id, content.plain)
+    This overtakes a worker that edits it at this moment, so what that one records does not count as the end.
+    """
+    next_at = Greatest(Coalesce("next_at", settled_at()), settled_at())
+    pending = Delivery.objects.filter(pk=first.pk, state=DeliveryState.PENDING)
+    pending.update(next_at=next_at, fence=F("fence") + 1)
 
 
 def _further_deliveries(first: Delivery, count: int) -> list[Delivery]:
@@ -182,45 +227,87 @@ def _needs_notice(request: Request) -> bool:
     return request.completed_at - request.created_at > NOTICE_AFTER
 
 
-def _send(delivery: Delivery, content: Content, *, reply_to: int | None) -> bool:
-    """Claim and send one message, if it is due. Returns whether the next part may follow.
+def _show(delivery: Delivery, content: Content, *, reply_to: int | None, is_settled: bool = True) -> bool:
+    """Claim a message and show it in the best way that Telegram takes. Returns whether the next one may follow."""
+    steps = steps_for(delivery, content)
+    if not delivery_claim(delivery=delivery, step=steps[0] if steps else None):
+        return False
+    return _climb_down(delivery, steps, reply_to=reply_to, is_settled=is_settled)
 
-    A message whose sending was not confirmed may be in the chat, so it is marked as UNCERTAIN and not repeated.
+
+def _show_words(delivery: Delivery, *, reply_to: int | None) -> bool:
+    """Show the words that take the place of a claimed message."""
+    steps = steps_for(delivery, _words_for(delivery))
+    return delivery_renew(delivery=delivery, step=steps[0]) and _climb_down(delivery, steps, reply_to=reply_to)
+
+
+def _climb_down(delivery: Delivery, steps: list[Step], *, reply_to: int | None, is_settled: bool = True) -> bool:
+    """Try one step after the other, claimed for the first one, down to the words that say that nothing works.
+
+    Returns whether the next message may follow.
     """
-    if delivery.state in {DeliveryState.DELIVERED, DeliveryState.UNCERTAIN, DeliveryState.UNDELIVERABLE}:
-        return True
-    rows = Delivery.objects.filter(pk=delivery.pk)
-    due = rows.filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()), state=DeliveryState.PENDING)
-    sender_lost_at = Now() + timedelta(seconds=SENDING_SECONDS)
-    if not due.update(state=DeliveryState.SENDING, next_at=sender_lost_at, tries=F("tries") + 1):
+    refusal: Exception | None = None
+    placeholder_id = delivery.message_id if delivery.part == 0 else None
+    while steps:
+        step = steps[0]
+        try:
+            shown = step_perform(step, delivery, reply_to=reply_to)
+        except REFUSALS as error:
+            refusal = error
+            is_in_thread = delivery.thread_id is not None or reply_to is not None
+            if isinstance(error, ThreadGone) and is_in_thread and not step.is_edit:
+                delivery.thread_id = reply_to = None  # the same once more, to the chat as a whole
+            else:
+                steps = _steps_after(error, steps)
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 — recorded with a pause and an end, whatever it is
+            return _record_failure(delivery, error, reply_to=reply_to)
+        else:
+            delivery_record_shown(delivery=delivery, shown=shown, is_settled=is_settled or not step.is_edit)
+            if not step.is_edit and not isinstance(refusal, MessageGone):
+                _remove_placeholder(delivery, placeholder_id)
+            return True
+        if delivery.delivered_at and not (steps and steps[0].is_edit):
+            break  # it was shown, and perhaps deleted by its user: it does not come back
+        if steps and not delivery_renew(delivery=delivery, step=steps[0]):
+            return False
+    reason = GivenUp.FORBIDDEN if isinstance(refusal, MediaForbidden) else GivenUp.REFUSED
+    if delivery_give_up(delivery=delivery, reason=reason, error=str(refusal)):
+        return _show_words(delivery, reply_to=reply_to)
+    return delivery.delivered_at is not None or bool(delivery.given_up)
+
+
+def _record_failure(delivery: Delivery, error: Exception, *, reply_to: int | None) -> bool:
+    """Record a failure that is no refusal. Returns whether the next message may follow."""
+    if not isinstance(error, BotApiError | FileUnavailable):
+        _log_bug(delivery, error)
+    if record_delivery_failure(delivery=delivery, error=error):
+        return _show_words(delivery, reply_to=reply_to)
+    if delivery.state != DeliveryState.UNCERTAIN:
         return False
-    delivery.refresh_from_db()
-    try:
-        message_id = _send_content(delivery, content, reply_to)
-    except OutcomeUnsure as error:
-        logger.warning("%s may not have arrived and is not sent again: %s", delivery, error)
-        rows.update(state=DeliveryState.UNCERTAIN, error=str(error)[:200], next_at=None)
-        return True
-    except BotApiError as error:
-        record_delivery_failure(delivery=delivery, error=error)
-        return False
-    rows.update(state=DeliveryState.DELIVERED, message_id=message_id, delivered_at=Now(), next_at=None, error="")
-    delivery.message_id = message_id
+    _remove_placeholder(delivery, delivery.message_id if delivery.part == 0 else None)
     return True
 
 
-def _send_content(delivery: Delivery, content: Content, reply_to: int | None) -> int:
-    """Send with formatting, as media and into the topic, or without what Telegram refuses."""
-    client = get_client()
-    chat_id, thread_id = delivery.chat_id, delivery.thread_id
-    if isinstance(content, StoredFile):
+def _steps_after(error: Exception, steps: list[Step]) -> list[Step]:
+    """Return what is left to try after this refusal of the first step."""
+    if isinstance(error, MessageGone):
+        return [step for step in steps[1:] if not step.is_edit]
+    with_bytes = steps[0].with_bytes
+    return [with_bytes, *steps[1:]] if with_bytes else steps[1:]
+
+
+def _remove_placeholder(delivery: Delivery, message_id: int | None) -> None:
+    """Delete the placeholder that a new message has replaced, so that it does not look as if an answer were to come."""
+    if message_id is not None:
         try:
-            return client.send_media(chat_id, content, thread_id=thread_id, reply_to=reply_to)
-        except CallRefused:
-            return client.send_media(chat_id, content.as_document, thread_id=thread_id, reply_to=reply_to)
-    try:
-        return client.send(chat_id, content, thread_id=thread_id, reply_to=reply_to)
-    except EntitiesRefused:
-        return client.send(chat_id, content.plain, thread_id=thread_id, reply_to=reply_to)
-    except ThreadGone:
-        return client.send(chat_id, content)
+            get_client().delete(delivery.chat_id, message_id)
+        except BotApiError as error:
+            logger.info("A stray placeholder remains in a chat: %s", error)
+
+
+def _log_bug(delivery: Delivery, error: Exception) -> None:
+    # The stack without the message, which may quote what a user wrote.
+    stack = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("The delivery of %s failed with %s:\n%s", delivery, type(error).__name__, stack)

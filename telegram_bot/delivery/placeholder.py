@@ -7,22 +7,24 @@ placeholder, another one is sent: a stray ⏳ may remain, a second answer never.
 import logging
 from datetime import timedelta
 
+from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
+from providers.db import give_back_connection
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.models import Request
 from telegram_bot import texts
 from telegram_bot.api.client import TelegramClient, get_client
 from telegram_bot.api.errors import BotApiError, ThreadGone
 from telegram_bot.content.rendering import MessagePart
-from telegram_bot.delivery.retries import record_delivery_failure
+from telegram_bot.delivery.retries import record_placeholder_failure
 from telegram_bot.models import Delivery, DeliveryKind, DeliveryState
 
 logger = logging.getLogger("telegram_bot.delivery")
 
-# After this the sender counts as lost. A call ends after client.CALL_SECONDS.
+# After this the sender counts as lost. A call ends after client.CALL_SECONDS, and each is claimed anew.
 PLACING_SECONDS = 12
 
 
@@ -45,6 +47,7 @@ def placeholder_prepare(
         thread_id=thread_id,
         reply_to=reply_to,
         next_at=_sender_lost_at(),
+        fence=1,
         tries=1,
     )
 
@@ -52,7 +55,7 @@ def placeholder_prepare(
 def placeholder_place(*, request_id: str) -> bool:
     """Claim and send a placeholder whose sender was lost. Returns whether this call has sent it."""
     due = Delivery.objects.filter(request_id=request_id, part=0, state=DeliveryState.PLACING, next_at__lte=Now())
-    if not due.update(next_at=_sender_lost_at(), tries=F("tries") + 1):
+    if not due.update(next_at=_sender_lost_at(), fence=F("fence") + 1, tries=F("tries") + 1):
         return False
     return placeholder_send(delivery=Delivery.objects.get(request_id=request_id, part=0))
 
@@ -66,19 +69,60 @@ def placeholder_send(*, delivery: Delivery) -> bool:
         client = get_client()
         message_id = _send(client, delivery)
     except BotApiError as error:
-        record_delivery_failure(delivery=delivery, error=error)
+        if record_placeholder_failure(delivery=delivery, error=error):
+            _deliver_if_ended(delivery.request_id)
         return False
     rows = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PLACING)
     if not rows.update(message_id=message_id, state=DeliveryState.PENDING, next_at=None, tries=0, error=""):
         _remove(client, delivery, message_id)
         return False
-    if Request.objects.filter(id=delivery.request_id).exclude(status__in=Request.OPEN).exists():
-        get_delivery_backend().deliver(delivery.request_id)
+    _deliver_if_ended(delivery.request_id)
     return True
+
+
+def delivery_note_shown(request_id: str) -> tuple[int | None, bool]:
+    """Note that a partial answer is about to be shown, which makes a request that is cancelled later cost its price.
+
+    Returns the message id of the placeholder, None until it is sent, and whether the request is open: only then may
+    the partial answer be sent. Where the database does not answer, nothing may be sent yet: (None, True). Holds no
+    connection afterwards.
+    """
+    try:
+        return _note_shown(request_id)
+    except DatabaseError as error:
+        logger.info("The placeholder of %s could not be queried: %s", request_id, type(error).__name__)
+        return None, True
+    finally:
+        give_back_connection()
+
+
+def _note_shown(request_id: str) -> tuple[int | None, bool]:
+    columns = ("message_id", "state", "shown_at", "request__status")
+    row = Delivery.objects.filter(request_id=request_id, part=0).values_list(*columns).first()
+    if row is None:
+        return None, False
+    message_id, state, shown_at, status = row
+    is_open = status in Request.OPEN
+    if message_id is None:
+        # A placeholder that Telegram refuses is not sent again; the answer will be a message of its own.
+        return None, is_open and state == DeliveryState.PLACING
+    if not is_open or shown_at is not None:
+        return message_id, is_open
+    # Under the lock of the request's row, as request_cancel() decides what the request costs under it.
+    with transaction.atomic():
+        still_open = Request.objects.filter(id=request_id, status__in=Request.OPEN).select_for_update(no_key=True)
+        placeholder = Delivery.objects.filter(request_id__in=still_open.values("id"), part=0)
+        is_open = placeholder.update(shown_at=Now()) > 0
+    return message_id, is_open
 
 
 def _sender_lost_at() -> CombinedExpression:
     return Now() + timedelta(seconds=PLACING_SECONDS)
+
+
+def _deliver_if_ended(request_id: str) -> None:
+    if Request.objects.filter(id=request_id).exclude(status__in=Request.OPEN).exists():
+        get_delivery_backend().deliver(request_id)
 
 
 def _send(client: TelegramClient, delivery: Delivery) -> int:
@@ -86,6 +130,9 @@ def _send(client: TelegramClient, delivery: Delivery) -> int:
     try:
         return client.send(delivery.chat_id, part, thread_id=delivery.thread_id, reply_to=delivery.reply_to)
     except ThreadGone:
+        claimed = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PLACING, fence=delivery.fence)
+        if not claimed.update(thread_id=None, reply_to=None, next_at=_sender_lost_at()):
+            raise
         return client.send(delivery.chat_id, part)
 
 

@@ -11,15 +11,13 @@ from contextlib import suppress
 from enum import Enum
 from weakref import WeakValueDictionary
 
-from django.db import DatabaseError
 from telegram.error import TelegramError
 
-from providers.db import give_back_connection
 from providers.types import OnText
-from requests_app.models import Request
 from telegram_bot.api.client import CALL_SECONDS, TelegramClient, get_client, translate_error
 from telegram_bot.api.errors import BotApiError, OutcomeUnsure, SlowDown
 from telegram_bot.content.rendering import partial_message
+from telegram_bot.delivery.placeholder import delivery_note_shown
 from telegram_bot.models import Delivery
 
 logger = logging.getLogger("telegram_bot.delivery.streaming")
@@ -111,7 +109,7 @@ class LiveMessage:
         Queried before each partial edit, because the request may have ended elsewhere: it was cancelled, or another
         worker owns it by now. What its placeholder shows then must not be replaced.
         """
-        message_id, is_open = await asyncio.to_thread(_placeholder_of, self._request_id)
+        message_id, is_open = await asyncio.to_thread(delivery_note_shown, self._request_id)
         if not is_open:
             self._closing.set()
         if message_id is None:
@@ -172,17 +170,3 @@ def live_message_close(request_id: str) -> StreamStatus:
     except BotApiError:
         return StreamStatus.UNCONFIRMED
     return StreamStatus.UNCONFIRMED if is_unconfirmed else StreamStatus.SETTLED
-
-
-def _placeholder_of(request_id: str) -> tuple[int | None, bool]:
-    """Return the message id of a request's placeholder, None until it is sent, and whether the request is open."""
-    try:
-        row = (
-            Delivery.objects.filter(request_id=request_id, part=0).values_list("message_id", "request__status").first()
-        )
-    except DatabaseError as error:
-        logger.info("The placeholder of %s could not be queried: %s", request_id, type(error).__name__)
-        return None, True
-    finally:
-        give_back_connection()
-    return (row[0], row[1] in Request.OPEN) if row else (None, False)

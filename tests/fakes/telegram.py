@@ -103,6 +103,8 @@ class FakeTelegram:
         self.descriptions: dict[str, str] = {}
         self.answered_buttons: dict[str, str] = {}
         self.files: dict[str, bytes] = {}  # what users sent, by file_id
+        self.sent_files: dict[str, bytes] = {}  # what the bot sent, by file_id
+        self.uploads: list[bytes] = []  # each file that the bot uploaded, as often as it did
         self.inject_fault: Callable[[str], BotApiFault | None] = no_fault  # for calls without a scripted one
         self.confirmed = 0  # updates below this id were confirmed by a poll
         self._chats: dict[int, Chat] = {}
@@ -228,12 +230,11 @@ class FakeTelegram:
         if message is None:
             raise ApiError(400, "Bad Request: message to edit not found")
         media = parameters["media"]
-        message.kind, message.file = _checked_file(
-            media["type"], parameters["files"][media["media"].removeprefix("attach://")]
-        )
+        content = self._content_of(media["type"], media["media"], parameters)
+        message.kind, message.file = _checked_file(media["type"], content)
         message.text, message.entities, message.buttons = "", [], []
         message.versions.append(f"[{message.kind}]")
-        return _as_json(chat, message)
+        return self._file_as_json(chat, message)
 
     def _send_photo(self, parameters: dict[str, Any]) -> Any:
         return self._send_file("photo", parameters)
@@ -249,11 +250,29 @@ class FakeTelegram:
 
     def _send_file(self, kind: str, parameters: dict[str, Any]) -> Any:
         chat = self._chat_of(parameters)
-        kind, content = _checked_file(kind, next(iter(parameters["files"].values())))
+        uploaded = parameters.get("files", {})
+        source = parameters[kind] if kind in parameters else f"attach://{next(iter(uploaded))}"
+        kind, content = _checked_file(kind, self._content_of(kind, source, parameters))
         message = ChatMessage(id=next(self._numbers), text="", entities=[], kind=kind, file=content)
         message.versions.append(f"[{kind}]")
         chat.messages.append(message)
-        return _as_json(chat, message)
+        return self._file_as_json(chat, message)
+
+    def _content_of(self, kind: str, source: str, parameters: dict[str, Any]) -> bytes:
+        """Return the bytes of an upload, or of the file of this id, which can be sent again as the same kind only."""
+        if source.startswith("attach://"):
+            content: bytes = parameters["files"][source.removeprefix("attach://")]
+            self.uploads.append(content)
+            return content
+        if source.partition("-")[0] != kind or source not in self.sent_files:
+            raise ApiError(400, "Bad Request: wrong file identifier/HTTP URL specified")
+        return self.sent_files[source]
+
+    def _file_as_json(self, chat: Chat, message: ChatMessage) -> dict[str, Any]:
+        file_id = f"{message.kind}-{message.id}"
+        self.sent_files[file_id] = message.file
+        file = {"file_id": file_id, "file_unique_id": file_id}
+        return {**_as_json(chat, message), message.kind: [file] if message.kind == "photo" else file}
 
     def _get_file(self, parameters: dict[str, Any]) -> Any:
         if parameters["file_id"] not in self.files:

@@ -26,6 +26,7 @@ from providers.errors import OutcomeUnknown, ProviderError, ServerFault
 from providers.transport.deadlines import Deadline
 from providers.types import Access, Call, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy, Usage
 from telegram_bot import texts
+from telegram_bot.api.client import SentFile
 from telegram_bot.api.errors import CallRefused, MessageGone, OutcomeUnsure, SlowDown
 from telegram_bot.content.files import StoredFile
 from telegram_bot.content.rendering import MessagePart
@@ -308,14 +309,16 @@ class FakeTelegramClient:
     def edit(self, chat_id: int, message_id: int, part: MessagePart) -> None:
         self._call("editMessageText", chat_id=chat_id, message_id=message_id, text=part.text)
 
-    def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> None:
-        media = {"type": file.kind, "media": "attach://file"}
+    def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> str:
+        media = {"type": file.kind, "media": file.file_id or "attach://file"}
         files = {"file": file.read()}
         self._call("editMessageMedia", chat_id=chat_id, message_id=message_id, media=media, files=files)
+        return ""
 
-    def send_media(self, chat_id: int, file: StoredFile, **_: Any) -> int:
+    def send_media(self, chat_id: int, file: StoredFile, **_: Any) -> SentFile:
         files = {file.kind: file.read()}
-        return self._call(f"send{file.kind.capitalize()}", chat_id=chat_id, files=files)["message_id"]
+        message = self._call(f"send{file.kind.capitalize()}", chat_id=chat_id, files=files)
+        return SentFile(message["message_id"], "")
 
     def delete(self, chat_id: int, message_id: int) -> None:
         self._call(

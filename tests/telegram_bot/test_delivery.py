@@ -149,6 +149,7 @@ def die_at_claim(execute, sql, params, many, context):
 
 
 def assert_the_next_look_finishes(fake, delivery: Delivery) -> None:
+    Delivery.objects.filter(state="PENDING", next_at__isnull=False).update(next_at=timezone.now())  # the claim runs out
     sweep_telegram()
     assert due_work(10) == [(DELIVER_TASK, delivery.request_id)]
     deliver(delivery)
@@ -319,28 +320,6 @@ def test_a_user_who_has_blocked_the_bot_gets_the_answer_when_they_come_back(fake
     chat_set_reachable(chat_id=42, is_reachable=True)
     deliver(placed)
     assert fake.chat(42).texts == ["Four."]
-
-
-def test_a_permanent_error_is_recorded_and_not_tried_again(fake, placed):
-    end(placed, "Four.")
-    fake.will("editMessageText", refuse(400, "Bad Request: SOMETHING_NEW"))
-
-    deliver(placed)
-    deliver(placed)
-
-    assert (placed.state, placed.error) == ("UNDELIVERABLE", "Something_new")
-    assert len(fake.called("editMessageText")) == 1
-
-
-def test_the_parts_after_an_undeliverable_first_part_are_undeliverable_too(fake, placed, enqueued):
-    end(placed, "First." + PARAGRAPH * 3, completed_at=timezone.now() - timedelta(minutes=1))
-    fake.will("editMessageText", refuse(400, "Bad Request: SOMETHING_NEW"))
-
-    deliver(placed)
-    sweep_telegram()
-
-    assert rows(placed) == [(0, "UNDELIVERABLE"), (1, "UNDELIVERABLE")]
-    assert due_work(10) == []
 
 
 def test_a_group_that_became_a_supergroup_gets_the_answer_under_its_new_id(fake, placed):

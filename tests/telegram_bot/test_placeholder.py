@@ -10,7 +10,7 @@ from requests_app.models import Request
 from telegram_bot import tasks, texts
 from telegram_bot.api import client
 from telegram_bot.delivery.backend import TelegramDeliveryBackend
-from telegram_bot.delivery.placeholder import placeholder_place, placeholder_prepare
+from telegram_bot.delivery.placeholder import delivery_note_shown, placeholder_place, placeholder_prepare
 from telegram_bot.models import Delivery, TelegramChat
 from tests.factories import make_request
 from tests.fakes.telegram import Hold, flood, hang_up_after, no_answer, refuse
@@ -157,9 +157,32 @@ def test_in_a_chat_that_blocked_the_bot_it_is_undeliverable(fake, request_row):
     assert Delivery.objects.get().state == "UNDELIVERABLE"
 
 
-def test_a_permanent_error_makes_it_undeliverable(fake, request_row):
+def test_after_a_placeholder_that_telegram_refuses_the_answer_is_a_message_of_its_own(fake, request_row):
     fake.will("sendMessage", refuse(400, "Bad Request: SOMETHING_NEW"))
+
+    assert not place(request_row)
+    assert delivery_note_shown(request_row.id) == (None, False)
+    end(request_row)
+    TelegramDeliveryBackend().deliver(request_row.id)
+
+    assert fake.chat(42).texts == ["Four."]
+    assert Delivery.objects.get().state == "DELIVERED"
+
+
+def test_an_answer_that_is_ready_when_its_placeholder_is_refused_is_shown_at_once(fake, request_row):
+    fake.will("sendMessage", refuse(400, "Bad Request: SOMETHING_NEW"))
+    end(request_row)
 
     place(request_row)
 
-    assert Delivery.objects.get().state == "UNDELIVERABLE"
+    assert fake.chat(42).texts == ["Four."]
+
+
+def test_in_a_closed_topic_it_is_sent_to_the_chat_as_a_whole(fake, request_row):
+    Delivery.objects.update(thread_id=7, reply_to=5)
+    fake.will("sendMessage", refuse(400, "Bad Request: message thread not found"))
+
+    assert place(request_row)
+
+    assert fake.chat(42).messages[0].thread_id is None
+    assert Delivery.objects.get().thread_id is None
