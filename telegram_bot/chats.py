@@ -4,13 +4,15 @@ import re
 from datetime import timedelta
 
 import telegram
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, QuerySet, Value, When
 from django.db.models.functions import Now
 
 from requests_app.services.accounts import account_ensure
+from requests_app.services.refunds import request_refund
 from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramThread, TelegramUser
 
 UNREACHABLE = "the chat cannot be reached"
+EXPIRED = "the chat could not be reached for a week"
 MAX_REDELIVERY_DAYS = 7  # what is older is not delivered any more when a user unblocks the bot
 # Bidirectional control characters: beside such a name an operator would read a number backwards.
 BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -44,7 +46,10 @@ def chat_seen(*, chat_id: int, type: str) -> TelegramChat:
 
 
 def chat_set_reachable(*, chat_id: int, is_reachable: bool) -> None:
-    """Record whether the bot may write to a chat. Once it may again, undelivered messages become due."""
+    """Record whether the bot may write to a chat. Once it may again, undelivered messages become due.
+
+    Those that are too old by then are given up, and cost nothing.
+    """
     TelegramChat.objects.filter(chat_id=chat_id).update(is_reachable=is_reachable)
     deliveries = Delivery.objects.filter(chat_id=chat_id)
     if not is_reachable:
@@ -53,13 +58,23 @@ def chat_set_reachable(*, chat_id: int, is_reachable: bool) -> None:
         )
         return
     recent = Now() - timedelta(days=MAX_REDELIVERY_DAYS)
-    deliveries.filter(state=DeliveryState.UNDELIVERABLE, error=UNREACHABLE, created_at__gte=recent).update(
+    waiting = deliveries.filter(state=DeliveryState.UNDELIVERABLE, error=UNREACHABLE)
+    _give_up(waiting.filter(created_at__lt=recent))
+    waiting.update(
         state=Case(
             When(part=0, message_id=None, then=Value(DeliveryState.PLACING)), default=Value(DeliveryState.PENDING)
         ),
         next_at=Now(),
         tries=0,
     )
+
+
+def _give_up(deliveries: QuerySet[Delivery]) -> None:
+    """Give back the credits of answers that are too old to be delivered now. What was read while streaming is paid."""
+    unseen = deliveries.filter(part=0, shown_at__isnull=True)
+    for request_id in list(unseen.values_list("request_id", flat=True)):
+        request_refund(request_id=request_id, actor="system", reason=f"not shown: {EXPIRED}")
+    deliveries.update(error=EXPIRED)
 
 
 def chat_move(*, old_id: int, new_id: int) -> None:
@@ -76,7 +91,6 @@ def thread_ensure(*, chat_id: int, thread_id: int | None) -> TelegramThread:
     return TelegramThread.objects.get_or_create(chat_id=chat_id, thread_id=thread_id or 0)[0]
 
 
-def conversation_begin(*, chat_id: int, thread_id: int | None) -> None:
-    """Start a new conversation here: earlier turns are no longer sent with prompts."""
-    thread = thread_ensure(chat_id=chat_id, thread_id=thread_id)
-    TelegramThread.objects.filter(pk=thread.pk).update(conversation=F("conversation") + 1)
+def conversation_begin(*, thread: TelegramThread, number: int) -> None:
+    """Start the conversation of this number here: earlier turns are no longer sent with prompts. Idempotent."""
+    TelegramThread.objects.filter(pk=thread.pk, conversation__lt=number).update(conversation=number)

@@ -20,7 +20,7 @@ def text_model_for(chat: TelegramChat) -> AIModel | None:
     return AIModel.objects.filter(enabled=True, category=Category.TEXT).first()
 
 
-def newest_open_request(*, account: Account, chat_id: int) -> Request | None:
-    """Return this user's newest open request in this chat."""
+def newest_open_request(*, account: Account, chat_id: int) -> str:
+    """Return the id of this user's newest open request in this chat, "" where there is none."""
     open_requests = Request.objects.filter(user=account, status__in=Request.OPEN, deliveries__chat_id=chat_id)
-    return open_requests.order_by("-created_at").first()
+    return open_requests.order_by("-created_at").values_list("id", flat=True).first() or ""

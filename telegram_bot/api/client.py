@@ -58,6 +58,12 @@ CALL_SECONDS = 10  # total deadline of a call
 UPLOAD_SECONDS = 120  # total deadline of an upload or download: 50 MB on a slow line
 POLL_SECONDS = 30  # how long Telegram holds a long poll open while there are no updates
 
+# "CHAT_SEND_PHOTOS_FORBIDDEN" and "not enough rights to send photos to the chat": text may be allowed there.
+MEDIA_FORBIDDEN = [
+    words.format(kind)
+    for kind in ("media", "photos", "videos", "audios", "music", "docs", "documents", "gifs", "animations")
+    for words in ("send_{}_forbidden", "rights to send {} ")
+]
 # Telegram has no codes for these, only descriptions. They were read in tdlib/telegram-bot-api (Client.cpp, 2026-05) and
 # have not changed for years; one that is not listed here is a CallRefused.
 ERRORS_BY_DESCRIPTION: list[tuple[str, type[BotApiError]]] = [
@@ -68,12 +74,7 @@ ERRORS_BY_DESCRIPTION: list[tuple[str, type[BotApiError]]] = [
     ("topic_closed", ThreadGone),
     ("topic_deleted", ThreadGone),
     ("entit", EntitiesRefused),  # "can't parse entities", "entity … is invalid"
-    # "CHAT_SEND_PHOTOS_FORBIDDEN" and "not enough rights to send photos to the chat": text may be allowed there.
-    *(
-        (words.format(kind), MediaForbidden)
-        for kind in ("media", "photos", "videos", "audios", "music", "docs", "documents", "gifs", "animations")
-        for words in ("send_{}_forbidden", "rights to send {} ")
-    ),
+    *((words, MediaForbidden) for words in MEDIA_FORBIDDEN),
     ("chat not found", ChatUnreachable),
     ("peer_id_invalid", ChatUnreachable),
     ("user is deactivated", ChatUnreachable),
@@ -412,7 +413,8 @@ def translate_error(error: ptb.TelegramError) -> BotApiError:
     if isinstance(error, ptb.ChatMigrated):
         return ChatMoved(error.new_chat_id)
     if isinstance(error, ptb.Forbidden):
-        return ChatUnreachable()
+        is_about_media = any(words in error.message.lower() for words in MEDIA_FORBIDDEN)
+        return MediaForbidden() if is_about_media else ChatUnreachable()
     if isinstance(error, ptb.InvalidToken):
         return TokenRefused()
     if isinstance(error, ptb.Conflict):

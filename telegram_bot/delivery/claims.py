@@ -106,7 +106,7 @@ def delivery_give_up(*, delivery: Delivery, reason: GivenUp, error: str) -> bool
         if delivery.part == 0:
             deliveries_drop_further(request_id=delivery.request_id)
             request_refund(request_id=delivery.request_id, actor="system", reason=f"not shown: {reason.label}")
-    delivery.given_up, delivery.rung, delivery.state = reason, rung, DeliveryState.PENDING
+    delivery.given_up, delivery.rung, delivery.state, delivery.tries = reason, rung, DeliveryState.PENDING, 0
     return True
 
 

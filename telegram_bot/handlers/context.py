@@ -1,13 +1,20 @@
 """The argument of every handler: what the update says, who sent it and where, and a method to answer."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import telegram
 
 from telegram_bot.api.client import get_client
+from telegram_bot.api.errors import BotApiError
 from telegram_bot.content.rendering import MessagePart
 from telegram_bot.keyboards import ButtonPress
-from telegram_bot.models import TelegramChat, TelegramUser
+from telegram_bot.models import TelegramChat, TelegramUpdate, TelegramUser
+
+logger = logging.getLogger("telegram_bot.handlers")
+
+NOTHING = "-"  # noted where there is nothing to act on
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,7 @@ class HandlerContext:
     audio_file_id: str = ""  # of the voice message or audio file
     callback_id: str = ""  # of a pressed button
     press: ButtonPress | None = None
+    noted_target: str = ""  # what an earlier handling of this update has chosen to act on
 
     @property
     def reply_to(self) -> int | None:
@@ -35,6 +43,27 @@ class HandlerContext:
         get_client().send(
             self.chat.chat_id, MessagePart(text), thread_id=self.thread_id, reply_to=self.reply_to, keyboard=keyboard
         )
+
+    def choose(self, find: Callable[[], str]) -> str:
+        """Return what this update acts on, "" for nothing: what `find` returns the first time, and that for ever.
+
+        Telegram's answer to the reply decides whether a handler runs again, and what it reads may have changed by then:
+        a second run must not cancel a second request. The choice is committed before anything follows from it.
+        """
+        noted = self.noted_target
+        if not noted:
+            row = TelegramUpdate.objects.filter(pk=self.update_id)
+            noted = find() or NOTHING
+            if not row.filter(target="").update(target=noted):
+                noted = row.values_list("target", flat=True).first() or noted
+        return "" if noted == NOTHING else noted
+
+    def acknowledge(self) -> None:
+        """Have the pressed button stop spinning, if Telegram still takes it."""
+        try:
+            get_client().answer_button(self.callback_id)
+        except BotApiError as error:
+            logger.info("A button was not acknowledged: %s", error)
 
 
 def topic_of(message: telegram.Message) -> int | None:

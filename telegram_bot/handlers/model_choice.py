@@ -1,5 +1,6 @@
 """The /model command and its buttons: the choice of a chat's AI model."""
 
+from requests_app.models import AIModel
 from requests_app.selectors import offered_models
 from telegram_bot import texts
 from telegram_bot.api.client import get_client
@@ -22,17 +23,18 @@ def model_menu(context: HandlerContext) -> str:
 
 
 def model_choose(context: HandlerContext) -> str:
-    """A model's button – store the choice and confirm it in place of the menu."""
+    """A model's button – store the choice and confirm it in place of the menu. Idempotent."""
     client = get_client()
     press = context.press
     if press is None or press.user_id != context.user.user_id:
         client.answer_button(context.callback_id, texts.NOT_YOUR_BUTTON)
         return "refused: another user's button"
-    model = next((model for model in offered_models() if model.pk == press.target_id), None)
+    model_id = context.choose(lambda: next((str(m.pk) for m in offered_models() if m.pk == press.target_id), ""))
+    model = AIModel.objects.filter(pk=model_id).first() if model_id else None
     if model is None:
         client.answer_button(context.callback_id, texts.MODEL_UNAVAILABLE)
         return "refused: that model is not offered"
     TelegramChat.objects.filter(chat_id=context.chat.chat_id).update(model=model)
-    client.answer_button(context.callback_id)
+    context.acknowledge()
     client.edit(context.chat.chat_id, context.message_id, MessagePart(texts.model_chosen(model)))
     return f"chose {model.slug}"

@@ -11,6 +11,7 @@ from requests_app.models import AIModel, Request
 from requests_app.services.intake import request_accept
 from telegram_bot import texts
 from telegram_bot.api.client import get_client
+from telegram_bot.api.errors import CallRefused, NotReached, OutcomeUnsure
 from telegram_bot.chats import thread_ensure
 from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
 from telegram_bot.handlers.context import HandlerContext
@@ -28,8 +29,8 @@ def prompt(context: HandlerContext) -> str:
 
 def image(context: HandlerContext) -> str:
     """An image – accept it as a request, with its caption as the prompt."""
-    content = get_client().download(context.image_file_id)
-    stored = store_image(content=content, key=f"telegram-{context.update_id}")
+    content = _download(context.image_file_id)
+    stored = store_image(content=content, key=f"telegram-{context.update_id}") if content else None
     if stored is None:
         context.answer(texts.IMAGE_UNREADABLE)
         return "refused: not an image"
@@ -42,13 +43,26 @@ def voice(context: HandlerContext) -> str:
     if not can_take_audio():
         context.answer(texts.UNSUPPORTED)
         return "refused: no route takes audio"
-    content = get_client().download(context.audio_file_id)
-    stored = store_audio(content=content, key=f"telegram-{context.update_id}")
+    content = _download(context.audio_file_id)
+    stored = store_audio(content=content, key=f"telegram-{context.update_id}") if content else None
     if stored is None:
         context.answer(texts.AUDIO_UNREADABLE)
         return "refused: not an audio file"
     prompt_text = context.text.strip() or texts.DEFAULT_VOICE_PROMPT
     return _submit(context, text_model_for(context.chat), prompt_text, [stored])
+
+
+def _download(file_id: str) -> bytes:
+    """Return the content of a file that the user sent; nothing where Telegram refuses it, because it is too large.
+
+    Raises NotReached where it is worth a retry: a download shows nothing, so its outcome is never unsure.
+    """
+    try:
+        return get_client().download(file_id)
+    except CallRefused:
+        return b""
+    except OutcomeUnsure as error:
+        raise NotReached(str(error)) from None
 
 
 def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, media: Sequence[StoredMedia] = ()) -> str:
@@ -58,8 +72,11 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
     try:
         request, placeholder = _accept(context, model, prompt_text, media)
     except RequestRefused as error:
-        context.answer(texts.refusal(error))
-        return f"refused: {error.code}"
+        accepted = Request.objects.filter(intake_key=_intake_key(context)).first()
+        if accepted is None:
+            context.answer(texts.refusal(error))
+            return f"refused: {error.code}"
+        request, placeholder = accepted, None  # by an earlier handling of this update
     if request.status == Request.Status.REJECTED:
         context.answer(texts.NO_CREDITS)
         return f"refused: {request.error_code}"
@@ -77,7 +94,7 @@ def _accept(
     thread = thread_ensure(chat_id=chat_id, thread_id=thread_id)
     with transaction.atomic():
         request = request_accept(
-            intake_key=f"telegram:{context.update_id}",
+            intake_key=_intake_key(context),
             account=context.user.account,
             model=model,
             text=prompt_text,
@@ -90,3 +107,7 @@ def _accept(
             request=request, chat_id=chat_id, thread_id=thread_id, reply_to=context.reply_to
         )
     return request, placeholder
+
+
+def _intake_key(context: HandlerContext) -> str:
+    return f"telegram:{context.update_id}"

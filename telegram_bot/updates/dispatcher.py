@@ -40,7 +40,8 @@ UNREACHABLE_STATUSES = {ChatMemberStatus.BANNED, ChatMemberStatus.LEFT}
 def update_handle(*, row: TelegramUpdate) -> str:
     """Handle an update, and return in words what was done or why nothing was.
 
-    Handling one again is harmless, except that a command may be answered twice. Raises BotApiError.
+    Handling one again is harmless, except that a command may be answered twice: what a handler acts on is noted on the
+    update's row when it is first handled. Raises BotApiError.
     """
     button = row.raw.get("callback_query")
     if isinstance(button, dict):
@@ -52,15 +53,15 @@ def update_handle(*, row: TelegramUpdate) -> str:
         logger.warning("Update %s cannot be parsed: %s", row.update_id, type(error).__name__)
         return f"ignored: cannot be parsed ({type(error).__name__})"
     if update.message:
-        return _handle_message(update.update_id, update.message)
+        return _handle_message(row, update.message)
     if update.callback_query:
-        return _handle_button(update.update_id, update.callback_query)
+        return _handle_button(row, update.callback_query)
     if update.my_chat_member:
         return _handle_membership(update.my_chat_member)
     return f"ignored: {row.kind}"
 
 
-def _handle_message(update_id: int, message: telegram.Message) -> str:
+def _handle_message(row: TelegramUpdate, message: telegram.Message) -> str:
     reason = reason_to_ignore(message)
     if reason:
         return f"ignored: {reason}"
@@ -70,12 +71,12 @@ def _handle_message(update_id: int, message: telegram.Message) -> str:
     handler = _handler_for(message, parsed.command)
     if handler is unknown_command and parsed.is_ambiguous:
         return "ignored: a command that may be another bot's"
-    if handler in (image, voice, unsupported) and _is_later_in_album(update_id, message):
+    if handler in (image, voice, unsupported) and _is_later_in_album(row.update_id, message):
         return "ignored: belongs to an album that was answered"
     audio = message.voice or message.audio
     assert message.from_user is not None  # noqa: S101 — reason_to_ignore() has checked it
     context = HandlerContext(
-        update_id=update_id,
+        update_id=row.update_id,
         user=user_ensure(sender=message.from_user),
         chat=chat_seen(chat_id=message.chat.id, type=message.chat.type),
         thread_id=topic_of(message),
@@ -83,6 +84,7 @@ def _handle_message(update_id: int, message: telegram.Message) -> str:
         text=parsed.text,
         image_file_id=message.photo[-1].file_id if message.photo else "",
         audio_file_id=audio.file_id if audio else "",
+        noted_target=row.target,
     )
     return handler(context)
 
@@ -105,19 +107,20 @@ def _is_later_in_album(update_id: int, message: telegram.Message) -> bool:
     return earlier.filter(raw__message__media_group_id=message.media_group_id).exists()
 
 
-def _handle_button(update_id: int, query: telegram.CallbackQuery) -> str:
+def _handle_button(row: TelegramUpdate, query: telegram.CallbackQuery) -> str:
     if query.message is None:
         return "ignored: a button outside a chat"
     press = parse_press(query.data)
     message = query.message
     context = HandlerContext(
-        update_id=update_id,
+        update_id=row.update_id,
         user=user_ensure(sender=query.from_user),
         chat=chat_seen(chat_id=message.chat.id, type=message.chat.type),
         thread_id=topic_of(message) if isinstance(message, telegram.Message) else None,
         message_id=message.message_id,
         callback_id=query.id,
         press=press,
+        noted_target=row.target,
     )
     return BUTTONS.get(press.action if press else "", unknown_button)(context)
 

@@ -9,15 +9,21 @@ from django.db.models import Q, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
+from telegram_bot import texts
+from telegram_bot.api import client
 from telegram_bot.api.errors import BotApiError, ChatUnreachable, NotReached, OutcomeUnsure, SlowDown, TokenRefused
 from telegram_bot.chats import chat_set_reachable
+from telegram_bot.content.rendering import MessagePart
 from telegram_bot.delivery.retries import pause_seconds
 from telegram_bot.models import TelegramChat, TelegramUpdate
 from telegram_bot.updates.dispatcher import update_handle
 
 logger = logging.getLogger("telegram_bot.updates.queue")
 
-LEASE_SECONDS = 60  # renewed before each update; handling one takes at most three calls of client.CALL_SECONDS
+# Renewed before each update; handling one takes at most three calls of client.CALL_SECONDS, and a download where the
+# user has sent a file.
+LEASE_SECONDS = 60
+DOWNLOADED = {"photo", "voice", "audio"}
 MAX_TRIES = 6  # then an update is given up, and no longer delays those after it
 MAX_PAUSE_SECONDS = 60  # a reply that must wait longer is not worth delaying the chat's other updates
 
@@ -30,7 +36,7 @@ def queue_drain(*, chat_id: int) -> int:
     """
     handled = 0
     while (row := _next_due(chat_id)) is not None:
-        claimed_chat = _claim(chat_id)
+        claimed_chat = _claim(row, chat_id)
         if claimed_chat is None:
             break
         try:
@@ -40,13 +46,13 @@ def queue_drain(*, chat_id: int) -> int:
     return handled
 
 
-def _claim(chat_id: int) -> QuerySet[TelegramChat] | None:
+def _claim(row: TelegramUpdate, chat_id: int) -> QuerySet[TelegramChat] | None:
     """Claim the chat's lease and return a query for its row that is empty once it is lost; None if another holds it."""
     holder = uuid4()
     free = TelegramChat.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=Now()), chat_id=chat_id)
-    if not free.update(holder=holder, lease_until=_lease_end()):
+    if not free.update(holder=holder, lease_until=_lease_end(row)):
         TelegramChat.objects.bulk_create([TelegramChat(chat_id=chat_id)], ignore_conflicts=True)
-        if not free.update(holder=holder, lease_until=_lease_end()):
+        if not free.update(holder=holder, lease_until=_lease_end(row)):
             return None
     return TelegramChat.objects.filter(chat_id=chat_id, holder=holder)
 
@@ -58,13 +64,16 @@ def _handle_due(first: TelegramUpdate, claimed_chat: QuerySet[TelegramChat]) -> 
     while row is not None:
         handled += _handle(row)
         row = _next_due(first.chat_id)
-        if row is not None and not claimed_chat.update(lease_until=_lease_end()):
+        if row is not None and not claimed_chat.update(lease_until=_lease_end(row)):
             break
     return handled
 
 
-def _lease_end() -> CombinedExpression:
-    return Now() + timedelta(seconds=LEASE_SECONDS)
+def _lease_end(row: TelegramUpdate) -> CombinedExpression:
+    """Return until when the chat is owned by whoever handles this update: longer than that can take."""
+    message = row.raw.get("message")
+    has_file = isinstance(message, dict) and not DOWNLOADED.isdisjoint(message)
+    return Now() + timedelta(seconds=LEASE_SECONDS + (client.UPLOAD_SECONDS if has_file else 0))
 
 
 def _next_due(chat_id: int | None) -> TelegramUpdate | None:
@@ -114,8 +123,19 @@ def _schedule_retry(row: TelegramUpdate, error: Exception) -> None:
     seconds = pause_seconds(error, row.tries)
     if row.tries >= MAX_TRIES or seconds > MAX_PAUSE_SECONDS:
         update_end(row, f"given up: {error if isinstance(error, BotApiError) else type(error).__name__}")
+        if not isinstance(error, BotApiError):
+            _apologise(row)
         return
     TelegramUpdate.objects.filter(pk=row.pk).update(next_at=Now() + timedelta(seconds=seconds))
+
+
+def _apologise(row: TelegramUpdate) -> None:
+    """Tell the user, once and if possible, that nothing will follow: silence would look like a pause."""
+    if row.kind == "message" and row.chat_id is not None and row.chat_id > 0:
+        try:
+            client.get_client().send(row.chat_id, MessagePart(texts.OTHER_FAILURE))
+        except BotApiError as api_error:
+            logger.info("The user could not be told: %s", api_error)
 
 
 def update_end(row: TelegramUpdate, outcome: str) -> None:

@@ -20,6 +20,7 @@ class FakeBucket:
     url: str = ""
     objects: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # content type and content
     is_broken: bool = False
+    is_forbidden: bool = False  # refuses every call, as after a change of the credentials' rights
 
 
 @contextmanager
@@ -77,7 +78,9 @@ def _handler_for(fake: FakeBucket) -> type[BaseHTTPRequestHandler]:
             assert self.headers["Authorization"].startswith("AWS4-HMAC-SHA256 ")
             if fake.is_broken:
                 self._answer(503, body=b"<Error><Code>SlowDown</Code></Error>")
-            return not fake.is_broken
+            elif fake.is_forbidden:
+                self._answer(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+            return not (fake.is_broken or fake.is_forbidden)
 
         def _name(self) -> str:
             bucket, _, name = self.path.partition("?")[0].lstrip("/").partition("/")

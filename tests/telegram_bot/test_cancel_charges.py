@@ -1,0 +1,174 @@
+"""/cancel says truthfully what it costs: the price, once a part of the answer was about to be shown; else nothing."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from django.db import connection, transaction
+
+from providers.types import TextResult
+from requests_app.delivery_backend import get_delivery_backend
+from requests_app.models import Account, LedgerEntry, Request
+from requests_app.services.cancellation import request_cancel
+from requests_app.services.execution import request_advance
+from telegram_bot import texts
+from telegram_bot.delivery import streaming
+from telegram_bot.delivery.placeholder import delivery_note_shown
+from telegram_bot.models import Delivery
+from tests.fakes.telegram import Hold, refuse
+from tests.telegram_bot.updates import message
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+READERS = 30  # as many as took answers worth $1.50 for nothing
+
+
+@pytest.fixture(autouse=True)
+def _fast_stream(monkeypatch, settings):
+    monkeypatch.setattr(streaming, "EDIT_INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(streaming, "PLACEHOLDER_POLL_SECONDS", 0.01)
+    settings.WELCOME_CREDITS = 2 * READERS
+
+
+@pytest.fixture
+def streaming_chain(chain, monkeypatch):
+    """Make a chain whose provider streams half an answer, calls `reader()`, and ends its answer."""
+
+    def make(reader: Callable[[], None], *, times: int = 1) -> None:
+        script = chain(aimlapi=["The whole answer."] * times)
+        scripted_class = script.provider_class
+
+        def streaming_class(category, slug):
+            class Streaming(scripted_class(category, slug)):
+                def run(self, prompt, *, timeout_seconds, deadline, on_text=None) -> TextResult:
+                    if on_text:
+                        on_text("Half of the answer")
+                    reader()
+                    return super().run(prompt, timeout_seconds=timeout_seconds, deadline=deadline)
+
+            return Streaming
+
+        monkeypatch.setattr("providers.access.provider_class", streaming_class)
+
+    return make
+
+
+def in_thread(act: Callable[[], object]) -> None:
+    """Act as another process does, and wait for the end."""
+
+    def run() -> None:
+        act()
+        connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+
+
+def balance() -> int:
+    return Account.objects.get(key="telegram:42").balance
+
+
+def test_who_reads_the_stream_and_cancels_before_its_end_pays_each_time(fake, say, streaming_chain):
+    def read_and_cancel() -> None:
+        fake.wait_for(lambda: any("Half of" in text for text in fake.chat(42).texts))
+        in_thread(lambda: say(message("/cancel")))
+
+    streaming_chain(read_and_cancel, times=READERS)
+    for _ in range(READERS):
+        outcome = say(message("A long story"))
+        request_advance(request_id=outcome.removeprefix("accepted as "))
+        fake.forget_chats()
+        fake.chat(42)
+
+    assert set(Request.objects.values_list("status", flat=True)) == {"CANCELLED"}
+    assert balance() == 2 * READERS - READERS
+    assert sorted(LedgerEntry.objects.exclude(kind="TOPUP").values_list("kind", flat=True)) == (
+        ["CAPTURE"] * READERS + ["HOLD"] * READERS
+    )
+
+
+def test_the_reply_and_the_placeholder_say_what_it_has_cost(fake, say, streaming_chain):
+    def read_and_cancel() -> None:
+        fake.wait_for(lambda: any("Half of" in text for text in fake.chat(42).texts))
+        in_thread(lambda: say(message("/cancel")))
+
+    streaming_chain(read_and_cancel)
+    request_advance(request_id=say(message("A long story")).removeprefix("accepted as "))
+
+    words = "Cancelled. A part of the answer was shown already, so it costs 1 credit."
+    assert fake.chat(42).texts == [f"⚠️ {words}", words]
+
+
+def test_who_cancels_before_anything_is_shown_pays_nothing(fake, say, streaming_chain):
+    streaming_chain(lambda: None)
+    say(message("A long story"))
+
+    say(message("/cancel"))
+    get_delivery_backend().deliver(Request.objects.get().id)
+
+    assert balance() == 2 * READERS
+    assert fake.chat(42).texts == ["⚠️ Cancelled.\n\nYour 1 credit is back.", texts.CANCELLED]
+
+
+def test_a_partial_answer_is_noted_before_it_is_sent(fake, say, streaming_chain):
+    shown_at = []
+    hold = Hold()
+
+    def look() -> None:
+        assert hold.arrived.wait(10)
+        shown_at.append(Delivery.objects.get().shown_at)
+        hold.go()
+
+    fake.will("editMessageText", hold)
+    streaming_chain(look)
+    request_advance(request_id=say(message("A long story")).removeprefix("accepted as "))
+
+    assert shown_at[0] is not None
+
+
+def test_nothing_is_shown_after_a_cancellation_that_gave_the_credits_back(fake, say, chain):
+    chain(aimlapi=[])
+    say(message("A long story"))
+    request = Request.objects.get()
+
+    request_cancel(request_id=request.id, actor="test")
+
+    assert delivery_note_shown(request.id) == (Delivery.objects.get().message_id, False)
+    assert Delivery.objects.get().shown_at is None
+    assert not get_delivery_backend().has_shown(request.id)
+
+
+def test_a_cancellation_waits_for_the_note_that_is_being_written(fake, say, chain):
+    """On PostgreSQL the two meet at the lock of the request's row; SQLite has one writer at a time anyway."""
+    if connection.vendor != "postgresql":
+        pytest.skip("needs locks on rows")
+    chain(aimlapi=[])
+    say(message("A long story"))
+    request = Request.objects.get()
+    may_cancel = threading.Event()
+
+    def cancel() -> None:
+        may_cancel.wait(10)
+        request_cancel(request_id=request.id, actor="test")
+
+    canceller = threading.Thread(target=in_thread, args=(cancel,))
+    canceller.start()
+    with transaction.atomic():
+        _, is_open = delivery_note_shown(request.id)
+        may_cancel.set()
+        canceller.join(0.5)
+        assert canceller.is_alive(), "it waits"
+    canceller.join(10)
+
+    assert is_open
+    assert balance() == 2 * READERS - 1
+
+
+def test_a_partial_edit_that_telegram_refuses_still_leaves_a_true_answer(fake, say, streaming_chain):
+    fake.will("editMessageText", refuse(400, "Bad Request: SOMETHING_NEW"))
+    streaming_chain(lambda: fake.wait_for(lambda: fake.called("editMessageText")))
+
+    request_advance(request_id=say(message("A long story")).removeprefix("accepted as "))
+
+    assert fake.chat(42).texts == ["The whole answer."]
