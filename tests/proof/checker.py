@@ -22,7 +22,7 @@ TRANSITIONS = {
     "": {"PENDING", "REJECTED"},
     "PENDING": {"PROCESSING", "FAILED", "CANCELLED", "QUARANTINED"},
     "PROCESSING": {"COMPLETED", "FAILED", "CANCELLED", "QUARANTINED"},
-    "QUARANTINED": {"PROCESSING", "FAILED", "CANCELLED"},
+    "QUARANTINED": {"PROCESSING", "COMPLETED", "FAILED", "CANCELLED"},
 }
 ACCEPTED = re.compile(r"accepted as (\S+)")
 RECOGNISED_CHARACTERS = 30  # at the start of an answer, even of one that is still streamed

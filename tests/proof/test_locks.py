@@ -21,8 +21,8 @@ from providers.models import AttemptRollup, ProviderHealth
 from providers.statistics.rollups import fold_attempts
 from requests_app.errors import TooManyOpenRequests
 from requests_app.models import Request
-from requests_app.services.credits import credits_hold
 from requests_app.services.intake import request_accept
+from requests_app.statements import request_insert
 from tests.factories import make_account, make_attempt, make_model
 
 pytestmark = [
@@ -106,8 +106,8 @@ def gate_before_saving(model: type[Any], monkeypatch: pytest.MonkeyPatch) -> Ite
 def test_prompts_that_one_user_sends_at_once_are_accepted_one_after_the_other(settings, monkeypatch):
     settings.MAX_OPEN_REQUESTS = 1
     account, model = make_account(credits=10), make_model()
-    gate = Gate(credits_hold)
-    monkeypatch.setattr("requests_app.services.intake.credits_hold", gate)
+    gate = Gate(request_insert)
+    monkeypatch.setattr("requests_app.services.intake.request_insert", gate)
 
     def accept(key: str) -> Request:
         return request_accept(intake_key=key, account=account, model=model, text="Say hello", wakes_worker=False)

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection, transaction
 
 from requests_app.models import Account, LedgerEntry, Request
-from requests_app.services.credits import credits_capture, credits_hold, credits_release
+from requests_app.services.credits import credits_capture, credits_release
 from requests_app.services.refunds import credits_charged, request_refund
-from tests.factories import make_account, make_model, make_request
+from tests.factories import hold_credits, make_account, make_model, make_request
 
 pytestmark = pytest.mark.django_db
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 def make_held(*, price: int = 5) -> Request:
     request = make_request(account=make_account(credits=20), model=make_model(token_cost=price))
     with transaction.atomic():
-        credits_hold(request=request)
+        hold_credits(request)
     return request
 
 

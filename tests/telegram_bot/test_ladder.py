@@ -15,7 +15,7 @@ from providers.storage import store_output
 from providers.types import Category
 from requests_app import tasks
 from requests_app.models import Account, LedgerEntry
-from requests_app.services.credits import credits_capture, credits_hold
+from requests_app.services.credits import credits_capture
 from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.chats import chat_set_reachable
@@ -24,7 +24,7 @@ from telegram_bot.delivery import backend
 from telegram_bot.delivery.backend import request_deliver
 from telegram_bot.models import Delivery, TelegramChat
 from telegram_bot.sweeper import sweep_telegram
-from tests.factories import make_account, make_model, make_request
+from tests.factories import hold_credits, make_account, make_model, make_request
 from tests.fakes.telegram import Hold, flood, no_answer, refuse
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +61,7 @@ def answered(fake):
             status="COMPLETED", actual_provider="replicate", completed_at=timezone.now(), output_text=text, **fields,
         )  # fmt: skip
         with transaction.atomic():
-            credits_hold(request=request)
+            hold_credits(request)
             credits_capture(request=request)
         message_id = fake.execute("sendMessage", {"chat_id": 42, "text": texts.PLACEHOLDER})["message_id"]
         return Delivery.objects.create(
