@@ -7,12 +7,9 @@ somebody else has named.
 
 import http.client
 import ipaddress
-import logging
 import os
 import re
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -22,17 +19,19 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, ProviderMisconfigured
-from providers.transport.deadlines import Deadline, GuardedCall, guard_call
+from providers.transport.connections import (
+    CONNECT_SECONDS,
+    GuardedHTTPPool,
+    GuardedHTTPSConnection,
+    GuardedHTTPSPool,
+    guarded_call,
+)
+from providers.transport.deadlines import Deadline, GuardedCall
 
-CONNECT_SECONDS = 5.0  # at most, for each of the host's addresses
 MAX_BODY_BYTES = 8 * 1024 * 1024  # of an answer, decoded; a text answer has a few thousand
 READ_BYTES = 64 * 1024
-# Load balancers commonly close a connection after 60 idle seconds, and a request sent in that very moment is lost
-# with an unknown outcome. A younger connection that was closed all the same is noticed before it is used.
-MAX_IDLE_SECONDS = 45.0
 MAX_CONNECTIONS = 256  # kept per host: 200 requests may wait at once in one worker
 DRAIN_SECONDS = 0.2  # how long a finished stream may take to close itself, for its connection to be kept
 
@@ -41,47 +40,6 @@ TIME_IS_UP = "the time was up"
 
 # Everything by which requests and what lies below it say that a call has failed.
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
-# Its warnings quote headers that it cannot parse, and those may hold anything.
-logging.getLogger("urllib3").setLevel(logging.ERROR)
-
-_calls = threading.local()  # .call: the call that this thread is making
-
-
-class _Guarded:
-    """Connections that show their socket to the deadline monitor and tell when the first byte leaves."""
-
-    call: GuardedCall | None = None
-    used_at = 0.0
-    sock: Any  # a socket or None
-
-    def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        # A TLS handshake follows, which ends in this time as a whole, however slowly its bytes come.
-        seconds_left = _calls.call.deadline.remaining()
-        sock.settimeout(max(0.001, min(CONNECT_SECONDS, seconds_left)))
-        return sock
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()  # type: ignore[attr-defined]
-        call: GuardedCall = _calls.call
-        call.guard(self.sock, self)
-        call.is_sent = True
-        self.used_at = time.monotonic()
-        super().send(data)  # type: ignore[misc]
-
-    @property
-    def is_connected(self) -> bool:
-        is_young = time.monotonic() - self.used_at < MAX_IDLE_SECONDS
-        return is_young and super().is_connected  # type: ignore[misc]
-
-
-class _HTTPConnection(_Guarded, HTTPConnection):
-    pass
-
-
-class _HTTPSConnection(_Guarded, HTTPSConnection):
-    pass
 
 
 class _Public:
@@ -99,16 +57,8 @@ class _Public:
             self._dns_host = name  # TLS asks for the certificate of the name
 
 
-class _PublicHTTPSConnection(_Public, _HTTPSConnection):
+class _PublicHTTPSConnection(_Public, GuardedHTTPSConnection):
     pass
-
-
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
 
 
 class _PublicHTTPSPool(urllib3.HTTPSConnectionPool):
@@ -116,7 +66,7 @@ class _PublicHTTPSPool(urllib3.HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    pools: Mapping[str, type[urllib3.HTTPConnectionPool]] = {"http": _HTTPPool, "https": _HTTPSPool}
+    pools: Mapping[str, type[urllib3.HTTPConnectionPool]] = {"http": GuardedHTTPPool, "https": GuardedHTTPSPool}
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -259,8 +209,7 @@ def send(
     """
     if not (url.startswith("https://") or allow_http):
         raise ProviderMisconfigured("Only https addresses may be called.")
-    call = _calls.call = guard_call(deadline.child(idle_timeout_seconds))
-    try:
+    with guarded_call(deadline.child(idle_timeout_seconds)) as call:
         adapter = _public_adapter() if block_private_addresses else _adapter()
         response = _respond(adapter, call, method, url, headers, body, idle_timeout_seconds)
         lent = ProviderResponse(
@@ -270,10 +219,6 @@ def send(
             yield lent
         finally:
             lent.close()
-    finally:
-        if call.connection is not None:
-            call.connection.used_at = time.monotonic()
-        call.end()
 
 
 def fetch(

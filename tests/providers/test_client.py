@@ -18,7 +18,7 @@ import responses
 import urllib3
 
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, ProviderMisconfigured
-from providers.transport import client
+from providers.transport import client, connections
 from providers.transport.deadlines import Deadline, GuardedCall
 from tests.fakes.http_server import (
     FakeServer,
@@ -175,7 +175,7 @@ def test_a_connection_that_was_closed_while_idle_is_not_used(server: FakeServer,
 def test_a_connection_that_was_idle_for_long_is_not_used(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.will(answer(b"1"))
     fetch(server.url)
-    monkeypatch.setattr(client, "MAX_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "MAX_IDLE_SECONDS", 0.0)
     fetch(server.url)
     assert [request.connection for request in server.received] == [1, 2]
 
@@ -368,6 +368,34 @@ def test_the_deadline_ends_every_call(streams: bool) -> None:
     with ThreadPoolExecutor(len(SLOW_STEPS)) as pool:
         assert list(pool.map(excerpt_after, SLOW_STEPS)) == [client.TIME_IS_UP] * len(SLOW_STEPS)
     assert time.monotonic() - started < GENEROUS
+
+
+def test_a_large_body_on_a_slow_line_takes_the_time_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (client, connections):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 0.2)
+    body = bytes(8 * 1024 * 1024)  # more than fits into the buffers of the connection
+
+    def receive_slowly(listener: socket.socket) -> None:
+        sock, _ = listener.accept()
+        with sock, sock.makefile("rb") as reader:
+            list(iter(reader.readline, b"\r\n"))
+            time.sleep(0.6)  # the line stands still for longer than a connection may take
+            reader.read(len(body))
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=receive_slowly, args=(listener,), daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with client.send(
+            "POST",
+            url,
+            headers={},
+            body=body,
+            idle_timeout_seconds=GENEROUS,
+            deadline=Deadline.after(GENEROUS),
+            allow_http=True,
+        ) as received:
+            assert received.body() == b"ok"
 
 
 def test_the_idle_timeout_ends_a_call_before_its_deadline(server: FakeServer) -> None:
