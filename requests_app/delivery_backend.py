@@ -21,7 +21,8 @@ class DeliveryBackend:
         """Return a function that shows a partial answer, or None where this backend shows none.
 
         Called once per claim, before the chain starts. The function is called from the worker's thread with the
-        whole text so far, up to a hundred times a second: it must return at once and never raise.
+        whole text so far, often while it is short, then some twenty times a second: it must return at once and never
+        raise.
         """
         return None
 

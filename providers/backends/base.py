@@ -1,5 +1,6 @@
 """The template of every provider: check, build, send, classify, parse. No provider is named here."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,8 @@ from providers.transport.json_fields import (
 )
 from providers.transport.redaction import Redactor
 from providers.types import Access, Call, Feature, ListedModel, OnText, Prompt, TextResult, UnknownPolicy, Usage
+
+SHOW_SECONDS = 0.05  # between two looks at a growing text, at most
 
 
 class Provider:
@@ -137,20 +140,50 @@ class Provider:
 
 
 class Transcript:
-    """The text of an answer as it grows."""
+    """The text of an answer as it grows, in time linear to its length."""
 
     def __init__(self, on_text: OnText | None) -> None:
-        self.text = ""
         self._on_text = on_text
-        self._raw = ""
+        self._parts: list[str] = []  # valid Unicode
+        self._half = ""  # a character's first half, at the end; the other may follow
+        self._length = 0
+        self._shown_length = 0
+        self._show_at = 0.0  # on time.monotonic()
+        self._is_visible = False  # not only blanks
+
+    @property
+    def text(self) -> str:
+        """The whole text so far."""
+        self._parts = ["".join(self._parts)]
+        return self._parts[0] + valid_unicode(self._half)
 
     def add(self, delta: str) -> None:
-        """Append a delta and show the whole text so far, once there is something to see."""
+        """Append a delta, and show the whole text so far once there is something to see.
+
+        Where deltas come quickly not each is shown: only after SHOW_SECONDS, or when the text has grown by a sixteenth,
+        so that the work is linear. end() shows the rest.
+        """
         if not delta:
             return
-        self._raw += delta
-        self.text = valid_unicode(self._raw)
-        if self._on_text and self.text and not self.text.isspace():
+        self._length += len(delta)
+        delta = self._half + delta
+        self._half = delta[-1] if "\ud800" <= delta[-1] <= "\udbff" else ""
+        part = valid_unicode(delta[: len(delta) - len(self._half)])
+        self._parts.append(part)
+        self._is_visible = self._is_visible or bool(part.strip() or self._half)
+        has_grown = 16 * (self._length - self._shown_length) >= self._length
+        if self._is_visible and (has_grown or time.monotonic() >= self._show_at):
+            self._show()
+
+    def end(self) -> None:
+        """Show what add() has not shown."""
+        if self._is_visible and self._length > self._shown_length:
+            self._show()
+
+    def _show(self) -> None:
+        self._shown_length = self._length
+        self._show_at = time.monotonic() + SHOW_SECONDS
+        if self._on_text:
             self._on_text(self.text)
 
 
@@ -208,6 +241,7 @@ class TextProvider(Provider):
         """Return the body of an answer, whole or put together from a stream."""
         if response.content_type == "text/event-stream":
             body = self.parse_stream(self._messages(response, redactor), transcript)
+            transcript.end()
             response.drain()
             return body
         body = self.checked_object(response, redactor)
