@@ -1,28 +1,30 @@
-"""Calls to the Bot API, and the translation of their errors into errors.py. Nothing here opens the database.
+"""Calls to the Bot API over pooled connections, and what their errors mean. Nothing here opens the database.
 
-The project's code is synchronous, PTB's Bot is not. So each process keeps one thread that runs one event loop with one
-Bot, whose connections are reused; callers hand over a coroutine and wait for it. Thread-safe.
+PTB has the types of what is sent and received; its own client is not used, since each call of it costs several times
+as much and all of them would share one event loop, which starves under load. Thread-safe; a fork makes its own client.
 """
 
-import asyncio
+import atexit
+import http.client
 import json
-import logging
 import os
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import cache, partial
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any
+from urllib.parse import quote
 
-import httpx
+import certifi
 import telegram
+import urllib3
 from django.conf import settings
-from telegram import error as ptb
-from telegram.request import HTTPXRequest
 
 from providers.db import give_back_connection
+from providers.transport.connections import GuardedHTTPPool, GuardedHTTPSPool, guarded_call
+from providers.transport.deadlines import Deadline, GuardedCall
+from providers.transport.json_fields import count_at, get_path, list_at, text_at
 from providers.transport.redaction import Redactor
 from providers.types import Category, Prompt
 from telegram_bot.api.errors import (
@@ -33,6 +35,7 @@ from telegram_bot.api.errors import (
     EntitiesRefused,
     MediaForbidden,
     MessageGone,
+    NotModified,
     NotReached,
     OutcomeUnsure,
     PollingConflict,
@@ -40,23 +43,22 @@ from telegram_bot.api.errors import (
     ThreadGone,
     TokenRefused,
 )
-from telegram_bot.content.files import StoredFile
+from telegram_bot.api.multipart import MultipartForm
+from telegram_bot.content.files import StoredFile, unavailable
 from telegram_bot.content.rendering import MessagePart
 
-logger = logging.getLogger("telegram_bot.api.client")
-
-# PTB's opt-in to durations as timedelta; without it each 429 warns of a deprecation.
-os.environ.setdefault("PTB_TIMEDELTA", "1")
-
-Result = TypeVar("Result")
-
-MAX_CONNECTIONS = 64  # that many calls may be under way at once
+KEPT_CONNECTIONS = 64  # between calls; more calls than that may be under way, their connections are closed afterwards
 CONNECT_SECONDS = 4
-READ_SECONDS = 8
-WRITE_SECONDS = 5
+READ_SECONDS = 8  # how long Telegram may take for a response
 CALL_SECONDS = 10  # total deadline of a call
-UPLOAD_SECONDS = 120  # total deadline of an upload or download: 50 MB on a slow line
+# Total deadline of an upload or download: 50 MB on a slow line. After an upload Telegram may be silent for as long as
+# is left: it looks at the file first, and one that was uploaded in vain is uploaded again.
+UPLOAD_SECONDS = 120
 POLL_SECONDS = 30  # how long Telegram holds a long poll open while there are no updates
+DEFAULT_PAUSE_SECONDS = 5.0  # after a 429 that names none
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024  # a hundred updates of a poll have about one
+MAX_DOWNLOAD_BYTES = 20 * 1024 * 1024  # Telegram serves no larger files to bots
+MAX_DESCRIPTION_CHARACTERS = 150
 
 # "CHAT_SEND_PHOTOS_FORBIDDEN" and "not enough rights to send photos to the chat": text may be allowed there.
 MEDIA_FORBIDDEN = [
@@ -67,6 +69,7 @@ MEDIA_FORBIDDEN = [
 # Telegram has no codes for these, only descriptions. They were read in tdlib/telegram-bot-api (Client.cpp, 2026-05) and
 # have not changed for years; one that is not listed here is a CallRefused.
 ERRORS_BY_DESCRIPTION: list[tuple[str, type[BotApiError]]] = [
+    ("message is not modified", NotModified),
     ("message to edit not found", MessageGone),
     ("message can't be edited", MessageGone),
     ("message_id_invalid", MessageGone),
@@ -83,57 +86,20 @@ ERRORS_BY_DESCRIPTION: list[tuple[str, type[BotApiError]]] = [
     ("chat_write_forbidden", ChatUnreachable),
     ("chat_restricted", ChatUnreachable),
 ]
-NOT_MODIFIED = "message is not modified"
-NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+ERRORS_BY_STATUS: dict[int, type[BotApiError]] = {
+    401: TokenRefused,
+    403: ChatUnreachable,
+    404: TokenRefused,
+    409: PollingConflict,
+}
+# Everything by which urllib3 and what lies below it say that a call has failed.
+BROKEN = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
 
-
-class QuietRequest(HTTPXRequest):
-    """PTB's HTTP client without its habit of logging a body that it cannot parse: bodies contain users' messages."""
-
-    @staticmethod
-    def parse_json_payload(payload: bytes) -> dict[str, Any]:
-        try:
-            body: dict[str, Any] = json.loads(payload)
-        except ValueError as error:
-            raise ptb.TelegramError("The server's response is not JSON") from error
-        return body
-
-
-class RedactedBadRequest(ptb.BadRequest):
-    """A 400 with a redacted excerpt of its description, which is safe to log and to store."""
-
-    def __init__(self, description: str, excerpt: str) -> None:
-        super().__init__(description)
-        self.excerpt = excerpt
-
-
-class QuietBot(telegram.Bot):
-    """PTB's Bot with unparsed results and a repr without the token.
-
-    PTB's own methods parse the whole message that a response contains. Where that fails, because the server is newer
-    or is not Telegram's, a message that was sent would look like one that was not.
-    """
-
-    def __repr__(self) -> str:
-        return "<Bot>"
-
-    async def call(self, method: str, *, read_timeout: float | None = None, **parameters: Any) -> Any:
-        """Call a method of the Bot API and return its result; parameters that are None are left out."""
-        try:
-            return await self._post(method, parameters, read_timeout=read_timeout or READ_SECONDS)
-        except (KeyError, TypeError) as error:
-            raise ptb.NetworkError("The server's response has no result") from error
-        except ptb.BadRequest as error:
-            redactor = Redactor(self.token, Prompt(Category.TEXT, str(parameters.get("text") or "")))
-            raise RedactedBadRequest(error.message, redactor.excerpt(error.message)) from error.__cause__
-
-
-@dataclass(frozen=True, slots=True)
-class SentFile:
-    """A file that was sent."""
-
-    message_id: int
-    file_id: str  # by which it can be sent again without its bytes; "" where Telegram does not name it
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": "aibot"}
+JSON_HEADERS = {**HEADERS, "Content-Type": "application/json"}
+NO_PREVIEW = telegram.LinkPreviewOptions(is_disabled=True).to_dict()
+# In a response to an upload; Telegram makes an animation of a video without sound, and reuses either as the other.
+FILE_FIELDS = ("animation", "video", "audio", "voice", "document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,46 +110,61 @@ class BotIdentity:
     username: str
 
 
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file that was sent."""
+
+    message_id: int
+    file_id: str  # by which Telegram sends it again without an upload; "" where it did not say
+
+
 class TelegramClient:
-    """One Bot and the thread that runs its event loop. Every call raises errors of errors.py only."""
+    """One bot's calls to the Bot API. Every method raises errors of errors.py only, except where it says so.
+
+    The bot's token is part of every URL, so no URL leaves this class, in an error neither.
+    """
 
     def __init__(self, token: str, base_url: str) -> None:
         self._me: BotIdentity | None = None
-        self.bot = QuietBot(
-            token,
-            base_url=f"{base_url}/bot",
-            base_file_url=f"{base_url}/file/bot",
-            request=_http_client(MAX_CONNECTIONS),
-            get_updates_request=_http_client(1),
-        )
-        self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, name="telegram", daemon=True).start()
-
-    def run(self, work: Coroutine[Any, Any, Result], timeout_seconds: float = CALL_SECONDS) -> Result:
-        """Run a coroutine on the Bot's loop and wait for it; no database connection is held meanwhile."""
-        give_back_connection()
-        future = asyncio.run_coroutine_threadsafe(_run_with_timeout(work, timeout_seconds), self.loop)
-        try:
-            return future.result(timeout_seconds + 1)
-        except TimeoutError as error:
-            raise OutcomeUnsure("The Bot's event loop does not respond") from error
-        finally:
-            future.cancel()  # where Ctrl-C or the like has interrupted the wait
+        self._token = token
+        url = urllib3.util.parse_url(base_url)
+        self._prefix = (url.path or "").rstrip("/")
+        if url.scheme == "https":
+            self._pool: urllib3.HTTPConnectionPool = GuardedHTTPSPool(
+                url.host or "", url.port, maxsize=KEPT_CONNECTIONS, ssl_context=load_certificates()
+            )
+        else:
+            self._pool = GuardedHTTPPool(url.host or "", url.port, maxsize=KEPT_CONNECTIONS)
 
     def close(self) -> None:
-        """Close the connections and end the thread."""
-        self.run(self._shut_down())
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        """Close the connections that are kept."""
+        self._pool.close()
 
-    async def _shut_down(self) -> None:
-        for request in self.bot._request:
-            await request.shutdown()
+    def call(
+        self, method: str, *, call_seconds: float | None = None, read_seconds: float | None = None, **parameters: Any
+    ) -> Any:
+        """Call a method of the Bot API and return its result as it came; parameters that are None are left out.
+
+        PTB's objects may be among the parameters. `call_seconds` is the total deadline (default: CALL_SECONDS),
+        `read_seconds` the longest silence (default: READ_SECONDS). No database connection is held meanwhile.
+
+        The result is not parsed into PTB's types: where that failed, because the server is newer or is not
+        Telegram's, a message that was sent would look like one that was not.
+        """
+        return self._post(
+            method,
+            _as_json(parameters),
+            JSON_HEADERS,
+            call_seconds=call_seconds or CALL_SECONDS,
+            read_seconds=read_seconds or READ_SECONDS,
+            said=str(parameters.get("text") or ""),
+        )
 
     def me(self) -> BotIdentity:
         """Return the bot's id and username; Telegram is asked once."""
         if self._me is None:
-            profile = self.run(self.bot.call("getMe"))
-            self._me = BotIdentity(profile.get("id", 0), profile.get("username", ""))
+            profile = self.call("getMe")
+            self._me = BotIdentity(_id_at(profile, "id") or 0, text_at(profile, "username"))
         return self._me
 
     def send(
@@ -196,28 +177,22 @@ class TelegramClient:
         keyboard: telegram.InlineKeyboardMarkup | None = None,
     ) -> int:
         """Send a message and return its id. After OutcomeUnsure it may be in the chat nevertheless."""
-        message = self.run(
-            self.bot.call(
-                "sendMessage",
-                chat_id=chat_id,
-                text=part.text,
-                entities=part.entities or None,
-                message_thread_id=thread_id,
-                reply_parameters=_reply_to(reply_to),
-                reply_markup=keyboard,
-                link_preview_options=NO_PREVIEW,
-            )
+        message = self.call(
+            "sendMessage",
+            chat_id=chat_id,
+            text=part.text,
+            entities=part.entities or None,
+            message_thread_id=thread_id,
+            reply_parameters=_reply_to(reply_to),
+            reply_markup=keyboard,
+            link_preview_options=NO_PREVIEW,
         )
         return _message_id(message)
 
     def edit(self, chat_id: int, message_id: int, part: MessagePart) -> None:
         """Replace a message's text and remove its buttons. Idempotent."""
-        self.run(self.edit_async(chat_id, message_id, part))
-
-    async def edit_async(self, chat_id: int, message_id: int, part: MessagePart) -> None:
-        """Edit, as a coroutine for the Bot's loop. Raises PTB's errors, which run() translates."""
         try:
-            await self.bot.call(
+            self.call(
                 "editMessageText",
                 chat_id=chat_id,
                 message_id=message_id,
@@ -225,118 +200,204 @@ class TelegramClient:
                 entities=part.entities or None,
                 link_preview_options=NO_PREVIEW,
             )
-        except ptb.BadRequest as error:
-            if NOT_MODIFIED not in error.message.lower():
-                raise
+        except NotModified:
+            return
 
     def download(self, file_id: str) -> bytes:
-        """Return the content of a file that a user sent; Telegram serves up to 20 MB."""
-        return self.run(self._download(file_id), UPLOAD_SECONDS)
-
-    async def _download(self, file_id: str) -> bytes:
-        # The file's URL contains the token, so it does not leave this method.
-        file = await self.bot.get_file(file_id)
-        return bytes(await file.download_as_bytearray())
+        """Return the content of a file that a user sent; Telegram serves up to MAX_DOWNLOAD_BYTES."""
+        deadline = Deadline.after(UPLOAD_SECONDS)
+        path = text_at(self.call("getFile", file_id=file_id), "file_path")
+        status, content = self._exchange(
+            "GET",
+            f"{self._prefix}/file/bot{self._token}/{quote(path)}",
+            None,
+            HEADERS,
+            deadline=deadline,
+            read_seconds=READ_SECONDS,
+            max_bytes=MAX_DOWNLOAD_BYTES,
+        )
+        if len(content) > MAX_DOWNLOAD_BYTES:
+            raise CallRefused("the file is too large for Telegram")
+        if status in {403, 404}:
+            raise CallRefused("the file is not there any more")
+        if status != 200:
+            raise OutcomeUnsure(f"Telegram gave no file (status {status}).")
+        return content
 
     def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> str:
-        """Replace a message by this file and return Telegram's id of the file. Idempotent."""
-        kinds: dict[str, Callable[..., telegram.InputMedia]] = {
-            "photo": telegram.InputMediaPhoto,
-            "video": partial(telegram.InputMediaVideo, supports_streaming=True),
-            "audio": telegram.InputMediaAudio,
-            "document": telegram.InputMediaDocument,
-        }
-        media = kinds[file.kind](media=file.file_id or file.read(), filename=None if file.file_id else file.filename)
+        """Replace a message by this file and return its file_id, "" where Telegram does not say. Idempotent.
+
+        Raises FileUnavailable where the storage does not give the file; nothing is shown then.
+        """
+        media: dict[str, Any] = {"type": file.kind, "media": file.file_id or "attach://file"}
+        if file.kind == "video":
+            media["supports_streaming"] = True
         try:
-            message = self.run(
-                self.bot.call(
-                    "editMessageMedia",
-                    chat_id=chat_id,
-                    message_id=message_id,
-                    media=media,
-                    read_timeout=UPLOAD_SECONDS,
-                ),
-                UPLOAD_SECONDS,
+            message = self._send_file(
+                "editMessageMedia", file, "file", chat_id=chat_id, message_id=message_id, media=media
             )
-        except CallRefused as error:
-            if NOT_MODIFIED not in str(error).lower():
-                raise
+        except NotModified:
             return file.file_id
         return _file_id(message, file.kind)
 
     def send_media(
         self, chat_id: int, file: StoredFile, *, thread_id: int | None = None, reply_to: int | None = None
     ) -> SentFile:
-        """Send a file. After OutcomeUnsure it may be in the chat nevertheless."""
+        """Send a file. After OutcomeUnsure it may be in the chat nevertheless.
+
+        Raises FileUnavailable where the storage does not give the file; nothing is sent then.
+        """
         parameters: dict[str, Any] = {
             "chat_id": chat_id,
-            file.kind: file.file_id or telegram.InputFile(file.read(), filename=file.filename),
+            file.kind: file.file_id or None,
             "message_thread_id": thread_id,
             "reply_parameters": _reply_to(reply_to),
-            "read_timeout": UPLOAD_SECONDS,
+            "supports_streaming": True if file.kind == "video" else None,
         }
-        message = self.run(self.bot.call(f"send{file.kind.capitalize()}", **parameters), UPLOAD_SECONDS)
+        message = self._send_file(f"send{file.kind.capitalize()}", file, file.kind, **parameters)
         return SentFile(_message_id(message), _file_id(message, file.kind))
 
     def delete(self, chat_id: int, message_id: int) -> None:
         """Delete a message."""
-        self.run(self.bot.call("deleteMessage", chat_id=chat_id, message_id=message_id))
+        self.call("deleteMessage", chat_id=chat_id, message_id=message_id)
 
     def answer_button(self, callback_id: str, text: str = "") -> None:
         """Acknowledge a pressed button, with a short text over the chat or without."""
-        self.run(self.bot.call("answerCallbackQuery", callback_query_id=callback_id, text=text or None))
+        self.call("answerCallbackQuery", callback_query_id=callback_id, text=text or None)
 
     def updates(self, offset: int | None, allowed_updates: Sequence[str]) -> list[dict[str, Any]]:
         """Wait up to POLL_SECONDS for updates from `offset` on, and confirm those before it.
 
-        They are not parsed: PTB's get_updates() fails as a whole where it cannot parse one of them.
+        They are not parsed: one that PTB cannot parse must not hold up the others. A signal handler that raises ends
+        the wait.
         """
-        poll = self.bot.call(
+        result = self.call(
             "getUpdates",
             offset=offset,
             timeout=POLL_SECONDS,
             allowed_updates=allowed_updates,
-            read_timeout=POLL_SECONDS + READ_SECONDS,
+            call_seconds=POLL_SECONDS + CALL_SECONDS,
+            read_seconds=POLL_SECONDS + READ_SECONDS,
         )
-        return self.run(poll, POLL_SECONDS + CALL_SECONDS)
+        if not isinstance(result, list):
+            raise OutcomeUnsure("Telegram's response contains no list of updates.")
+        return result
 
     def set_webhook(self, url: str, secret: str, allowed_updates: Sequence[str]) -> None:
         """Have updates sent to this URL. Pending ones are kept."""
-        self.run(self.bot.call("setWebhook", url=url, secret_token=secret, allowed_updates=allowed_updates))
+        self.call("setWebhook", url=url, secret_token=secret, allowed_updates=allowed_updates)
 
     def remove_webhook(self) -> None:
         """Switch the webhook off, so that updates can be polled. Pending ones are kept."""
-        self.run(self.bot.call("deleteWebhook", drop_pending_updates=False))
+        self.call("deleteWebhook", drop_pending_updates=False)
 
     def set_commands(self, commands: Mapping[str, str], language: str) -> None:
         """Set the command menu of users with this language; "" is for all others."""
         listed = [{"command": command, "description": description} for command, description in commands.items()]
-        self.run(self.bot.call("setMyCommands", commands=listed, language_code=language))
+        self.call("setMyCommands", commands=listed, language_code=language)
 
     def set_descriptions(self, description: str, short_description: str, language: str) -> None:
         """Set the bot's descriptions for users with this language; "" is for all others."""
-        self.run(self.bot.call("setMyDescription", description=description, language_code=language))
-        self.run(self.bot.call("setMyShortDescription", short_description=short_description, language_code=language))
+        self.call("setMyDescription", description=description, language_code=language)
+        self.call("setMyShortDescription", short_description=short_description, language_code=language)
+
+    def _send_file(self, method: str, file: StoredFile, field: str, **parameters: Any) -> Any:
+        """Call a method with a file: by its file_id, which is among the parameters, or with an upload in this field."""
+        if file.file_id:
+            return self.call(method, **parameters)
+        give_back_connection()
+        with file.open() as content:
+            form = MultipartForm(
+                {name: value if isinstance(value, str) else _json_text(value) for name, value in _set(parameters)},
+                field=field,
+                filename=file.filename,
+                file=content,
+                size=content.size,
+            )
+            return self._post(
+                method, form, {**HEADERS, **form.headers}, call_seconds=UPLOAD_SECONDS, read_seconds=UPLOAD_SECONDS
+            )
+
+    def _post(
+        self,
+        method: str,
+        body: bytes | MultipartForm,
+        headers: Mapping[str, str],
+        *,
+        call_seconds: float,
+        read_seconds: float,
+        said: str = "",
+    ) -> Any:
+        """Post to a method and return its result. `said` is what a refusal may quote and nobody may read."""
+        status, content = self._exchange(
+            "POST",
+            f"{self._prefix}/bot{self._token}/{method}",
+            body,
+            headers,
+            deadline=Deadline.after(call_seconds),
+            read_seconds=read_seconds,
+            max_bytes=MAX_RESPONSE_BYTES,
+        )
+        if len(content) > MAX_RESPONSE_BYTES:
+            raise OutcomeUnsure(f"Telegram's response is longer than {MAX_RESPONSE_BYTES} bytes.")
+        answer = _decoded(content)
+        if status == 200 and "result" in answer:
+            return answer["result"]
+        raise error_of(status, answer, Redactor(self._token, Prompt(Category.TEXT, said)))
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | MultipartForm | None,
+        headers: Mapping[str, str],
+        *,
+        deadline: Deadline,
+        read_seconds: float,
+        max_bytes: int,
+    ) -> tuple[int, bytes]:
+        """Send one request, once, and return the status and the body of its response, of which one byte too much."""
+        give_back_connection()
+        with guarded_call(deadline) as call:
+            try:
+                response = self._pool.urlopen(
+                    method,
+                    path,
+                    body=body,
+                    headers=headers,
+                    timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
+                try:
+                    content = response.read(max_bytes + 1)
+                finally:
+                    response.close()
+            except BROKEN as error:
+                failure = _failure(call, body, error)
+            else:
+                if not call.is_expired:  # to a reader, an abort looks like the end
+                    return response.status, content
+                failure = OutcomeUnsure("Telegram gave no valid response (time-out).")
+        # Outside of the handler, so that `error`, which may quote the URL, does not travel along as the context.
+        raise failure
 
 
-NO_PREVIEW = telegram.LinkPreviewOptions(is_disabled=True)
-
-_client: tuple[tuple[int, str, str], TelegramClient] | None = None
+_client: tuple[tuple[str, str], TelegramClient] | None = None
 _client_lock = threading.Lock()
 
 
 def get_client() -> TelegramClient:
-    """Return this process's client. A forked process makes its own: threads and connections do not survive a fork.
-
-    Raises TokenRefused where no token is set.
-    """
+    """Return this process's client. Raises TokenRefused where no token is set."""
     global _client
-    key = (os.getpid(), settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL)
+    key = (settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL)
     with _client_lock:
         if _client is None or _client[0] != key:
             if not settings.TELEGRAM_BOT_TOKEN:
                 raise TokenRefused("TELEGRAM_BOT_TOKEN is not set. @BotFather gives you a token.")
-            _client = key, TelegramClient(*key[1:])
+            _client = key, TelegramClient(*key)
         return _client[1]
 
 
@@ -344,7 +405,7 @@ def set_client(client: TelegramClient) -> None:
     """Make this the process's client, for as long as the settings name the same bot. Tests give a fake one."""
     global _client
     with _client_lock:
-        _client = (os.getpid(), settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL), client
+        _client = (settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL), client
 
 
 def close_client() -> None:
@@ -352,86 +413,122 @@ def close_client() -> None:
     global _client
     with _client_lock:
         kept, _client = _client, None
-    if kept is not None and kept[0][0] == os.getpid():
+    if kept is not None:
         kept[1].close()
 
 
-def _reply_to(message_id: int | None) -> telegram.ReplyParameters | None:
-    # A prompt that its user has deleted meanwhile is answered nevertheless.
-    return telegram.ReplyParameters(message_id, allow_sending_without_reply=True) if message_id else None
+def _forget_client() -> None:
+    # A connection shared by parent and child would mix their bytes, and the lock may be another thread's.
+    global _client, _client_lock
+    _client, _client_lock = None, threading.Lock()
 
 
-def _message_id(message: Any) -> int:
-    if not isinstance(message, dict) or "message_id" not in message:
-        raise OutcomeUnsure("The server's response contains no message id")
-    return int(message["message_id"])
-
-
-def _file_id(message: Any, kind: str) -> str:
-    """Return the id of the file that a message shows, "" where the message does not say it."""
-    file = message.get(kind) if isinstance(message, dict) else None
-    if isinstance(file, list) and file:
-        file = file[-1]  # a photo comes in several sizes, the largest last
-    file_id = file.get("file_id") if isinstance(file, dict) else None
-    return file_id if isinstance(file_id, str) else ""
-
-
-def _http_client(connections: int) -> QuietRequest:
-    return QuietRequest(
-        connection_pool_size=connections,
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        write_timeout=WRITE_SECONDS,
-        pool_timeout=CONNECT_SECONDS,
-        media_write_timeout=UPLOAD_SECONDS,
-        httpx_kwargs={"verify": load_certificates()},
-    )
+atexit.register(close_client)
+os.register_at_fork(after_in_child=_forget_client)
 
 
 @cache
 def load_certificates() -> ssl.SSLContext:
-    """Load the CA certificates, once per process: it takes 50 ms, and the Bot has two HTTP clients."""
-    return httpx.create_ssl_context()
+    """Load the CA certificates, once per process: it takes 50 ms. SSL_CERT_FILE may name others than certifi's."""
+    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
 
 
-async def _run_with_timeout(work: Coroutine[Any, Any, Result], seconds: float) -> Result:
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError as error:
-        raise OutcomeUnsure("Time-out") from error
-    except ptb.TelegramError as error:
-        # Without its cause: PTB's and httpx' messages may contain the URL, and that contains the token.
-        raise translate_error(error) from None
+def error_of(status: int, answer: Mapping[str, Any], redactor: Redactor) -> BotApiError:
+    """Return what a response without a result means. Only a redacted excerpt of Telegram's words goes into it."""
+    new_chat_id = _id_at(answer, "parameters", "migrate_to_chat_id")
+    if new_chat_id:
+        return ChatMoved(new_chat_id)
+    pause_seconds = count_at(answer, "parameters", "retry_after")
+    if pause_seconds or status == 429:
+        return SlowDown(pause_seconds or DEFAULT_PAUSE_SECONDS)
+    description = text_at(answer, "description")
+    if status == 403 and any(words in description.lower() for words in MEDIA_FORBIDDEN):
+        return MediaForbidden()
+    if status in ERRORS_BY_STATUS:
+        return ERRORS_BY_STATUS[status]()
+    if status == 400:
+        return _error_from_description(description, redactor)
+    if status == 413:
+        return CallRefused("the file is too large for Telegram")
+    if 300 <= status < 400:
+        return NotReached(f"The server redirects (status {status}), which is not followed. Is the base URL right?")
+    return OutcomeUnsure(f"Telegram gave no valid response (status {status}).")
 
 
-def translate_error(error: ptb.TelegramError) -> BotApiError:
-    """Return the error of errors.py that corresponds to one of PTB's."""
-    if isinstance(error, ptb.RetryAfter):
-        pause = error.retry_after
-        return SlowDown(pause.total_seconds() if isinstance(pause, timedelta) else pause)
-    if isinstance(error, ptb.ChatMigrated):
-        return ChatMoved(error.new_chat_id)
-    if isinstance(error, ptb.Forbidden):
-        is_about_media = any(words in error.message.lower() for words in MEDIA_FORBIDDEN)
-        return MediaForbidden() if is_about_media else ChatUnreachable()
-    if isinstance(error, ptb.InvalidToken):
-        return TokenRefused()
-    if isinstance(error, ptb.Conflict):
-        return PollingConflict()
-    # A subclass of NetworkError in PTB, so it comes first.
-    if isinstance(error, ptb.BadRequest):
-        # Where the body was not JSON, PTB's message quotes it.
-        return CallRefused("400 without a description") if error.__cause__ else _error_from_description(error)
-    if isinstance(error.__cause__, NOT_SENT_ERRORS):
-        return NotReached()
-    # Only the class name: the message may quote the URL or the response.
-    cause = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
-    return OutcomeUnsure(f"Telegram gave no valid response{cause}.")
-
-
-def _error_from_description(error: ptb.BadRequest) -> BotApiError:
+def _error_from_description(description: str, redactor: Redactor) -> BotApiError:
     for words, error_class in ERRORS_BY_DESCRIPTION:
-        if words in error.message.lower():
+        if words in description.lower():
             return error_class()
-    return CallRefused((error.excerpt if isinstance(error, RedactedBadRequest) else error.message)[:150])
+    excerpt = redactor.excerpt(description.removeprefix("Bad Request: "))[:MAX_DESCRIPTION_CHARACTERS]
+    return CallRefused(excerpt or "400 without a description")
+
+
+def _failure(call: GuardedCall, body: bytes | MultipartForm | None, error: Exception) -> Exception:
+    """Return what a broken call means: certainly not executed, or nobody knows."""
+    if isinstance(body, MultipartForm) and body.storage_error:
+        return unavailable(body.storage_error)
+    # Only the class of the cause at the root: the message may quote the URL or the response.
+    cause: BaseException = error
+    while isinstance(deeper := cause.__cause__ or cause.__context__, BROKEN):
+        cause = deeper
+    is_late = call.is_expired or isinstance(cause, TimeoutError)
+    name = "time-out" if is_late else type(cause).__name__
+    if call.is_sent:
+        return OutcomeUnsure(f"Telegram gave no valid response ({name}).")
+    return NotReached(f"Telegram could not be reached ({name}).")
+
+
+def _decoded(content: bytes) -> dict[str, Any]:
+    """Return a response's JSON object, an empty one where it is none. Its bytes may quote what users wrote."""
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _set(parameters: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in parameters.items() if value is not None]
+
+
+def _as_json(parameters: Mapping[str, Any]) -> bytes:
+    """Return the body of a call. Half an emoji would not be UTF-8: it becomes a question mark."""
+    return _json_text(dict(_set(parameters))).encode("utf-8", "replace")
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_as_dict)
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    """Return one of PTB's objects as the Bot API takes it."""
+    if isinstance(value, telegram.TelegramObject):
+        return value.to_dict()
+    raise TypeError(f"{type(value).__name__} is no parameter of the Bot API")
+
+
+def _id_at(value: Any, *path: str) -> int | None:
+    """Return the whole number at this path, else None. An id may have 52 bits, and a group's is negative."""
+    found = get_path(value, *path)
+    return found if isinstance(found, int) else None
+
+
+def _reply_to(message_id: int | None) -> dict[str, Any] | None:
+    # A prompt that its user has deleted meanwhile is answered nevertheless.
+    return {"message_id": message_id, "allow_sending_without_reply": True} if message_id else None
+
+
+def _message_id(message: Any) -> int:
+    message_id = _id_at(message, "message_id")
+    if message_id is None:
+        raise OutcomeUnsure("Telegram's response contains no message id.")
+    return message_id
+
+
+def _file_id(message: Any, kind: str) -> str:
+    """Return the file_id of the file in a message, of a photo its largest size; "" where there is none."""
+    if kind == "photo":
+        sizes = [size for size in list_at(message, "photo") if isinstance(size, dict)]
+        largest = max(sizes, key=lambda size: count_at(size, "width") or 0, default={})
+        return text_at(largest, "file_id")
+    return next(filter(None, (text_at(message, field, "file_id") for field in (kind, *FILE_FIELDS))), "")

@@ -40,6 +40,10 @@ class ChatMoved(BotApiError):
         self.new_chat_id = new_chat_id
 
 
+class NotModified(BotApiError):
+    """The message shows this already, so an edit has succeeded; only TelegramClient.call() raises it."""
+
+
 class MessageGone(BotApiError):
     """The message to edit does not exist any more."""
 

@@ -1,8 +1,11 @@
 """Images, videos and audio files as Telegram accepts them: kinds, size limits, file names. Nothing is sent here."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from django.core.files.base import File
 from django.core.files.storage import default_storage
 
 from providers.db import give_back_connection
@@ -22,6 +25,11 @@ class FileUnavailable(Exception):
 
 class FileMissing(FileUnavailable):
     """The storage of this machine has no such file."""
+
+
+def unavailable(error: Exception) -> FileUnavailable:
+    """Return the error for a storage that has raised this one."""
+    return FileUnavailable(f"The storage does not give the file ({type(error).__name__}).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +61,29 @@ class StoredFile:
         """The name under which users save it."""
         return f"answer.{self.name.rpartition('.')[2]}"
 
-    def read(self) -> bytes:
-        """Return the file's bytes from the storage; no database connection is held meanwhile.
+    @contextmanager
+    def open(self) -> "Iterator[File[bytes]]":
+        """Open the file in the storage, to be read piece by piece; no database connection is held meanwhile.
 
         Raises FileMissing or FileUnavailable: a retry may find the file, on another machine or later.
         """
         give_back_connection()
         try:
-            with default_storage.open(self.name) as file:
-                content: bytes = file.read()
+            file = default_storage.open(self.name)
         except FileNotFoundError as error:
             raise FileMissing from error
         except Exception as error:  # a bucket that refuses, a network failure: each storage has errors of its own
-            raise FileUnavailable(f"The storage does not give the file ({type(error).__name__}).") from error
+            raise unavailable(error) from error
+        with file:
+            yield file
+
+    def read(self) -> bytes:
+        """Return the file's bytes from the storage. Raises FileMissing or FileUnavailable."""
+        with self.open() as file:
+            try:
+                content: bytes = file.read()
+            except Exception as error:
+                raise unavailable(error) from error
         return content
 
 

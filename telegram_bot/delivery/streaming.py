@@ -1,31 +1,42 @@
 """Streaming: the placeholder is edited again and again while its answer grows, within Telegram's rate limits.
 
-Partial edits are best effort. One that becomes due while another is under way, or while Telegram demands a pause, is
-skipped; the next one shows the whole text anyway. The final answer is delivered by backend.py, which records each step.
+Partial edits are best effort, and made by a few threads of their own. Texts that come while one is under way, or while
+Telegram demands a pause, are superseded by the latest. The final answer is delivered by backend.py, which records each
+step.
 """
 
-import asyncio
 import logging
+import os
+import threading
 import time
-from contextlib import suppress
 from enum import Enum
-from weakref import WeakValueDictionary
+from heapq import heappop, heappush
+from itertools import count
+from weakref import WeakValueDictionary, ref
 
-from telegram.error import TelegramError
-
+from providers.db import give_back_connection
 from providers.types import OnText
-from telegram_bot.api.client import CALL_SECONDS, TelegramClient, get_client, translate_error
+from requests_app.services.leases import keeper
+from telegram_bot.api.client import CALL_SECONDS, TelegramClient, get_client
 from telegram_bot.api.errors import BotApiError, OutcomeUnsure, SlowDown
-from telegram_bot.content.rendering import partial_message
+from telegram_bot.content.rendering import MessagePart, partial_message
 from telegram_bot.delivery.placeholder import delivery_note_shown
 from telegram_bot.models import Delivery
 
 logger = logging.getLogger("telegram_bot.delivery.streaming")
 
-EDIT_INTERVAL_SECONDS = 1.0  # from the response to one partial edit until the next
+MAX_SENDERS = 12  # partial edits that a process makes at once
+# From the response to one partial edit of a chat until its next: at first, and once the answer is long. Who reads a
+# screenful needs no second between two of its lines, and each edit costs its conversion and a call.
+EDIT_INTERVAL_SECONDS = 1.0
+MAX_EDIT_INTERVAL_SECONDS = 3.0
 GROUP_EDIT_INTERVAL_SECONDS = 4.0  # a group takes twenty messages a minute, edits included
-PLACEHOLDER_POLL_SECONDS = 0.1  # between two queries whether the placeholder has been sent
+MAX_GROUP_EDIT_INTERVAL_SECONDS = 5.0
+LONG_ANSWER_CHARACTERS = 3000  # from this length on the interval is the longest
+PLACEHOLDER_POLL_SECONDS = 0.1  # between two queries whether the placeholder has been sent; doubled each time
+MAX_PLACEHOLDER_POLL_SECONDS = 1.0
 MAX_FAILURES = 3  # consecutive ones; after these only the final answer is shown
+MAX_KEPT_PAUSES = 10_000  # chats whose pauses are kept before those that are over are forgotten
 
 
 class StreamStatus(Enum):
@@ -37,112 +48,251 @@ class StreamStatus(Enum):
 
 
 class LiveMessage:
-    """The growing answer of one request. All methods but show() run on the Bot's event loop."""
+    """The growing answer of one request. Thread-safe; one sender at a time makes its partial edits."""
 
     def __init__(self, client: TelegramClient, request_id: str, chat_id: int) -> None:
-        self.client = client
+        self._client = client
         self._request_id = request_id
         self._chat_id = chat_id
-        self._interval_seconds = EDIT_INTERVAL_SECONDS if chat_id > 0 else GROUP_EDIT_INTERVAL_SECONDS
+        self._changed = threading.Condition()
+        # Under the lock of _changed:
         self._latest_text = ""
-        self._shown_text = ""
-        self._is_scheduled = False  # _start() is scheduled on the loop and has not run yet
-        self._closing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._not_before = 0.0  # on time.monotonic()
-        self._failures = 0
+        self._seen_text = ""  # the one that was converted last
+        self._is_scheduled = False  # a sender has it, or will
+        self._is_busy = False  # a sender is at it
+        self._is_closed = False
         self._is_unconfirmed = False  # the last partial edit was not confirmed
+        # Used by the sender that is at it:
+        self._part: MessagePart | None = None  # what the message would show of _seen_text
+        self._shown: MessagePart | None = None
+        self._not_before = 0.0  # on time.monotonic(); the chat has a pause of its own
+        self._polls = 0  # in a row, without finding the placeholder
+        self._failures = 0
 
     @property
     def is_idle(self) -> bool:
         """Nothing is left to show."""
-        return not self._is_scheduled and self._task is None
+        return not self._is_scheduled
 
     def show(self, text: str) -> None:
         """Show the text so far, soon. Called from the worker's thread, as often as it likes; returns at once."""
-        self._latest_text = text
-        if self._is_scheduled or self._closing.is_set():
-            return
-        self._is_scheduled = True
-        with suppress(RuntimeError):  # the loop is closed, because the process is about to end
-            self.client.loop.call_soon_threadsafe(self._start)
+        with self._changed:
+            self._latest_text = text
+            if self._is_scheduled or self._is_closed:
+                return
+            self._is_scheduled = True
+        _senders.schedule(self, self._seconds_left())
 
-    async def close(self) -> bool:
+    def close(self) -> bool:
         """Stop, wait for the partial edit under way, and return, once, whether one may still arrive."""
-        self._closing.set()
-        if self._task:
-            await asyncio.wait([self._task])
+        with self._changed:
+            self._is_closed = True
+            if not self._is_busy:
+                return self._take_unconfirmed()
+        give_back_connection()
+        with self._changed:
+            has_ended = self._changed.wait_for(lambda: not self._is_busy, CALL_SECONDS + 1)
+            return self._take_unconfirmed() or not has_ended
+
+    def advance(self) -> float | None:
+        """Make the partial edit that is due; called by a sender. Return the seconds until the next, None at the end."""
+        with self._changed:
+            if self._is_closed:
+                self._is_scheduled = False
+                return None
+            self._is_busy = True
+            text = self._latest_text
+        is_done = True
+        try:
+            is_done = self._show(text)
+        except Exception as error:  # noqa: BLE001 — streaming must never cost a user the answer
+            logger.warning("The stream of %s ended early: %s", self._request_id, type(error).__name__)
+            self._is_closed = True
+        with self._changed:
+            self._is_busy = False
+            self._is_scheduled = not self._is_closed and not (is_done and self._latest_text == text)
+            self._changed.notify_all()
+            return self._seconds_left() if self._is_scheduled else None
+
+    def _seconds_left(self) -> float:
+        return max(_pauses.seconds_left(self._chat_id), self._not_before - time.monotonic(), 0.0)
+
+    def _show(self, text: str) -> bool:
+        """Show this text. Returns whether that is done or needless; otherwise it is due again after a pause."""
+        if self._seconds_left():
+            return False
+        interval_seconds = self._interval_seconds(len(text))
+        if text != self._seen_text:
+            self._seen_text, self._part = text, partial_message(text)
+        part = self._part
+        if part is None or part == self._shown:
+            # Nothing visible yet, or the message is full: neither is worth a conversion for each word.
+            self._pause(interval_seconds if self._shown else PLACEHOLDER_POLL_SECONDS)
+            return True
+        message_id = self._find_placeholder()
+        if self._is_closed:
+            return True
+        if message_id is None:
+            self._pause(min(PLACEHOLDER_POLL_SECONDS * 2.0**self._polls, MAX_PLACEHOLDER_POLL_SECONDS))
+            self._polls += 1
+            return False
+        return _pauses.take_turn(self._chat_id, interval_seconds) and self._edit(message_id, part, interval_seconds)
+
+    def _pause(self, seconds: float) -> None:
+        self._not_before = time.monotonic() + seconds
+
+    def _find_placeholder(self) -> int | None:
+        """Return the placeholder's message id, None until it is sent.
+
+        Queried before each partial edit, because the request may have ended elsewhere: it was cancelled, or another
+        worker owns it by now. What its placeholder shows then must not be replaced, and nobody waits for the answer
+        that the provider is still writing.
+        """
+        message_id, is_open = delivery_note_shown(self._request_id)
+        if not is_open:
+            self._is_closed = True
+            # Without a message id the row itself may be out of sight, and an aborted call is paid for all the same.
+            if message_id is not None:
+                keeper.lose(self._request_id)
+        return message_id
+
+    def _edit(self, message_id: int, part: MessagePart, interval_seconds: float) -> bool:
+        try:
+            self._client.edit(self._chat_id, message_id, part)
+        except BotApiError as error:
+            logger.info("A partial edit of %s failed: %s", self._request_id, error)
+            _pauses.pause(self._chat_id, error.retry_after if isinstance(error, SlowDown) else interval_seconds)
+            self._is_unconfirmed = self._is_unconfirmed or isinstance(error, OutcomeUnsure)
+            if not isinstance(error, SlowDown):
+                self._failures += 1
+            self._is_closed = self._is_closed or self._failures >= MAX_FAILURES
+            return False
+        self._shown, self._failures, self._is_unconfirmed = part, 0, False
+        _pauses.pause(self._chat_id, interval_seconds)
+        return True
+
+    def _interval_seconds(self, length: int) -> float:
+        """Return the pause after an edit of an answer of so many characters."""
+        shortest, longest = EDIT_INTERVAL_SECONDS, MAX_EDIT_INTERVAL_SECONDS
+        if self._chat_id < 0:
+            shortest, longest = GROUP_EDIT_INTERVAL_SECONDS, MAX_GROUP_EDIT_INTERVAL_SECONDS
+        return shortest + (longest - shortest) * min(1.0, length / LONG_ANSWER_CHARACTERS)
+
+    def _take_unconfirmed(self) -> bool:
         is_unconfirmed, self._is_unconfirmed = self._is_unconfirmed, False
         return is_unconfirmed
 
-    def _start(self) -> None:
-        self._is_scheduled = False
-        if self._task is None and not self._closing.is_set():
-            self._task = asyncio.create_task(self._show_latest())
 
-    async def _show_latest(self) -> None:
-        try:
-            while (
-                self._latest_text != self._shown_text and not self._closing.is_set() and self._failures < MAX_FAILURES
-            ):
-                wait_seconds = self._not_before - time.monotonic()
-                if wait_seconds > 0:
-                    await self._sleep(wait_seconds)
-                    continue
-                message_id = await self._find_placeholder()
-                if message_id is not None and not self._closing.is_set():
-                    await self._edit(message_id, self._latest_text)
-        except Exception as error:  # noqa: BLE001 — streaming must never cost a user the answer
-            logger.warning("The stream of %s ended early: %s", self._request_id, type(error).__name__)
-            self._closing.set()
-        finally:
-            self._task = None
+class ChatPauses:
+    """Until when each chat takes no partial edit of this process, whichever requests they belong to. Thread-safe."""
 
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep, but not beyond close()."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._not_before: dict[int, float] = {}  # by chat_id, on time.monotonic()
 
-    async def _find_placeholder(self) -> int | None:
-        """Return the placeholder's message id, once it is sent. In a thread: the loop must not wait for the database.
+    def seconds_left(self, chat_id: int) -> float:
+        """Return the rest of the chat's pause, 0 where there is none."""
+        return max(0.0, self._not_before.get(chat_id, 0.0) - time.monotonic())
 
-        Queried before each partial edit, because the request may have ended elsewhere: it was cancelled, or another
-        worker owns it by now. What its placeholder shows then must not be replaced.
-        """
-        message_id, is_open = await asyncio.to_thread(delivery_note_shown, self._request_id)
-        if not is_open:
-            self._closing.set()
-        if message_id is None:
-            self._not_before = time.monotonic() + PLACEHOLDER_POLL_SECONDS
-        return message_id
+    def take_turn(self, chat_id: int, seconds: float) -> bool:
+        """Keep the chat's other streams waiting for so long, unless one of them has done that. Returns whether."""
+        with self._lock:
+            is_free = not self.seconds_left(chat_id)
+            if is_free:
+                self._set(chat_id, seconds)
+            return is_free
 
-    async def _edit(self, message_id: int, text: str) -> None:
-        self._shown_text = text
-        part = partial_message(text)
-        if part is None:
-            return
-        try:
-            async with asyncio.timeout(CALL_SECONDS):
-                await self.client.edit_async(self._chat_id, message_id, part)
-        except TimeoutError:
-            self._record_failure(OutcomeUnsure("Time-out"))
-        except TelegramError as error:
-            self._record_failure(translate_error(error))
-        else:
-            self._failures, self._is_unconfirmed = 0, False
-            self._not_before = time.monotonic() + self._interval_seconds
+    def pause(self, chat_id: int, seconds: float) -> None:
+        """Let nothing be shown in this chat for so long from now on; a longer pause stays."""
+        with self._lock:
+            self._set(chat_id, max(seconds, self.seconds_left(chat_id)))
 
-    def _record_failure(self, error: BotApiError) -> None:
-        logger.info("A partial edit of %s failed: %s", self._request_id, error)
-        pause_seconds = error.retry_after if isinstance(error, SlowDown) else self._interval_seconds
-        self._not_before = time.monotonic() + pause_seconds
-        self._is_unconfirmed = self._is_unconfirmed or isinstance(error, OutcomeUnsure)
-        if not isinstance(error, SlowDown):
-            self._failures += 1
+    def _set(self, chat_id: int, seconds: float) -> None:
+        now = time.monotonic()
+        if len(self._not_before) >= MAX_KEPT_PAUSES:
+            self._not_before = {chat: at for chat, at in self._not_before.items() if at > now}
+        self._not_before[chat_id] = now + seconds
+
+
+class Senders:
+    """A few daemon threads that make the partial edits of all live messages, each when it is due. Thread-safe.
+
+    One idle thread, the timekeeper, waits for the earliest; the others wait until they are needed. A thread is started
+    when something is due soon and all are busy, up to MAX_SENDERS. A message that nobody references is forgotten.
+    """
+
+    def __init__(self) -> None:
+        lock = threading.Lock()
+        self._earlier = threading.Condition(lock)  # the timekeeper waits here
+        self._needed = threading.Condition(lock)  # the other idle threads wait here
+        self._heap: list[tuple[float, int, ref[LiveMessage]]] = []
+        self._numbers = count()  # settles ties
+        self._threads = 0
+        self._idle = 0
+        self._has_timekeeper = False
+
+    def schedule(self, live_message: LiveMessage, seconds: float) -> None:
+        """Let a sender advance this message after so many seconds."""
+        with self._earlier:
+            due = (time.monotonic() + seconds, next(self._numbers), ref(live_message))
+            heappush(self._heap, due)
+            if self._has_timekeeper:
+                if self._heap[0] is due:
+                    self._earlier.notify()
+            else:
+                self._call_timekeeper()
+
+    def _call_timekeeper(self) -> None:
+        if self._idle:
+            self._needed.notify()
+        elif self._threads < MAX_SENDERS:
+            self._threads += 1
+            threading.Thread(target=self._run, name=f"telegram-sender-{self._threads}", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            live_message = self._next()
+            if live_message:
+                seconds = live_message.advance()
+                if seconds is not None:
+                    self.schedule(live_message, seconds)
+            del live_message  # while this thread waits, nobody may reference it
+
+    def _next(self) -> LiveMessage | None:
+        """Wait until a message is due and return it, None where it is gone."""
+        with self._earlier:
+            self._idle += 1
+            while (seconds := self._seconds_to_next()) is None or seconds > 0:
+                if self._has_timekeeper or seconds is None:
+                    self._needed.wait()
+                else:
+                    self._has_timekeeper = True
+                    self._earlier.wait(seconds)
+                    self._has_timekeeper = False
+            self._idle -= 1
+            _, _, live_message = heappop(self._heap)
+            if self._heap and not self._has_timekeeper:
+                self._call_timekeeper()
+        return live_message()
+
+    def _seconds_to_next(self) -> float | None:
+        return self._heap[0][0] - time.monotonic() if self._heap else None
 
 
 # Those of this process, by request id, for as long as a worker or a partial edit under way references them.
-live_messages: WeakValueDictionary[str, LiveMessage] = WeakValueDictionary()
+live_messages: WeakValueDictionary[str, LiveMessage]
+_pauses: ChatPauses
+_senders: Senders
+
+
+def _start_afresh() -> None:
+    """Begin without threads and messages, as a process does and a fork must: its parent's threads are not here."""
+    global live_messages, _pauses, _senders
+    live_messages, _pauses, _senders = WeakValueDictionary(), ChatPauses(), Senders()
+
+
+_start_afresh()
+os.register_at_fork(after_in_child=_start_afresh)
 
 
 def live_message_open(request_id: str) -> OnText | None:
@@ -165,8 +315,4 @@ def live_message_close(request_id: str) -> StreamStatus:
     live_message = live_messages.get(request_id)
     if live_message is None:
         return StreamStatus.ELSEWHERE
-    try:
-        is_unconfirmed = live_message.client.run(live_message.close(), CALL_SECONDS + 1)
-    except BotApiError:
-        return StreamStatus.UNCONFIRMED
-    return StreamStatus.UNCONFIRMED if is_unconfirmed else StreamStatus.SETTLED
+    return StreamStatus.UNCONFIRMED if live_message.close() else StreamStatus.SETTLED

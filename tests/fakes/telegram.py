@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import threading
 import time
 from collections import defaultdict, deque
@@ -116,6 +117,11 @@ class FakeTelegram:
         self._server = _Server(("127.0.0.1", 0), _handler_for(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def wrap_tls(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = self.url.replace("http:", "https:")
 
     def close(self) -> None:
         self.is_over.set()
@@ -250,8 +256,7 @@ class FakeTelegram:
 
     def _send_file(self, kind: str, parameters: dict[str, Any]) -> Any:
         chat = self._chat_of(parameters)
-        uploaded = parameters.get("files", {})
-        source = parameters[kind] if kind in parameters else f"attach://{next(iter(uploaded))}"
+        source = parameters.get(kind, f"attach://{kind}")
         kind, content = _checked_file(kind, self._content_of(kind, source, parameters))
         message = ChatMessage(id=next(self._numbers), text="", entities=[], kind=kind, file=content)
         message.versions.append(f"[{kind}]")
@@ -271,8 +276,12 @@ class FakeTelegram:
     def _file_as_json(self, chat: Chat, message: ChatMessage) -> dict[str, Any]:
         file_id = f"{message.kind}-{message.id}"
         self.sent_files[file_id] = message.file
-        file = {"file_id": file_id, "file_unique_id": file_id}
-        return {**_as_json(chat, message), message.kind: [file] if message.kind == "photo" else file}
+        file = {"file_id": file_id, "file_unique_id": file_id, "file_size": len(message.file)}
+        if message.kind != "photo":
+            return {**_as_json(chat, message), message.kind: file}
+        # The largest size of a photo comes last.
+        small = {"file_id": f"{file_id}-small", "file_unique_id": "small", "width": 90, "height": 90}
+        return {**_as_json(chat, message), "photo": [small, {**file, "width": 800, "height": 800}]}
 
     def _get_file(self, parameters: dict[str, Any]) -> Any:
         if parameters["file_id"] not in self.files:
@@ -518,7 +527,11 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:
+                self.close_connection = True
+                return
             _, token, method = urlsplit(self.path).path.split("/", 2)
             try:
                 if token != f"bot{TOKEN}":
@@ -564,6 +577,9 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
 
 
 def _parameters(body: bytes, content_type: str) -> dict[str, Any]:
+    if content_type == "application/json":
+        parameters: dict[str, Any] = json.loads(body)
+        return parameters
     if content_type.startswith("multipart/form-data"):
         return _parts(body, content_type)
     fields = {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}

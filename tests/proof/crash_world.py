@@ -6,10 +6,9 @@ is never resumed has crashed; one that is resumed after its lease has expired is
 a time, so the same steps always give the same run.
 """
 
-import asyncio
 import io
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -294,9 +293,6 @@ class FakeTelegramClient:
     def close(self) -> None:
         """Close nothing: there are no connections."""
 
-    def run(self, work: Coroutine[Any, Any, Any], seconds: float = 0) -> Any:
-        return asyncio.run(work)
-
     def send(self, chat_id: int, part: MessagePart, **_: Any) -> int:
         is_placeholder = part.text == texts.PLACEHOLDER
         return self._call(
@@ -310,15 +306,14 @@ class FakeTelegramClient:
         self._call("editMessageText", chat_id=chat_id, message_id=message_id, text=part.text)
 
     def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> str:
-        media = {"type": file.kind, "media": file.file_id or "attach://file"}
+        media = {"type": file.kind, "media": "attach://file"}
         files = {"file": file.read()}
         self._call("editMessageMedia", chat_id=chat_id, message_id=message_id, media=media, files=files)
         return ""
 
     def send_media(self, chat_id: int, file: StoredFile, **_: Any) -> SentFile:
         files = {file.kind: file.read()}
-        message = self._call(f"send{file.kind.capitalize()}", chat_id=chat_id, files=files)
-        return SentFile(message["message_id"], "")
+        return SentFile(self._call(f"send{file.kind.capitalize()}", chat_id=chat_id, files=files)["message_id"], "")
 
     def delete(self, chat_id: int, message_id: int) -> None:
         self._call(

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import threading
 import time
 from datetime import timedelta
@@ -12,12 +13,16 @@ from django.utils import timezone
 
 from requests_app import tasks
 from requests_app.models import Request
+from requests_app.services.leases import Lease, keeper
 from telegram_bot.api import client
+from telegram_bot.content.rendering import partial_message
 from telegram_bot.delivery import streaming
 from telegram_bot.delivery.backend import TelegramDeliveryBackend
+from telegram_bot.delivery.streaming import LiveMessage
 from telegram_bot.models import Delivery, TelegramChat
 from tests.factories import make_request
-from tests.fakes.telegram import FakeTelegram, Hold, flood, no_answer, refuse, units_of
+from tests.fakes.telegram import FakeTelegram, Hold, flood, late, no_answer, refuse, units_of
+from tests.flows.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,6 +34,7 @@ def delivery(fake, monkeypatch, enqueued) -> Delivery:
     """The delivery of a request whose placeholder is in chat 42, with short intervals between partial edits."""
     monkeypatch.setattr(client, "READ_SECONDS", 0.4)
     monkeypatch.setattr(streaming, "EDIT_INTERVAL_SECONDS", INTERVAL_SECONDS)
+    monkeypatch.setattr(streaming, "MAX_EDIT_INTERVAL_SECONDS", INTERVAL_SECONDS)
     monkeypatch.setattr(streaming, "PLACEHOLDER_POLL_SECONDS", 0.02)
     TelegramChat.objects.create(chat_id=42, type="private")
     message_id = fake.execute("sendMessage", {"chat_id": 42, "text": "⏳"})["message_id"]
@@ -302,3 +308,186 @@ def test_a_stream_that_has_ended_is_forgotten(fake, delivery):
     gc.collect()
 
     assert delivery.request_id not in streaming.live_messages
+
+
+def second_delivery(fake: FakeTelegram, chat_id: int = 42) -> Delivery:
+    """The delivery of another request, whose placeholder is in this chat too."""
+    message_id = fake.execute("sendMessage", {"chat_id": chat_id, "text": "⏳"})["message_id"]
+    return Delivery.objects.create(
+        request=make_request(), part=0, kind="RESULT", state="PENDING", chat_id=chat_id, message_id=message_id
+    )
+
+
+def edit_times(fake: FakeTelegram) -> list[float]:
+    return [call.at for call in fake.called("editMessageText")]
+
+
+def test_a_pause_holds_for_every_stream_of_its_chat(fake, delivery):
+    first = TelegramDeliveryBackend().on_partial(delivery.request_id)
+    second = TelegramDeliveryBackend().on_partial(second_delivery(fake).request_id)
+    assert first
+    assert second
+    fake.will("editMessageText", flood(1))
+
+    first("One")
+    fake.wait_for(lambda: fake.called("editMessageText"))
+    second("Two")
+    fake.wait_for(lambda: sorted(fake.chat(42).texts) == ["One …", "Two …"])
+
+    refused, *others = edit_times(fake)
+    assert len(others) == 2
+    assert all(later - refused >= 1 for later in others)
+
+
+def test_streams_of_one_chat_share_its_interval_and_those_of_others_do_not(fake, delivery, monkeypatch):
+    monkeypatch.setattr(streaming, "EDIT_INTERVAL_SECONDS", 0.3)
+    monkeypatch.setattr(streaming, "MAX_EDIT_INTERVAL_SECONDS", 0.3)
+    fake.chat(43)
+    TelegramChat.objects.create(chat_id=43, type="private")
+    deliveries = [delivery, second_delivery(fake), second_delivery(fake, 43)]
+    shows = [TelegramDeliveryBackend().on_partial(each.request_id) for each in deliveries]
+
+    for show in shows:
+        assert show
+        show("Hello")
+    fake.wait_for(lambda: [*fake.chat(42).texts, *fake.chat(43).texts] == ["Hello …"] * 3)
+
+    at = {chat_id: [call.at for call in calls_of(fake, chat_id)] for chat_id in (42, 43)}
+    assert at[42][1] - at[42][0] >= 0.3 * 0.95
+    assert at[43][0] < at[42][1]
+
+
+def calls_of(fake: FakeTelegram, chat_id: int) -> list:
+    return [call for call in fake.called("editMessageText") if call.parameters["chat_id"] == chat_id]
+
+
+def test_the_interval_grows_with_the_answer(fake, delivery, monkeypatch):
+    monkeypatch.setattr(streaming, "MAX_EDIT_INTERVAL_SECONDS", 4 * INTERVAL_SECONDS)
+    monkeypatch.setattr(streaming, "LONG_ANSWER_CHARACTERS", 100)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
+    assert show
+
+    for words in (1, 30, 31):
+        show("word " * words)
+        fake.wait_for(lambda words=words: partial_texts(fake)[-1:] == ["word " * words + "…"])
+
+    first, second, third = edit_times(fake)
+    assert second - first >= INTERVAL_SECONDS * 0.95
+    assert third - second >= 4 * INTERVAL_SECONDS * 0.95
+
+
+def test_a_message_that_is_full_is_neither_edited_nor_converted_again(fake, delivery, monkeypatch):
+    converted: list[int] = []
+    monkeypatch.setattr(streaming, "partial_message", lambda text: converted.append(1) or partial_message(text))
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
+    assert show
+
+    show("word " * 2000)
+    fake.wait_for(lambda: partial_texts(fake))
+    for number in range(500):
+        show("word " * 2000 + str(number))
+    live_message = streaming.live_messages[delivery.request_id]
+    wait_until(lambda: live_message.is_idle, "the end of the stream")
+
+    assert len(edit_times(fake)) == 1
+    assert len(converted) <= 3
+
+
+def test_many_streams_share_a_few_threads_and_none_starves(fake, delivery, monkeypatch):
+    monkeypatch.setattr(streaming, "_senders", streaming.Senders())
+    chat_ids = range(100, 160)
+    for chat_id in chat_ids:
+        fake.chat(chat_id)
+        TelegramChat.objects.create(chat_id=chat_id, type="private")
+    fake.inject_fault = lambda method: late(0.05) if method == "editMessageText" else None
+    deliveries = [second_delivery(fake, chat_id) for chat_id in chat_ids]
+    before = {thread.ident for thread in threading.enumerate()}
+    shows = [TelegramDeliveryBackend().on_partial(each.request_id) for each in deliveries]
+
+    for show in shows:
+        assert show
+        show("Hello")
+    senders = {
+        thread.ident
+        for thread in threading.enumerate()
+        if thread.name.startswith("telegram-sender") and thread.ident not in before
+    }
+    fake.wait_for(lambda: all(fake.chat(chat_id).texts == ["Hello …"] for chat_id in chat_ids))
+
+    assert 1 <= len(senders) <= streaming.MAX_SENDERS
+
+
+def test_a_request_that_was_cancelled_elsewhere_has_its_providers_call_aborted(fake, delivery):
+    lease = Lease(delivery.request_id, fence=1)
+    keeper.keep(lease)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
+    assert show
+    show("Half an ans")
+    fake.wait_for(lambda: partial_texts(fake) == ["Half an ans …"])
+    assert not lease.is_lost
+
+    Request.objects.update(status="CANCELLED")
+    show("Half an answer")
+
+    wait_until(lambda: lease.is_lost, "the loss of the lease")
+    keeper.let_go(lease)
+
+
+def test_a_forked_process_has_senders_of_its_own(fake, delivery):
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
+    assert show
+    show("Hello")
+    fake.wait_for(lambda: partial_texts(fake) == ["Hello …"])
+
+    child = os.fork()
+    if not child:
+        stub = Stub()
+        streaming._senders.schedule(stub, 0)
+        os._exit(0 if stub.advanced.wait(5) and not streaming.live_messages else 1)
+
+    assert os.waitpid(child, 0)[1] == 0
+
+
+class Stub(LiveMessage):
+    """A live message that counts how often it is advanced."""
+
+    def __init__(self, seconds: list[float | None] | None = None) -> None:
+        self.advanced = threading.Event()
+        self.times: list[float] = []
+        self._seconds = iter(seconds or [])
+
+    def advance(self) -> float | None:
+        self.times.append(time.monotonic())
+        self.advanced.set()
+        return next(self._seconds, None)
+
+
+def test_senders_advance_each_message_when_it_is_due():
+    senders = streaming.Senders()
+    late_one, early_one, repeated = Stub(), Stub(), Stub([0.1, 0.1])
+    began = time.monotonic()
+
+    senders.schedule(late_one, 0.4)
+    senders.schedule(early_one, 0.05)
+    senders.schedule(repeated, 0)
+    wait_until(lambda: late_one.times and early_one.times and len(repeated.times) == 3, "all of them")
+
+    assert late_one.times[0] - began >= 0.4
+    assert early_one.times[0] - began >= 0.05
+    assert early_one.times[0] < late_one.times[0]
+    assert repeated.times[2] - repeated.times[0] >= 0.2
+    assert (len(late_one.times), len(early_one.times)) == (1, 1)
+
+
+def test_senders_forget_a_message_that_nobody_references():
+    senders = streaming.Senders()
+    kept, dropped = Stub(), Stub()
+    times = dropped.times
+    senders.schedule(dropped, 0.05)
+    senders.schedule(kept, 0.1)
+
+    del dropped
+    gc.collect()
+
+    assert kept.advanced.wait(5)
+    assert times == []

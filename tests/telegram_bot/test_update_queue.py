@@ -212,7 +212,7 @@ def test_a_reply_without_a_confirmation_is_not_sent_again(fake, monkeypatch):
     queue_drain(chat_id=42)
     queue_drain(chat_id=42)
 
-    assert outcomes() == ["answered, perhaps: Telegram gave no valid response (ReadTimeout)."]
+    assert outcomes() == ["answered, perhaps: Telegram gave no valid response (time-out)."]
     assert fake.chat(42).texts == [texts.HELP]
 
 
