@@ -1,11 +1,9 @@
 """Images, videos and audio files as Telegram accepts them: kinds, size limits, file names. Nothing is sent here."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from django.core.files.base import File
+from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 
 from providers.db import give_back_connection
@@ -61,21 +59,18 @@ class StoredFile:
         """The name under which users save it."""
         return f"answer.{self.name.rpartition('.')[2]}"
 
-    @contextmanager
-    def open(self) -> "Iterator[File[bytes]]":
+    def open(self) -> "File[bytes]":
         """Open the file in the storage, to be read piece by piece; no database connection is held meanwhile.
 
         Raises FileMissing or FileUnavailable: a retry may find the file, on another machine or later.
         """
         give_back_connection()
         try:
-            file = default_storage.open(self.name)
+            return default_storage.open(self.name)
         except FileNotFoundError as error:
             raise FileMissing from error
         except Exception as error:  # a bucket that refuses, a network failure: each storage has errors of its own
             raise unavailable(error) from error
-        with file:
-            yield file
 
     def read(self) -> bytes:
         """Return the file's bytes from the storage. Raises FileMissing or FileUnavailable."""
@@ -98,9 +93,9 @@ class TextFile(StoredFile):
         """Return this text as a document."""
         return cls("answer.txt", "text/plain", len(text.encode()), is_document=True, text=text)
 
-    def read(self) -> bytes:
-        """Return the text's bytes."""
-        return self.text.encode()
+    def open(self) -> "File[bytes]":
+        """Open the text, which lies in no storage."""
+        return ContentFile(self.text.encode())
 
 
 def file_of(request: Request) -> StoredFile | None:

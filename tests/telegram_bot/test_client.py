@@ -33,8 +33,7 @@ from telegram_bot.api.errors import (
     ThreadGone,
     TokenRefused,
 )
-from telegram_bot.api.multipart import FileChanged
-from telegram_bot.content.files import StoredFile
+from telegram_bot.content.files import FileMissing, FileUnavailable, StoredFile
 from telegram_bot.content.rendering import MessagePart
 from tests.fakes import http_server
 from tests.fakes.http_server import FakeServer, answer
@@ -470,11 +469,11 @@ def test_an_upload_never_holds_the_whole_file_in_memory(settings, stored):
     assert peak_bytes < 4 * 1024 * 1024
 
 
-def test_a_file_that_is_gone_raises_the_storages_error_and_calls_nobody(fake, stored):
+def test_a_file_that_is_gone_calls_nobody(fake, stored):
     file = stored(PHOTO)
     default_storage.delete(file.name)
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileMissing):
         get_client().send_media(42, file)
 
     assert not fake.called("sendPhoto")
@@ -492,7 +491,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_not_sent(fake, stored, monkeyp
         return content
 
     monkeypatch.setattr(StoredFile, "open", cut)
-    with pytest.raises(FileChanged):
+    with pytest.raises(FileUnavailable, match="FileChanged"):
         get_client().send_media(42, file)
 
     assert not fake.called("sendVideo")
