@@ -13,6 +13,8 @@ logger = logging.getLogger("providers.db")
 
 Result = TypeVar("Result")
 
+_before_waiting: list[Callable[[], None]] = []
+
 READ_ONLY_SQLSTATE = "25006"
 MIN_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 2.0
@@ -43,12 +45,20 @@ def watch_connections(*, connection: Any, **_: Any) -> None:
         connection.execute_wrappers.append(drop_read_only_connections)
 
 
+def call_before_waiting(call: Callable[[], None]) -> None:
+    """Have `call` called in each thread that is about to wait for a network, which must not take long. Idempotent."""
+    if call not in _before_waiting:
+        _before_waiting.append(call)
+
+
 def give_back_connection() -> None:
     """Return this thread's PostgreSQL connection to the pool; the next query takes one again.
 
     Two hundred threads may wait on providers while the pool has twenty connections. An SQLite connection costs
     nobody anything, so it stays. Inside a transaction nothing happens: only tests wrap calls in one.
     """
+    for call in _before_waiting:
+        call()
     if connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()
 

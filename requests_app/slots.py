@@ -1,21 +1,24 @@
 """How many jobs of each kind a worker process runs at once, and the Celery task class that asks for a slot first.
 
 The kind of a job is the queue of its wake-up. Every kind has some slots of its own, and all share the rest: commands
-are answered while providers hang, and long media jobs cannot keep short texts waiting.
+are answered while providers hang, and long media jobs cannot keep short texts waiting. Beyond that only a few jobs of a
+kind compute at once: a hundred threads that all want the interpreter make every one of them slow.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Task
 
-from providers.db import give_back_connection
+from providers.db import call_before_waiting, give_back_connection
 from requests_app.dispatch import CHAT, QUEUES
 
 Work = tuple[str, str | int]  # a task's name and its key
 RESERVED_SHARE = 8  # each kind has an eighth of the slots for itself
+MAX_COMPUTING = 8  # jobs of a kind; more than a core can do, and few enough that each gets on
 UNLIMITED = 1_000_000  # in processes that are no workers: tests, and commands that run a task themselves
 
 
@@ -103,7 +106,39 @@ class Slots:
         return self._total - sum(self._busy.values()) - kept
 
 
+class Gate:
+    """Lets few jobs of a kind compute at once; the first wait for a network ends a job's turn. Thread-safe.
+
+    What follows on that wait is not limited: whoever has been answered shall finish, and new jobs begin the slower.
+    """
+
+    _here = threading.local()
+
+    def __init__(self, permits: int) -> None:
+        self._permits = threading.Semaphore(permits)
+
+    @contextmanager
+    def passed(self) -> Iterator[None]:
+        """Wait for a turn, and end it with the block at the latest."""
+        self._permits.acquire()
+        Gate._here.gate = self
+        try:
+            yield
+        finally:
+            Gate.leave()
+
+    @staticmethod
+    def leave() -> None:
+        """End this thread's turn, if it has one."""
+        gate = getattr(Gate._here, "gate", None)
+        if gate is not None:
+            Gate._here.gate = None
+            gate._permits.release()
+
+
 slots = Slots()
+gates = {queue: Gate(MAX_COMPUTING) for queue in QUEUES}
+call_before_waiting(Gate.leave)
 
 
 class DueTask(Task[[str | int], Any]):
@@ -126,7 +161,8 @@ class DueTask(Task[[str | int], Any]):
     def run_in_slot(self, queue: str, key: str | int) -> Any:
         """Run, and give back the slot that the caller has taken."""
         try:
-            return self.run(key)
+            with gates[queue].passed():
+                return self.run(key)
         finally:
             give_back_connection()
             slots.give_back(queue, (self.name, key))
