@@ -20,10 +20,10 @@ from requests_app.selectors import oldest_due_seconds
 logger = logging.getLogger("aibot.health")
 
 BROKER_TIMEOUT_SECONDS = 0.5  # to connect and to answer, each
-MAX_DELAY_SECONDS = 30  # ten rounds of the sweeper, by default
+MAX_DELAY_SECONDS = 30  # workers look every two seconds, by default
 NOTE = (
     "Ready means that the database answers and is migrated. The broker only carries wake-up messages: without it "
-    "requests wait for the sweeper, and none is lost. If on_time is false, no worker or no sweeper is running."
+    "requests start a few seconds late, and none is lost. If on_time is false, no worker is running, or too few."
 )
 
 

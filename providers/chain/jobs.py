@@ -64,7 +64,7 @@ def poll_job(
 def job_cancel(*, attempt_id: UUID | str) -> None:
     """Cancel the job of an attempt that was given up, where the provider can. Idempotent.
 
-    Raises nothing: a provider that cannot be reached is asked again by the sweeper.
+    Raises nothing: a provider that cannot be reached is asked again when a worker looks.
     """
     attempt = _jobs_in("UNKNOWN", "ABANDONED", "EXPIRED").filter(id=attempt_id).first()
     candidate = candidate_for_attempt(attempt) if attempt else None
