@@ -37,9 +37,9 @@ class DeliveryBackend:
     def deliver(self, request_id: str) -> None:
         """Show how the request ended: its answer, or why there is none.
 
-        Called after the end is committed, by the worker that ended the request, and again by every worker that looks until the
-        backend has recorded that it was shown: at least once, so it must be idempotent. A worker that has lost a
-        request calls it too, perhaps before the end: then it only stops the stream that on_partial() has opened in
+        Called after the end is committed, by the worker that ended the request, and again by whichever worker finds
+        that the backend has not recorded it as shown: at least once, so it must be idempotent. A worker that has lost
+        a request calls it too, perhaps before the end: then it only stops the stream that on_partial() has opened in
         this process. Must not raise for network errors; it records them and tries again at the next call.
         """
 
