@@ -185,33 +185,46 @@ def balances_add_up(evidence: Evidence) -> Iterator[Violation]:
 
 
 def requests_are_settled_once(evidence: Evidence) -> Iterator[Violation]:
-    """A finished request has one HOLD and one CAPTURE or RELEASE; a rejected one has nothing."""
+    """A finished request has one HOLD and one CAPTURE or RELEASE; a rejected one has nothing.
+
+    An answer that could not be shown is refunded. Who cancels has read for nothing, or pays.
+    """
     for request in evidence.facts.requests:
         entries = evidence.entries[request.id]
         kinds = sorted(entry.kind for entry in entries)
-        if kinds not in _expected_kinds(request.status):
+        if kinds != _expected_kinds(request, evidence):
             yield Violation("not settled once", request.id, f"{request.status} with {', '.join(kinds) or 'nothing'}")
         for entry in entries:
             if entry.account_id != request.account_id or entry.amount != _expected_amount(entry, request):
                 yield Violation("wrong amount", request.id, f"{entry.kind} {entry.amount:+d} of {request.credits}")
 
 
-def _expected_kinds(status: str) -> list[list[str]]:
-    if status == "REJECTED":
-        return [[]]
-    if status == "COMPLETED":
-        return [["CAPTURE", "HOLD"]]
-    return [["HOLD", "RELEASE"]] if status in ENDED else [["HOLD"]]
+def _expected_kinds(request: RequestFact, evidence: Evidence) -> list[str]:
+    first = next((delivery for delivery in evidence.deliveries[request.id] if delivery.part == 0), None)
+    if request.status == "REJECTED":
+        return []
+    if request.status == "COMPLETED":
+        is_given_up = first is not None and first.state == "UNDELIVERABLE"
+        is_waiting = first is not None and first.chat_id in evidence.facts.unreachable_chats
+        return ["CAPTURE", "HOLD", "REFUND"] if is_given_up and not is_waiting else ["CAPTURE", "HOLD"]
+    if request.status == "CANCELLED" and first is not None and first.is_read:
+        return ["CAPTURE", "HOLD"]
+    return ["HOLD", "RELEASE"] if request.status in ENDED else ["HOLD"]
 
 
 def _expected_amount(entry: EntryFact, request: RequestFact) -> int:
-    return {"HOLD": -request.credits, "RELEASE": request.credits}.get(entry.kind, 0)
+    return {"HOLD": -request.credits, "RELEASE": request.credits, "REFUND": request.credits}.get(entry.kind, 0)
 
 
 def captures_have_results(evidence: Evidence) -> Iterator[Violation]:
-    """Credits are captured if and only if there is a result, its files included, and a call that brought it."""
+    """Credits are captured if and only if there is a result, its files included, and a call that brought it.
+
+    Apart from what was read and then cancelled, which requests_are_settled_once() looks at.
+    """
     for request in evidence.facts.requests:
         is_captured = any(entry.kind == "CAPTURE" for entry in evidence.entries[request.id])
+        if request.status == "CANCELLED" and not request.has_output:
+            continue
         if is_captured and not request.has_output:
             yield Violation("paid for nothing", request.id, "captured without a result")
         if request.has_output and not is_captured:

@@ -81,6 +81,7 @@ class DeliveryFact:
     chat_id: int
     message_id: int | None
     idle_seconds: float = 0.0  # since when it could have been shown
+    is_read: bool = False  # a part of the answer was shown before the request's end
 
 
 @dataclass(frozen=True, slots=True)

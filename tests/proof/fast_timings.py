@@ -16,7 +16,7 @@ from requests_app import due_work
 from requests_app.models import AIModel
 from telegram_bot.api import client
 from telegram_bot.content import rendering
-from telegram_bot.delivery import backend, placeholder, retries, streaming
+from telegram_bot.delivery import backend, claims, placeholder, retries, streaming
 from telegram_bot.updates import queue
 
 CALL_SECONDS = 2.0  # for one call of the Bot API, instead of 10

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from providers.models import Attempt
 from requests_app.models import Account, LedgerEntry, Request, RequestEvent
+from requests_app.services.refunds import credits_charged
 from telegram_bot import texts
 from telegram_bot.content.files import file_of
 from telegram_bot.content.rendering import message_parts
@@ -125,7 +126,8 @@ def _expected_messages(row: Request) -> Mapping[int, str]:
     elif row.status == Request.Status.COMPLETED:
         expected = dict(enumerate(part.text for part in message_parts(row.output_text)))
     else:
-        expected = {0: texts.failure(row)}
+        charged = credits_charged(row.id) if row.status == Request.Status.CANCELLED else 0
+        expected = {0: texts.failure(row, charged=charged)}
     is_late = row.completed_at is not None and row.completed_at - row.created_at > backend.NOTICE_AFTER
     if len(expected) == 1 and is_late and row.status != Request.Status.CANCELLED:
         is_answered = row.status == Request.Status.COMPLETED
@@ -148,7 +150,15 @@ def _attempt(row: Attempt) -> AttemptFact:
 
 def _delivery(row: Delivery) -> DeliveryFact:
     moments = (row.created_at, row.next_at, row.request.completed_at)
-    return DeliveryFact(row.request_id, row.part, row.state, row.chat_id, row.message_id, _seconds_since(row, *moments))
+    return DeliveryFact(
+        request_id=row.request_id,
+        part=row.part,
+        state=row.state,
+        chat_id=row.chat_id,
+        message_id=row.message_id,
+        idle_seconds=_seconds_since(row, *moments),
+        is_read=row.shown_at is not None,
+    )
 
 
 def _seconds_since(row: Any, *moments: datetime | None) -> float:

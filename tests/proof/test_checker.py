@@ -211,6 +211,35 @@ def test_a_finished_request_without_a_settlement_is_reported():
     assert "not settled once" in rules(replace(CLEAN, ledger=ledger))
 
 
+def cancelled(*, is_read: bool, kind: str) -> Facts:
+    """Return the clean facts with the second request cancelled and settled like this."""
+    events = (*STARTED, EventFact("PROCESSING", "CANCELLED"))
+    amount = 2 if kind == "RELEASE" else 0
+    return replace(
+        with_change(TWO, status="CANCELLED", events=events),
+        accounts=(AccountFact(7, 7 + amount),),
+        ledger=(*CLEAN.ledger[:-1], EntryFact(7, "two", kind, amount)),
+        deliveries=(CLEAN.deliveries[0], replace(CLEAN.deliveries[1], is_read=is_read)),
+    )
+
+
+def test_who_cancels_pays_if_and_only_if_they_have_read():
+    assert rules(cancelled(is_read=True, kind="CAPTURE")) == set()
+    assert rules(cancelled(is_read=False, kind="RELEASE")) == set()
+    assert rules(cancelled(is_read=True, kind="RELEASE")) == {"settled wrongly"}
+    assert rules(cancelled(is_read=False, kind="CAPTURE")) == {"settled wrongly"}
+
+
+def test_an_answer_that_was_given_up_is_refunded_and_no_other():
+    refund = EntryFact(7, "one", "REFUND", 1)
+    refunded = replace(with_more(ledger=refund), accounts=(AccountFact(7, 10),))
+    given_up = (replace(CLEAN.deliveries[0], state="UNDELIVERABLE"), CLEAN.deliveries[1])
+
+    assert rules(refunded) == {"settled wrongly"}
+    assert rules(replace(refunded, deliveries=given_up)) == {"not shown"}
+    assert rules(replace(CLEAN, deliveries=given_up)) == {"not shown", "settled wrongly"}
+
+
 def test_a_hold_of_another_amount_than_the_price_is_reported():
     assert rules(with_change(credits=3)) == {"wrong amount"}
 
@@ -276,7 +305,7 @@ def test_an_answer_that_was_given_up_is_reported_unless_its_chat_is_unreachable(
     delivery = replace(CLEAN.deliveries[0], state="UNDELIVERABLE")
     facts = replace(CLEAN, deliveries=(delivery, CLEAN.deliveries[1]))
 
-    assert rules(facts) == {"not shown"}
+    assert "not shown" in rules(facts)
     assert rules(replace(facts, unreachable_chats=frozenset({42}))) == set()
 
 

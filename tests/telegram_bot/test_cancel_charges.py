@@ -139,10 +139,8 @@ def test_nothing_is_shown_after_a_cancellation_that_gave_the_credits_back(fake, 
     assert not get_delivery_backend().has_shown(request.id)
 
 
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row locks, but one writer at a time")
 def test_a_cancellation_waits_for_the_note_that_is_being_written(fake, say, chain):
-    """On PostgreSQL the two meet at the lock of the request's row; SQLite has one writer at a time anyway."""
-    if connection.vendor != "postgresql":
-        pytest.skip("needs locks on rows")
     chain(aimlapi=[])
     say(message("A long story"))
     request = Request.objects.get()
