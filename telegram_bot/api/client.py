@@ -44,7 +44,7 @@ from telegram_bot.api.errors import (
     TokenRefused,
 )
 from telegram_bot.api.multipart import MultipartForm
-from telegram_bot.content.files import StoredFile, unavailable
+from telegram_bot.content.files import StoredFile
 from telegram_bot.content.rendering import MessagePart
 
 KEPT_CONNECTIONS = 64  # between calls; more calls than that may be under way, their connections are closed afterwards
@@ -466,7 +466,7 @@ def _error_from_description(description: str, redactor: Redactor) -> BotApiError
 def _failure(call: GuardedCall, body: bytes | MultipartForm | None, error: Exception) -> Exception:
     """Return what a broken call means: certainly not executed, or nobody knows."""
     if isinstance(body, MultipartForm) and body.storage_error:
-        return unavailable(body.storage_error)
+        return body.storage_error
     # Only the class of the cause at the root: the message may quote the URL or the response.
     cause: BaseException = error
     while isinstance(deeper := cause.__cause__ or cause.__context__, BROKEN):

@@ -4,10 +4,12 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+from telegram_bot.content.files import FileUnavailable
+
 CHUNK_BYTES = 64 * 1024
 
 
-class FileChanged(OSError):
+class FileChanged(FileUnavailable):
     """The file is shorter or longer than its storage says."""
 
 

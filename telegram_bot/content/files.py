@@ -1,7 +1,9 @@
 """Images, videos and audio files as Telegram accepts them: kinds, size limits, file names. Nothing is sent here."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
@@ -14,7 +16,7 @@ MAX_BYTES = 50 * 1024 * 1024
 MAX_PHOTO_BYTES = 10 * 1024 * 1024
 
 
-class FileUnavailable(Exception):
+class FileUnavailable(OSError):
     """The storage does not give the file now."""
 
     def __str__(self) -> str:
@@ -25,9 +27,39 @@ class FileMissing(FileUnavailable):
     """The storage of this machine has no such file."""
 
 
-def unavailable(error: Exception) -> FileUnavailable:
-    """Return the error for a storage that has raised this one."""
-    return FileUnavailable(f"The storage does not give the file ({type(error).__name__}).")
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Translate what a storage raises: each has errors of its own."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileMissing from error
+    except Exception as error:
+        raise FileUnavailable(f"The storage does not give the file ({type(error).__name__}).") from error
+
+
+class StorageFile(File):  # type: ignore[type-arg]  # at run time it takes no argument
+    """An open file of the storage, which raises FileUnavailable where it cannot be read."""
+
+    def __init__(self, opened: "File[Any]") -> None:
+        super().__init__(opened.file, opened.name)
+        self._opened = opened
+
+    @property
+    def size(self) -> int:
+        """The file's length in bytes, as the storage says."""
+        with _storage_errors():
+            return self._opened.size
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, all that are left by default."""
+        with _storage_errors():
+            content: bytes = self._opened.read(size)
+            return content
+
+    def close(self) -> None:
+        """Close the file."""
+        self._opened.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +91,19 @@ class StoredFile:
         """The name under which users save it."""
         return f"answer.{self.name.rpartition('.')[2]}"
 
-    def open(self) -> "File[bytes]":
+    def open(self) -> "File[Any]":
         """Open the file in the storage, to be read piece by piece; no database connection is held meanwhile.
 
-        Raises FileMissing or FileUnavailable: a retry may find the file, on another machine or later.
+        Raises FileMissing or FileUnavailable, as reading does: a retry may find it, on another machine or later.
         """
         give_back_connection()
-        try:
-            return default_storage.open(self.name)
-        except FileNotFoundError as error:
-            raise FileMissing from error
-        except Exception as error:  # a bucket that refuses, a network failure: each storage has errors of its own
-            raise unavailable(error) from error
+        with _storage_errors():
+            return StorageFile(default_storage.open(self.name))
 
     def read(self) -> bytes:
-        """Return the file's bytes from the storage. Raises FileMissing or FileUnavailable."""
+        """Return the file's bytes; see open()."""
         with self.open() as file:
-            try:
-                content: bytes = file.read()
-            except Exception as error:
-                raise unavailable(error) from error
+            content: bytes = file.read()
         return content
 
 
@@ -93,8 +118,8 @@ class TextFile(StoredFile):
         """Return this text as a document."""
         return cls("answer.txt", "text/plain", len(text.encode()), is_document=True, text=text)
 
-    def open(self) -> "File[bytes]":
-        """Open the text, which lies in no storage."""
+    def open(self) -> "File[Any]":
+        """Return the text's bytes as an open file."""
         return ContentFile(self.text.encode())
 
 

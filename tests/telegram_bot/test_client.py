@@ -33,7 +33,8 @@ from telegram_bot.api.errors import (
     ThreadGone,
     TokenRefused,
 )
-from telegram_bot.content.files import FileMissing, FileUnavailable, StoredFile
+from telegram_bot.api.multipart import FileChanged
+from telegram_bot.content.files import FileMissing, StoredFile
 from telegram_bot.content.rendering import MessagePart
 from tests.fakes import http_server
 from tests.fakes.http_server import FakeServer, answer
@@ -491,7 +492,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_not_sent(fake, stored, monkeyp
         return content
 
     monkeypatch.setattr(StoredFile, "open", cut)
-    with pytest.raises(FileUnavailable, match="FileChanged"):
+    with pytest.raises(FileChanged):
         get_client().send_media(42, file)
 
     assert not fake.called("sendVideo")
