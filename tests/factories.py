@@ -5,7 +5,6 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
-from django.db.models import F
 from django.utils import timezone
 
 from providers.models import Attempt, ProviderConfig
@@ -52,14 +51,6 @@ def make_request(*, account: Account | None = None, model: AIModel | None = None
             "deadline_at": now + timedelta(seconds=90),
             **fields,
         }
-    )
-
-
-def hold_credits(request: Request) -> None:
-    """Hold the request's credits, as its acceptance would have done."""
-    Account.objects.filter(id=request.user_id).update(balance=F("balance") - request.credits)
-    LedgerEntry.objects.create(
-        account_id=request.user_id, request=request, kind=LedgerEntry.Kind.HOLD, amount=-request.credits, actor="system"
     )
 
 

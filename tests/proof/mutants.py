@@ -33,9 +33,12 @@ JOBS = "tests/requests_app/test_long_jobs.py"
 SWEEPER = "tests/requests_app/test_sweeper.py"
 DUE_WORK = "tests/requests_app/test_due_work.py"
 DELIVERY = "tests/telegram_bot/test_delivery.py"
+LADDER = "tests/telegram_bot/test_ladder.py"
+CANCEL = "tests/telegram_bot/test_cancel_charges.py"
+HANDLERS = "tests/telegram_bot/test_idempotent_handlers.py"
 PLACEHOLDER = "tests/telegram_bot/test_placeholder.py"
 WEBHOOK = "tests/telegram_bot/test_webhook.py"
-NEED_POSTGRESQL = {CRASHES, EXAMPLES, LOCKS}
+NEED_POSTGRESQL = {CANCEL, CRASHES, EXAMPLES, LOCKS}
 
 
 @dataclass(frozen=True)
@@ -278,27 +281,76 @@ MUTANTS = (
         "a message without a confirmation is sent again",
         (DELIVERY,),
         (
-            "telegram_bot/delivery/backend.py",
-            "rows.update(state=DeliveryState.UNCERTAIN, error=str(error)[:200], next_at=None)",
-            "rows.update(state=DeliveryState.PENDING, error=str(error)[:200], next_at=None)",
+            "telegram_bot/delivery/retries.py",
+            "rows.update(state=DeliveryState.UNCERTAIN, error=_words(error), next_at=None)",
+            "rows.update(state=DeliveryState.PENDING, error=_words(error), next_at=None)",
         ),
     ),
     mutant(
         "the answer is a message of its own",
         (DELIVERY,),
         (
-            "telegram_bot/delivery/backend.py",
-            "        client.edit(delivery.chat_id, delivery.message_id, content)\n",
-            "        client.send(delivery.chat_id, content)\n",
+            "telegram_bot/delivery/ladder.py",
+            "        client.edit(chat_id, message_id, content)\n",
+            "        client.send(chat_id, content)\n",
         ),
     ),
     mutant(
         "a part is sent while another worker sends it",
         (DELIVERY,),
         (
-            "telegram_bot/delivery/backend.py",
-            "due = rows.filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()), state=DeliveryState.PENDING)",
-            "due = rows",
+            "telegram_bot/delivery/claims.py",
+            "_owned(delivery).filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()), state__in=states)",
+            "Delivery.objects.filter(pk=delivery.pk)",
+        ),
+    ),
+    mutant(
+        "a file is uploaded while another worker uploads it",
+        (LADDER,),
+        (
+            "telegram_bot/delivery/claims.py",
+            "seconds = client.UPLOAD_SECONDS + STORAGE_SECONDS + MARGIN_SECONDS",
+            "seconds = 3",
+        ),
+    ),
+    mutant(
+        "part 0 is edited without a claim",
+        (LADDER,),
+        (
+            "telegram_bot/delivery/claims.py",
+            '        "next_at": Now() + timedelta(seconds=seconds),\n',
+            '        "next_at": None if delivery.part == 0 else Now() + timedelta(seconds=seconds),\n',
+        ),
+    ),
+    mutant(
+        "a confirmed upload is uploaded again",
+        (LADDER,),
+        ("telegram_bot/delivery/ladder.py", "content.kind == delivery.file_kind", "not delivery.file_kind"),
+    ),
+    # Nobody reads for nothing, and nobody pays for what cannot be shown.
+    mutant(
+        "who cancels is not charged for what was shown",
+        (CANCEL,),
+        ("requests_app/services/cancellation.py", "            was_shown=was_shown,\n", ""),
+    ),
+    mutant(
+        "a partial answer is noted without the lock",
+        (CANCEL,),
+        ("telegram_bot/delivery/placeholder.py", ".select_for_update(no_key=True)", ""),
+    ),
+    mutant(
+        "an answer that cannot be shown stays charged",
+        (LADDER,),
+        ("telegram_bot/delivery/claims.py", "            request_refund(request_id", "            dict(request_id"),
+    ),
+    mutant(
+        "a repeated /cancel chooses another request",
+        (HANDLERS,),
+        ("telegram_bot/handlers/context.py", "noted = self.noted_target", 'noted = ""'),
+        (
+            "telegram_bot/handlers/context.py",
+            '                noted = row.values_list("target", flat=True).first() or noted\n',
+            "                pass\n",
         ),
     ),
     mutant(

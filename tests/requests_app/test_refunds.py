@@ -7,17 +7,16 @@ from django.db import connection, transaction
 
 from requests_app.models import Account, LedgerEntry, Request
 from requests_app.services.credits import credits_capture, credits_release
+from requests_app.services.intake import request_accept
 from requests_app.services.refunds import credits_charged, request_refund
-from tests.factories import hold_credits, make_account, make_model, make_request
+from tests.factories import make_account, make_model
 
 pytestmark = pytest.mark.django_db
 
 
 def make_held(*, price: int = 5) -> Request:
-    request = make_request(account=make_account(credits=20), model=make_model(token_cost=price))
-    with transaction.atomic():
-        hold_credits(request)
-    return request
+    account, model = make_account(credits=20), make_model(token_cost=price)
+    return request_accept(intake_key=account.key, account=account, model=model, text="Hi", wakes_worker=False)
 
 
 def refund(request: Request) -> bool:

@@ -7,15 +7,15 @@ from datetime import timedelta
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import transaction
 from django.utils import timezone
 from PIL import Image
 
 from providers.storage import store_output
 from providers.types import Category
 from requests_app import tasks
-from requests_app.models import Account, LedgerEntry
+from requests_app.models import Account, LedgerEntry, Request
 from requests_app.services.credits import credits_capture
+from requests_app.services.intake import request_accept
 from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.chats import chat_set_reachable
@@ -24,7 +24,7 @@ from telegram_bot.delivery import backend
 from telegram_bot.delivery.backend import request_deliver
 from telegram_bot.models import Delivery, TelegramChat
 from telegram_bot.sweeper import sweep_telegram
-from tests.factories import hold_credits, make_account, make_model, make_request
+from tests.factories import make_account, make_model
 from tests.fakes.telegram import Hold, flood, no_answer, refuse
 
 pytestmark = pytest.mark.django_db
@@ -56,16 +56,17 @@ def answered(fake):
         if content:
             stored = store_output(category=category, content=content, key=f"attempt-{category}")
             fields |= {"output_media": [stored.as_dict()], "output_url": "/media/x"}
-        request = make_request(
-            account=make_account(credits=20), model=make_model(category=category, token_cost=PRICE),
-            status="COMPLETED", actual_provider="replicate", completed_at=timezone.now(), output_text=text, **fields,
-        )  # fmt: skip
-        with transaction.atomic():
-            hold_credits(request)
-            credits_capture(request=request)
+        model = make_model(category=category, token_cost=PRICE)
+        request = request_accept(
+            intake_key="k", account=make_account(credits=20), model=model, text="Hi", wakes_worker=False
+        )
+        credits_capture(request=request)
+        Request.objects.filter(id=request.id).update(
+            status="COMPLETED", actual_provider="replicate", completed_at=timezone.now(), output_text=text, **fields
+        )
         message_id = fake.execute("sendMessage", {"chat_id": 42, "text": texts.PLACEHOLDER})["message_id"]
         return Delivery.objects.create(
-            request=request, part=0, kind="RESULT", state="PENDING", chat_id=42, message_id=message_id
+            request_id=request.id, part=0, kind="RESULT", state="PENDING", chat_id=42, message_id=message_id
         )
 
     return make
