@@ -28,14 +28,14 @@ def shorten_waits() -> None:
     """Shorten the waits of this process and of those that it forks."""
     _set(rendering, MAX_UNITS=250)  # of a message, so that the sandbox's answers have several parts
     _set(client, CALL_SECONDS=CALL_SECONDS, UPLOAD_SECONDS=4 * CALL_SECONDS)
-    _set(client, CONNECT_SECONDS=0.8, READ_SECONDS=1.6, WRITE_SECONDS=1.0)
-    client.TelegramClient.run.__defaults__ = (CALL_SECONDS,)
+    _set(client, CONNECT_SECONDS=0.8, READ_SECONDS=1.6)
     _set(queue, LEASE_SECONDS=6 * CALL_SECONDS)
     _set(placeholder, PLACING_SECONDS=1.2 * CALL_SECONDS)
-    _set(backend, SENDING_SECONDS=5 * CALL_SECONDS)  # an upload included
-    _set(backend, SETTLING_SECONDS=1.5 * CALL_SECONDS, NOTICE_AFTER=timedelta(seconds=6))
-    _set(streaming, CALL_SECONDS=CALL_SECONDS, EDIT_INTERVAL_SECONDS=0.2)
-    _set(sweeper, GRACE=timedelta(seconds=1))
+    _set(claims, MARGIN_SECONDS=0.5 * CALL_SECONDS, STORAGE_SECONDS=0.5 * CALL_SECONDS)
+    _set(claims, SETTLING_SECONDS=1.5 * CALL_SECONDS)
+    _set(backend, NOTICE_AFTER=timedelta(seconds=6))
+    _set(streaming, CALL_SECONDS=CALL_SECONDS, EDIT_INTERVAL_SECONDS=0.2, MAX_EDIT_INTERVAL_SECONDS=0.4)
+    _set(due_work, GRACE=timedelta(seconds=1))
     _set(retries, MAX_PAUSE_SECONDS=10)
     _set(circuit_breaker, BASE_COOLDOWN_SECONDS=2, MAX_COOLDOWN_SECONDS=10)
     _set(circuit_breaker, ACCESS_COOLDOWN_SECONDS=10, RATE_LIMIT_COOLDOWN_SECONDS=3)
