@@ -8,7 +8,7 @@ kind compute at once: a hundred threads that all want the interpreter make every
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from celery import Task
@@ -22,6 +22,36 @@ MAX_COMPUTING = 8  # jobs of a kind; more than a core can do, and few enough tha
 UNLIMITED = 1_000_000  # in processes that are no workers: tests, and commands that run a task themselves
 
 
+class Gate:
+    """Lets few jobs of a kind compute at once; the first wait for a network ends a job's turn. Thread-safe.
+
+    What follows on that wait is not limited: whoever has been answered shall finish, and new jobs begin the slower.
+    """
+
+    _here = threading.local()
+
+    def __init__(self, permits: int) -> None:
+        self._permits = threading.Semaphore(permits)
+
+    @contextmanager
+    def passed(self) -> Iterator[None]:
+        """Wait for a turn, and end it with the block at the latest."""
+        self._permits.acquire()
+        Gate._here.gate = self
+        try:
+            yield
+        finally:
+            Gate.leave()
+
+    @staticmethod
+    def leave() -> None:
+        """End this thread's turn, if it has one."""
+        gate = getattr(Gate._here, "gate", None)
+        if gate is not None:
+            Gate._here.gate = None
+            gate._permits.release()
+
+
 class Slots:
     """The slots of one process. Thread-safe."""
 
@@ -29,6 +59,7 @@ class Slots:
         self._lock = threading.Lock()
         self._total = UNLIMITED
         self._reserved: dict[str, int] = {}
+        self._gates: dict[str, Gate] = {}
         self._on_free: Callable[[], None] = lambda: None
         self._busy: Counter[str] = Counter()
         self._in_flight: Counter[Work] = Counter()
@@ -41,6 +72,7 @@ class Slots:
         """
         with self._lock:
             self._total, self._on_free = total, on_free
+            self._gates = {queue: Gate(MAX_COMPUTING) for queue in QUEUES}
             self._reserved = {}
             share = max(1, total // RESERVED_SHARE)
             for queue in queues:
@@ -85,6 +117,11 @@ class Slots:
         if is_wanted:
             self._on_free()
 
+    def turn(self, queue: str) -> AbstractContextManager[None]:
+        """Wait until few others of this kind compute, and count as one of them inside the block, or up to a wait."""
+        gate = self._gates.get(queue)
+        return gate.passed() if gate else nullcontext()
+
     def want(self, queue: str) -> None:
         """Note that work of this kind is waiting for a slot."""
         with self._lock:
@@ -106,38 +143,7 @@ class Slots:
         return self._total - sum(self._busy.values()) - kept
 
 
-class Gate:
-    """Lets few jobs of a kind compute at once; the first wait for a network ends a job's turn. Thread-safe.
-
-    What follows on that wait is not limited: whoever has been answered shall finish, and new jobs begin the slower.
-    """
-
-    _here = threading.local()
-
-    def __init__(self, permits: int) -> None:
-        self._permits = threading.Semaphore(permits)
-
-    @contextmanager
-    def passed(self) -> Iterator[None]:
-        """Wait for a turn, and end it with the block at the latest."""
-        self._permits.acquire()
-        Gate._here.gate = self
-        try:
-            yield
-        finally:
-            Gate.leave()
-
-    @staticmethod
-    def leave() -> None:
-        """End this thread's turn, if it has one."""
-        gate = getattr(Gate._here, "gate", None)
-        if gate is not None:
-            Gate._here.gate = None
-            gate._permits.release()
-
-
 slots = Slots()
-gates = {queue: Gate(MAX_COMPUTING) for queue in QUEUES}
 call_before_waiting(Gate.leave)
 
 
@@ -161,7 +167,7 @@ class DueTask(Task[[str | int], Any]):
     def run_in_slot(self, queue: str, key: str | int) -> Any:
         """Run, and give back the slot that the caller has taken."""
         try:
-            with gates[queue].passed():
+            with slots.turn(queue):
                 return self.run(key)
         finally:
             give_back_connection()

@@ -23,7 +23,7 @@ from aibot.celery import app
 from providers.models import Attempt, AttemptRollup, ProviderHealth
 from providers.types import Access
 from requests_app.delivery_backend import get_delivery_backend
-from requests_app.due_work import due_work
+from requests_app.due_work import NO_GRACE, due_work
 from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent
 from requests_app.services.accounts import account_top_up
 from requests_app.services.cancellation import request_cancel, request_resume
@@ -220,7 +220,7 @@ class PromiseMachine(RuleBasedStateMachine):
         if is_swept:
             for path in project.SWEEPS:
                 import_string(path)()
-            self.enqueued += due_work(100)  # a worker has looked, too
+            self.enqueued += due_work(100, grace=NO_GRACE)  # a worker has looked, too
         evidence = Evidence(self.facts())
         assert not [violation for holds in ALWAYS for violation in holds(evidence)]
 

@@ -1,10 +1,13 @@
 """Slots: how many jobs a worker runs at once, and that hanging providers leave some for commands."""
 
+import threading
+
 import pytest
 from celery import Celery
 
+from providers.db import give_back_connection
 from requests_app.dispatch import CHAT, MEDIA, QUEUES, TEXT
-from requests_app.slots import DueTask, Slots, slots
+from requests_app.slots import MAX_COMPUTING, DueTask, Slots, slots
 
 
 def configured(total: int, queues=QUEUES, on_free=lambda: None) -> Slots:
@@ -129,3 +132,34 @@ def test_the_message_says_which_kind_of_slot_is_needed(one_slot):
 
 def test_in_a_process_that_is_no_worker_nothing_is_refused():
     assert slots.free(CHAT) > 1000
+
+
+def test_few_of_a_kind_compute_at_once_and_one_that_waits_for_a_network_counts_no_more():
+    some = configured(200)
+    inside, may_go_on = threading.Semaphore(0), threading.Event()
+
+    def compute() -> None:
+        with some.turn(TEXT):
+            inside.release()
+            may_go_on.wait(30)
+            give_back_connection()
+            inside.release()
+            is_over.wait(30)
+
+    is_over = threading.Event()
+    threads = [threading.Thread(target=compute, daemon=True) for _ in range(2 * MAX_COMPUTING)]
+    for thread in threads:
+        thread.start()
+    for _ in range(MAX_COMPUTING):
+        assert inside.acquire(timeout=30)
+    assert not inside.acquire(timeout=0.1)
+    with some.turn(CHAT):  # another kind does not wait for these
+        pass
+
+    may_go_on.set()
+
+    for _ in range(3 * MAX_COMPUTING):  # the first have begun to wait, so the others begin, and wait too
+        assert inside.acquire(timeout=30)
+    is_over.set()
+    for thread in threads:
+        thread.join(30)
