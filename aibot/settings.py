@@ -275,8 +275,8 @@ LOGGING = {
         # on, and one would send reports by mail.
         "django": {"level": "INFO"},
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
-        # httpx logs each URL at INFO, and URLs of the Bot API contain the token.
-        "httpx": {"level": "WARNING"},
+        # urllib3 logs each path at DEBUG, and paths of the Bot API contain the token.
+        "urllib3": {"level": "INFO"},
         # python-telegram-bot logs every message that it sends at DEBUG.
         "telegram": {"level": "INFO"},
         "celery.worker.strategy": {"level": "WARNING"},

@@ -44,7 +44,7 @@ from telegram_bot.api.errors import (
     TokenRefused,
 )
 from telegram_bot.api.multipart import MultipartForm
-from telegram_bot.content.files import StoredFile
+from telegram_bot.content.files import StoredFile, TextFile
 from telegram_bot.content.rendering import MessagePart
 
 KEPT_CONNECTIONS = 64  # between calls; more calls than that may be under way, their connections are closed afterwards
@@ -315,7 +315,12 @@ class TelegramClient:
                 size=content.size,
             )
             return self._post(
-                method, form, {**HEADERS, **form.headers}, call_seconds=UPLOAD_SECONDS, read_seconds=UPLOAD_SECONDS
+                method,
+                form,
+                {**HEADERS, **form.headers},
+                call_seconds=UPLOAD_SECONDS,
+                read_seconds=UPLOAD_SECONDS,
+                said=file.text if isinstance(file, TextFile) else "",
             )
 
     def _post(

@@ -93,8 +93,13 @@ def delivery_give_up(*, delivery: Delivery, reason: GivenUp, error: str) -> bool
         logger.warning("%s was shown and cannot be shown again: %s", delivery, error)
         _owned(delivery).update(state=DeliveryState.DELIVERED, error=error[:200], next_at=None)
         return False
+    if delivery.given_up:
+        # The row keeps the error of the answer: that of the words would hide it, and may quote anything.
+        logger.error("%s: the words that say so in its place are refused, too", delivery)
+        _owned(delivery).update(state=DeliveryState.UNDELIVERABLE, next_at=None)
+        return False
     logger.error("%s is undeliverable (%s): %s", delivery, reason, error)
-    if delivery.given_up or delivery.part == Delivery.NOTICE_PART:
+    if delivery.part == Delivery.NOTICE_PART:
         _owned(delivery).update(state=DeliveryState.UNDELIVERABLE, error=error[:200], next_at=None)
         return False
     rung = Rung.EDIT if delivery.message_id else Rung.SEND

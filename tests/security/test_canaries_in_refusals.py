@@ -40,8 +40,10 @@ def test_a_refusal_by_telegram_is_not_quoted(canaries, fake, say, chain, log, me
     answer = f"You said: {PROMPT}. {'Much more follows. ' * 300} You said: {PROMPT}."
     chain(aimlapi=[answer])
     say(message(PROMPT))
-    # The answer is refused in its first message or in the further ones, and once more without its formatting.
-    fake.will(method, refusal, refusal)
+    # The answer is refused in its first message or in the further ones, without its formatting, and as a file.
+    for step in {method, "sendMessage"}:
+        fake.will(step, refusal, refusal)
+    fake.will("sendDocument", refusal, refusal)
     request_advance(request_id=Request.objects.get().id)
 
     assert Delivery.objects.exclude(error="").exists()
