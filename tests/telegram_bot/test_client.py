@@ -9,6 +9,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,26 @@ def test_what_is_sent_is_json_with_ptbs_objects_in_it(server):
         "reply_markup": {"inline_keyboard": [[{"text": "Text AI", "callback_data": "model:1"}]]},
         "link_preview_options": {"is_disabled": True},
     }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "bold"},
+        {"type": "text_link", "url": "https://example.com/"},
+        {"type": "pre", "language": "python"},
+        {"type": "custom_emoji", "custom_emoji_id": "5"},
+        {"type": "text_mention", "user": telegram.User(7, "Ada", is_bot=False)},
+        {"type": "date_time", "unix_time": datetime(2026, 11, 26, tzinfo=UTC)},
+    ],
+)
+def test_every_kind_of_entity_is_sent_as_ptb_writes_it(server, fields):
+    server.will(SENT)
+    entity = telegram.MessageEntity(offset=0, length=5, **fields)
+
+    get_client().send(42, MessagePart("Hello", (entity,)))
+
+    assert server.received[0].json["entities"] == [entity.to_dict()]
 
 
 def test_half_an_emoji_is_sent_as_a_question_mark(server):
