@@ -228,7 +228,7 @@ class TelegramClient:
     def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> str:
         """Replace a message by this file and return its file_id, "" where Telegram does not say. Idempotent.
 
-        Raises FileUnavailable where the storage does not give the file; nothing is shown then.
+        Raises FileUnavailable where the storage does not give it; nothing is shown then.
         """
         media: dict[str, Any] = {"type": file.kind, "media": file.file_id or "attach://file"}
         if file.kind == "video":
@@ -246,7 +246,7 @@ class TelegramClient:
     ) -> SentFile:
         """Send a file. After OutcomeUnsure it may be in the chat nevertheless.
 
-        Raises FileUnavailable where the storage does not give the file; nothing is sent then.
+        Raises FileUnavailable where the storage does not give it; nothing is sent then.
         """
         parameters: dict[str, Any] = {
             "chat_id": chat_id,
@@ -306,14 +306,12 @@ class TelegramClient:
         """Call a method with a file: by its file_id, which is among the parameters, or with an upload in this field."""
         if file.file_id:
             return self.call(method, **parameters)
-        give_back_connection()
         with file.open() as content:
             form = MultipartForm(
                 {name: value if isinstance(value, str) else _json_text(value) for name, value in _set(parameters)},
                 field=field,
                 filename=file.filename,
                 file=content,
-                size=content.size,
             )
             return self._post(
                 method,

@@ -2,15 +2,13 @@
 
 import secrets
 from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from typing import Any
+
+from django.core.files.base import File
 
 from telegram_bot.content.files import FileUnavailable
 
 CHUNK_BYTES = 64 * 1024
-
-
-class FileChanged(FileUnavailable):
-    """The file is shorter or longer than its storage says."""
 
 
 class MultipartForm:
@@ -20,8 +18,8 @@ class MultipartForm:
     call was not executed.
     """
 
-    def __init__(self, fields: Mapping[str, str], *, field: str, filename: str, file: IO[Any], size: int) -> None:
-        """`size` is the file's in bytes. Names and filename are ours and need no escaping."""
+    def __init__(self, fields: Mapping[str, str], *, field: str, filename: str, file: "File[Any]") -> None:
+        """Names, texts and filename are ours and need no escaping."""
         boundary = secrets.token_hex(16)
         texts = "".join(
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
@@ -34,11 +32,11 @@ class MultipartForm:
         self._head = (texts + file_head).encode("utf-8", "replace")
         self._tail = f"\r\n--{boundary}--\r\n".encode()
         self._file = file
-        self._size = size
+        self._size = file.size
         self.storage_error: Exception | None = None
         self.headers = {
             "Content-Type": f"multipart/form-data; boundary={boundary}",
-            "Content-Length": str(len(self._head) + size + len(self._tail)),
+            "Content-Length": str(len(self._head) + self._size + len(self._tail)),
         }
 
     def __iter__(self) -> Iterator[bytes]:
@@ -54,7 +52,7 @@ class MultipartForm:
         try:
             chunk: bytes = self._file.read(size)
             if not chunk:
-                raise FileChanged("the file is shorter than its storage says")
+                raise FileUnavailable("The file is shorter than its storage says.")
         except Exception as error:
             self.storage_error = error
             raise

@@ -306,14 +306,15 @@ class FakeTelegramClient:
         self._call("editMessageText", chat_id=chat_id, message_id=message_id, text=part.text)
 
     def edit_media(self, chat_id: int, message_id: int, file: StoredFile) -> str:
-        media = {"type": file.kind, "media": "attach://file"}
+        media = {"type": file.kind, "media": file.file_id or "attach://file"}
         files = {"file": file.read()}
         self._call("editMessageMedia", chat_id=chat_id, message_id=message_id, media=media, files=files)
         return ""
 
     def send_media(self, chat_id: int, file: StoredFile, **_: Any) -> SentFile:
         files = {file.kind: file.read()}
-        return SentFile(self._call(f"send{file.kind.capitalize()}", chat_id=chat_id, files=files)["message_id"], "")
+        message = self._call(f"send{file.kind.capitalize()}", chat_id=chat_id, files=files)
+        return SentFile(message["message_id"], "")
 
     def delete(self, chat_id: int, message_id: int) -> None:
         self._call(

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections import deque
 from functools import wraps
@@ -60,13 +61,18 @@ def _work_and_crash(command: dict[str, Any]) -> NoReturn:
 
 
 def crash_at(point: CrashPoint) -> None:
-    """Wrap the point's function so that its nth call kills this process."""
+    """Wrap the point's function so that its nth call by the worker kills this process.
+
+    Partial edits are made by threads of their own, at any time, by the same function as the last edit.
+    """
     owner, name = owner_of(point)
     function = getattr(owner, name)
     calls = count(1)
 
     @wraps(function)
     def crash(*args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            return function(*args, **kwargs)
         is_last = next(calls) == point.nth_call
         result = function(*args, **kwargs) if point.is_after or not is_last else None
         if is_last:

@@ -26,6 +26,7 @@ from telegram_bot.api.errors import (
     ChatMoved,
     ChatUnreachable,
     EntitiesRefused,
+    MediaForbidden,
     MessageGone,
     NotReached,
     OutcomeUnsure,
@@ -34,8 +35,7 @@ from telegram_bot.api.errors import (
     ThreadGone,
     TokenRefused,
 )
-from telegram_bot.api.multipart import FileChanged
-from telegram_bot.content.files import FileMissing, StoredFile
+from telegram_bot.content.files import FileMissing, FileUnavailable, StorageFile, StoredFile
 from telegram_bot.content.rendering import MessagePart
 from tests.fakes import http_server
 from tests.fakes.http_server import FakeServer, answer
@@ -58,6 +58,9 @@ CERTIFICATE = Path(__file__).parents[1] / "samples" / "loopback.pem"  # self-sig
         (400, "Bad Request: chat not found", ChatUnreachable),
         (400, "Bad Request: not enough rights to send text messages to the chat", ChatUnreachable),
         (400, "Bad Request: have no rights to send a message", ChatUnreachable),
+        (400, "Bad Request: not enough rights to send photos to the chat", MediaForbidden),
+        (400, "Bad Request: CHAT_SEND_VIDEOS_FORBIDDEN", MediaForbidden),
+        (403, "Forbidden: not enough rights to send videos to the chat", MediaForbidden),
         (400, "Bad Request: SOMETHING_NEW", CallRefused),
         (401, "Unauthorized", TokenRefused),
         (404, "Not Found", TokenRefused),
@@ -491,7 +494,7 @@ def test_an_upload_never_holds_the_whole_file_in_memory(settings, stored):
     assert peak_bytes < 4 * 1024 * 1024
 
 
-def test_a_file_that_is_gone_calls_nobody(fake, stored):
+def test_a_file_that_is_gone_raises_the_storages_error_and_calls_nobody(fake, stored):
     file = stored(PHOTO)
     default_storage.delete(file.name)
 
@@ -502,19 +505,9 @@ def test_a_file_that_is_gone_calls_nobody(fake, stored):
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_not_sent(fake, stored, monkeypatch):
-    file = stored(bytes(200_000), "video/mp4")
-    path = Path(default_storage.path(file.name))
-    opened = StoredFile.open
-
-    def cut(file: StoredFile):
-        content = opened(file)
-        assert content.size == 200_000  # cached, as a storage may do
-        os.truncate(path, 70_000)
-        return content
-
-    monkeypatch.setattr(StoredFile, "open", cut)
-    with pytest.raises(FileChanged):
-        get_client().send_media(42, file)
+    monkeypatch.setattr(StorageFile, "size", 200_000)
+    with pytest.raises(FileUnavailable):
+        get_client().send_media(42, stored(bytes(70_000), "video/mp4"))
 
     assert not fake.called("sendVideo")
 

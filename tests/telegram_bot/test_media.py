@@ -12,6 +12,7 @@ from requests_app.models import Request
 from requests_app.services.cancellation import request_cancel
 from requests_app.services.execution import request_advance
 from telegram_bot import texts
+from telegram_bot.api import client
 from telegram_bot.delivery.backend import request_deliver
 from telegram_bot.models import Delivery
 from tests.factories import make_request
@@ -76,7 +77,8 @@ def test_delivering_it_again_uploads_nothing(fake, shown):
     assert len(fake.called("editMessageMedia")) == 1
 
 
-def test_after_an_unconfirmed_upload_it_is_edited_again_and_shown_once(fake, shown):
+def test_after_an_unconfirmed_upload_it_is_edited_again_and_shown_once(fake, shown, monkeypatch):
+    monkeypatch.setattr(client, "UPLOAD_SECONDS", 2)
     request = shown(Category.IMAGE, png())
     fake.will("editMessageMedia", no_answer)
 
