@@ -325,7 +325,7 @@ MUTANTS = (
     mutant(
         "a confirmed upload is uploaded again",
         (LADDER,),
-        ("telegram_bot/delivery/ladder.py", "content.kind == delivery.file_kind", "not delivery.file_kind"),
+        ("telegram_bot/delivery/ladder.py", "step.content.kind == delivery.file_kind", "not delivery.file_kind"),
     ),
     # Nobody reads for nothing, and nobody pays for what cannot be shown.
     mutant(
