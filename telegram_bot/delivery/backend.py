@@ -254,6 +254,7 @@ def _climb_down(delivery: Delivery, steps: list[Step], *, reply_to: int | None, 
             shown = step_perform(step, delivery, reply_to=reply_to)
         except REFUSALS as error:
             refusal = error
+            logger.info("%s is refused as %s: %s", delivery, step.rung.name, error)
             is_in_thread = delivery.thread_id is not None or reply_to is not None
             if isinstance(error, ThreadGone) and is_in_thread and not step.is_edit:
                 delivery.thread_id = reply_to = None  # the same once more, to the chat as a whole
@@ -264,7 +265,12 @@ def _climb_down(delivery: Delivery, steps: list[Step], *, reply_to: int | None, 
         except Exception as error:  # noqa: BLE001 — recorded with a pause and an end, whatever it is
             return _record_failure(delivery, error, reply_to=reply_to)
         else:
-            delivery_record_shown(delivery=delivery, shown=shown, is_settled=is_settled or not step.is_edit)
+            delivery_record_shown(
+                delivery=delivery,
+                shown=shown,
+                is_settled=is_settled or not step.is_edit,
+                refusal=str(refusal) if refusal else "",
+            )
             if not step.is_edit and not isinstance(refusal, MessageGone):
                 _remove_placeholder(delivery, placeholder_id)
             return True

@@ -61,8 +61,8 @@ def _values(delivery: Delivery, step: Step | None) -> dict[str, object]:
     }
 
 
-def delivery_record_shown(*, delivery: Delivery, shown: Shown, is_settled: bool) -> None:
-    """Record that the message shows its content, or the words in its place.
+def delivery_record_shown(*, delivery: Delivery, shown: Shown, is_settled: bool, refusal: str = "") -> None:
+    """Record that the message shows its content, or the words in its place, and why no better step of the ladder did.
 
     Where a partial edit may still arrive (not `is_settled`), it is due once more after SETTLING_SECONDS.
     """
@@ -70,7 +70,7 @@ def delivery_record_shown(*, delivery: Delivery, shown: Shown, is_settled: bool)
     if delivery.given_up:
         values |= {"state": DeliveryState.UNDELIVERABLE, "next_at": None}
     elif is_settled:
-        values |= {"state": DeliveryState.DELIVERED, "next_at": None, "error": ""}
+        values |= {"state": DeliveryState.DELIVERED, "next_at": None, "error": refusal[:200]}
     else:
         values |= {"state": DeliveryState.PENDING, "next_at": settled_at(), "error": UNSETTLED}
     if not delivery.given_up:
