@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.core.checks import register
 
-from requests_app.checks import check_delivery_backend, check_sweeps
+from requests_app.checks import check_delivery_backend, check_functions
 
 
 class RequestsAppConfig(AppConfig):
@@ -12,4 +12,4 @@ class RequestsAppConfig(AppConfig):
 
     def ready(self) -> None:
         register(check_delivery_backend, "requests_app")
-        register(check_sweeps, "requests_app")
+        register(check_functions, "requests_app")

@@ -15,11 +15,10 @@ def check_delivery_backend(**_: Any) -> list[CheckMessage]:
     return _messages("DELIVERY_BACKEND", settings.DELIVERY_BACKEND, "a DeliveryBackend class", _is_backend, "E001")
 
 
-def check_sweeps(**_: Any) -> list[CheckMessage]:
-    """E002: every function that `manage.py sweep` calls exists."""
-    return [
-        message for path in settings.SWEEPS for message in _messages("SWEEPS", path, "a function", callable, "E002")
-    ]
+def check_functions(**_: Any) -> list[CheckMessage]:
+    """E002: every function exists that `manage.py sweep` calls, or that a worker asks for due work."""
+    named = [(name, path) for name in ("SWEEPS", "DUE_WORK") for path in getattr(settings, name)]
+    return [message for name, path in named for message in _messages(name, path, "a function", callable, "E002")]
 
 
 def _messages(name: str, path: str, kind: str, fits: Callable[[Any], bool], check_id: str) -> list[CheckMessage]:

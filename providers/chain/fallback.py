@@ -32,7 +32,7 @@ from providers.errors import (
 )
 from providers.models import Attempt
 from providers.storage import StoredMedia
-from providers.transport.deadlines import Deadline
+from providers.transport.deadlines import Deadline, is_cancelled
 from providers.types import Job, MediaResult, OnText, Outcome, Prompt, Result, UnknownPolicy
 
 logger = logging.getLogger("providers")
@@ -282,5 +282,8 @@ def _pending(candidate: Candidate, attempt: OpenAttempt) -> Pending:
 
 def _record_failure(candidate: Candidate, error: ProviderError) -> None:
     route = candidate.route
+    if is_cancelled():
+        logger.info("The call of %s for %s was aborted: nobody waits for it", route.provider, route.category)
+        return
     logger.warning("✗ %s failed for %s: %s", route.provider, route.category, error)
     circuit_breaker.record_failure(category=route.category, provider=route.provider, error=error)

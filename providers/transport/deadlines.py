@@ -75,6 +75,12 @@ class CancelToken:
 _tokens = threading.local()
 
 
+def is_cancelled() -> bool:
+    """Return whether this thread's calls are being aborted: what they raise says nothing about their server."""
+    token: CancelToken | None = getattr(_tokens, "current", None)
+    return token is not None and token.is_cancelled
+
+
 class GuardedConnection(Protocol):
     """A connection that serves one call after the other."""
 

@@ -71,7 +71,7 @@ POINTS = (
     after("job polled", "providers.chain.fallback.poll_job", VIDEO),
     before("output fetched", "providers.chain.outputs.store_output", *MEDIA, loss=Loss.ANSWER),
     after("output stored", "providers.chain.outputs.store_output", *MEDIA, loss=Loss.ANSWER),
-    after("credits captured, not committed", "requests_app.services.completion.credits_capture", loss=Loss.ANSWER),
+    after("credits captured, not committed", "requests_app.statements.request_complete", loss=Loss.ANSWER),
     before("answer and capture committed", "providers.chain.circuit_breaker.record_success"),
     # From the answer to the chat.
     before("about to show the text", "telegram_bot.api.client.TelegramClient.edit", TEXT),

@@ -17,7 +17,7 @@ from requests_app.selectors import history_of
 from requests_app.services.cancellation import request_cancel, request_resume
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
-from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE
+from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, keeper
 from tests.factories import make_account, make_model, make_provider
 
 pytestmark = pytest.mark.django_db
@@ -371,6 +371,20 @@ class TestAfterAWorkerWasLost:
 
         assert advance(orphan).status == "COMPLETED"
         assert_charged_once(orphan)
+
+
+def test_calls_that_their_users_cancel_open_no_circuit(chain, account):
+    def cancelled() -> str:
+        request = Request.objects.filter(status="PROCESSING").get()
+        request_cancel(request_id=request.id, actor="user")
+        keeper.lose(request.id)
+        raise OutcomeUnknown("time is up")
+
+    chain(aimlapi=[cancelled] * 3)
+    for key in "abc":
+        assert advance(accept(account, key)).status == "CANCELLED"
+
+    assert not ProviderHealth.objects.exists()
 
 
 class TestAFrozenWorker:

@@ -36,6 +36,7 @@ PERMITTED = (302, 302, 403, 200, 302)
 NOBODY = (302, 302, 403, 403, 302)
 POST_ONLY = (405, 405, 405, 405, 405)
 EXPECTED = {
+    "": (302, 302, 302, 302, 302),  # to the admin
     "healthz": OPEN,
     "healthz/": OPEN,
     "readyz": OPEN,
