@@ -16,6 +16,7 @@ os.environ.update(
     HTTPS="False",
     ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
     DATABASE_URL=os.environ.get("TEST_DATABASE_URL", ""),
+    DATABASE_POOL_SIZE="100",  # threads that a test stops in the middle of a transaction keep their connections
     REDIS_URL=os.environ.get("TEST_REDIS_URL", ""),
 )
 
