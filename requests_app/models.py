@@ -77,7 +77,7 @@ class Request(models.Model):
         COMPLETED = "COMPLETED", "answered"
         FAILED = "FAILED", "failed, credits given back"
         REJECTED = "REJECTED", "not accepted, nothing charged"
-        CANCELLED = "CANCELLED", "cancelled, credits given back"
+        CANCELLED = "CANCELLED", "cancelled; charged only where a part was shown"
         QUARANTINED = "QUARANTINED", "set aside, an operator decides"
 
     OPEN = (Status.PENDING, Status.PROCESSING)
@@ -142,7 +142,7 @@ class LedgerEntry(models.Model):
 
     class Kind(models.TextChoices):
         HOLD = "HOLD", "held for a request"
-        CAPTURE = "CAPTURE", "request answered, hold kept"
+        CAPTURE = "CAPTURE", "answered or shown in part: the hold is kept"
         RELEASE = "RELEASE", "request failed, hold given back"
         REFUND = "REFUND", "credits given back after the answer"
         TOPUP = "TOPUP", "credits bought or given"
