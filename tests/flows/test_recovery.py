@@ -28,7 +28,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PENDING = int(os.environ.get("RECOVERY_PENDING", "300"))  # 5000 for the full test
 OUTAGE_SECONDS = float(os.environ.get("RECOVERY_OUTAGE_SECONDS", "5"))  # 300 for the full test
-MAX_SECONDS = 5.0  # from the worker's start until a fresh message is handled
+# From the worker's start until a fresh message is handled: 5 s in the full test on an idle machine. On a busy one this
+# only tells seconds from the minute or more that it took.
+MAX_SECONDS = 5.0 if "RECOVERY_PENDING" in os.environ else 30.0
 
 
 @pytest.fixture
@@ -131,14 +133,14 @@ def test_after_an_outage_a_fresh_message_is_handled_within_seconds_and_no_queue_
 
 
 def test_a_backlog_whose_wake_ups_are_all_lost_is_worked_off_at_full_speed(variables):
-    """With four slots and a look every two seconds, waiting for the next look each time would take a minute."""
-    pending_requests(60)
+    """With four slots and a look every two seconds, waiting for the next look each time would take a minute and more."""
+    pending_requests(140)
     with worker(**variables, WORKER_CONCURRENCY="4"):
         wait_until(lambda: Request.objects.filter(status="COMPLETED").exists(), "the first answer")
         began = time.monotonic()
         wait_until(lambda: not Request.objects.filter(status__in=Request.OPEN).exists(), "the backlog")
 
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 60
 
 
 def test_commands_are_answered_while_every_provider_hangs(variables, telegram, sandbox):
