@@ -133,7 +133,7 @@ def test_after_an_outage_a_fresh_message_is_handled_within_seconds_and_no_queue_
 
 
 def test_a_backlog_whose_wake_ups_are_all_lost_is_worked_off_at_full_speed(variables):
-    """With four slots and a look every two seconds, waiting for the next look each time would take a minute and more."""
+    """With four slots and a look every two seconds, waiting for the next look each time would take over a minute."""
     pending_requests(140)
     with worker(**variables, WORKER_CONCURRENCY="4"):
         wait_until(lambda: Request.objects.filter(status="COMPLETED").exists(), "the first answer")
