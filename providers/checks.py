@@ -52,7 +52,8 @@ def check_connections(*, databases: Sequence[str] | None = None, **_: Any) -> li
         Warning(
             f"{USUAL_PROCESSES} processes with {pool_size} connections each need {pool_size * USUAL_PROCESSES}, but "
             f"PostgreSQL hands out {allowed}.",
-            hint="Set DATABASE_POOL_SIZE lower, raise max_connections, or put PgBouncer in front of it, with ignore_startup_parameters = options.",
+            hint="Set DATABASE_POOL_SIZE lower, raise max_connections, or put PgBouncer in front of it, with "
+            "ignore_startup_parameters = options.",
             id="providers.W005",
         )
     ]

@@ -254,7 +254,9 @@ def _climb_down(delivery: Delivery, steps: list[Step], *, reply_to: int | None, 
             shown = step_perform(step, delivery, reply_to=reply_to)
         except REFUSALS as error:
             refusal = error
-            logger.info("%s is refused as %s: %s", delivery, step.rung.name, error)
+            # What Telegram says of the words in the answer's place may quote anything, and helps nobody.
+            reason = type(error).__name__ if delivery.given_up else error
+            logger.info("%s is refused as %s: %s", delivery, step.rung.name, reason)
             is_in_thread = delivery.thread_id is not None or reply_to is not None
             if isinstance(error, ThreadGone) and is_in_thread and not step.is_edit:
                 delivery.thread_id = reply_to = None  # the same once more, to the chat as a whole

@@ -1,9 +1,13 @@
-"""A call that a worker began after its request had ended: nobody owns it, and the sweeper closes it."""
+"""A call that a lost worker has left open while its request ended: nobody owns it, and the sweeper closes it."""
+
+from datetime import timedelta
 
 import pytest
+from django.db.models.functions import Now
 
 from providers.chain.attempts import OpenAttempt, attempt_open
 from providers.models import Attempt
+from requests_app.models import Request
 from requests_app.services.cancellation import request_cancel
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
@@ -24,19 +28,22 @@ def crash() -> str:
     raise WorkerCrash
 
 
-def test_the_sweeper_closes_it_as_unknown(chain, enqueued, monkeypatch):
+def test_the_sweeper_closes_it_as_unknown(chain, enqueued, monkeypatch, settings):
     chain(aimlapi=[crash])
     request = request_accept(intake_key="k", account=make_account(credits=5), model=make_model(), text="Hi")
 
-    def cancel_and_open(**facts) -> OpenAttempt:
+    def open_and_cancel(**facts) -> OpenAttempt:
+        attempt = attempt_open(**facts)
         request_cancel(request_id=request.id, actor="operator")
-        return attempt_open(**facts)
+        return attempt
 
-    monkeypatch.setattr("providers.chain.fallback.attempt_open", cancel_and_open)
+    monkeypatch.setattr("providers.chain.fallback.attempt_open", open_and_cancel)
     with pytest.raises(WorkerCrash):
         request_advance(request_id=request.id)
-    assert Attempt.objects.get().finished_at is None
+    sweep_requests()
+    assert Attempt.objects.get().finished_at is None  # its worker may still be there, and records what became of it
 
+    Request.objects.update(completed_at=Now() - timedelta(seconds=2 * settings.LEASE_SECONDS + 1))
     sweep_requests()
 
     attempt = Attempt.objects.get()

@@ -73,9 +73,13 @@ def test_anything_else_is_no_output_and_the_job_is_over(category, content):
     assert caught.value.ends_job
 
 
-def test_an_output_stored_twice_is_there_once():
+def test_an_output_stored_twice_is_there_once(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "aibot.file_storage.AtomicFileSystemStorage"}}
+
     first = store_output(category=Category.IMAGE, content=image(), key="attempt-1")
     second = store_output(category=Category.IMAGE, content=image(), key="attempt-1")
 
     assert first.name == second.name == "results/-1/attempt-1.png"
     assert default_storage.size(second.name) == second.size == len(image())
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["attempt-1.png"]
