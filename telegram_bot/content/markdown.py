@@ -310,8 +310,14 @@ def _url(state: StateInline, silent: bool) -> bool:
 
 def _count_open(delimiters: list[Delimiter], run: str) -> int:
     """Return how many recent delimiters of the same kind as `run` have opened an emphasis that is not closed yet."""
-    same = [item for item in delimiters[-RECENT_DELIMITERS:] if item.marker == ord(run[0])]
-    return sum(item.open and not item.close for item in same) - sum(item.close and not item.open for item in same)
+    count = 0
+    for item in delimiters[-RECENT_DELIMITERS:]:
+        if item.marker == ord(run[0]):
+            if item.close and count > 0:
+                count -= 1
+            elif item.open:
+                count += 1
+    return count
 
 
 def _footnote(state: StateInline, silent: bool) -> bool:

@@ -157,6 +157,7 @@ def test_a_messages_text_is_not_in_its_repr():
         ("src/*/tests/*.py and */*", "src/*/tests/*.py and */*"),
         ("https://e.x/a_b_c*d*", "https://e.x/a_b_c*d*"),
         ("**https://e.x/a_b**", "https://e.x/a_b"),
+        ("**中：**文 https://e.x/*_0_/z", "中：文 https://e.x/*_0_/z"),
         ("a || b || c, ||n||", "a || b || c, ||n||"),
         ("x\n=\ny", "x\n=\ny"),
         ("+ 3\n+ 4", "+ 3\n+ 4"),
