@@ -6,8 +6,8 @@ import unicodedata
 from telegramify_markdown.latex_escape.helper import LatexToUnicodeHelper
 
 MAX_CHARACTERS = 2000
-# A command's name is markup, and so is the name of an environment; what remains must be in the text.
-MARKUP = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+|\\.")
+# The name of a command or of an environment is markup; what remains must be in the text.
+MARKUP = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+|\\[^A-Za-z0-9+*/=<>%|-]")
 KEPT = re.compile(r"[^\W_]|[+*/=<>%!|-]")
 SAME = str.maketrans("−∗∕⁄", "-*//")
 

@@ -53,6 +53,7 @@ URL_IN_BRACKETS = re.compile(r"<(https?://[^\s<>]{1,2000})>")
 
 SCHEME_BEFORE_COLON = re.compile(r"(?:^|[^A-Za-z0-9+.-])(?:https?|ftp|tg|wss?)$")
 URL_CHARACTERS = re.compile(r"[^\s<>\[\]\\`|\"]+")
+AFTER_URL, MAX_AFTER_URL = ".,;:!?)'*_~", 8  # what may follow on it at its end
 EMPHASIS_RUN = re.compile(r"\*+|_+|~+")
 RECENT_DELIMITERS = 64
 
@@ -62,7 +63,7 @@ LINK_DEFINITION = re.compile(r"\[[^\[\]]{1,200}\]:[ \t]*<?(?:https?://|mailto:)"
 
 FORMULA_DELIMITERS = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}
 # Pandoc's rule, so that amounts of money are none; and something in it must look like a formula.
-DOLLAR_FORMULA = re.compile(r"\$(?!\s)([^$\n]{1,300}?)(?<![\s\\])\$(?!\w)")
+DOLLAR_FORMULA = re.compile(r"\$(?!\s|[\d.,]+\s+\w\w)([^$\n`]{1,300}?)(?<![\s\\])\$(?!\w)")
 LOOKS_LIKE_FORMULA = re.compile(r"\\[A-Za-z]|[\^_{}=]|^[A-Za-z]$")
 
 STAR_ARGUMENT = re.compile(r"\*{1,2}[a-z_]*args\b(?![*_])")  # of Python, as in `f(*args, **kwargs)`
@@ -297,8 +298,8 @@ def _url(state: StateInline, silent: bool) -> bool:
         return False
     end = match.end()
     for run in EMPHASIS_RUN.finditer(state.src, position + 3, end):
-        following = state.src[run.end() : run.end() + 1] if run.end() < end else " "
-        is_last = following in " .,;:!?)'*_~" or _kind(following) == UNSPACED_LETTER
+        rest = state.src[run.end() : min(end, run.end() + MAX_AFTER_URL)]
+        is_last = not rest.strip(AFTER_URL) or _kind(rest[0]) == UNSPACED_LETTER
         if is_last and _count_open(state.delimiters, run[0]) > 0:
             end = run.start()
             break
@@ -412,7 +413,7 @@ def _flanking(source: str, start: int, end: int) -> tuple[bool, bool]:
     is_right = before != SPACE and (before != PUNCTUATION or after != WORD)
     if source[start] == "_":
         return is_left and (not is_right or before == PUNCTUATION), is_right and (not is_left or after == PUNCTUATION)
-    if previous == "^" or previous == following == "/":  # z^*, and src/*/tests
+    if previous == "^" or (previous == "/" and following in "/."):  # z^*, src/*/tests, src/*.py
         return False, False
     second = source[end + 1 : end + 2]
     is_operator = after in {WORD, PUNCTUATION} and _ends_operand(source, start)

@@ -157,6 +157,7 @@ def test_a_messages_text_is_not_in_its_repr():
         ("src/*/tests/*.py and */*", "src/*/tests/*.py and */*"),
         ("https://e.x/a_b_c*d*", "https://e.x/a_b_c*d*"),
         ("**https://e.x/a_b**", "https://e.x/a_b"),
+        ("src/*.py and https://e.x/a*.b", "src/*.py and https://e.x/a*.b"),
         ("**中：**文 https://e.x/*_0_/z", "中：文 https://e.x/*_0_/z"),
         ("a || b || c, ||n||", "a || b || c, ||n||"),
         ("x\n=\ny", "x\n=\ny"),
@@ -175,6 +176,7 @@ def test_a_messages_text_is_not_in_its_repr():
         ("see [1]\n\n[1]: https://e.x/p", "see [1]\n\n[1]: https://e.x/p"),
         ("```x = 1\ny = 2\n```", "x = 1\ny = 2"),
         ("$5 and $10, or 10$", "$5 and $10, or 10$"),
+        ("$5 or `_$` and $10 for a_b$", "$5 or _$ and $10 for a_b$"),
         ("$x_1*y_2*z$", "x_1*y_2*z"),
         ("f\\(x\\) and \\*", "f(x) and *"),
         ("- [ ] open\n- [x] done", "☐ open\n☑ done"),
@@ -234,6 +236,7 @@ def test_code_within_a_list_item_stands_on_lines_of_its_own():
 
 def test_a_formula_is_in_unicode_only_where_nothing_is_lost():
     assert message_parts(r"\(\alpha + x^2 = \frac{1}{2}\)")[0].text == "α + x² = ½"
+    assert message_parts(r"\(\= x\)")[0].text == r"\= x"
     assert message_parts(r"\(\color{red} x\)")[0].text == r"\color{red} x"
     assert message_parts("$$\na\n- b\n= c\n$$")[0].text == "a\n- b\n= c"
 
