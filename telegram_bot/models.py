@@ -118,7 +118,7 @@ class DeliveryState(models.TextChoices):
     UNDELIVERABLE = "UNDELIVERABLE", "cannot be shown"
 
 
-class Rung(models.IntegerChoices):
+class DeliveryMethod(models.IntegerChoices):
     """How a message is shown: each way is tried once Telegram has refused the one before."""
 
     EDIT = 0, "the placeholder is edited"
@@ -166,7 +166,7 @@ class Delivery(models.Model):
     )  # no attempt before; while one is under way, when its sender counts as lost
     fence = models.PositiveIntegerField(db_default=0)  # fencing token: grows with each claim, older writes are refused
     tries = models.PositiveSmallIntegerField(default=0)
-    rung = models.PositiveSmallIntegerField(choices=Rung, db_default=0)  # those below were refused
+    method = models.PositiveSmallIntegerField(choices=DeliveryMethod, db_default=0)  # those below were refused
     file_id = models.CharField(max_length=255, blank=True, db_default="")  # Telegram's, once the file is uploaded
     file_kind = models.CharField(max_length=8, blank=True, db_default="")  # as what: "photo", "document", …
     given_up = models.CharField(max_length=12, blank=True, choices=GivenUp, db_default="")

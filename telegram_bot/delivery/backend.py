@@ -30,7 +30,7 @@ from telegram_bot.delivery.claims import (
 from telegram_bot.delivery.ladder import Content, Step, step_perform, steps_for
 from telegram_bot.delivery.retries import REFUSALS, record_delivery_bug, record_delivery_failure
 from telegram_bot.delivery.streaming import StreamStatus, live_message_close, live_message_open
-from telegram_bot.models import Delivery, DeliveryKind, DeliveryState, GivenUp, Rung
+from telegram_bot.models import Delivery, DeliveryKind, DeliveryMethod, DeliveryState, GivenUp
 
 logger = logging.getLogger("telegram_bot.delivery")
 
@@ -154,7 +154,7 @@ def _is_final(first: Delivery, contents: Sequence[Content] | GivenUp) -> bool:
     if first.state in {DeliveryState.UNCERTAIN, DeliveryState.UNDELIVERABLE}:
         return True
     is_text = not isinstance(contents, GivenUp) and isinstance(contents[0], MessagePart)
-    return first.state == DeliveryState.DELIVERED and (not is_text or first.rung >= Rung.SEND)
+    return first.state == DeliveryState.DELIVERED and (not is_text or first.method >= DeliveryMethod.SEND)
 
 
 def _show_first(first: Delivery, contents: Sequence[Content] | GivenUp, stream_status: StreamStatus) -> bool:
@@ -256,7 +256,7 @@ def _climb_down(delivery: Delivery, steps: list[Step], *, reply_to: int | None, 
             refusal = error
             # What Telegram says of the words in the answer's place may quote anything, and helps nobody.
             reason = type(error).__name__ if delivery.given_up else error
-            logger.info("%s is refused as %s: %s", delivery, step.rung.name, reason)
+            logger.info("%s is refused as %s: %s", delivery, step.method.name, reason)
             is_in_thread = delivery.thread_id is not None or reply_to is not None
             if isinstance(error, ThreadGone) and is_in_thread and not step.is_edit:
                 delivery.thread_id = reply_to = None  # the same once more, to the chat as a whole

@@ -16,7 +16,7 @@ from requests_app.services.refunds import request_refund
 from telegram_bot.api import client
 from telegram_bot.content.files import StoredFile
 from telegram_bot.delivery.ladder import Shown, Step
-from telegram_bot.models import Delivery, DeliveryState, GivenUp, Rung
+from telegram_bot.models import Delivery, DeliveryMethod, DeliveryState, GivenUp
 
 logger = logging.getLogger("telegram_bot.delivery")
 
@@ -49,13 +49,13 @@ def delivery_renew(*, delivery: Delivery, step: Step) -> bool:
 def _values(delivery: Delivery, step: Step | None) -> dict[str, object]:
     """Return the columns of a claim. An edit may be repeated where its worker died; a new message is uncertain then."""
     delivery.state = DeliveryState.PENDING if step is None or step.is_edit else DeliveryState.SENDING
-    delivery.rung = step.rung if step else delivery.rung
+    delivery.method = step.method if step else delivery.method
     seconds = client.CALL_SECONDS + MARGIN_SECONDS
     if step and isinstance(step.content, StoredFile):
         seconds = client.UPLOAD_SECONDS + STORAGE_SECONDS + MARGIN_SECONDS
     return {
         "state": delivery.state,
-        "rung": delivery.rung,
+        "method": delivery.method,
         "thread_id": delivery.thread_id,
         "next_at": Now() + timedelta(seconds=seconds),
     }
@@ -102,16 +102,16 @@ def delivery_give_up(*, delivery: Delivery, reason: GivenUp, error: str) -> bool
     if delivery.part == Delivery.NOTICE_PART:
         _owned(delivery).update(state=DeliveryState.UNDELIVERABLE, error=error[:200], next_at=None)
         return False
-    rung = Rung.EDIT if delivery.message_id else Rung.SEND
+    method = DeliveryMethod.EDIT if delivery.message_id else DeliveryMethod.SEND
     with transaction.atomic():
         if not _owned(delivery).update(
-            state=DeliveryState.PENDING, given_up=reason, rung=rung, tries=0, error=error[:200]
+            state=DeliveryState.PENDING, given_up=reason, method=method, tries=0, error=error[:200]
         ):
             return False
         if delivery.part == 0:
             deliveries_drop_further(request_id=delivery.request_id)
             request_refund(request_id=delivery.request_id, actor="system", reason=f"not shown: {reason.label}")
-    delivery.given_up, delivery.rung, delivery.state, delivery.tries = reason, rung, DeliveryState.PENDING, 0
+    delivery.given_up, delivery.method, delivery.state, delivery.tries = reason, method, DeliveryState.PENDING, 0
     return True
 
 

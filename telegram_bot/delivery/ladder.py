@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from telegram_bot.api.client import get_client
 from telegram_bot.content.files import StoredFile, TextFile
 from telegram_bot.content.rendering import MessagePart
-from telegram_bot.models import Delivery, DeliveryKind, Rung
+from telegram_bot.models import Delivery, DeliveryKind, DeliveryMethod
 
 Content = MessagePart | StoredFile  # what one message shows
 
@@ -18,13 +18,13 @@ Content = MessagePart | StoredFile  # what one message shows
 class Step:
     """One way to show a message."""
 
-    rung: Rung
+    method: DeliveryMethod
     content: Content = field(repr=False)
 
     @property
     def is_edit(self) -> bool:
         """Whether repeating it shows nothing twice."""
-        return self.rung in (Rung.EDIT, Rung.EDIT_PLAIN)
+        return self.method in (DeliveryMethod.EDIT, DeliveryMethod.EDIT_PLAIN)
 
     @property
     def with_bytes(self) -> "Step | None":
@@ -46,15 +46,21 @@ class Shown:
 def steps_for(delivery: Delivery, content: Content) -> list[Step]:
     """Return the ways to show this that are left: those that Telegram has not refused for this message before."""
     plain = content.as_document if isinstance(content, StoredFile) else content.plain
-    steps = [Step(Rung.EDIT, content), Step(Rung.EDIT_PLAIN, plain), Step(Rung.SEND, content)]
-    steps.append(Step(Rung.SEND_PLAIN, plain))
+    steps = [
+        Step(DeliveryMethod.EDIT, content),
+        Step(DeliveryMethod.EDIT_PLAIN, plain),
+        Step(DeliveryMethod.SEND, content),
+    ]
+    steps.append(Step(DeliveryMethod.SEND_PLAIN, plain))
     is_answer = delivery.kind == DeliveryKind.RESULT and not delivery.given_up
     if isinstance(content, MessagePart) and is_answer:
-        steps.append(Step(Rung.DOCUMENT, TextFile.of(content.text)))
-    lowest = delivery.rung if delivery.part == 0 and delivery.message_id else max(delivery.rung, Rung.SEND)
+        steps.append(Step(DeliveryMethod.DOCUMENT, TextFile.of(content.text)))
+    lowest = (
+        delivery.method if delivery.part == 0 and delivery.message_id else max(delivery.method, DeliveryMethod.SEND)
+    )
     is_plain = content.kind == "document" if isinstance(content, StoredFile) else content == plain
-    skipped = (Rung.EDIT_PLAIN, Rung.SEND_PLAIN) if is_plain else ()
-    return [_reusing_upload(step, delivery) for step in steps if step.rung >= lowest and step.rung not in skipped]
+    skipped = (DeliveryMethod.EDIT_PLAIN, DeliveryMethod.SEND_PLAIN) if is_plain else ()
+    return [_reusing_upload(step, delivery) for step in steps if step.method >= lowest and step.method not in skipped]
 
 
 def _reusing_upload(step: Step, delivery: Delivery) -> Step:

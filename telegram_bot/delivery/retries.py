@@ -21,7 +21,7 @@ from telegram_bot.api.errors import (
 from telegram_bot.chats import chat_move, chat_set_reachable
 from telegram_bot.content.files import FileMissing, FileUnavailable
 from telegram_bot.delivery.claims import delivery_give_up
-from telegram_bot.models import Delivery, DeliveryState, GivenUp, Rung
+from telegram_bot.models import Delivery, DeliveryMethod, DeliveryState, GivenUp
 
 logger = logging.getLogger("telegram_bot.delivery")
 
@@ -46,7 +46,7 @@ def record_placeholder_failure(*, delivery: Delivery, error: BotApiError) -> boo
         rows.update(next_at=Now(), error=str(error)[:200])
     elif isinstance(error, REFUSALS) or delivery.tries >= MAX_TRIES:
         logger.warning("%s gets no placeholder: %s", delivery, error)
-        values = {"state": DeliveryState.PENDING, "rung": Rung.SEND, "next_at": None, "tries": 0}
+        values = {"state": DeliveryState.PENDING, "method": DeliveryMethod.SEND, "next_at": None, "tries": 0}
         return bool(rows.update(**values, error=str(error)[:200]))
     else:
         seconds = pause_seconds(error, delivery.tries)

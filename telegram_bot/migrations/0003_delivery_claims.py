@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="delivery",
-            name="rung",
+            name="method",
             field=models.PositiveSmallIntegerField(
                 choices=[
                     (0, "the placeholder is edited"),

@@ -185,7 +185,7 @@ class TestARefusedText:
         fake.will("sendMessage", flood(5))
 
         deliver(delivery)
-        assert (delivery.state, delivery.rung) == ("PENDING", 2)
+        assert (delivery.state, delivery.method) == ("PENDING", 2)
         deliver(delivery)
 
         assert len(fake.called("editMessageText")) == 1
