@@ -33,6 +33,7 @@ JOBS = "tests/requests_app/test_long_jobs.py"
 SWEEPER = "tests/requests_app/test_sweeper.py"
 DUE_WORK = "tests/requests_app/test_due_work.py"
 DELIVERY = "tests/telegram_bot/test_delivery.py"
+FAULTS = "tests/requests_app/test_database_faults.py"
 LADDER = "tests/telegram_bot/test_ladder.py"
 CANCEL = "tests/telegram_bot/test_cancel_charges.py"
 HANDLERS = "tests/telegram_bot/test_idempotent_handlers.py"
@@ -95,9 +96,9 @@ MUTANTS = (
         (CRASHES,),
         (
             "providers/chain/fallback.py",
-            "        with transaction.atomic():\n            answer = attempt.succeed(outcome, media)\n"
+            "        with transaction.atomic():\n            answer = attempt.succeed(result, media)\n"
             "            self._store(answer)\n",
-            "        answer = attempt.succeed(outcome, media)\n        self._store(answer)\n",
+            "        answer = attempt.succeed(result, media)\n        self._store(answer)\n",
         ),
     ),
     mutant(
@@ -114,7 +115,7 @@ MUTANTS = (
         "a claim ignores the lease",
         (CLAIMS,),
         (
-            "requests_app/services/leases.py",
+            "requests_app/statements.py",
             "        Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),\n        Q(next_at__isnull=True)",
             "        Q(next_at__isnull=True)",
         ),
@@ -127,12 +128,49 @@ MUTANTS = (
     mutant(
         "a worker continues after it has lost its lease",
         (CHAIN, EXAMPLES),
-        ("requests_app/services/leases.py", "if self.is_lost or not _owned_rows(self).exists():", "if False:"),
+        ("providers/chain/attempts.py", "if proof is not None and not proof.hold():", "if False:"),
+    ),
+    mutant(
+        "a lease runs by the worker's clock",
+        (FAULTS,),
+        (
+            "requests_app/statements.py",
+            "            lease_until=Now() + timedelta(seconds=lease_seconds),\n            started_at=",
+            "            lease_until=timezone.now() + timedelta(seconds=lease_seconds),\n            started_at=",
+        ),
+        (
+            "requests_app/statements.py",
+            "from django.db import connection",
+            "from django.utils import timezone\nfrom django.db import connection",
+        ),
+    ),
+    mutant(
+        "a call that its user has cancelled counts against its provider",
+        (CHAIN,),
+        ("providers/chain/fallback.py", "    if is_cancelled():\n", "    if False:\n"),
+    ),
+    mutant(
+        "an outcome is committed once only",
+        (FAULTS,),
+        ("providers/db.py", "if connection.in_atomic_block or deadline.remaining() < pause_seconds:", "if True:"),
+    ),
+    mutant(
+        "an answer of a quarantined request is thrown away",
+        (FAULTS,),
+        (
+            "requests_app/statements.py",
+            "for source in (Status.PROCESSING, Status.QUARANTINED):",
+            "for source in (Status.PROCESSING,):",
+        ),
     ),
     mutant(
         "the same message is accepted twice",
         (CREDITS,),
-        ("requests_app/services/intake.py", "        if known:\n", "        if False:\n"),
+        (
+            "requests_app/statements.py",
+            "    if Request.objects.filter(intake_key=request.intake_key).exists():\n",
+            "    if False:\n",
+        ),
         (
             "requests_app/models.py",
             "    intake_key = models.CharField(max_length=100, unique=True)",
@@ -148,7 +186,7 @@ MUTANTS = (
         "a hold ignores the balance",
         (CREDITS,),
         (
-            "requests_app/services/credits.py",
+            "requests_app/statements.py",
             "filter(id=request.user_id, balance__gte=request.credits)",
             "filter(id=request.user_id)",
         ),
@@ -177,8 +215,8 @@ MUTANTS = (
         (EXAMPLES,),
         (
             "providers/chain/attempts.py",
-            "        state=Attempt.State.UNKNOWN,\n        error_class=WORKER_LOST,",
-            "        state=Attempt.State.FAILED,\n        error_class=WORKER_LOST,",
+            '    "state": Attempt.State.UNKNOWN,\n    "error_class": WORKER_LOST,',
+            '    "state": Attempt.State.FAILED,\n    "error_class": WORKER_LOST,',
         ),
     ),
     mutant(
@@ -210,9 +248,9 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "a call that began after its request's end stays open",
+        "a call that a lost worker left open stays open after its request's end",
         (LATE_CALLS,),
-        ("requests_app/services/sweeper.py", " + _close_orphaned_attempts()", ""),
+        ("requests_app/services/sweeper.py", " + _faulty.each(_close_orphaned, _orphaned())", ""),
     ),
     mutant(
         "the job of a cancelled video is not cancelled",
@@ -236,8 +274,8 @@ MUTANTS = (
         (LOCKS,),
         (
             "requests_app/services/intake.py",
-            "Account.objects.select_for_update().get(id=account.pk)",
-            "Account.objects.get(id=account.pk)",
+            "Account.objects.select_for_update().values_list",
+            "Account.objects.values_list",
         ),
     ),
     mutant(
