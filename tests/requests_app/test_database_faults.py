@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from providers.chain.attempts import OpenAttempt
@@ -304,6 +305,19 @@ class TestTheWorkersClock:
         assert request.status == "COMPLETED"
         assert 0 <= request.processing_ms < 60_000
         assert timedelta(seconds=80) < request.deadline_at - request.created_at < timedelta(seconds=100)
+
+
+    @pytest.mark.parametrize("hours", [-1, 1])
+    def test_a_lease_ends_by_the_databases_clock(self, settings, monkeypatch, hours):
+        now = timezone.now
+        monkeypatch.setattr("django.utils.timezone.now", lambda: now() + timedelta(hours=hours))
+        request = accept()
+
+        lease_claim(request_id=request.id)
+
+        row = Request.objects.annotate(now=Now()).get(id=request.id)
+        left = (row.lease_until - row.now).total_seconds()
+        assert settings.LEASE_SECONDS - 60 < left <= settings.LEASE_SECONDS
 
 
 def test_a_lost_lease_aborts_the_call_that_is_under_way():
