@@ -37,7 +37,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
-class Prompt:
+class Exchange:
     """What one user sees, on time.monotonic()."""
 
     sent_at: float
@@ -51,7 +51,7 @@ class Outside:
     """Everything that is not ours: the users, their chats at the Bot API, and the provider."""
 
     def __init__(self) -> None:
-        self.prompts: dict[int, Prompt] = {}  # the one under way, by chat
+        self.prompts: dict[int, Exchange] = {}  # the one under way, by chat
         self.bot_api_calls = 0
         self._ids = 0
         self._connections = [HttpConnection("127.0.0.1", WEB_PORT) for _ in range(16)]
@@ -95,13 +95,13 @@ class Outside:
         status = await connection.post("/telegram/webhook/", update, headers)
         assert status == 200, status
 
-    async def run(self, rate: float, seconds: float) -> list[Prompt]:
+    async def run(self, rate: float, seconds: float) -> list[Exchange]:
         """Have the users write at a steady rate, whether or not they are answered; wait for what is under way."""
         sent, tasks, began = [], [], time.monotonic()
         for number in range(round(rate * seconds)):
             await asyncio.sleep(began + number / rate - time.monotonic())
             chat_id = 10_000 + number % CHATS
-            prompt = self.prompts[chat_id] = Prompt(time.monotonic())
+            prompt = self.prompts[chat_id] = Exchange(time.monotonic())
             sent.append(prompt)
             tasks.append(asyncio.create_task(self.say(chat_id, f"Say something, number {number}")))
         await asyncio.gather(*tasks)
@@ -113,11 +113,11 @@ class Outside:
 
 
 @dataclass
-class Step:
+class Measurement:
     """What one rate has shown. CPU in milliseconds an answer, by process."""
 
     rate: float
-    prompts: list[Prompt]
+    prompts: list[Exchange]
     cpu: dict[str, float]
     commits: float  # durable ones, an answer
     seconds: float
@@ -151,7 +151,7 @@ class Step:
         )
 
 
-class Fleet:
+class OurProcesses:
     """Our processes, and what they and the servers have used."""
 
     def __init__(self, stack: ExitStack, database: str) -> None:
@@ -206,7 +206,7 @@ def _cpu_seconds(root: int) -> float:
     return total / TICKS
 
 
-async def measure(outside: Outside, fleet: Fleet, rate: float, seconds: float) -> Step:
+async def measure(outside: Outside, fleet: OurProcesses, rate: float, seconds: float) -> Measurement:
     before, transactions = fleet.usage()
     began = time.monotonic()
     prompts = await outside.run(rate, seconds)
@@ -214,7 +214,7 @@ async def measure(outside: Outside, fleet: Fleet, rate: float, seconds: float) -
     after, transactions_after = fleet.usage()
     count = max(1, len(prompts))
     cpu = {name: (after[name] - before[name]) / count * 1000 for name in after}
-    step = Step(rate, prompts, cpu, (transactions_after - transactions) / count, max(0.001, last - began))
+    step = Measurement(rate, prompts, cpu, (transactions_after - transactions) / count, max(0.001, last - began))
     print(step, flush=True)
     return step
 
@@ -224,7 +224,7 @@ async def bench(seconds: float, database: str) -> None:
     await serve_http(PROVIDER_PORT, outside.provider)
     await serve_http(BOT_API_PORT, outside.bot_api)
     with ExitStack() as stack:
-        fleet = Fleet(stack, database)
+        fleet = OurProcesses(stack, database)
         await _until_answered(outside)
         print("warming up")
         await outside.run(4, CHATS / 4 if seconds >= 10 else 5)  # every user has an account and a chat by then

@@ -33,7 +33,7 @@ pytestmark = [
 MAX_WAIT_SECONDS = 20  # a bound for a loaded machine; usually it takes milliseconds
 
 
-class Gate:
+class PauseAt:
     """Stands in for a function whose first call waits until open()."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -59,7 +59,7 @@ class Gate:
         self._opened.set()
 
 
-def run_beside(gate: Gate, first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Future[Any], Future[Any]]:
+def run_beside(gate: PauseAt, first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Future[Any], Future[Any]]:
     """Run `second` while `first` is held at the gate, until it has ended or waits for a lock; then open the gate."""
     with ThreadPoolExecutor(2) as pool:
         held = pool.submit(closing_connection, first)
@@ -94,10 +94,10 @@ def is_a_session_blocked() -> bool:
 
 
 @contextmanager
-def gate_before_saving(model: type[Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+def gate_before_saving(model: type[Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[PauseAt]:
     """Hold the first worker between reading a row of this model and writing it."""
     save = model.save
-    gate = Gate(lambda row, *args, **kwargs: save(row, *args, **kwargs))
+    gate = PauseAt(lambda row, *args, **kwargs: save(row, *args, **kwargs))
     with monkeypatch.context() as patched:
         patched.setattr(model, "save", lambda row, *args, **kwargs: gate(row, *args, **kwargs))
         yield gate
@@ -106,7 +106,7 @@ def gate_before_saving(model: type[Any], monkeypatch: pytest.MonkeyPatch) -> Ite
 def test_prompts_that_one_user_sends_at_once_are_accepted_one_after_the_other(settings, monkeypatch):
     settings.MAX_OPEN_REQUESTS = 1
     account, model = make_account(credits=10), make_model()
-    gate = Gate(request_insert)
+    gate = PauseAt(request_insert)
     monkeypatch.setattr("requests_app.services.intake.request_insert", gate)
 
     def accept(key: str) -> Request:

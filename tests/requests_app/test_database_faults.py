@@ -306,7 +306,6 @@ class TestTheWorkersClock:
         assert 0 <= request.processing_ms < 60_000
         assert timedelta(seconds=80) < request.deadline_at - request.created_at < timedelta(seconds=100)
 
-
     @pytest.mark.parametrize("hours", [-1, 1])
     def test_a_lease_ends_by_the_databases_clock(self, settings, monkeypatch, hours):
         now = timezone.now

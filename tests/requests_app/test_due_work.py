@@ -29,7 +29,7 @@ def keys(limit: int = 100, **options) -> list[str | int]:
 
 
 @pytest.mark.django_db
-class TestRequests:
+class TestDueRequests:
     @pytest.fixture
     def request_row(self, enqueued) -> Request:
         request = request_accept(intake_key="k", account=make_account(credits=5), model=make_model(), text="Hi")
