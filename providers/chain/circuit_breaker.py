@@ -170,7 +170,8 @@ def _cooldown_seconds(row: ProviderHealth, error: ProviderError, *, is_open: boo
     if error.trips_at_once:
         return _named_seconds(error)
     # Calls that were under way when the circuit opened fail after it, all for the same reason: count them once.
-    if is_open or row.failures < FAILURES_TO_OPEN:
+    is_probe = row.open_until is not None and not is_open
+    if is_open or (row.failures < FAILURES_TO_OPEN and not is_probe):
         return 0
     cooldown: float = min(BASE_COOLDOWN_SECONDS * 2**row.consecutive_trips, MAX_COOLDOWN_SECONDS)
     row.consecutive_trips = min(row.consecutive_trips + 1, MAX_COUNTED_TRIPS)

@@ -64,6 +64,16 @@ def test_three_failures_in_a_row_open_the_circuit(error):
     assert 20 < cooldown_seconds() <= 36  # 30 s ± 20 %
 
 
+def test_a_probe_that_fails_opens_the_circuit_again_whatever_had_opened_it():
+    fail(RateLimited(retry_after=30))  # alone, so that the failures in a row are one
+    end_cooldown()
+    assert health().state is CircuitState.HALF_OPEN
+
+    fail(ServerFault())
+
+    assert health().state is CircuitState.OPEN
+
+
 def test_a_success_between_failures_starts_the_count_again():
     fail(ServerFault(), times=2)
     record_success(**OPENAI, health=health())
