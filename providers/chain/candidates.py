@@ -15,7 +15,7 @@ from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
 from providers.capabilities import apply_route_defaults, unsupported_reason
 from providers.chain import circuit_breaker
-from providers.chain.attempts import WORKER_LOST
+from providers.chain.attempts import JOB_CANCELLED, WORKER_LOST
 from providers.chain.circuit_breaker import CLEAN, CircuitState, Health
 from providers.errors import Unsupported
 from providers.models import Attempt, ProviderConfig
@@ -23,6 +23,8 @@ from providers.types import Category, Feature, Prompt, UnknownPolicy
 
 logger = logging.getLogger("providers")
 
+# What says nothing of the provider: its job was given up, before and after it was cancelled, or its worker was lost.
+ENDED_BY_US = {"", JOB_CANCELLED, WORKER_LOST}
 CHAIN_CACHE_SECONDS = 1.0  # after the operator's switch, and after a circuit opens
 
 
@@ -93,14 +95,14 @@ def _skip(skips: list[Skip], route: ProviderConfig, reason: str) -> None:
 def _capable(prompt: Prompt, earlier: Sequence[Attempt], skips: list[Skip]) -> list[Candidate]:
     """Return every route that could answer this prompt, in the operator's order.
 
-    A provider whose worker was lost in the middle of this caller's call may still be the only one that works,
-    so it is asked again, but last.
+    A provider whose worker was lost in the middle of this caller's call, or whose job was given up with a quarantine,
+    may still be the only one that works, so it is asked again, but last.
     """
     outcomes = {attempt.provider: attempt.error_class for attempt in earlier}
     chain = _read_chain(prompt.category.value)
     candidates = []
     for route in _by_priority(chain.routes):
-        if outcomes.get(route.provider, WORKER_LOST) != WORKER_LOST:
+        if outcomes.get(route.provider, WORKER_LOST) not in ENDED_BY_US:
             continue
         provider = provider_for(route)
         if provider is None:

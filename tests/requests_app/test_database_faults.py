@@ -11,7 +11,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from providers.chain.attempts import OpenAttempt
+from providers.chain.attempts import JOB_CANCELLED, OpenAttempt
 from providers.errors import ServerFault
 from providers.models import Attempt
 from requests_app import statements
@@ -216,6 +216,27 @@ class TestQuarantine:
         quarantined.refresh_from_db()
         assert (quarantined.status, quarantined.error_code) == ("FAILED", "DEADLINE")
         assert quarantined.ledger.filter(kind="RELEASE").exists()
+
+    @pytest.mark.parametrize("is_cancelled", [False, True])
+    def test_after_it_is_resumed_the_only_provider_is_asked_again(self, chain, is_cancelled):
+        chain(aimlapi=["Answered after all"])
+        request = accept()
+        Attempt.objects.create(
+            caller_key=request.id, number=1, category="TEXT", provider="aimlapi", model="m", state="RUNNING", job_id="j"
+        )
+        Request.objects.filter(id=request.id).update(
+            status="PROCESSING", fence=8, tries=CLAIMS_BEFORE_QUARANTINE, started_at=timezone.now()
+        )
+        request_advance(request_id=request.id)
+        if is_cancelled:
+            Attempt.objects.update(error_class=JOB_CANCELLED)
+
+        assert request_resume(request_id=request.id, actor="operator")
+        request_advance(request_id=request.id)
+
+        request.refresh_from_db()
+        assert (request.status, request.output_text) == ("COMPLETED", "Answered after all")
+        assert attempts_of(request) == [("aimlapi", "ABANDONED"), ("aimlapi", "OK")]
 
     def test_a_late_answer_completes_it_and_nothing_more_is_bought(self, chain):
         request = accept()
