@@ -46,9 +46,5 @@ class InsufficientCredits(RequestRefused):
     code = "NO_CREDITS"
 
 
-class LeaseLost(Exception):
-    """Another worker owns the request by now; this one must not make any further call."""
-
-
 class TransitionRefused(Exception):
     """A request's status may never change this way."""

@@ -75,9 +75,14 @@ class CancelToken:
 _tokens = threading.local()
 
 
+def _active_token() -> CancelToken | None:
+    token: CancelToken | None = getattr(_tokens, "current", None)
+    return token
+
+
 def is_cancelled() -> bool:
     """Return whether this thread's calls are being aborted: what they raise says nothing about their server."""
-    token: CancelToken | None = getattr(_tokens, "current", None)
+    token = _active_token()
     return token is not None and token.is_cancelled
 
 
@@ -187,7 +192,7 @@ def guard_call(deadline: Deadline) -> GuardedCall:
     """Start guarding a call that must end by this deadline. Call end() on it when it has."""
     call = GuardedCall(deadline)
     _monitor.add(call)
-    token: CancelToken | None = getattr(_tokens, "current", None)
+    token = _active_token()
     if token is not None:
         token.bind(call)
     return call
