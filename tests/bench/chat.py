@@ -20,8 +20,9 @@ from pathlib import Path
 
 import psycopg
 
+from tests.bench.environment import set_up_django
 from tests.bench.loopback import HttpConnection, Reply, serve_http
-from tests.bench.requests import fresh_database, percentile
+from tests.bench.requests import percentile
 
 PROVIDER_PORT, BOT_API_PORT, WEB_PORT = 18111, 18112, 18113
 WORDS = 13
@@ -262,12 +263,7 @@ def _event(chunk: Mapping[str, object]) -> bytes:
 
 
 def main(seconds: float) -> None:
-    os.environ.update(
-        DJANGO_SETTINGS_MODULE="aibot.settings",
-        ENV_FILE=os.devnull,
-        SECRET_KEY="bench-" + "x" * 50,
-        DATABASE_URL=fresh_database(os.environ["TEST_DATABASE_URL"]),
-        REDIS_URL=os.environ["TEST_REDIS_URL"],
+    set_up_django(
         OPENAI_API_KEY="bench-openai-key",
         OPENAI_BASE_URL=f"http://127.0.0.1:{PROVIDER_PORT}",
         TELEGRAM_API_BASE_URL=f"http://127.0.0.1:{BOT_API_PORT}",
@@ -276,9 +272,6 @@ def main(seconds: float) -> None:
         WELCOME_CREDITS="1000000",
         ALLOWED_HOSTS="127.0.0.1",
     )
-    import django
-
-    django.setup()
     from django.core.management import call_command
 
     from providers.models import ProviderConfig

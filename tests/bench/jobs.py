@@ -4,13 +4,13 @@ Run by `make bench`, on a real PostgreSQL and Redis, with one worker and one swe
 `python -m tests.servers python -m tests.bench.jobs [jobs]`.
 """
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-from tests.bench.requests import fresh_database, percentile
+from tests.bench.environment import set_up_django
+from tests.bench.requests import percentile
 from tests.fakes.replicate import KEY, FakeReplicate, running_replicate
 
 JOBS = 500
@@ -18,20 +18,12 @@ JOBS = 500
 
 def main(jobs: int) -> None:
     with running_replicate() as replicate:
-        os.environ.update(
-            DJANGO_SETTINGS_MODULE="aibot.settings",
-            ENV_FILE=os.devnull,
-            SECRET_KEY="bench-" + "x" * 50,
-            DATABASE_URL=fresh_database(os.environ["TEST_DATABASE_URL"]),
-            REDIS_URL=os.environ["TEST_REDIS_URL"],
+        set_up_django(
             REPLICATE_API_TOKEN=KEY,
             REPLICATE_BASE_URL=replicate.url,
             MAX_OPEN_REQUESTS="100000",
             ALLOWED_HOSTS="localhost",
         )
-        import django
-
-        django.setup()
         bench(replicate, jobs=jobs)
 
 

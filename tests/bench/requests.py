@@ -8,16 +8,14 @@ a loopback server in a process of its own.
 import asyncio
 import json
 import multiprocessing
-import os
 import statistics
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
+from tests.bench.environment import set_up_django
 
 ANSWER = {
     "id": "chatcmpl-1",
@@ -91,25 +89,12 @@ def workers(count: int) -> Iterator[None]:
             process.wait()
 
 
-def fresh_database(url: str) -> str:
-    name = f"bench_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # our own name
-    base, _, query = url.partition("?")
-    return base.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
-
-
 def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
 def main(requests: int) -> None:
-    os.environ.update(
-        DJANGO_SETTINGS_MODULE="aibot.settings",
-        ENV_FILE=os.devnull,
-        SECRET_KEY="bench-" + "x" * 50,
-        DATABASE_URL=fresh_database(os.environ["TEST_DATABASE_URL"]),
-        REDIS_URL=os.environ["TEST_REDIS_URL"],
+    set_up_django(
         OPENAI_API_KEY="bench-openai-key",
         XAI_API_KEY="bench-xai-key",
         OPENAI_BASE_URL="http://127.0.0.1:18101",
@@ -117,9 +102,6 @@ def main(requests: int) -> None:
         MAX_OPEN_REQUESTS="100000",
         ALLOWED_HOSTS="localhost",
     )
-    import django
-
-    django.setup()
     bench(cores=multiprocessing.cpu_count(), count=requests)
 
 

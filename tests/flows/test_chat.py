@@ -20,14 +20,6 @@ SECRET = "hook-secret"
 
 
 @pytest.fixture
-def telegram() -> Iterator[FakeTelegram]:
-    server = FakeTelegram()
-    server.chat(42)
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with running_sandbox() as server:
         yield server

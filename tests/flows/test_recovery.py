@@ -20,7 +20,7 @@ from requests_app.services.intake import ADVANCE_TASK
 from telegram_bot.models import TelegramUpdate
 from telegram_bot.updates.ingest import update_ingest
 from tests.factories import make_account, make_model, make_provider, make_request
-from tests.fakes.telegram import TOKEN, FakeTelegram
+from tests.fakes.telegram import TOKEN
 from tests.flows.processes import sweeper, wait_until, worker
 from tests.telegram_bot.updates import message
 
@@ -38,14 +38,6 @@ def sandbox() -> Iterator[Sandbox]:
     make_provider("aimlapi", priority=1, model="deepseek/deepseek-v4-flash", timeout_seconds=4)
     with running_sandbox() as server:
         yield server
-
-
-@pytest.fixture
-def telegram() -> Iterator[FakeTelegram]:
-    server = FakeTelegram()
-    server.chat(42)
-    yield server
-    server.close()
 
 
 @pytest.fixture

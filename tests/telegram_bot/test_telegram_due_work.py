@@ -1,7 +1,6 @@
 """What a worker finds due by itself: updates, placeholders and deliveries that nobody has claimed."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -9,10 +8,8 @@ from django.utils import timezone
 from requests_app.due_work import GRACE
 from requests_app.models import Request
 from telegram_bot.due_work import telegram_sources
-from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
-from telegram_bot.updates.ingest import update_ingest
-from tests.factories import make_request
-from tests.telegram_bot.updates import message
+from telegram_bot.models import Delivery, TelegramChat
+from tests.telegram_bot.rows import ago, make_delivery, make_update
 
 pytestmark = pytest.mark.django_db
 
@@ -24,22 +21,6 @@ DELIVER = "requests_app.tasks.deliver"
 
 def due() -> list[tuple[str, str | int]]:
     return [(source.task, key) for source in telegram_sources() for key in source.find(10, GRACE)]
-
-
-def ago(seconds: float) -> Any:
-    return timezone.now() - timedelta(seconds=seconds)
-
-
-def make_update(**fields: Any) -> None:
-    raw = message("Hello")
-    update_ingest(raw)
-    TelegramUpdate.objects.filter(update_id=raw["update_id"]).update(**{"received_at": ago(60), **fields})
-
-
-def make_delivery(*, status: str = "FAILED", **fields: Any) -> Delivery:
-    request = make_request(status=status, completed_at=None if status in Request.OPEN else ago(60))
-    values = {"part": 0, "kind": "RESULT", "state": "PENDING", "chat_id": 42, "message_id": 1, "created_at": ago(60)}
-    return Delivery.objects.create(**{"request": request, **values, **fields})
 
 
 def test_a_chat_with_due_updates_is_found_once(enqueued):

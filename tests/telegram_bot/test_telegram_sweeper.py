@@ -1,35 +1,15 @@
 """The sweeper marks deliveries whose sender was lost, and deletes old updates. It wakes nobody."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from requests_app.models import Request
-from telegram_bot.models import Delivery, TelegramUpdate
+from telegram_bot.models import TelegramUpdate
 from telegram_bot.sweeper import sweep_telegram
-from telegram_bot.updates.ingest import update_ingest
-from tests.factories import make_request
-from tests.telegram_bot.updates import message
+from tests.telegram_bot.rows import ago, make_delivery, make_update
 
 pytestmark = pytest.mark.django_db
-
-
-def ago(seconds: float) -> Any:
-    return timezone.now() - timedelta(seconds=seconds)
-
-
-def make_update(**fields: Any) -> None:
-    raw = message("Hello")
-    update_ingest(raw)
-    TelegramUpdate.objects.filter(update_id=raw["update_id"]).update(**{"received_at": ago(60), **fields})
-
-
-def make_delivery(*, status: str = "FAILED", **fields: Any) -> Delivery:
-    request = make_request(status=status, completed_at=None if status in Request.OPEN else ago(60))
-    values = {"part": 0, "kind": "RESULT", "state": "PENDING", "chat_id": 42, "message_id": 1, "created_at": ago(60)}
-    return Delivery.objects.create(**{"request": request, **values, **fields})
 
 
 def test_it_deletes_handled_updates_after_a_week_and_unhandled_ones_never(enqueued):
