@@ -1,5 +1,6 @@
 """The parts of a Celery worker that are ours: it looks into the database by itself, and outlives its broker."""
 
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from django.core.exceptions import ImproperlyConfigured
 
-from requests_app.dispatch import QUEUES, when_not_sent
+from requests_app.dispatch import QUEUES, offer_first, when_not_sent
 from requests_app.due_work import Look, due_sources
 from requests_app.slots import DueTask, slots
 
@@ -51,7 +52,11 @@ class DueWork(bootsteps.StartStopStep):
         self._look = Look(sources=due_sources(), queues=queues, slots=slots, hand_out=hand_out, run=_run)
         # Sent by the signal's handler: from this moment on nothing is handed out, while the calls under way end.
         signals.worker_shutting_down.connect(self._stop_looking, weak=False)
+        offer_first(self._look.take)
         self._look.start()
+        # What is loaded by now lives as long as the process; the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
 
     def close(self, worker: Any) -> None:
         """Hand out nothing more."""

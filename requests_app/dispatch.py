@@ -29,6 +29,7 @@ _waiting: "queues.Queue[tuple[str, str | int, str]]" = queues.Queue(maxsize=MAX_
 _sender: threading.Thread | None = None
 _sender_lock = threading.Lock()
 _when_not_sent: list[Callable[[str], None]] = []
+_offer: Callable[[str, str | int, str], bool] | None = None
 
 
 def queue_for(category: str) -> str:
@@ -46,7 +47,10 @@ def enqueue(task: str, key: str | int, *, queue: str = CHAT) -> None:
 
     Tasks go by name so that the services, which enqueue, need not import the tasks, which call the services. Only what
     has become due by an action is enqueued, once: a row that is enqueued again while it waits makes a backlog grow.
+    A worker that has a free slot takes the work itself, which spares a message and its way through the broker.
     """
+    if _offer is not None and _offer(task, key, queue):
+        return
     try:
         publish(task, key, queue)
     except queues.Full:
@@ -60,6 +64,15 @@ def publish(task: str, key: str | int, queue: str) -> None:
     """
     _ensure_sender()
     _waiting.put_nowait((task, key, queue))
+
+
+def offer_first(take: Callable[[str, str | int, str], bool] | None) -> None:
+    """Have each wake-up offered to this process's own worker: `take` returns whether it does the work.
+
+    It is called with the task's name, its key and its queue, must return at once and never raise.
+    """
+    global _offer
+    _offer = take
 
 
 def when_not_sent(call: Callable[[str], None]) -> None:

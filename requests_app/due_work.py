@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
@@ -167,21 +168,31 @@ class Look:
             due = random.sample(due, share)
         handed_out = 0
         for key in due:
-            if self._is_over.is_set() or not self._slots.take(source.queue, (source.task, key)):
-                break
-            try:
-                self._hand_out(lambda key=key: self._work(source, key))  # type: ignore[misc]  # bound now, not later
-            except RuntimeError:  # the pool has been shut down
-                self._slots.give_back(source.queue, (source.task, key))
+            if not self.take(source.task, key, source.queue):
                 break
             handed_out += 1
         return handed_out
 
-    def _work(self, source: DueSource, key: str | int) -> None:
-        """Do the work in a thread of the pool. Never raises: nobody would hear of it."""
-        work = (source.task, key)
+    def take(self, task: str, key: str | int, queue: str) -> bool:
+        """Begin this work in the pool; False where it is not of this worker's queues, or no slot is free.
+
+        For what a look has found, and for a wake-up of this process, which then needs no broker. Never raises.
+        """
+        work = (task, key)
+        if self._is_over.is_set() or queue not in self._sources or not self._slots.take(queue, work):
+            return False
         try:
-            is_progress = self._run_task(source.task, source.queue, key)
+            self._hand_out(partial(self._work, work, queue))
+        except RuntimeError:  # the pool has been shut down
+            self._slots.give_back(queue, work)
+            return False
+        return True
+
+    def _work(self, work: Work, queue: str) -> None:
+        """Do the work in a thread of the pool. Never raises: nobody would hear of it."""
+        task, key = work
+        try:
+            is_progress = self._run_task(task, queue, key)
         except Exception as error:  # noqa: BLE001 — one row's fault ends nothing else
             # The stack without the message, which may quote what a user wrote.
             stack = "".join(traceback.format_tb(error.__traceback__))

@@ -48,6 +48,23 @@ def test_a_wake_up_is_sent_once_to_its_queue(sent):
     assert sent == [("a.task", ("key",), MEDIA), ("another.task", (42,), CHAT)]
 
 
+def test_a_worker_with_a_free_slot_takes_its_own_wake_up(sent, monkeypatch):
+    taken: list[tuple[str, str | int, str]] = []
+
+    def take(task, key, queue):
+        taken.append((task, key, queue))
+        return key == "free"
+
+    monkeypatch.setattr(dispatch, "_offer", None)
+    dispatch.offer_first(take)
+    enqueue("a.task", "free", queue=TEXT)
+    enqueue("a.task", "busy", queue=TEXT)
+    dispatch.flush(10)
+
+    assert [key for _, key, _ in taken] == ["free", "busy"]
+    assert sent == [("a.task", ("busy",), TEXT)]
+
+
 def test_a_broker_that_takes_nothing_is_one_line_and_the_worker_looks_at_once(broken, looked, caplog):
     for number in range(5):
         enqueue("a.task", number, queue=TEXT)

@@ -235,6 +235,26 @@ class TestALook:
         assert bench.slots.busy == 0
 
 
+    def test_a_wake_up_of_its_own_process_is_taken_where_a_slot_is_free(self):
+        bench = Bench(2, {TEXT: ["a", "b"]}, queues=(TEXT,))
+
+        assert bench.look.take("task text", "a", TEXT)
+        assert not bench.look.take("task media", "c", MEDIA)  # another worker's
+        assert bench.look.take("task text", "b", TEXT)
+        assert not bench.look.take("task text", "d", TEXT)  # no slot
+
+        bench.pool.run_all()
+        assert bench.done == ["a", "b"]
+        assert bench.slots.busy == 0
+
+    def test_after_stop_no_wake_up_is_taken(self):
+        bench = Bench(2, {TEXT: ["a"]})
+        bench.look.stop()
+
+        assert not bench.look.take("task text", "a", TEXT)
+        assert bench.slots.busy == 0
+
+
 def test_what_is_aside_comes_back_later_each_time(monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("requests_app.due_work.time.monotonic", lambda: clock[0])
