@@ -20,6 +20,11 @@ MIN_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 2.0
 
 
+def is_postgresql() -> bool:
+    """Return whether the compound statements are used."""
+    return connection.vendor == "postgresql"
+
+
 def drop_read_only_connections(
     execute: Callable[[Any, Any, bool, dict[str, Any]], Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
@@ -59,7 +64,7 @@ def give_back_connection() -> None:
     """
     for call in _before_waiting:
         call()
-    if connection.vendor == "postgresql" and not connection.in_atomic_block:
+    if is_postgresql() and not connection.in_atomic_block:
         connection.close()
 
 

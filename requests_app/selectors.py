@@ -23,23 +23,28 @@ def offered_models() -> list[AIModel]:
     return [model for model in models if model.category in served]
 
 
-def history_of(request: Request) -> tuple[Turn, ...]:
-    """Return the earlier turns of the request's conversation, oldest first, as many as fit.
+def earlier_turns(request: Request) -> QuerySet[Request, tuple[str, str]]:
+    """Return the questions and answers before a request in its conversation, the newest first.
 
     Only text has a history: media routes take none, so with one they would be skipped.
     """
     if not request.conversation or request.category != Category.TEXT:
-        return ()
+        return Request.objects.none().values_list("input_text", "output_text")
     earlier = Request.objects.filter(
         user_id=request.user_id,
         conversation=request.conversation,
         category=request.category,
         status=Request.Status.COMPLETED,
         created_at__lt=request.created_at,
-    ).order_by("-created_at")
+    )
+    return earlier.order_by("-created_at").values_list("input_text", "output_text")[:MAX_EARLIER_REQUESTS]
+
+
+def history_of(request: Request) -> tuple[Turn, ...]:
+    """Return the earlier turns of a claimed request, oldest first, as many as fit into a prompt."""
     turns: list[Turn] = []
     characters_left = MAX_HISTORY_CHARACTERS
-    for question, answer in earlier.values_list("input_text", "output_text")[:MAX_EARLIER_REQUESTS]:
+    for question, answer in request.earlier_turns or ():  # type: ignore[attr-defined]  # set by its claim
         characters_left -= len(question) + len(answer)
         if characters_left < 0:
             break

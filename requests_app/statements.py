@@ -4,7 +4,6 @@ A twin leaves the same rows (tests/requests_app/test_statements.py holds both to
 round trips and, on PostgreSQL, that a row locked by somebody else is passed by instead of waited for.
 """
 
-from collections.abc import Collection
 from datetime import timedelta
 from enum import Enum
 from typing import Any
@@ -13,19 +12,15 @@ from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 
+from providers.db import is_postgresql
 from requests_app.models import Account, LedgerEntry, Request, RequestEvent
-from requests_app.selectors import requests_under_way
+from requests_app.selectors import MAX_EARLIER_REQUESTS, earlier_turns, requests_under_way
 
 Status = Request.Status
 
 _DUE = """status IN ('PENDING', 'PROCESSING')
       AND (lease_until IS NULL OR lease_until < STATEMENT_TIMESTAMP())
       AND (next_at IS NULL OR next_at <= STATEMENT_TIMESTAMP())"""
-
-
-def is_postgresql() -> bool:
-    """Return whether the compound statements are used."""
-    return connection.vendor == "postgresql"
 
 
 class Acceptance(Enum):
@@ -40,10 +35,15 @@ class Acceptance(Enum):
 def request_insert(*, request: Request, actor: str, max_under_way: int, deadline_seconds: float) -> Acceptance:
     """Write a new request with its hold and its first event, or nothing. `request` is unsaved; it gets its columns.
 
-    Call inside a transaction that holds the lock of the account's row: it makes the count of what is under way true.
+    The count of what is under way is true: of concurrent prompts of one user, each counts those before it. Call inside
+    a transaction.
     """
     if is_postgresql():
-        return _insert_compound(request, actor, max_under_way, deadline_seconds)
+        acceptance = _insert_compound(request, actor, max_under_way, deadline_seconds)
+        if acceptance is None:
+            Account.objects.select_for_update(no_key=True).values_list("id").get(id=request.user_id)
+            acceptance = _insert_compound(request, actor, max_under_way, deadline_seconds)
+        return acceptance or Acceptance.UNPAID
     if Request.objects.filter(intake_key=request.intake_key).exists():
         return Acceptance.KNOWN
     if requests_under_way(request.user_id).count() >= max_under_way:
@@ -65,7 +65,11 @@ def request_insert(*, request: Request, actor: str, max_under_way: int, deadline
     return Acceptance.ACCEPTED
 
 
-def _insert_compound(request: Request, actor: str, max_under_way: int, deadline_seconds: float) -> Acceptance:
+def _insert_compound(request: Request, actor: str, max_under_way: int, deadline_seconds: float) -> Acceptance | None:
+    """Return None, with nothing written, where the account has changed since the statement began to read.
+
+    Then what it has counted may be wrong. So no lock is held while it counts, but one is needed for a second try.
+    """
     values = {
         name: _prepared(name, getattr(request, name))
         for name in (
@@ -79,6 +83,7 @@ def _insert_compound(request: Request, actor: str, max_under_way: int, deadline_
             [
                 request.intake_key,
                 *under_way_params,
+                request.user_id,
                 request.credits,
                 request.user_id,
                 request.credits,
@@ -89,13 +94,13 @@ def _insert_compound(request: Request, actor: str, max_under_way: int, deadline_
                 actor,
             ],
         )
-        is_known, number_under_way, created_at, deadline_at = cursor.fetchone()
+        is_known, number_under_way, balance, created_at, deadline_at = cursor.fetchone()
     if is_known:
         return Acceptance.KNOWN
     if number_under_way >= max_under_way:
         return Acceptance.BUSY
     if created_at is None:
-        return Acceptance.UNPAID
+        return Acceptance.UNPAID if balance < request.credits else None
     request.created_at, request.deadline_at = created_at, deadline_at
     request._state.adding = False
     return Acceptance.ACCEPTED
@@ -106,9 +111,12 @@ _INSERT = """
         SELECT 1 FROM requests WHERE intake_key = %s
     ), under_way AS (
         SELECT COUNT(*) AS number FROM ({under_way}) AS rows
+    ), account AS (
+        SELECT balance, xmin AS version FROM requests_app_account WHERE id = %s
     ), charged AS (
         UPDATE requests_app_account SET balance = balance - %s
-        WHERE id = %s AND balance >= %s AND NOT EXISTS (SELECT 1 FROM known) AND (SELECT number FROM under_way) < %s
+        WHERE id = %s AND balance >= %s AND xmin = (SELECT version FROM account)
+            AND NOT EXISTS (SELECT 1 FROM known) AND (SELECT number FROM under_way) < %s
         RETURNING id
     ), accepted AS (
         INSERT INTO requests (id, model_id, category, conversation, input_text, input_media, options, intake_key,
@@ -125,16 +133,22 @@ _INSERT = """
         INSERT INTO requests_app_requestevent (request_id, from_status, to_status, actor, reason, created_at)
         SELECT id, '', 'PENDING', %s, '', STATEMENT_TIMESTAMP() FROM accepted
     )
-    SELECT EXISTS (SELECT 1 FROM known), (SELECT number FROM under_way), (SELECT created_at FROM accepted),
-        (SELECT deadline_at FROM accepted)
+    SELECT EXISTS (SELECT 1 FROM known), (SELECT number FROM under_way), (SELECT balance FROM account),
+        (SELECT created_at FROM accepted), (SELECT deadline_at FROM accepted)
 """
+
+
+OWNED = """
+    SELECT 1 FROM requests WHERE id = %s AND fence = %s AND status IN ('PENDING', 'PROCESSING') FOR NO KEY UPDATE
+"""  # proves to PostgreSQL that a claim still owns an open request
 
 
 def request_claim(*, request_id: str, lease_seconds: float) -> Request | None:
     """Claim a due request that no worker owns: fencing token + 1, a new lease, the event of its first claim.
 
-    Returns the request as the claim left it, with the database's time as `now`; None where there is nothing to claim,
-    or somebody holds a lock on the row. One worker succeeds, however many try.
+    Returns the request as the claim left it, with the database's time as `now` and, where it is a text, the
+    `earlier_turns` of its conversation (selectors.history_of() reads them); None where there is nothing to claim, or
+    somebody holds a lock on the row. One worker succeeds, however many try.
     """
     if is_postgresql():
         claimed = Request.objects.raw(_CLAIM, [request_id, timedelta(seconds=lease_seconds)])
@@ -159,6 +173,7 @@ def request_claim(*, request_id: str, lease_seconds: float) -> Request | None:
             RequestEvent.objects.create(
                 request=request, from_status=Status.PENDING, to_status=Status.PROCESSING, actor="worker"
             )
+    request.earlier_turns = list(earlier_turns(request))  # type: ignore[attr-defined]  # as the compound one does
     return request
 
 
@@ -173,38 +188,16 @@ _CLAIM = f"""
         INSERT INTO requests_app_requestevent (request_id, from_status, to_status, actor, reason, created_at)
         SELECT id, 'PENDING', 'PROCESSING', 'worker', '', STATEMENT_TIMESTAMP() FROM claimed WHERE fence = 1
     )
-    SELECT claimed.*, STATEMENT_TIMESTAMP() AS now FROM claimed
+    SELECT claimed.*, STATEMENT_TIMESTAMP() AS now, (
+        SELECT JSON_AGG(JSON_BUILD_ARRAY(input_text, output_text)) FROM (
+            SELECT input_text, output_text FROM requests AS earlier
+            WHERE claimed.category = 'TEXT' AND claimed.conversation <> '' AND earlier.user_id = claimed.user_id
+                AND earlier.conversation = claimed.conversation AND earlier.created_at < claimed.created_at
+                AND earlier.category = 'TEXT' AND earlier.status = 'COMPLETED'
+            ORDER BY earlier.created_at DESC LIMIT {MAX_EARLIER_REQUESTS}
+        ) AS turns
+    ) AS earlier_turns FROM claimed
 """  # noqa: S608 — no value is interpolated
-
-
-def leases_renew(*, leases: Collection[tuple[str, int]], lease_seconds: float) -> set[str]:
-    """Extend the leases of all these (request id, fencing token) pairs in one statement; return the ids of those.
-
-    A pair is left out where another worker owns the request, where it has ended or is past its deadline (the sweeper
-    must be able to end it, whatever its worker is stuck in), and where somebody holds a lock on the row.
-    """
-    ids, fences = [request_id for request_id, _ in leases], [fence for _, fence in leases]
-    if is_postgresql():
-        with connection.cursor() as cursor:
-            cursor.execute(_RENEW, (ids, fences, timedelta(seconds=lease_seconds)))  # type: ignore[arg-type]  # psycopg takes it
-            return {row[0] for row in cursor.fetchall()}
-    with transaction.atomic():
-        rows = Request.objects.filter(id__in=ids, status__in=Request.OPEN, deadline_at__gt=Now())
-        owned = {row[0] for row in rows.values_list("id", "fence") if row in set(leases)}
-        Request.objects.filter(id__in=owned).update(lease_until=Now() + timedelta(seconds=lease_seconds))
-    return owned
-
-
-_RENEW = """
-    WITH owned AS (
-        SELECT requests.id FROM requests JOIN UNNEST(%s::text[], %s::int[]) AS lease (id, fence)
-            ON requests.id = lease.id AND requests.fence = lease.fence
-        WHERE status IN ('PENDING', 'PROCESSING') AND deadline_at > STATEMENT_TIMESTAMP()
-        FOR UPDATE OF requests SKIP LOCKED
-    )
-    UPDATE requests SET lease_until = STATEMENT_TIMESTAMP() + %s FROM owned WHERE requests.id = owned.id
-    RETURNING requests.id
-"""
 
 
 def request_complete(*, request: Request, reason: str, values: dict[str, Any]) -> bool:

@@ -4,12 +4,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from providers.chain.statements import Proof, attempt_insert
 from providers.errors import ProviderError
 from providers.models import Attempt, ProviderConfig
 from providers.pricing import cost_of
@@ -22,13 +23,6 @@ JOB_CANCELLED = "Stopped"  # error_class of a job that was cancelled because nob
 
 class AttemptRefused(Exception):
     """Another worker makes this caller's calls by now, or the caller has ended."""
-
-
-class Proof(Protocol):
-    """What shows, in the statement or transaction that writes an attempt, that its caller may still make calls."""
-
-    def hold(self) -> bool:
-        """Lock what proves it until the transaction ends. False: the caller has ended, or belongs to another worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +145,23 @@ class OpenAttempt:
 def attempt_open(*, caller_key: str, number: int, route: ProviderConfig, proof: Proof | None = None) -> OpenAttempt:
     """Commit the row of a call that is about to be made, the caller's `number`th.
 
-    With `proof` the row is written only where it holds, in one transaction: no call is begun on a stale read. Raises
+    With `proof` the row is written only where it holds, in one statement: no call is begun on a stale read. Raises
     AttemptRefused (nothing written) where it does not, or where another worker makes this caller's calls.
     """
+    attempt = Attempt(
+        caller_key=caller_key,
+        number=number,
+        category=route.category,
+        provider=route.provider,
+        route=route.name,
+        model=route.model,
+    )
     try:
-        with transaction.atomic():
-            if proof is not None and not proof.hold():
-                raise AttemptRefused
-            attempt = Attempt.objects.create(
-                caller_key=caller_key,
-                number=number,
-                category=route.category,
-                provider=route.provider,
-                route=route.name,
-                model=route.model,
-            )
+        is_written = attempt_insert(attempt=attempt, proof=proof)
     except IntegrityError as error:
         raise AttemptRefused from error
+    if not is_written:
+        raise AttemptRefused
     return OpenAttempt(attempt.id, route)
 
 

@@ -10,11 +10,12 @@ from django.db.models.functions import Now
 
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.chain import circuit_breaker
-from providers.chain.attempts import Answer, OpenAttempt, Proof, attempt_open, attempt_write_off
+from providers.chain.attempts import Answer, OpenAttempt, attempt_open, attempt_write_off
 from providers.chain.candidates import Candidate, Skip, candidate_for_attempt, candidates_for, unknown_policy
 from providers.chain.jobs import job_cancel, poll_delay_seconds, poll_job
 from providers.chain.outputs import output_store
 from providers.chain.provider_callbacks import callback_url
+from providers.chain.statements import Proof
 from providers.db import commit_persistently, give_back_connection
 from providers.errors import (
     AllProvidersFailed,

@@ -1,6 +1,6 @@
 """Acceptance of requests: idempotent, with the credits held. What becomes of them is in services.execution."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django.conf import settings
 from django.db import transaction
@@ -30,12 +30,14 @@ def request_accept(
     conversation: str = "",
     input_media: Sequence[StoredMedia] = (),
     wakes_worker: bool = True,
+    alongside: Callable[[Request], None] | None = None,
 ) -> Request:
     """Accept a prompt: write the request, its first event and the credit hold, together or not at all.
 
     Idempotent by `intake_key`, which names the message that brought the prompt: accepting it again returns the first
     request. Without enough credits the request is written as REJECTED with error_code NO_CREDITS and nothing is held.
     A wake-up is enqueued on commit unless `wakes_worker` is False, where the caller executes the request itself.
+    `alongside` is called with a request that is new and not rejected, in the transaction that writes it.
 
     Raises PromptInvalid, UnknownModel, AccountBlocked or TooManyOpenRequests, with nothing written.
     """
@@ -52,25 +54,24 @@ def request_accept(
         intake_key=intake_key,
     )
     with transaction.atomic():
-        # The account's row is the lock: concurrent prompts of one user are accepted one after the other.
-        Account.objects.select_for_update().values_list("id").get(id=account.pk)
         acceptance = request_insert(
             request=request,
             actor=account.key,
             max_under_way=settings.MAX_OPEN_REQUESTS,
             deadline_seconds=settings.DEADLINE_SECONDS[model.category],
         )
-        if acceptance is Acceptance.KNOWN:
-            return Request.objects.get(intake_key=intake_key)
-        if acceptance is Acceptance.BUSY:
-            raise TooManyOpenRequests(
-                f"You have {settings.MAX_OPEN_REQUESTS} requests open. Wait for one of them to be answered."
-            )
         if acceptance is Acceptance.UNPAID:
             _reject(request)
-        elif wakes_worker:
-            enqueue_on_commit(ADVANCE_TASK, request.id, queue=queue_for(request.category))
-    return request
+        elif acceptance is Acceptance.ACCEPTED:
+            if alongside:
+                alongside(request)
+            if wakes_worker:
+                enqueue_on_commit(ADVANCE_TASK, request.id, queue=queue_for(request.category))
+    if acceptance is Acceptance.BUSY:
+        raise TooManyOpenRequests(
+            f"You have {settings.MAX_OPEN_REQUESTS} requests open. Wait for one of them to be answered."
+        )
+    return Request.objects.get(intake_key=intake_key) if acceptance is Acceptance.KNOWN else request
 
 
 def _check(account: Account, model: AIModel, text: str) -> None:

@@ -8,20 +8,20 @@ fencing token `fence` tells the two apart: it grows with each claim, and what an
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from providers.db import give_back_connection
+from providers.db import give_back_connection, is_postgresql
 from providers.transport.deadlines import CancelToken
 from requests_app.models import Request
-from requests_app.statements import leases_renew, request_claim
+from requests_app.statements import OWNED, request_claim
 
 logger = logging.getLogger("requests_app.leases")
 
@@ -41,12 +41,16 @@ class Lease:
         """Whether another worker owns the request by now, or it has ended, as far as this process knows."""
         return self.token.is_cancelled
 
-    def hold(self) -> bool:
-        """Lock the request's row until the transaction ends; False where the claim was overtaken or the request ended.
+    def query(self) -> tuple[str, Sequence[str | int]]:
+        """Return a query that locks the request's row, and finds none where the claim was overtaken or it has ended.
 
-        An attempt that is written in the same transaction is seen by whoever claims the request next, and none is
-        written after that claim.
+        An attempt that is written by the same statement is seen by whoever claims the request next, and none is written
+        after that claim.
         """
+        return OWNED, (self.request_id, self.fence)
+
+    def hold(self) -> bool:
+        """Do the same for the rest of the transaction; False where query() would find none."""
         return bool(_owned_rows(self).select_for_update().values_list("id").first())
 
     def lose(self) -> None:
@@ -70,6 +74,21 @@ def lease_give_back(lease: Lease, *, seconds: float) -> bool:
     claims without progress, which leads to quarantine, starts again at 0.
     """
     return bool(_owned_rows(lease).update(lease_until=None, next_at=Now() + timedelta(seconds=seconds), tries=0))
+
+
+def leases_renew(*, leases: Collection[Lease]) -> set[str]:
+    """Extend all these leases by settings.LEASE_SECONDS from now; return the ids of the requests concerned.
+
+    One is left out where another worker owns the request, where it has ended or is past its deadline (the sweeper must
+    be able to end it, whatever its worker is stuck in), and where somebody holds a lock on the row.
+    """
+    fences = {lease.request_id: lease.fence for lease in leases}
+    rows = Request.objects.filter(id__in=fences, status__in=Request.OPEN, deadline_at__gt=Now())
+    with transaction.atomic():
+        unlocked = rows.select_for_update(no_key=True, skip_locked=True) if is_postgresql() else rows
+        owned = {request_id for request_id, fence in unlocked.values_list("id", "fence") if fence == fences[request_id]}
+        Request.objects.filter(id__in=owned).update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS))
+    return owned
 
 
 def _owned_rows(lease: Lease) -> QuerySet[Request]:
@@ -117,7 +136,7 @@ class LeaseKeeper:
             lease.lose()
 
     def renew(self) -> None:
-        """Extend every kept lease once, in one statement; those that were overtaken are lost, and their calls aborted.
+        """Extend every kept lease once, all together; those that were overtaken are lost, and their calls aborted.
 
         A lease whose row somebody holds a lock on is neither renewed nor lost: its time decides.
         """
@@ -125,10 +144,7 @@ class LeaseKeeper:
             leases = dict(self._leases)
         if not leases:
             return
-        renewed = leases_renew(
-            leases=[(lease.request_id, lease.fence) for lease in leases.values()],
-            lease_seconds=settings.LEASE_SECONDS,
-        )
+        renewed = leases_renew(leases=leases.values())
         left_out = [lease for request_id, lease in leases.items() if request_id not in renewed]
         for lease in left_out:
             if not _owned_rows(lease).filter(deadline_at__gt=Now()).exists():

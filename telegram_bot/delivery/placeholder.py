@@ -28,16 +28,11 @@ logger = logging.getLogger("telegram_bot.delivery")
 PLACING_SECONDS = 12
 
 
-def placeholder_prepare(
-    *, request: Request, chat_id: int, thread_id: int | None, reply_to: int | None
-) -> Delivery | None:
-    """Write the delivery of a request's placeholder, claimed by the caller, who must send it at once.
+def placeholder_prepare(*, request: Request, chat_id: int, thread_id: int | None, reply_to: int | None) -> Delivery:
+    """Write the delivery of a new request's placeholder, claimed by the caller, who must send it at once.
 
-    Idempotent: returns None where it was written before. Call in the transaction that accepts the request: that
-    holds the lock under which no other worker can accept the same one.
+    Call in the transaction that accepts the request.
     """
-    if Delivery.objects.filter(request=request, part=0).exists():
-        return None
     return Delivery.objects.create(
         request=request,
         part=0,

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from django.db import transaction
-
 from providers.chain.candidates import can_take_audio
 from providers.storage import StoredMedia, store_audio, store_image
 from requests_app.errors import RequestRefused
@@ -92,20 +90,23 @@ def _accept(
     """Accept the request and write its placeholder, together. Without a placeholder there is none to send."""
     chat_id, thread_id = context.chat.chat_id, context.thread_id
     thread = thread_ensure(chat_id=chat_id, thread_id=thread_id)
-    with transaction.atomic():
-        request = request_accept(
-            intake_key=_intake_key(context),
-            account=context.user.account,
-            model=model,
-            text=prompt_text,
-            conversation=thread.conversation_key,
-            input_media=media,
-        )
-        if request.status == Request.Status.REJECTED:
-            return request, None
+    placeholder: Delivery | None = None
+
+    def prepare(request: Request) -> None:
+        nonlocal placeholder
         placeholder = placeholder_prepare(
             request=request, chat_id=chat_id, thread_id=thread_id, reply_to=context.reply_to
         )
+
+    request = request_accept(
+        intake_key=_intake_key(context),
+        account=context.user.account,
+        model=model,
+        text=prompt_text,
+        conversation=thread.conversation_key,
+        input_media=media,
+        alongside=prepare,
+    )
     return request, placeholder
 
 

@@ -128,7 +128,11 @@ MUTANTS = (
     mutant(
         "a worker continues after it has lost its lease",
         (CHAIN, EXAMPLES),
-        ("providers/chain/attempts.py", "if proof is not None and not proof.hold():", "if False:"),
+        (
+            "providers/chain/attempts.py",
+            "attempt_insert(attempt=attempt, proof=proof)",
+            "attempt_insert(attempt=attempt, proof=None)",
+        ),
     ),
     mutant(
         "a lease runs by the worker's clock",

@@ -234,7 +234,6 @@ class TestALook:
         assert bench.look.look(QUEUES) == 0
         assert bench.slots.busy == 0
 
-
     def test_a_wake_up_of_its_own_process_is_taken_where_a_slot_is_free(self):
         bench = Bench(2, {TEXT: ["a", "b"]}, queues=(TEXT,))
 

@@ -13,7 +13,7 @@ from providers.errors import AccessDenied, ContentRefused, NotSent, NotStored, O
 from providers.models import Attempt, ProviderConfig, ProviderHealth
 from providers.types import TextResult, Turn, UnknownPolicy, Usage
 from requests_app.models import Account, Request
-from requests_app.selectors import history_of
+from requests_app.selectors import earlier_turns
 from requests_app.services.cancellation import request_cancel, request_resume
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
@@ -297,7 +297,7 @@ def test_a_second_output_in_a_conversation_is_generated_without_history(account,
         status="COMPLETED", output_url="/media/fox.png", actual_provider="replicate", completed_at=timezone.now()
     )
 
-    assert history_of(second) == ()
+    assert list(earlier_turns(second)) == []
 
 
 def test_another_conversation_starts_empty(chain, account):

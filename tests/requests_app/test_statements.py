@@ -5,12 +5,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from providers.chain import statements as attempt_statements
+from providers.chain.statements import attempt_insert
+from providers.models import Attempt
 from requests_app import statements
 from requests_app.models import Account, LedgerEntry, Request, RequestEvent
-from requests_app.statements import Acceptance, leases_renew, request_claim, request_complete, request_insert
+from requests_app.services.leases import Lease, lease_claim, leases_renew
+from requests_app.statements import Acceptance, request_claim, request_complete, request_insert
 from tests.factories import make_account, make_model, make_request
 
 pytestmark = pytest.mark.django_db
@@ -23,10 +27,14 @@ MOMENTS = {"created_at", "started_at", "completed_at", "deadline_at", "lease_unt
 def variant(request, monkeypatch) -> str:
     """Run the test with the compound statement where there is one, and with its twin."""
     if request.param == "twin":
-        monkeypatch.setattr(statements, "is_postgresql", lambda: False)
+        for module in (statements, attempt_statements):
+            monkeypatch.setattr(module, "is_postgresql", lambda: False)
     elif connection.vendor != "postgresql":
         pytest.skip("The compound statements are for PostgreSQL.")
     return request.param
+
+
+ANSWER = {"output_text": "Hello", "actual_provider": "aimlapi", "completed_at": timezone.now()}
 
 
 def row(instance: Any, *ignored: str) -> dict[str, Any]:
@@ -152,6 +160,33 @@ class TestClaim:
         assert (claimed.fence, claimed.tries, claimed.started_at) == (5, 3, started_at)
         assert events(request) == []
 
+    def test_it_brings_the_earlier_turns_of_the_conversation(self, variant):
+        account, begin = make_account(), timezone.now()
+        make_request(account=account, conversation="chat:2", status="COMPLETED", **ANSWER)
+        make_request(account=account, conversation="chat:1", status="FAILED")
+        for number in range(12):
+            made_at = begin - timedelta(minutes=number + 1)
+            answered = make_request(account=account, conversation="chat:1", status="COMPLETED", **ANSWER)
+            Request.objects.filter(id=answered.id).update(created_at=made_at, input_text=f"Question {number} 🐤")
+        request = make_request(account=account, conversation="chat:1")
+
+        claimed = request_claim(request_id=request.id, lease_seconds=15)
+
+        assert claimed is not None
+        turns = [list(turn) for turn in claimed.earlier_turns]  # type: ignore[attr-defined]
+        assert turns == [[f"Question {number} 🐤", "Hello"] for number in range(10)]
+
+    @pytest.mark.parametrize("fields", [{}, {"conversation": "chat:1", "category": "IMAGE"}])
+    def test_or_none_where_it_has_no_conversation_or_is_no_text(self, variant, fields):
+        account = make_account()
+        make_request(account=account, status="COMPLETED", **fields, **ANSWER)
+        request = make_request(account=account, **fields)
+
+        claimed = request_claim(request_id=request.id, lease_seconds=15)
+
+        assert claimed is not None
+        assert not claimed.earlier_turns  # type: ignore[attr-defined]
+
     @pytest.mark.parametrize(
         "fields",
         [
@@ -169,15 +204,15 @@ class TestClaim:
 
 
 class TestRenew:
-    def test_it_extends_what_is_still_owned_and_open(self, variant):
+    def test_it_extends_what_is_still_owned_and_open(self):
         owned, overtaken, ended, late = (make_request(fence=2, status="PROCESSING") for _ in range(4))
         Request.objects.filter(id=overtaken.id).update(fence=3)
         Request.objects.filter(id=ended.id).update(status="CANCELLED")
         Request.objects.filter(id=late.id).update(deadline_at=timezone.now() - timedelta(seconds=1))
 
-        leases = [(request.id, 2) for request in (owned, overtaken, ended, late)]
+        leases = [Lease(request.id, 2) for request in (owned, overtaken, ended, late)]
 
-        assert leases_renew(leases=leases, lease_seconds=15) == {owned.id}
+        assert leases_renew(leases=leases) == {owned.id}
         assert [row(request)["lease_until"] for request in (owned, overtaken, ended, late)] == [True] + [False] * 3
 
 
@@ -210,3 +245,62 @@ class TestComplete:
 
         assert not request_complete(request=request, reason="too late", values=self.VALUES)
         assert (row(request)["status"], events(request), entries(request)) == (status, [], [])
+
+
+class TestAttempt:
+    @pytest.fixture
+    def lease(self) -> Lease:
+        claim = lease_claim(request_id=make_request().id)
+        assert claim is not None
+        return claim[0]
+
+    def attempt(self, lease: Lease) -> Attempt:
+        return Attempt(
+            caller_key=lease.request_id, number=1, category="TEXT", provider="aimlapi", route="fast", model="a/model"
+        )
+
+    def test_it_is_written_while_the_claim_holds(self, variant, lease):
+        attempt = self.attempt(lease)
+
+        assert attempt_insert(attempt=attempt, proof=lease)
+
+        assert row(attempt, "finished_at") == {
+            "caller_key": lease.request_id,
+            "number": 1,
+            "category": "TEXT",
+            "operation": "generate",
+            "purpose": "user",
+            "provider": "aimlapi",
+            "route": "fast",
+            "key_id": "",
+            "model": "a/model",
+            "answered_by": "",
+            "state": "SENDING",
+            "job_id": "",
+            "error_class": "",
+            "error_text": "",
+            "http_status": None,
+            "usage": {},
+            "cost": None,
+            "cost_source": "",
+            "reserved_cost": None,
+            "duration_ms": None,
+            "first_token_ms": None,
+            "created_at": True,
+            "rolled_up": False,
+        }
+
+    @pytest.mark.parametrize("change", [{"fence": 2}, {"status": "CANCELLED"}, {"status": "QUARANTINED"}])
+    def test_and_not_once_it_was_overtaken_or_the_request_has_ended(self, variant, lease, change):
+        Request.objects.filter(id=lease.request_id).update(**change)
+
+        assert not attempt_insert(attempt=self.attempt(lease), proof=lease)
+        assert not Attempt.objects.exists()
+
+    def test_a_second_call_under_way_is_refused(self, variant, lease):
+        assert attempt_insert(attempt=self.attempt(lease), proof=lease)
+
+        second = self.attempt(lease)
+        second.number = 2
+        with pytest.raises(IntegrityError), transaction.atomic():
+            attempt_insert(attempt=second, proof=lease)

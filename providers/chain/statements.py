@@ -1,0 +1,48 @@
+"""The compound statement of an attempt for PostgreSQL, with its twin in the ORM for SQLite.
+
+Both leave the same row (tests/requests_app/test_statements.py). Those of requests are in requests_app/statements.py.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from django.db import connection, transaction
+
+from providers.db import is_postgresql
+from providers.models import Attempt
+
+
+class Proof(Protocol):
+    """What shows, in the statement or transaction that writes an attempt, that its caller may still make calls."""
+
+    def query(self) -> tuple[str, Sequence[str | int]]:
+        """Return a query for PostgreSQL and its parameters: one row, which it locks, or none where nothing is shown."""
+
+    def hold(self) -> bool:
+        """Lock what proves it until the transaction ends. False: the caller has ended, or belongs to another worker."""
+
+
+def attempt_insert(*, attempt: Attempt, proof: Proof | None) -> bool:
+    """Write a new attempt where the proof holds; return whether it does. `attempt` is unsaved.
+
+    Raises IntegrityError where another worker makes this caller's calls.
+    """
+    if proof is not None and is_postgresql():
+        query, params = proof.query()
+        values = (attempt.id, attempt.caller_key, attempt.number, attempt.category, attempt.provider, attempt.route)
+        with connection.cursor() as cursor:
+            cursor.execute(_INSERT.format(proof=query), [*values, attempt.model, *params])
+            return bool(cursor.rowcount)
+    with transaction.atomic():
+        if proof is not None and not proof.hold():
+            return False
+        attempt.save(force_insert=True)
+    return True
+
+
+_INSERT = """
+    INSERT INTO providers_attempt (id, caller_key, number, category, provider, route, model, state, job_id, error_class,
+        error_text, usage, cost_source, rolled_up, created_at)
+    SELECT %s, %s, %s, %s, %s, %s, %s, 'SENDING', '', '', '', '{{}}', '', FALSE, STATEMENT_TIMESTAMP()
+    FROM ({proof}) AS proof
+"""
