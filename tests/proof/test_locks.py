@@ -22,7 +22,6 @@ from providers.statistics.rollups import fold_attempts
 from requests_app.errors import TooManyOpenRequests
 from requests_app.models import Request
 from requests_app.services.intake import request_accept
-from requests_app.statements import request_insert
 from tests.factories import make_account, make_attempt, make_model
 
 pytestmark = [
@@ -103,14 +102,15 @@ def gate_before_saving(model: type[Any], monkeypatch: pytest.MonkeyPatch) -> Ite
         yield gate
 
 
-def test_prompts_that_one_user_sends_at_once_are_accepted_one_after_the_other(settings, monkeypatch):
+def test_prompts_that_one_user_sends_at_once_are_accepted_one_after_the_other(settings):
     settings.MAX_OPEN_REQUESTS = 1
     account, model = make_account(credits=10), make_model()
-    gate = PauseAt(request_insert)
-    monkeypatch.setattr("requests_app.services.intake.request_insert", gate)
+    gate = PauseAt(lambda request: None)  # between writing the request and the commit
 
     def accept(key: str) -> Request:
-        return request_accept(intake_key=key, account=account, model=model, text="Say hello", wakes_worker=False)
+        return request_accept(
+            intake_key=key, account=account, model=model, text="Say hello", wakes_worker=False, alongside=gate
+        )
 
     first, second = run_beside(gate, lambda: accept("first"), lambda: accept("second"))
 
