@@ -6,12 +6,15 @@ is due again has nobody at work on it, and what an overtaken claimer writes is r
 
 import logging
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Now
 
+from providers.db import Lazily, give_back_connection
+from requests_app.models import Request
 from requests_app.services.refunds import request_refund
 from telegram_bot.api import client
 from telegram_bot.content.files import StoredFile
@@ -33,6 +36,8 @@ def delivery_claim(*, delivery: Delivery, step: Step | None) -> bool:
     """
     states = [DeliveryState.PENDING, *([DeliveryState.DELIVERED] if delivery.part == 0 else [])]
     due = _owned(delivery).filter(Q(next_at__isnull=True) | Q(next_at__lte=Now()), state__in=states)
+    if step is None or step.is_edit:
+        due = due.filter(Lazily())  # a repeated edit shows nothing twice
     if not due.update(fence=F("fence") + 1, tries=F("tries") + 1, **_values(delivery, step)):
         return False
     delivery.fence += 1
@@ -75,8 +80,11 @@ def delivery_record_shown(*, delivery: Delivery, shown: Shown, is_settled: bool,
         values |= {"state": DeliveryState.PENDING, "next_at": settled_at(), "error": UNSETTLED}
     if not delivery.given_up:
         values["delivered_at"] = Coalesce("delivered_at", Now())
+    rows = _owned(delivery)
+    if delivery.state == DeliveryState.PENDING:
+        rows = rows.filter(Lazily())  # an edit
     upload = {"file_id": shown.file_id, "file_kind": shown.file_kind} if 0 < len(shown.file_id) <= MAX_FILE_ID else {}
-    if not _owned(delivery).update(**values, **upload) and upload:
+    if not rows.update(**values, **upload) and upload:
         Delivery.objects.filter(pk=delivery.pk).update(**upload)  # so that its successor uploads nothing
     delivery.message_id = shown.message_id
     delivery.state = DeliveryState(str(values["state"]))
@@ -113,6 +121,47 @@ def delivery_give_up(*, delivery: Delivery, reason: GivenUp, error: str) -> bool
             request_refund(request_id=delivery.request_id, actor="system", reason=f"not shown: {reason.label}")
     delivery.given_up, delivery.method, delivery.state, delivery.tries = reason, method, DeliveryState.PENDING, 0
     return True
+
+
+class Placeholder(NamedTuple):
+    """What a stream needs to know of the message in which it shows an answer."""
+
+    chat_id: int
+    message_id: int | None  # None until it is sent
+    is_open: bool  # the request is open, and the message will still show its answer
+
+
+def placeholder_find(request_id: str) -> Placeholder | None:
+    """Return the placeholder of a request, None where it has none. Holds no connection afterwards."""
+    columns = ("chat_id", "message_id", "state", "request__status")
+    try:
+        row = Delivery.objects.filter(request_id=request_id, part=0).values_list(*columns).first()
+    finally:
+        give_back_connection()
+    if row is None:
+        return None
+    chat_id, message_id, state, status = row
+    # A placeholder that Telegram refuses is not sent again; the answer will be a message of its own.
+    is_coming = message_id is not None or state == DeliveryState.PLACING
+    return Placeholder(chat_id, message_id, is_coming and status in Request.OPEN)
+
+
+def delivery_note_shown(request_id: str, message_id: int) -> bool:
+    """Note that a partial answer is about to be shown, which makes a request that is cancelled later cost its price.
+
+    Returns False, with nothing noted, where the request has ended or that message is not its placeholder: then the
+    partial answer must not be sent. Idempotent. Holds no connection afterwards.
+    """
+    try:
+        # Under the lock of the request's row, as request_cancel() decides what the request costs under it.
+        with transaction.atomic():
+            still_open = Request.objects.filter(id=request_id, status__in=Request.OPEN).select_for_update(no_key=True)
+            placeholder = Delivery.objects.filter(
+                Lazily(in_transaction=True), request_id__in=still_open.values("id"), part=0, message_id=message_id
+            )
+            return placeholder.update(shown_at=Coalesce("shown_at", Now())) > 0
+    finally:
+        give_back_connection()
 
 
 def deliveries_drop_further(*, request_id: str) -> None:

@@ -7,12 +7,11 @@ placeholder, another one is sent: a stray ⏳ may remain, a second answer never.
 import logging
 from datetime import timedelta
 
-from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
-from providers.db import give_back_connection
+from providers.db import Lazily
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.models import Request
 from telegram_bot import texts
@@ -20,6 +19,7 @@ from telegram_bot.api.client import TelegramClient, get_client
 from telegram_bot.api.errors import BotApiError, ThreadGone
 from telegram_bot.content.rendering import MessagePart
 from telegram_bot.delivery.retries import record_placeholder_failure
+from telegram_bot.delivery.streaming import live_message_place
 from telegram_bot.models import Delivery, DeliveryKind, DeliveryState
 
 logger = logging.getLogger("telegram_bot.delivery")
@@ -67,48 +67,14 @@ def placeholder_send(*, delivery: Delivery) -> bool:
         if record_placeholder_failure(delivery=delivery, error=error):
             _deliver_if_ended(delivery.request_id)
         return False
-    rows = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PLACING)
+    # Were this lost with the database's machine, another placeholder would be sent.
+    rows = Delivery.objects.filter(Lazily(), pk=delivery.pk, state=DeliveryState.PLACING)
     if not rows.update(message_id=message_id, state=DeliveryState.PENDING, next_at=None, tries=0, error=""):
         _remove(client, delivery, message_id)
         return False
-    _deliver_if_ended(delivery.request_id)
+    if not live_message_place(delivery.request_id, delivery.chat_id, message_id):
+        _deliver_if_ended(delivery.request_id)
     return True
-
-
-def delivery_note_shown(request_id: str) -> tuple[int | None, bool]:
-    """Note that a partial answer is about to be shown, which makes a request that is cancelled later cost its price.
-
-    Returns the message id of the placeholder, None until it is sent, and whether the request is open: only then may
-    the partial answer be sent. Where the database does not answer, nothing may be sent yet: (None, True). Holds no
-    connection afterwards.
-    """
-    try:
-        return _note_shown(request_id)
-    except DatabaseError as error:
-        logger.info("The placeholder of %s could not be queried: %s", request_id, type(error).__name__)
-        return None, True
-    finally:
-        give_back_connection()
-
-
-def _note_shown(request_id: str) -> tuple[int | None, bool]:
-    columns = ("message_id", "state", "shown_at", "request__status")
-    row = Delivery.objects.filter(request_id=request_id, part=0).values_list(*columns).first()
-    if row is None:
-        return None, False
-    message_id, state, shown_at, status = row
-    is_open = status in Request.OPEN
-    if message_id is None:
-        # A placeholder that Telegram refuses is not sent again; the answer will be a message of its own.
-        return None, is_open and state == DeliveryState.PLACING
-    if not is_open or shown_at is not None:
-        return message_id, is_open
-    # Under the lock of the request's row, as request_cancel() decides what the request costs under it.
-    with transaction.atomic():
-        still_open = Request.objects.filter(id=request_id, status__in=Request.OPEN).select_for_update(no_key=True)
-        placeholder = Delivery.objects.filter(request_id__in=still_open.values("id"), part=0)
-        is_open = placeholder.update(shown_at=Now()) > 0
-    return message_id, is_open
 
 
 def _sender_lost_at() -> CombinedExpression:

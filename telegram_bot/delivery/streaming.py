@@ -14,14 +14,15 @@ from heapq import heappop, heappush
 from itertools import count
 from weakref import WeakValueDictionary, ref
 
+from django.db import DatabaseError
+
 from providers.db import give_back_connection
 from providers.types import OnText
 from requests_app.services.leases import keeper
 from telegram_bot.api.client import CALL_SECONDS, TelegramClient, get_client
 from telegram_bot.api.errors import BotApiError, OutcomeUnsure, SlowDown
 from telegram_bot.content.rendering import MessagePart, partial_message
-from telegram_bot.delivery.placeholder import delivery_note_shown
-from telegram_bot.models import Delivery
+from telegram_bot.delivery.claims import delivery_note_shown, placeholder_find
 
 logger = logging.getLogger("telegram_bot.delivery.streaming")
 
@@ -50,10 +51,9 @@ class StreamStatus(Enum):
 class LiveMessage:
     """The growing answer of one request. Thread-safe; one sender at a time makes its partial edits."""
 
-    def __init__(self, client: TelegramClient, request_id: str, chat_id: int) -> None:
+    def __init__(self, client: TelegramClient, request_id: str) -> None:
         self._client = client
         self._request_id = request_id
-        self._chat_id = chat_id
         self._changed = threading.Condition()
         # Under the lock of _changed:
         self._latest_text = ""
@@ -62,11 +62,13 @@ class LiveMessage:
         self._is_busy = False  # a sender is at it
         self._is_closed = False
         self._is_unconfirmed = False  # the last partial edit was not confirmed
+        self._placeholder: tuple[int, int] | None = None  # its chat and message id, once it is sent
         # Used by the sender that is at it:
         self._part: MessagePart | None = None  # what the message would show of _seen_text
         self._shown: MessagePart | None = None
         self._not_before = 0.0  # on time.monotonic(); the chat has a pause of its own
         self._polls = 0  # in a row, without finding the placeholder
+        self._is_noted = False  # it is on record that something was shown
         self._failures = 0
 
     @property
@@ -82,6 +84,14 @@ class LiveMessage:
                 return
             self._is_scheduled = True
         _senders.schedule(self, self._seconds_left())
+
+    def place(self, chat_id: int, message_id: int) -> bool:
+        """Take the placeholder that was just sent. Returns False where the stream is closed, as the answer is there."""
+        with self._changed:
+            if self._is_closed:
+                return False
+            self._placeholder = chat_id, message_id
+        return True
 
     def close(self) -> bool:
         """Stop, wait for the partial edit under way, and return, once, whether one may still arrive."""
@@ -115,66 +125,86 @@ class LiveMessage:
             return self._seconds_left() if self._is_scheduled else None
 
     def _seconds_left(self) -> float:
-        return max(_pauses.seconds_left(self._chat_id), self._not_before - time.monotonic(), 0.0)
+        pause_seconds = _pauses.seconds_left(self._placeholder[0]) if self._placeholder else 0.0
+        return max(pause_seconds, self._not_before - time.monotonic(), 0.0)
 
     def _show(self, text: str) -> bool:
         """Show this text. Returns whether that is done or needless; otherwise it is due again after a pause."""
         if self._seconds_left():
             return False
-        interval_seconds = self._interval_seconds(len(text))
         if text != self._seen_text:
             self._seen_text, self._part = text, partial_message(text)
         part = self._part
         if part is None or part == self._shown:
             # Nothing visible yet, or the message is full: neither is worth a conversion for each word.
-            self._pause(interval_seconds if self._shown else PLACEHOLDER_POLL_SECONDS)
+            self._pause(self._interval_seconds(len(text)) if self._shown else PLACEHOLDER_POLL_SECONDS)
             return True
-        message_id = self._find_placeholder()
-        if self._is_closed:
-            return True
-        if message_id is None:
+        if self._placeholder is None and not self._refresh():
             self._pause(min(PLACEHOLDER_POLL_SECONDS * 2.0**self._polls, MAX_PLACEHOLDER_POLL_SECONDS))
             self._polls += 1
-            return False
-        return _pauses.take_turn(self._chat_id, interval_seconds) and self._edit(message_id, part, interval_seconds)
+            return self._is_closed
+        return self._edit(part, self._interval_seconds(len(text)))
 
     def _pause(self, seconds: float) -> None:
         self._not_before = time.monotonic() + seconds
 
-    def _find_placeholder(self) -> int | None:
-        """Return the placeholder's message id, None until it is sent.
+    def _refresh(self) -> bool:
+        """Read which message is the placeholder; return whether it may be edited. Closes the stream where it never may.
 
-        Queried before each partial edit, because the request may have ended elsewhere: it was cancelled, or another
-        worker owns it by now. What its placeholder shows then must not be replaced, and nobody waits for the answer
-        that the provider is still writing.
+        The request may have ended elsewhere: it was cancelled, or another worker owns it by now. What its placeholder
+        shows then must not be replaced, and nobody waits for the answer that the provider is still writing.
         """
-        message_id, is_open = delivery_note_shown(self._request_id)
-        if not is_open:
+        try:
+            found = placeholder_find(self._request_id)
+        except DatabaseError as error:
+            logger.info("The placeholder of %s could not be queried: %s", self._request_id, type(error).__name__)
+            return False
+        if found is None or not found.is_open:
             self._is_closed = True
             # Without a message id the row itself may be out of sight, and an aborted call is paid for all the same.
-            if message_id is not None:
+            if found and found.message_id is not None:
                 keeper.lose(self._request_id)
-        return message_id
+        elif found.message_id is not None:
+            self._placeholder = found.chat_id, found.message_id
+            return True
+        return False
 
-    def _edit(self, message_id: int, part: MessagePart, interval_seconds: float) -> bool:
+    def _edit(self, part: MessagePart, interval_seconds: float) -> bool:
+        assert self._placeholder is not None  # noqa: S101 — _show() has found it
+        chat_id, message_id = self._placeholder
+        if not _pauses.take_turn(chat_id, interval_seconds) or not self._may_edit(message_id):
+            return self._is_closed
         try:
-            self._client.edit(self._chat_id, message_id, part)
+            self._client.edit(chat_id, message_id, part)
         except BotApiError as error:
             logger.info("A partial edit of %s failed: %s", self._request_id, error)
-            _pauses.pause(self._chat_id, error.retry_after if isinstance(error, SlowDown) else interval_seconds)
+            _pauses.pause(chat_id, error.retry_after if isinstance(error, SlowDown) else interval_seconds)
             self._is_unconfirmed = self._is_unconfirmed or isinstance(error, OutcomeUnsure)
             if not isinstance(error, SlowDown):
                 self._failures += 1
             self._is_closed = self._is_closed or self._failures >= MAX_FAILURES
             return False
         self._shown, self._failures, self._is_unconfirmed = part, 0, False
-        _pauses.pause(self._chat_id, interval_seconds)
+        _pauses.pause(chat_id, interval_seconds)
         return True
+
+    def _may_edit(self, message_id: int) -> bool:
+        """Return whether the request is still open, and note before the first partial edit that its user sees one."""
+        if self._is_noted:
+            return self._refresh()
+        try:
+            self._is_noted = delivery_note_shown(self._request_id, message_id)
+        except DatabaseError as error:
+            logger.info("It could not be noted that %s is shown: %s", self._request_id, type(error).__name__)
+            return False
+        if not self._is_noted:
+            self._refresh()  # the request has ended, or another message has become its placeholder
+        return self._is_noted
 
     def _interval_seconds(self, length: int) -> float:
         """Return the pause after an edit of an answer of so many characters."""
         shortest, longest = EDIT_INTERVAL_SECONDS, MAX_EDIT_INTERVAL_SECONDS
-        if self._chat_id < 0:
+        if self._placeholder and self._placeholder[0] < 0:
             shortest, longest = GROUP_EDIT_INTERVAL_SECONDS, MAX_GROUP_EDIT_INTERVAL_SECONDS
         return shortest + (longest - shortest) * min(1.0, length / LONG_ANSWER_CHARACTERS)
 
@@ -296,18 +326,25 @@ os.register_at_fork(after_in_child=_start_afresh)
 
 
 def live_message_open(request_id: str) -> OnText | None:
-    """Return a function that shows a request's partial answer, or None where the request belongs to no chat."""
-    chat_id = Delivery.objects.filter(request_id=request_id, part=0).values_list("chat_id", flat=True).first()
-    if chat_id is None:
-        return None
+    """Return a function that shows a request's partial answer, where it belongs to a chat; None without a bot."""
     live_message = live_messages.get(request_id)
     if live_message is None:
         try:
-            live_message = LiveMessage(get_client(), request_id, chat_id)
+            live_message = LiveMessage(get_client(), request_id)
         except BotApiError:
             return None
         live_messages[request_id] = live_message
     return live_message.show
+
+
+def live_message_place(request_id: str, chat_id: int, message_id: int) -> bool:
+    """Tell this process's stream of a request that its placeholder was sent. Returns whether one is open.
+
+    It is closed by whoever delivers the request's end, before they read the placeholder: so where one is open after the
+    placeholder's commit, they will find it.
+    """
+    live_message = live_messages.get(request_id)
+    return live_message is not None and live_message.place(chat_id, message_id)
 
 
 def live_message_close(request_id: str) -> StreamStatus:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from providers.models import ProviderConfig
-from providers.types import Access
+from providers.types import Access, TextResult
 from requests_app.delivery_backend import get_delivery_backend
 from telegram_bot.api.client import close_client
 from telegram_bot.models import TelegramUpdate
@@ -42,6 +42,30 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
         settings.PROVIDER_ACCESS = {slug: Access(f"key-{slug}", "http://127.0.0.1:9") for slug in outcomes}
         monkeypatch.setattr("providers.access.provider_class", script.provider_class)
         return script
+
+    return make
+
+
+@pytest.fixture
+def streaming_chain(chain, monkeypatch):
+    """Make a chain whose provider calls `thinking()`, streams half an answer, calls `reader()`, and ends its answer."""
+
+    def make(reader: Callable[[], None], *, times: int = 1, thinking: Callable[[], None] = lambda: None) -> None:
+        script = chain(aimlapi=["The whole answer."] * times)
+        scripted_class = script.provider_class
+
+        def streaming_class(category, slug):
+            class Streaming(scripted_class(category, slug)):
+                def run(self, prompt, *, timeout_seconds, deadline, on_text=None) -> TextResult:
+                    thinking()
+                    if on_text:
+                        on_text("Half of the answer")
+                    reader()
+                    return super().run(prompt, timeout_seconds=timeout_seconds, deadline=deadline)
+
+            return Streaming
+
+        monkeypatch.setattr("providers.access.provider_class", streaming_class)
 
     return make
 

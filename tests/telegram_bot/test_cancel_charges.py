@@ -6,14 +6,13 @@ from collections.abc import Callable
 import pytest
 from django.db import connection, transaction
 
-from providers.types import TextResult
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.models import Account, LedgerEntry, Request
 from requests_app.services.cancellation import request_cancel
 from requests_app.services.execution import request_advance
 from telegram_bot import texts
 from telegram_bot.delivery import streaming
-from telegram_bot.delivery.placeholder import delivery_note_shown
+from telegram_bot.delivery.claims import delivery_note_shown
 from telegram_bot.models import Delivery
 from tests.fakes.telegram import Hold, refuse
 from tests.telegram_bot.updates import message
@@ -28,29 +27,6 @@ def _fast_stream(monkeypatch, settings):
     monkeypatch.setattr(streaming, "EDIT_INTERVAL_SECONDS", 0.01)
     monkeypatch.setattr(streaming, "PLACEHOLDER_POLL_SECONDS", 0.01)
     settings.WELCOME_CREDITS = 2 * READERS
-
-
-@pytest.fixture
-def streaming_chain(chain, monkeypatch):
-    """Make a chain whose provider streams half an answer, calls `reader()`, and ends its answer."""
-
-    def make(reader: Callable[[], None], *, times: int = 1) -> None:
-        script = chain(aimlapi=["The whole answer."] * times)
-        scripted_class = script.provider_class
-
-        def streaming_class(category, slug):
-            class Streaming(scripted_class(category, slug)):
-                def run(self, prompt, *, timeout_seconds, deadline, on_text=None) -> TextResult:
-                    if on_text:
-                        on_text("Half of the answer")
-                    reader()
-                    return super().run(prompt, timeout_seconds=timeout_seconds, deadline=deadline)
-
-            return Streaming
-
-        monkeypatch.setattr("providers.access.provider_class", streaming_class)
-
-    return make
 
 
 def in_thread(act: Callable[[], object]) -> None:
@@ -134,7 +110,7 @@ def test_nothing_is_shown_after_a_cancellation_that_gave_the_credits_back(fake, 
 
     request_cancel(request_id=request.id, actor="test")
 
-    assert delivery_note_shown(request.id) == (Delivery.objects.get().message_id, False)
+    assert not delivery_note_shown(request.id, Delivery.objects.get().message_id)
     assert Delivery.objects.get().shown_at is None
     assert not get_delivery_backend().has_shown(request.id)
 
@@ -144,6 +120,7 @@ def test_a_cancellation_waits_for_the_note_that_is_being_written(fake, say, chai
     chain(aimlapi=[])
     say(message("A long story"))
     request = Request.objects.get()
+    message_id = Delivery.objects.get().message_id
     may_cancel = threading.Event()
 
     def cancel() -> None:
@@ -153,13 +130,13 @@ def test_a_cancellation_waits_for_the_note_that_is_being_written(fake, say, chai
     canceller = threading.Thread(target=in_thread, args=(cancel,))
     canceller.start()
     with transaction.atomic():
-        _, is_open = delivery_note_shown(request.id)
+        is_noted = delivery_note_shown(request.id, message_id)
         may_cancel.set()
         canceller.join(0.5)
         assert canceller.is_alive(), "it waits"
     canceller.join(10)
 
-    assert is_open
+    assert is_noted
     assert balance() == 2 * READERS - 1
 
 

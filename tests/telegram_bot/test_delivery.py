@@ -15,10 +15,12 @@ from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.chats import chat_set_reachable
 from telegram_bot.delivery.backend import TelegramDeliveryBackend
+from telegram_bot.delivery.streaming import live_messages
 from telegram_bot.models import Delivery, TelegramChat
 from telegram_bot.sweeper import sweep_telegram
 from tests.factories import make_request
 from tests.fakes.telegram import Hold, flood, no_answer, not_reached, refuse
+from tests.flows.processes import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -102,12 +104,16 @@ def test_a_request_that_has_not_ended_is_not_shown(fake, placed):
     assert fake.chat(42).texts == [texts.PLACEHOLDER]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_request_without_a_chat_is_ignored(fake):
     request = make_request(status="FAILED", error_code="DEADLINE")
 
     TelegramDeliveryBackend().deliver(request.id)
 
-    assert TelegramDeliveryBackend().on_partial(request.id) is None
+    show = TelegramDeliveryBackend().on_partial(request.id)
+    assert show
+    show("Half of the answer")
+    wait_until(lambda: live_messages[request.id].is_idle, "the stream")
     assert fake.calls == []
 
 

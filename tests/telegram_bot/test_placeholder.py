@@ -10,7 +10,8 @@ from requests_app.models import Request
 from telegram_bot import tasks, texts
 from telegram_bot.api import client
 from telegram_bot.delivery.backend import TelegramDeliveryBackend
-from telegram_bot.delivery.placeholder import delivery_note_shown, placeholder_place, placeholder_prepare
+from telegram_bot.delivery.claims import placeholder_find
+from telegram_bot.delivery.placeholder import placeholder_place, placeholder_prepare
 from telegram_bot.models import Delivery, TelegramChat
 from tests.factories import make_request
 from tests.fakes.telegram import Hold, flood, hang_up_after, no_answer, refuse
@@ -161,7 +162,7 @@ def test_after_a_placeholder_that_telegram_refuses_the_answer_is_a_message_of_it
     fake.will("sendMessage", refuse(400, "Bad Request: SOMETHING_NEW"))
 
     assert not place(request_row)
-    assert delivery_note_shown(request_row.id) == (None, False)
+    assert placeholder_find(request_row.id) == (42, None, False)
     end(request_row)
     TelegramDeliveryBackend().deliver(request_row.id)
 
