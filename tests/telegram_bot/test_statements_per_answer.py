@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -73,18 +73,19 @@ def test_a_chat_answer(client, streaming_chain, fake, enqueued, settings, monkey
     settings.TELEGRAM_WEBHOOK_SECRET = "secret"
 
     def wait_for_placeholder() -> None:
-        wait_until(lambda: all(stream._placeholder for stream in live_messages.values()), "the placeholder")
+        (request_id,) = under_way
+        wait_until(lambda: live_messages[request_id]._placeholder, "the placeholder")
 
     def read_half() -> None:
         fake.wait_for(lambda: any("Half of" in text for text in fake.chat(42).texts))
 
     streaming_chain(read_half, times=2, thinking=wait_for_placeholder)
     pool = ThreadPoolExecutor(1)
-    executed = []
+    under_way: dict[str, Future[None]] = {}
 
     def take(task, key, queue) -> bool:
         if task == "requests_app.tasks.advance":
-            executed.append(pool.submit(execute, key))
+            under_way[key] = pool.submit(execute, key)
             wait_until(lambda: key in live_messages, "its stream")
         return True
 
@@ -99,7 +100,7 @@ def test_a_chat_answer(client, streaming_chain, fake, enqueued, settings, monkey
         body = json.dumps(message(text))
         client.post(reverse("telegram_webhook"), body, content_type="application/json", headers=headers)
         queue_drain(chat_id=42)
-        executed.pop().result(20)
+        under_way.popitem()[1].result(20)
 
     answer("The first")  # the account, the chat and the caches are there by then
     with counted() as count:
