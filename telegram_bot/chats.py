@@ -18,15 +18,20 @@ MAX_REDELIVERY_DAYS = 7  # what is older is not delivered any more when a user u
 BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def user_ensure(*, sender: telegram.User) -> TelegramUser:
-    """Return the row of this user, with their account; both are created on first use and kept up to date."""
+def user_ensure(*, sender: telegram.User, known: TelegramUser | None = None) -> TelegramUser:
+    """Return the row of this user, with their account; both are created on first use and kept up to date.
+
+    `known` is the row, where it has just been read.
+    """
     name = BIDI_CONTROLS.sub("", sender.full_name).strip()
     fields = {
         "username": (sender.username or "")[:64],
         "name": name[:128],
         "language": (sender.language_code or "")[:16],
     }
-    user = TelegramUser.objects.select_related("account").filter(user_id=sender.id).first()
+    user = known if known and known.user_id == sender.id else None
+    if user is None:
+        user = TelegramUser.objects.select_related("account").filter(user_id=sender.id).first()
     if user is None:
         account = account_ensure(key=f"telegram:{sender.id}", name=name)
         return TelegramUser.objects.get_or_create(user_id=sender.id, defaults={**fields, "account": account})[0]
@@ -35,9 +40,14 @@ def user_ensure(*, sender: telegram.User) -> TelegramUser:
     return user
 
 
-def chat_seen(*, chat_id: int, type: str) -> TelegramChat:
-    """Return the row of a chat in which a user has written; it counts as reachable again."""
-    chat, _ = TelegramChat.objects.select_related("model").get_or_create(chat_id=chat_id, defaults={"type": type})
+def chat_seen(*, chat_id: int, type: str, known: TelegramChat | None = None) -> TelegramChat:
+    """Return the row of a chat in which a user has written; it counts as reachable again.
+
+    `known` is the row, where it has just been read.
+    """
+    chat = known if known and known.chat_id == chat_id else None
+    if chat is None:
+        chat, _ = TelegramChat.objects.select_related("model").get_or_create(chat_id=chat_id, defaults={"type": type})
     if chat.type != type:
         TelegramChat.objects.filter(chat_id=chat_id).update(type=type)
     if not chat.is_reachable:

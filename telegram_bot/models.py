@@ -12,6 +12,8 @@ class TelegramUpdate(models.Model):
 
     update_id = models.BigIntegerField(primary_key=True)  # Telegram's own; makes a repeated arrival idempotent
     chat_id = models.BigIntegerField(null=True, blank=True)  # updates of one chat are handled in order
+    sender_id = models.BigIntegerField(null=True, blank=True)  # Telegram's id of the user
+    thread_id = models.BigIntegerField(null=True, blank=True)  # the topic, where the chat has topics
     kind = models.CharField(max_length=40)  # Telegram's name: "message", "callback_query", …
     raw = models.JSONField()
     received_at = models.DateTimeField(db_default=Now())
@@ -70,6 +72,7 @@ class TelegramChat(models.Model):
     is_reachable = models.BooleanField(default=True)  # False: blocked, removed or not allowed to write
     lease_until = models.DateTimeField(null=True, blank=True)  # until then one worker owns this chat's updates
     holder = models.UUIDField(null=True, blank=True)  # names the claim; an older one's writes are refused
+    is_wanted = models.BooleanField(db_default=False)  # an update came meanwhile: look again before letting go
     first_seen_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -12,9 +12,8 @@ def model_for(chat: TelegramChat) -> AIModel | None:
     return AIModel.objects.filter(enabled=True).first()
 
 
-def text_model_for(chat: TelegramChat) -> AIModel | None:
-    """Return the AI model that takes images and audio here: the chosen one if it writes text, else the first such."""
-    chosen = model_for(chat)
+def text_model_for(chosen: AIModel | None) -> AIModel | None:
+    """Return the AI model that takes images and audio: the one that answers if it writes text, else the first such."""
     if chosen and chosen.category == Category.TEXT:
         return chosen
     return AIModel.objects.filter(enabled=True, category=Category.TEXT).first()

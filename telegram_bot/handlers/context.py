@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 
 import telegram
 
+from requests_app.models import AIModel
 from telegram_bot.api.client import get_client
 from telegram_bot.api.errors import BotApiError
+from telegram_bot.chats import thread_ensure
 from telegram_bot.content.rendering import MessagePart
 from telegram_bot.keyboards import ButtonPress
-from telegram_bot.models import TelegramChat, TelegramUpdate, TelegramUser
+from telegram_bot.models import TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
+from telegram_bot.selectors import model_for
 
 logger = logging.getLogger("telegram_bot.handlers")
 
@@ -31,7 +34,19 @@ class HandlerContext:
     audio_file_id: str = ""  # of the voice message or audio file
     callback_id: str = ""  # of a pressed button
     press: ButtonPress | None = None
+    known_thread: TelegramThread | None = None  # where it was read with the update
+    known_model: AIModel | None = None  # the one that answers in this chat, where it was read with the update
     noted_target: str = ""  # what an earlier handling of this update has chosen to act on
+
+    @property
+    def thread(self) -> TelegramThread:
+        """The row of the topic, or of the whole of a chat without topics."""
+        return self.known_thread or thread_ensure(chat_id=self.chat.chat_id, thread_id=self.thread_id)
+
+    @property
+    def model(self) -> AIModel | None:
+        """The AI model that answers in this chat."""
+        return self.known_model or model_for(self.chat)
 
     @property
     def reply_to(self) -> int | None:

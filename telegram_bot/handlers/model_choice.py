@@ -8,7 +8,6 @@ from telegram_bot.content.rendering import MessagePart
 from telegram_bot.handlers.context import HandlerContext
 from telegram_bot.keyboards import model_keyboard
 from telegram_bot.models import TelegramChat
-from telegram_bot.selectors import model_for
 
 
 def model_menu(context: HandlerContext) -> str:
@@ -17,7 +16,7 @@ def model_menu(context: HandlerContext) -> str:
     if not models:
         context.answer(texts.NO_MODEL_AVAILABLE)
         return "no model available"
-    keyboard = model_keyboard(models, user_id=context.user.user_id, chosen=model_for(context.chat))
+    keyboard = model_keyboard(models, user_id=context.user.user_id, chosen=context.model)
     context.answer(texts.CHOOSE_MODEL, keyboard)
     return "showed the models"
 

@@ -10,11 +10,10 @@ from requests_app.services.intake import request_accept
 from telegram_bot import texts
 from telegram_bot.api.client import get_client
 from telegram_bot.api.errors import CallRefused, NotReached, OutcomeUnsure
-from telegram_bot.chats import thread_ensure
 from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
 from telegram_bot.handlers.context import HandlerContext
 from telegram_bot.models import Delivery
-from telegram_bot.selectors import model_for, text_model_for
+from telegram_bot.selectors import text_model_for
 
 
 def prompt(context: HandlerContext) -> str:
@@ -22,7 +21,7 @@ def prompt(context: HandlerContext) -> str:
     if not context.text.strip():
         context.answer(texts.EMPTY_PROMPT)
         return "refused: empty"
-    return _submit(context, model_for(context.chat), context.text)
+    return _submit(context, context.model, context.text)
 
 
 def image(context: HandlerContext) -> str:
@@ -33,7 +32,7 @@ def image(context: HandlerContext) -> str:
         context.answer(texts.IMAGE_UNREADABLE)
         return "refused: not an image"
     prompt_text = context.text.strip() or texts.DEFAULT_IMAGE_PROMPT
-    return _submit(context, text_model_for(context.chat), prompt_text, [stored])
+    return _submit(context, text_model_for(context.model), prompt_text, [stored])
 
 
 def voice(context: HandlerContext) -> str:
@@ -47,7 +46,7 @@ def voice(context: HandlerContext) -> str:
         context.answer(texts.AUDIO_UNREADABLE)
         return "refused: not an audio file"
     prompt_text = context.text.strip() or texts.DEFAULT_VOICE_PROMPT
-    return _submit(context, text_model_for(context.chat), prompt_text, [stored])
+    return _submit(context, text_model_for(context.model), prompt_text, [stored])
 
 
 def _download(file_id: str) -> bytes:
@@ -89,7 +88,6 @@ def _accept(
 ) -> tuple[Request, Delivery | None]:
     """Accept the request and write its placeholder, together. Without a placeholder there is none to send."""
     chat_id, thread_id = context.chat.chat_id, context.thread_id
-    thread = thread_ensure(chat_id=chat_id, thread_id=thread_id)
     placeholder: Delivery | None = None
 
     def prepare(request: Request) -> None:
@@ -103,7 +101,7 @@ def _accept(
         account=context.user.account,
         model=model,
         text=prompt_text,
-        conversation=thread.conversation_key,
+        conversation=context.thread.conversation_key,
         input_media=media,
         alongside=prepare,
     )

@@ -17,6 +17,7 @@ from telegram_bot.handlers.prompt import image, prompt, voice
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
 from telegram_bot.keyboards import CHOOSE_MODEL, parse_press
 from telegram_bot.models import TelegramUpdate
+from telegram_bot.statements import Known
 from telegram_bot.updates.filters import parse_message, reason_to_ignore
 
 logger = logging.getLogger("telegram_bot.updates.dispatcher")
@@ -34,11 +35,12 @@ COMMANDS: dict[str, Handler] = {
 BUTTONS: dict[str, Handler] = {
     CHOOSE_MODEL: model_choose,
 }
+NOTHING_KNOWN = Known()
 UNREACHABLE_STATUSES = {ChatMemberStatus.BANNED, ChatMemberStatus.LEFT}
 
 
-def update_handle(*, row: TelegramUpdate) -> str:
-    """Handle an update, and return in words what was done or why nothing was.
+def update_handle(*, row: TelegramUpdate, known: Known = NOTHING_KNOWN) -> str:
+    """Handle an update, and return in words what was done or why nothing was. `known` spares reading it again.
 
     Handling one again is harmless, except that a command may be answered twice: what a handler acts on is noted on the
     update's row when it is first handled. Raises BotApiError.
@@ -53,15 +55,15 @@ def update_handle(*, row: TelegramUpdate) -> str:
         logger.warning("Update %s cannot be parsed: %s", row.update_id, type(error).__name__)
         return f"ignored: cannot be parsed ({type(error).__name__})"
     if update.message:
-        return _handle_message(row, update.message)
+        return _handle_message(row, update.message, known)
     if update.callback_query:
-        return _handle_button(row, update.callback_query)
+        return _handle_button(row, update.callback_query, known)
     if update.my_chat_member:
         return _handle_membership(update.my_chat_member)
     return f"ignored: {row.kind}"
 
 
-def _handle_message(row: TelegramUpdate, message: telegram.Message) -> str:
+def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known) -> str:
     reason = reason_to_ignore(message)
     if reason:
         return f"ignored: {reason}"
@@ -77,8 +79,10 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message) -> str:
     assert message.from_user is not None  # noqa: S101 — reason_to_ignore() has checked it
     context = HandlerContext(
         update_id=row.update_id,
-        user=user_ensure(sender=message.from_user),
-        chat=chat_seen(chat_id=message.chat.id, type=message.chat.type),
+        user=user_ensure(sender=message.from_user, known=known.user),
+        chat=chat_seen(chat_id=message.chat.id, type=message.chat.type, known=known.chat),
+        known_thread=known.thread,
+        known_model=known.model,
         thread_id=topic_of(message),
         message_id=message.message_id,
         text=parsed.text,
@@ -107,15 +111,15 @@ def _is_later_in_album(update_id: int, message: telegram.Message) -> bool:
     return earlier.filter(raw__message__media_group_id=message.media_group_id).exists()
 
 
-def _handle_button(row: TelegramUpdate, query: telegram.CallbackQuery) -> str:
+def _handle_button(row: TelegramUpdate, query: telegram.CallbackQuery, known: Known) -> str:
     if query.message is None:
         return "ignored: a button outside a chat"
     press = parse_press(query.data)
     message = query.message
     context = HandlerContext(
         update_id=row.update_id,
-        user=user_ensure(sender=query.from_user),
-        chat=chat_seen(chat_id=message.chat.id, type=message.chat.type),
+        user=user_ensure(sender=query.from_user, known=known.user),
+        chat=chat_seen(chat_id=message.chat.id, type=message.chat.type, known=known.chat),
         thread_id=topic_of(message) if isinstance(message, telegram.Message) else None,
         message_id=message.message_id,
         callback_id=query.id,

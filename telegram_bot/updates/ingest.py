@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from requests_app.dispatch import enqueue_on_commit
 from telegram_bot.models import TelegramUpdate
@@ -71,19 +71,36 @@ def _row_for(raw: Any) -> TelegramUpdate:
     if not _is_storable(raw):
         raise UpdateMalformed(f"update {update_id} contains characters or numbers that cannot be stored")
     kind, content = next(((key, value) for key, value in raw.items() if isinstance(value, dict)), ("unknown", {}))
-    update = TelegramUpdate(update_id=update_id, kind=kind[:40], raw=raw, chat_id=_chat_id(content))
+    update = TelegramUpdate(
+        update_id=update_id,
+        kind=kind[:40],
+        raw=raw,
+        chat_id=_chat_id(content),
+        sender_id=_id_at(content, "from", "id"),
+        thread_id=_topic(content),
+    )
     if update.chat_id is None:
-        update.handled_at, update.outcome = timezone.now(), "ignored: belongs to no chat"
+        update.handled_at, update.outcome = Now(), "ignored: belongs to no chat"
     return update
 
 
 def _chat_id(content: dict[str, Any]) -> int | None:
     """Return the id of the update's chat; a pressed button has it in its message."""
-    for parent in (content, content.get("message")):
-        chat = parent.get("chat") if isinstance(parent, dict) else None
-        if isinstance(chat, dict) and _is_id(chat.get("id")):
-            return int(chat["id"])
-    return None
+    chat_id = _id_at(content, "chat", "id")
+    return _id_at(content, "message", "chat", "id") if chat_id is None else chat_id
+
+
+def _topic(content: dict[str, Any]) -> int | None:
+    """Return the topic of a message, or of the message whose button was pressed, as context.topic_of() does."""
+    message = content if "chat" in content else content.get("message")
+    is_in_topic = isinstance(message, dict) and message.get("is_topic_message") is True
+    return _id_at(message, "message_thread_id") if is_in_topic else None
+
+
+def _id_at(value: Any, *path: str) -> int | None:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return int(value) if _is_id(value) else None
 
 
 def _is_id(value: Any) -> bool:

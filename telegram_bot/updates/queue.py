@@ -2,11 +2,11 @@
 
 import logging
 import traceback
+from contextlib import suppress
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from django.db.models import Q, QuerySet
-from django.db.models.expressions import CombinedExpression
+from django.db import DatabaseError
 from django.db.models.functions import Now
 
 from telegram_bot import texts
@@ -16,6 +16,7 @@ from telegram_bot.chats import chat_set_reachable
 from telegram_bot.content.rendering import MessagePart
 from telegram_bot.delivery.retries import pause_seconds
 from telegram_bot.models import TelegramChat, TelegramUpdate
+from telegram_bot.statements import Claim, Ended, Known, chat_want, update_claim
 from telegram_bot.updates.dispatcher import update_handle
 
 logger = logging.getLogger("telegram_bot.updates.queue")
@@ -23,7 +24,6 @@ logger = logging.getLogger("telegram_bot.updates.queue")
 # Renewed before each update; handling one takes at most three calls of client.CALL_SECONDS, and a download where the
 # user has sent a file.
 LEASE_SECONDS = 60
-DOWNLOADED = {"photo", "voice", "audio"}
 MAX_TRIES = 6  # then an update is given up, and no longer delays those after it
 MAX_PAUSE_SECONDS = 60  # a reply that must wait longer is not worth delaying the chat's other updates
 
@@ -32,101 +32,96 @@ def queue_drain(*, chat_id: int) -> int:
     """Handle a chat's due updates, oldest first, and return how many there were.
 
     Any number of workers may try at once: one holds the chat's lease, the others return. What arrives while the lease
-    is being released is looked for afterwards, so it never has to wait for another wake-up.
+    is being released is looked for by its owner, so it never has to wait for another wake-up.
     """
-    handled = 0
-    while (row := _next_due(chat_id)) is not None:
-        claimed_chat = _claim(row, chat_id)
-        if claimed_chat is None:
-            break
-        try:
-            handled += _handle_due(row, claimed_chat)
-        finally:
-            claimed_chat.update(lease_until=None)
-    return handled
-
-
-def _claim(row: TelegramUpdate, chat_id: int) -> QuerySet[TelegramChat] | None:
-    """Claim the chat's lease and return a query for its row that is empty once it is lost; None if another holds it."""
-    holder = uuid4()
-    free = TelegramChat.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=Now()), chat_id=chat_id)
-    if not free.update(holder=holder, lease_until=_lease_end(row)):
-        TelegramChat.objects.bulk_create([TelegramChat(chat_id=chat_id)], ignore_conflicts=True)
-        if not free.update(holder=holder, lease_until=_lease_end(row)):
-            return None
-    return TelegramChat.objects.filter(chat_id=chat_id, holder=holder)
-
-
-def _handle_due(first: TelegramUpdate, claimed_chat: QuerySet[TelegramChat]) -> int:
-    """Handle the chat's updates from this one on, until none is due or the lease is lost."""
-    handled = 0
-    row: TelegramUpdate | None = first
-    while row is not None:
-        handled += _handle(row)
-        row = _next_due(first.chat_id)
-        if row is not None and not claimed_chat.update(lease_until=_lease_end(row)):
-            break
-    return handled
-
-
-def _lease_end(row: TelegramUpdate) -> CombinedExpression:
-    """Return until when the chat is owned by whoever handles this update: longer than that can take."""
-    message = row.raw.get("message")
-    has_file = isinstance(message, dict) and not DOWNLOADED.isdisjoint(message)
-    return Now() + timedelta(seconds=LEASE_SECONDS + (client.UPLOAD_SECONDS if has_file else 0))
-
-
-def _next_due(chat_id: int | None) -> TelegramUpdate | None:
-    """Return the chat's oldest unhandled update; None where it must wait, for those after it wait too."""
-    unhandled = TelegramUpdate.objects.filter(chat_id=chat_id, handled_at__isnull=True)
-    row = unhandled.annotate(now=Now()).order_by("received_at", "update_id").first()
-    if row is None or (row.next_at and row.next_at > row.now):
-        return None
-    return row
-
-
-def _handle(row: TelegramUpdate) -> bool:
-    """Handle one update. Returns False where another worker has handled it meanwhile."""
-    # Counted first, so that an update that crashes its workers is given up at last.
-    unchanged = TelegramUpdate.objects.filter(pk=row.pk, handled_at__isnull=True, tries=row.tries)
-    if not unchanged.update(tries=row.tries + 1):
-        return False
-    row.tries += 1
-    if row.tries > MAX_TRIES:
-        update_end(row, "given up: it crashed every worker")
-        return True
+    holder, handled = uuid4(), 0
+    claim = _claim_first(chat_id, holder)
     try:
-        update_end(row, update_handle(row=row))
+        while claim.update is not None:
+            outcome = _handle(claim.update, claim.known)
+            handled += 1
+            claim = update_end(claim.update, outcome, holder)
+    except BaseException:
+        with suppress(DatabaseError):
+            TelegramChat.objects.filter(chat_id=chat_id, holder=holder).update(lease_until=None)
+        raise
+    return handled
+
+
+def _claim_first(chat_id: int, holder: UUID) -> Claim:
+    """Claim the chat and its oldest update; nothing where another worker owns the chat, or no update is due."""
+    claim = _claim(chat_id, holder)
+    if claim.is_held and not chat_want(chat_id=chat_id):
+        claim = _claim(chat_id, holder)  # it was let go meanwhile
+    elif claim.update is None and _is_new(chat_id):
+        TelegramChat.objects.bulk_create([TelegramChat(chat_id=chat_id)], ignore_conflicts=True)
+        claim = _claim(chat_id, holder)
+    return claim
+
+
+def update_end(update: TelegramUpdate, outcome: str, holder: UUID) -> Claim:
+    """Record how an update ended, and claim the chat's next one. Without an outcome it is tried again later."""
+    assert update.chat_id is not None  # noqa: S101 — it was found by its chat
+    if not outcome:
+        return _claim(update.chat_id, holder)
+    logger.info("Update %s: %s", update.update_id, outcome)
+    return _claim(update.chat_id, holder, Ended(update.update_id, outcome[:200]))
+
+
+def _claim(chat_id: int, holder: UUID, ended: Ended | None = None) -> Claim:
+    return update_claim(
+        chat_id=chat_id,
+        holder=holder,
+        lease_seconds=LEASE_SECONDS,
+        download_seconds=client.UPLOAD_SECONDS,
+        ended=ended,
+    )
+
+
+def _is_new(chat_id: int) -> bool:
+    """Return whether updates wait of a chat that has no row yet."""
+    waiting = TelegramUpdate.objects.filter(chat_id=chat_id, handled_at__isnull=True)
+    return waiting.exists() and not TelegramChat.objects.filter(chat_id=chat_id).exists()
+
+
+def _handle(row: TelegramUpdate, known: Known) -> str:
+    """Handle one update; return its outcome, "" where it is tried again later.
+
+    Its try was counted by the claim, so that an update that crashes its workers is given up at last.
+    """
+    if row.tries > MAX_TRIES:
+        return "given up: it crashed every worker"
+    try:
+        return update_handle(row=row, known=known)
     except BotApiError as error:
-        _handle_api_error(row, error)
+        return _outcome_of_api_error(row, error)
     except Exception as error:  # noqa: BLE001 — one broken update must not block its chat for ever
         # The stack without the message, which may quote what a user wrote.
         stack = "".join(traceback.format_tb(error.__traceback__))
         logger.error("Update %s failed with %s:\n%s", row.update_id, type(error).__name__, stack)
-        _schedule_retry(row, error)
-    return True
+        return _schedule_retry(row, error)
 
 
-def _handle_api_error(row: TelegramUpdate, error: BotApiError) -> None:
-    """End an update whose reply could not be sent, or schedule a retry."""
+def _outcome_of_api_error(row: TelegramUpdate, error: BotApiError) -> str:
+    """Return how an update ends whose reply could not be sent, "" where it is tried again."""
     if isinstance(error, OutcomeUnsure):
-        update_end(row, f"answered, perhaps: {error}")
-    elif isinstance(error, SlowDown | NotReached | TokenRefused):
-        _schedule_retry(row, error)
-    else:
-        if isinstance(error, ChatUnreachable) and row.chat_id is not None:
-            chat_set_reachable(chat_id=row.chat_id, is_reachable=False)
-        update_end(row, f"not answered: {error}")
+        return f"answered, perhaps: {error}"
+    if isinstance(error, SlowDown | NotReached | TokenRefused):
+        return _schedule_retry(row, error)
+    if isinstance(error, ChatUnreachable) and row.chat_id is not None:
+        chat_set_reachable(chat_id=row.chat_id, is_reachable=False)
+    return f"not answered: {error}"
 
 
-def _schedule_retry(row: TelegramUpdate, error: Exception) -> None:
+def _schedule_retry(row: TelegramUpdate, error: Exception) -> str:
+    """Put the update off, or give it up and return in words that it is."""
     seconds = pause_seconds(error, row.tries)
     if row.tries >= MAX_TRIES or seconds > MAX_PAUSE_SECONDS:
-        update_end(row, f"given up: {error if isinstance(error, BotApiError) else type(error).__name__}")
         if not isinstance(error, BotApiError):
             _apologise(row)
-        return
+        return f"given up: {error if isinstance(error, BotApiError) else type(error).__name__}"
     TelegramUpdate.objects.filter(pk=row.pk).update(next_at=Now() + timedelta(seconds=seconds))
+    return ""
 
 
 def _apologise(row: TelegramUpdate) -> None:
@@ -136,9 +131,3 @@ def _apologise(row: TelegramUpdate) -> None:
             client.get_client().send(row.chat_id, MessagePart(texts.OTHER_FAILURE))
         except BotApiError as api_error:
             logger.info("The user could not be told: %s", api_error)
-
-
-def update_end(row: TelegramUpdate, outcome: str) -> None:
-    """Record that an update is handled, and with which outcome."""
-    TelegramUpdate.objects.filter(pk=row.pk).update(handled_at=Now(), outcome=outcome[:200], next_at=None)
-    logger.info("Update %s: %s", row.update_id, outcome)

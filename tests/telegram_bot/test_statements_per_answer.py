@@ -24,8 +24,8 @@ pytestmark = [
     pytest.mark.skipif("connection.vendor != 'postgresql'", reason="counted where the commits are durable"),
 ]
 
-MAX_STATEMENTS = 23
-MAX_DURABLE_COMMITS = 9
+MAX_STATEMENTS = 14
+MAX_DURABLE_COMMITS = 6
 
 
 @dataclass

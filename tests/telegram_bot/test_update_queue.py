@@ -3,23 +3,23 @@
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.models import TelegramChat, TelegramUpdate
+from telegram_bot.statements import Known, chat_want
 from telegram_bot.tasks import handle_chat
 from telegram_bot.updates import dispatcher, queue
 from telegram_bot.updates.ingest import update_ingest
 from telegram_bot.updates.queue import queue_drain
 from tests.fakes.telegram import Hold, flood, no_answer
+from tests.flows.processes import wait_until
+from tests.proof.test_locks import is_a_session_blocked
 from tests.telegram_bot.updates import message
 
 pytestmark = pytest.mark.django_db
@@ -30,23 +30,6 @@ OTHER = uuid.uuid4()  # another worker's claim
 @pytest.fixture(autouse=True)
 def _no_broker(enqueued):
     """The tests themselves are the workers."""
-
-
-@contextmanager
-def just_before(statement: str, act: Callable[[], Any]) -> Iterator[None]:
-    """Act once, immediately before the database executes a statement that begins like this."""
-    is_pending = True
-
-    def act_first(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        nonlocal is_pending
-        if is_pending and sql.startswith(statement):
-            is_pending = False
-            act()
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(act_first):
-        yield
-    assert not is_pending, f"{statement} was not executed"
 
 
 def outcomes() -> list[str]:
@@ -75,9 +58,8 @@ def test_the_task_is_idempotent(fake):
     assert fake.chat(42).texts == [texts.HELP]
 
 
-def test_a_chat_without_updates_costs_one_query(fake, django_assert_num_queries):
-    with django_assert_num_queries(1):
-        assert queue_drain(chat_id=7) == 0
+def test_a_chat_without_updates_gets_no_row(fake):
+    assert queue_drain(chat_id=7) == 0
 
     assert not TelegramChat.objects.exists()
 
@@ -95,7 +77,7 @@ def test_a_chat_that_another_worker_has_claimed_is_left_alone_until_the_lease_ru
 def test_a_worker_that_has_lost_the_chat_handles_nothing_more(fake, monkeypatch):
     handled = []
 
-    def lose(*, row: TelegramUpdate) -> str:
+    def lose(*, row: TelegramUpdate, known: Known) -> str:
         handled.append(row.update_id)
         TelegramChat.objects.update(holder=OTHER, lease_until=timezone.now() + timedelta(seconds=30))
         return "done"
@@ -111,26 +93,25 @@ def test_a_worker_that_has_lost_the_chat_handles_nothing_more(fake, monkeypatch)
     assert TelegramChat.objects.get().lease_until
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
 def test_what_arrives_while_the_lease_is_released_is_handled_without_another_wake_up(fake):
     update_ingest(message("/help"))
+    hold = Hold()
+    fake.will("sendMessage", hold)
+    owner = threading.Thread(target=handle_chat, args=(42,))
+    owner.start()
+    assert hold.arrived.wait(5)
 
-    release = 'UPDATE "telegram_bot_telegramchat" SET "lease_until" = NULL'
-    with just_before(release, lambda: update_ingest(message("/new"))):
-        queue_drain(chat_id=42)
+    with transaction.atomic():
+        # The worker that was woken finds the chat owned; the owner is too early to see what it was woken for.
+        assert chat_want(chat_id=42)
+        hold.go()
+        wait_until(is_a_session_blocked, "the owner to release the chat")
+        update_ingest(message("/new"))
+    owner.join(10)
 
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
-
-
-def test_an_update_that_another_worker_has_handled_meanwhile_is_left_alone(fake):
-    update_ingest(message("/help"))
-
-    def handle_elsewhere() -> None:
-        TelegramUpdate.objects.update(handled_at=timezone.now(), outcome="done by another")
-
-    with just_before('UPDATE "telegram_bot_telegramchat" SET "holder"', handle_elsewhere):
-        assert queue_drain(chat_id=42) == 0
-
-    assert outcomes() == ["done by another"]
 
 
 @pytest.mark.django_db(transaction=True)
