@@ -32,11 +32,20 @@ run: $(RUNTIME) ## Start everything in this terminal: http://localhost:8000
 	@$(BIN)/python -m aibot.firstrun
 	@exec $(BIN)/python manage.py run
 
-# Without ARGS the first run counts lines; the second would only add the few that differ on PostgreSQL.
+# Without ARGS the first run counts lines; the second would only add the few that differ on PostgreSQL. The second mostly
+# waits (for locks, pauses, processes that are killed), so both run at once, and it is printed after the first.
 COVERAGE := -m slipcover --source aibot,providers,requests_app,telegram_bot --omit '*/migrations/*' --skip-covered
-test: $(DEVELOPMENT) ## Run the tests on SQLite, then those with a database on PostgreSQL and Valkey (ARGS="-k word")
-	$(BIN)/python$(if $(ARGS),, $(COVERAGE)) -m pytest $(ARGS)
-	$(BIN)/python -m tests.servers python -m pytest --database-only $(ARGS)
+ON_POSTGRESQL := $(BIN)/python -m tests.servers python -m pytest --database-only
+test: $(DEVELOPMENT) ## Run the tests on SQLite, and those with a database on PostgreSQL and Valkey (ARGS="-k word")
+ifdef ARGS
+	$(BIN)/python -m pytest $(ARGS)
+	$(ON_POSTGRESQL) $(ARGS)
+else
+	@log=$$(mktemp) && trap 'rm -f "$$log"' EXIT; $(ON_POSTGRESQL) >"$$log" 2>&1 & beside=$$!; \
+	$(BIN)/python $(COVERAGE) -m pytest; on_sqlite=$$?; \
+	echo "On PostgreSQL and Valkey:"; wait $$beside; on_postgresql=$$?; cat "$$log"; \
+	exit $$((on_sqlite || on_postgresql))
+endif
 
 lint: $(DEVELOPMENT) ## Check style, locked requirements, types, import directions, migrations, production settings
 	$(BIN)/ruff check .
