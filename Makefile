@@ -1,6 +1,6 @@
 # Every target builds .venv by itself, once per state of the requirements files; afterwards it starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock soak bench mutants clean
+.PHONY: help run test acceptance lint lock soak bench mutants clean
 
 # The first Python on this machine that is new enough; `make PYTHON=… run` picks another.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -26,7 +26,7 @@ $(shell wanted=$$($(PYTHON) $(VERSION)) && [ "$$wanted" != "$$($(BIN)/python $(V
 endif
 
 help: ## Show these lines
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 17
 
 run: $(RUNTIME) ## Start everything in this terminal: http://localhost:8000
 	@$(BIN)/python -m aibot.firstrun
@@ -68,6 +68,9 @@ lock: ## Compile requirements*.in into requirements*.txt, with the hash of every
 MINUTES ?= 20
 soak: $(DEVELOPMENT) ## Kill, freeze and restart everything under traffic for MINUTES=20, then prove that nothing is lost
 	@$(BIN)/python -m tests.proof.soak --minutes $(MINUTES) $(ARGS)
+
+acceptance: $(DEVELOPMENT) ## Try what needs PgBouncer or libfaketime, or minutes; a missing program is a failure
+	$(BIN)/python -m tests.servers python -m pytest tests/acceptance -m acceptance $(ARGS)
 
 # With fsync, as in production.
 bench: $(DEVELOPMENT) ## Measure, on the same servers as the tests

@@ -1,0 +1,1 @@
+"""What needs a program from outside of the requirements, or minutes: make acceptance. A missing one is a failure."""

@@ -1,0 +1,96 @@
+"""PgBouncer in transaction mode between our processes and PostgreSQL, set up as docs/reliability.md says."""
+
+import os
+import pwd
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from django.db import connection
+
+from requests_app.models import LedgerEntry
+from telegram_bot.models import Delivery
+from telegram_bot.updates.ingest import update_ingest
+from tests.acceptance.tools import program
+from tests.flows.processes import environment, sweeper, wait_until, worker
+from tests.servers import ACCOUNT_INSTEAD_OF_ROOT, free_port, servers_folder
+from tests.telegram_bot.updates import message
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
+
+CONFIGURATION = """
+[databases]
+* = host={host} port={port}
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen_port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {folder}/users.txt
+pool_mode = transaction
+default_pool_size = 4
+ignore_startup_parameters = options
+"""
+# One per line, as the operator types them for the role of DATABASE_URL.
+TIMEOUTS = {"lock_timeout": "3s", "statement_timeout": "20s", "idle_in_transaction_session_timeout": "20s"}
+
+
+@contextmanager
+def pgbouncer() -> Iterator[str]:
+    """Run it, and yield the DATABASE_URL that leads through it to this test's database."""
+    path = program("pgbouncer", package="pgbouncer")
+    direct = urlsplit(environment()["DATABASE_URL"])
+    listen_port = free_port()
+    owner = {}
+    with servers_folder() as folder:
+        configuration = folder / "pgbouncer.ini"
+        configuration.write_text(
+            CONFIGURATION.format(host=direct.hostname, port=direct.port, listen_port=listen_port, folder=folder)
+        )
+        (folder / "users.txt").write_text(f'"{direct.username}" "{direct.password}"\n')
+        if os.geteuid() == 0:  # it refuses to run as root
+            account = pwd.getpwnam(ACCOUNT_INSTEAD_OF_ROOT)
+            owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        with Path(folder, "log").open("wb") as log:
+            process = subprocess.Popen([path, str(configuration)], stdout=log, stderr=log, **owner)
+        url = f"postgres://{direct.username}:{direct.password}@127.0.0.1:{listen_port}{direct.path}"
+        try:
+            _wait_until_it_answers(url, process)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(100):
+        assert process.poll() is None, "pgbouncer has ended"
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("pgbouncer does not answer")
+
+
+def test_a_chat_is_answered_through_it_and_every_wait_is_bounded(telegram, variables, answered):
+    with connection.cursor() as cursor:
+        for name, value in TIMEOUTS.items():
+            cursor.execute(f"ALTER ROLE CURRENT_USER SET {name} = '{value}'")
+    with pgbouncer() as url, worker(DATABASE_URL=url, **variables), sweeper(DATABASE_URL=url, **variables):
+        with psycopg.connect(url) as session:
+            bounded = {name: session.execute(f"SHOW {name}").fetchone()[0] for name in TIMEOUTS}
+        update_ingest(message("Say hello"))
+        wait_until(answered, "the answer in the chat")
+        wait_until(lambda: Delivery.objects.get().state == "DELIVERED", "the delivery's record")
+
+    assert bounded == TIMEOUTS
+    assert len(telegram.chat(42).messages) == 1
+    assert sorted(LedgerEntry.objects.exclude(kind="TOPUP").values_list("kind", flat=True)) == ["CAPTURE", "HOLD"]
