@@ -15,7 +15,8 @@ import psutil
 
 from tests.proof.process_pool import ROOT, command_of, die_with_parent
 
-WORKERS = 4
+WORKERS = 3
+CHAT_WORKERS = 1
 SWEEPERS = 2
 SHUTDOWN_SECONDS = 30.0  # for a process after SIGTERM; its calls end long before
 CHECK_SECONDS = 0.1  # between two checks for processes that have ended
@@ -25,7 +26,7 @@ CHECK_SECONDS = 0.1  # between two checks for processes that have ended
 class ProcessSlot:
     """One place in the fleet, and the process that fills it at present."""
 
-    kind: str  # "worker" or "sweeper"
+    kind: str  # "worker", "worker-chat" or "sweeper"
     number: int
     process_id: int = 0
     vacant_until: float = 0.0  # on time.monotonic(); a killed process is replaced a moment later
@@ -36,6 +37,7 @@ class Fleet:
 
     def __init__(self, environment: Mapping[str, str], folder: Path, *, port: int) -> None:
         self.slots = [ProcessSlot("worker", number) for number in range(WORKERS)]
+        self.slots += [ProcessSlot("worker-chat", number) for number in range(CHAT_WORKERS)]
         self.slots += [ProcessSlot("sweeper", number) for number in range(SWEEPERS)]
         self.started = 0
         self._environment, self._folder, self._port = dict(environment), folder, port
@@ -83,7 +85,8 @@ class Fleet:
             _signal(process_id, signal.SIGKILL)
 
     def alive(self, kind: str) -> list[ProcessSlot]:
-        return [slot for slot in self.slots if slot.kind == kind and _is_alive(slot.process_id)]
+        """Return the running processes of a kind; a "worker-chat" is a worker, too."""
+        return [slot for slot in self.slots if slot.kind.startswith(kind) and _is_alive(slot.process_id)]
 
     def web_workers(self) -> list[int]:
         """Return the ids of the web server's worker processes, which it replaces itself."""

@@ -30,7 +30,10 @@ CLAIMS = "tests/requests_app/test_claiming.py"
 CREDITS = "tests/requests_app/test_hold_and_capture.py"
 CHAIN = "tests/requests_app/test_execution.py"
 JOBS = "tests/requests_app/test_long_jobs.py"
+QUEUE = "tests/telegram_bot/test_update_queue.py"
+SCHEMA = "tests/test_schema.py"
 SWEEPER = "tests/requests_app/test_sweeper.py"
+CONNECTIONS = "tests/telegram_bot/test_connections.py"
 DUE_WORK = "tests/requests_app/test_due_work.py"
 DELIVERY = "tests/telegram_bot/test_delivery.py"
 FAULTS = "tests/requests_app/test_database_faults.py"
@@ -39,7 +42,7 @@ CANCEL = "tests/telegram_bot/test_cancel_charges.py"
 HANDLERS = "tests/telegram_bot/test_idempotent_handlers.py"
 PLACEHOLDER = "tests/telegram_bot/test_placeholder.py"
 WEBHOOK = "tests/telegram_bot/test_webhook.py"
-NEED_POSTGRESQL = {CANCEL, CRASHES, EXAMPLES, LOCKS}
+NEED_POSTGRESQL = {CANCEL, CONNECTIONS, CRASHES, EXAMPLES, LOCKS, QUEUE, SCHEMA}
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,15 @@ MUTANTS = (
             "providers/chain/attempts.py",
             "attempt_insert(attempt=attempt, proof=proof)",
             "attempt_insert(attempt=attempt, proof=None)",
+        ),
+    ),
+    mutant(
+        "the database allows two calls of one request at once",
+        (SCHEMA,),
+        (
+            "providers/migrations/0014_restore_one_live_attempt.py",
+            "    schema_editor.add_constraint(attempt_model, constraint)\n",
+            "",
         ),
     ),
     mutant(
@@ -272,15 +284,30 @@ MUTANTS = (
             "    return swept + heartbeats_remove_stale()\n",
         ),
     ),
+    mutant(
+        "the owner of a chat lets go of it before a late update is seen",
+        (QUEUE,),
+        ("telegram_bot/statements.py", "COALESCE(chat.is_wanted AND chat.holder = %(holder)s, FALSE)", "FALSE"),
+    ),
+    mutant(
+        "a connection is held while a provider is called",
+        (CONNECTIONS,),
+        (
+            "providers/chain/fallback.py",
+            "        give_back_connection()\n        prompt = replace(\n",
+            "        prompt = replace(\n",
+        ),
+    ),
+    mutant(
+        "a connection is held while the Bot API is called",
+        (CONNECTIONS,),
+        ("telegram_bot/api/client.py", "        give_back_connection()\n", ""),
+    ),
     # Nothing that two workers change at once is lost or counted twice: row locks.
     mutant(
         "two prompts of one user are accepted at once",
         (LOCKS,),
-        (
-            "requests_app/services/intake.py",
-            "Account.objects.select_for_update().values_list",
-            "Account.objects.values_list",
-        ),
+        ("requests_app/statements.py", "AND xmin = (SELECT version FROM account)", "AND TRUE"),
     ),
     mutant(
         "one of two failures is lost: the breaker locks no row",
@@ -378,7 +405,7 @@ MUTANTS = (
     mutant(
         "a partial answer is noted without the lock",
         (CANCEL,),
-        ("telegram_bot/delivery/placeholder.py", ".select_for_update(no_key=True)", ""),
+        ("telegram_bot/delivery/claims.py", ".select_for_update(no_key=True)", ""),
     ),
     mutant(
         "an answer that cannot be shown stays charged",

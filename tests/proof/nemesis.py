@@ -4,12 +4,14 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import psycopg
 import redis
 from django.conf import settings
 
 from tests.proof.fleet import Fleet
+from tests.proof.traffic import Traffic
 from tests.servers import Server, ServerFailed
 
 # Mean seconds between two of each action; each happens at least once in any run.
@@ -26,18 +28,42 @@ SECONDS_BETWEEN = {
     "hang Redis": 120,
     "deploy": 150,
 }
+# Those that last longer than the product's waits and deadlines; left out of a run that is too short for their end.
+SECONDS_BETWEEN_LONG = {
+    "lock rows": 25,
+    "freeze worker": 90,
+    "fill Redis": 120,
+    "make PostgreSQL read-only": 150,
+    "rush hour": 100,
+}
+MIN_SECONDS_FOR_LONG = 120.0
 OUTAGES_SECONDS = (0.0, 1.0, 7.0)  # of PostgreSQL; the last exceeds the connection time-out, so callers see it
 START_TRIES = 5
 HANG_SECONDS = 5.0  # longer than any of the product's time-outs towards Redis
+LOCK_SECONDS = (2.0, 30.0)  # of a row; lock_timeout is 3 s, a lease 2 s, the deadline of a text 20 s
+# Rows that somebody is at work on, oldest first, by the condition that finds them.
+LOCKED = {
+    "requests": "completed_at IS NULL",
+    "telegram_bot_delivery": "state IN ('PLACING', 'PENDING', 'SENDING')",
+    "telegram_bot_telegramchat": "lease_until > NOW()",
+    "requests_app_account": "id IN (SELECT user_id FROM requests WHERE completed_at IS NULL)",
+}
+FREEZE_SECONDS = (22.0, 40.0)  # longer than the deadline of a text
+FULL_SECONDS = 8.0
+READ_ONLY_SECONDS = 6.0
+RUSH_SECONDS = 5.0
+RUSH_FACTOR = 8  # times the usual rate of updates
 
 
 class Nemesis:
     """Carries out its plan from start() on, one action after the other; stop() drops the rest."""
 
-    def __init__(self, *, fleet: Fleet, postgres: Server, valkey: Server, seconds: float, seed: int) -> None:
+    def __init__(
+        self, *, fleet: Fleet, traffic: Traffic, postgres: Server, valkey: Server, seconds: float, seed: int
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.errors: list[str] = []  # actions that failed
-        self._fleet, self._postgres, self._valkey = fleet, postgres, valkey
+        self._fleet, self._traffic, self._postgres, self._valkey = fleet, traffic, postgres, valkey
         self._random = random.Random(f"nemesis {seed}")
         self._plan = self._planned(seconds)
         self._is_over = threading.Event()
@@ -65,7 +91,8 @@ class Nemesis:
         return sum(number for name, number in self.counts.items() if name.startswith(f"{action} "))
 
     def _planned(self, seconds: float) -> list[tuple[float, str]]:
-        names = [name for name, between in SECONDS_BETWEEN.items() for _ in range(max(1, round(seconds / between)))]
+        between = SECONDS_BETWEEN | (SECONDS_BETWEEN_LONG if seconds >= MIN_SECONDS_FOR_LONG else {})
+        names = [name for name, pause in between.items() for _ in range(max(1, round(seconds / pause)))]
         return sorted((self._random.uniform(0, seconds), name) for name in names)
 
     def _run(self) -> None:
@@ -73,7 +100,7 @@ class Nemesis:
         for due, name in self._plan:
             if self._is_over.wait(max(0.0, began + due - time.monotonic())):
                 return
-            action: Callable[[], None] = getattr(self, "_" + name.lower().replace(" ", "_"))
+            action: Callable[[], None] = getattr(self, "_" + name.lower().replace(" ", "_").replace("-", "_"))
             try:
                 action()
             except Exception as error:  # noqa: BLE001 — reported at the end; the rest of the plan goes on
@@ -111,6 +138,55 @@ class Nemesis:
         if slots:
             self._fleet.pause(self._random.choice(slots), settings.LEASE_SECONDS * self._random.uniform(1.3, 3.0))
             self.counts[f"pause {kind}"] += 1
+
+    def _freeze_worker(self) -> None:
+        slots = self._fleet.alive("worker")
+        if slots:
+            self._fleet.pause(self._random.choice(slots), self._random.uniform(*FREEZE_SECONDS))
+            self.counts["pause worker"] += 1
+            self.counts["of them longer than a deadline"] += 1
+
+    def _lock_rows(self) -> None:
+        """Hold a lock on a row of each of some tables, as a host does that froze inside a transaction."""
+        tables = self._random.sample(list(LOCKED), 2)
+        self.counts["lock rows"] += 1
+        hold = threading.Thread(
+            target=self._hold_locks, args=(tables, self._random.uniform(*LOCK_SECONDS)), daemon=True
+        )
+        hold.start()
+
+    def _hold_locks(self, tables: Sequence[str], seconds: float) -> None:
+        try:
+            with psycopg.connect(self._postgres.url) as session:
+                for table in tables:
+                    session.execute(
+                        f"SELECT 1 FROM {table} WHERE {LOCKED[table]} LIMIT 2 FOR UPDATE SKIP LOCKED"  # noqa: S608
+                    )
+                self._is_over.wait(seconds)
+        except psycopg.OperationalError:
+            self.counts["locks that ended with PostgreSQL"] += 1
+
+    def _fill_redis(self) -> None:
+        client = redis.Redis.from_url(self._valkey.url, socket_timeout=5)
+        client.config_set("maxmemory", 1)
+        self._is_over.wait(FULL_SECONDS)
+        client.config_set("maxmemory", 0)
+        self.counts["fill Redis"] += 1
+
+    def _make_postgresql_read_only(self) -> None:
+        """Let PostgreSQL refuse every write for a while, as the old primary does after a fail-over."""
+        for value in ("on", "off"):
+            with psycopg.connect(self._postgres.url, autocommit=True) as session:
+                session.execute("SET default_transaction_read_only = off")
+                session.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+                session.execute("SELECT pg_reload_conf()")
+            if value == "on":
+                self._is_over.wait(READ_ONLY_SECONDS)
+        self.counts["make PostgreSQL read-only"] += 1
+
+    def _rush_hour(self) -> None:
+        self._traffic.rush(RUSH_SECONDS, factor=RUSH_FACTOR)
+        self.counts["rush hour"] += 1
 
     def _restart_postgresql(self) -> None:
         self._postgres.crash()

@@ -1,6 +1,6 @@
 """A process that forks workers and sweepers at once: everything is imported before the first fork.
 
-It reads what to start line by line, `worker LOG` or `sweeper LOG`, and answers with the process id. Its children are
+It reads what to start line by line, such as `worker LOG`, and answers with the process id. Its children are
 ordinary processes of the product; they are killed when it ends, and it is killed when its parent ends.
 """
 
@@ -40,9 +40,9 @@ def main() -> None:
 
     shorten_waits()
     app.loader.import_default_modules()
-    _, _, _, *arguments = shlex.split(command_of("worker"))  # celery -A aibot …
     children: Mapping[str, Callable[[], object]] = {
-        "worker": lambda: app.worker_main(arguments),
+        "worker": lambda: app.worker_main(_arguments_of("worker")),
+        "worker-chat": lambda: app.worker_main(_arguments_of("worker-chat")),
         "sweeper": lambda: call_command("sweep"),
     }
     assert not connection.connection, "a connection must not be shared by forking"
@@ -53,6 +53,11 @@ def main() -> None:
         if not process_id:
             _run_child(children[kind], log)
         print(process_id, flush=True)
+
+
+def _arguments_of(worker: str) -> list[str]:
+    _, _, _, *arguments = shlex.split(command_of(worker))  # celery -A aibot …
+    return arguments
 
 
 def _run_child(child: Callable[[], object], log: str) -> None:

@@ -9,8 +9,10 @@ import argparse
 import base64
 import os
 import secrets
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +27,13 @@ from tests.servers import Server, free_port, postgres, servers_folder, valkey
 JOB_SECONDS = 1.5
 PAUSE_SECONDS = 0.03  # between the chunks of a stream, which then takes a second
 # Shorter than in production, so that a lot happens; fast_timings.py shortens what has no setting.
-FAST_SETTINGS = {"LEASE_SECONDS": "2", "SWEEP_SECONDS": "1", "WORKER_CONCURRENCY": "8", "MAX_OPEN_REQUESTS": "6"}
+FAST_SETTINGS = {
+    "LEASE_SECONDS": "2",
+    "SWEEP_SECONDS": "1",
+    "WORKER_CONCURRENCY": "200",  # as in production, on few connections
+    "DATABASE_POOL_SIZE": "20",
+    "MAX_OPEN_REQUESTS": "6",
+}
 
 
 def main() -> int:
@@ -35,7 +43,9 @@ def main() -> int:
     )
     parser.add_argument("--rate", type=float, default=4.0, help="updates a second (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the faults and the traffic")
-    parser.add_argument("--logs", type=Path, help="a folder that keeps the processes' logs")
+    parser.add_argument(
+        "--logs", type=Path, help="a folder that keeps the logs; without it they are kept after a violation"
+    )
     options = parser.parse_args()
     # SIGTERM raises an exception, so that the children end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -51,7 +61,7 @@ def main() -> int:
         bot_api = FakeTelegram()
         stack.callback(bot_api.close)
         data = folder / "data"
-        logs = options.logs or folder / "logs"
+        logs = options.logs or Path(tempfile.mkdtemp(prefix=f"aibot-soak-{options.seed}-"))
         for path in (data, logs):
             path.mkdir(parents=True, exist_ok=True)
         port = free_port()
@@ -65,7 +75,7 @@ def main() -> int:
         django.setup()
         # Imported only now, because the settings are configured now.
         run_soak = import_string("tests.proof.soak_steps.run_soak")
-        return run_soak(
+        code = run_soak(
             postgres=database,
             valkey=broker,
             sandbox=sandbox,
@@ -76,6 +86,11 @@ def main() -> int:
             per_second=options.rate,
             seed=options.seed,
         )
+    if code:
+        print(f"The evidence is in {logs}")
+    elif not options.logs:
+        shutil.rmtree(logs)
+    return int(code)
 
 
 def _environment(database: Server, broker: Server, data: Path) -> dict[str, str]:

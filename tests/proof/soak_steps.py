@@ -72,7 +72,7 @@ def run_soak(
     _spread_models(traffic)
     faults = FaultInjector(sandbox=sandbox, bot_api=bot_api, seed=seed)
     fleet = Fleet(os.environ, logs, port=port)
-    nemesis = Nemesis(fleet=fleet, postgres=postgres, valkey=valkey, seconds=seconds, seed=seed)
+    nemesis = Nemesis(fleet=fleet, traffic=traffic, postgres=postgres, valkey=valkey, seconds=seconds, seed=seed)
     with ExitStack() as stack:
         stack.callback(fleet.close)
         fleet.start()

@@ -52,7 +52,8 @@ class Traffic:
         self.acknowledged: set[int] = set()
         self.slowest_seconds = 0.0  # answer of the webhook
         self._url, self._secret, self._bot_api = url, secret, bot_api
-        self._pause_seconds = 1 / per_second
+        self._per_second = per_second
+        self._rush_until, self._rush_factor = 0.0, 1.0
         self._random = random.Random(f"traffic {seed}")
         self._numbers, self._tie_breakers = count(1), count()
         self._outbox: list[tuple[float, int, dict[str, Any]]] = []  # due on time.monotonic(), tie, update
@@ -82,6 +83,10 @@ class Traffic:
             if self._bot_api.chat(chat_id).is_blocked:
                 self._unblock(chat_id)
 
+    def rush(self, seconds: float, *, factor: float) -> None:
+        """Write so many times as often for a while."""
+        self._rush_until, self._rush_factor = time.monotonic() + seconds, factor
+
     def is_delivered(self) -> bool:
         """Return whether every update that was written was acknowledged."""
         with self._changed:
@@ -97,7 +102,7 @@ class Traffic:
     # --- Writing ---
 
     def _write(self) -> None:
-        while not self._is_ending.wait(self._random.expovariate(1 / self._pause_seconds)):
+        while not self._is_ending.wait(self._random.expovariate(self._rate())):
             chat_id = self._random.choice(self.chats)
             (action,) = self._random.choices(list(ACTIONS), list(ACTIONS.values()))
             update = self._update(action, chat_id)
@@ -107,6 +112,9 @@ class Traffic:
             while self._random.random() < SHARE_REPEATED:
                 self.counts["duplicates"] += 1
                 self._post(update, self._random.choice([0.0, self._random.uniform(0, MAX_DELAY_SECONDS)]))
+
+    def _rate(self) -> float:
+        return self._per_second * (self._rush_factor if time.monotonic() < self._rush_until else 1.0)
 
     def _update(self, action: str, chat_id: int) -> dict[str, Any]:
         if action == "prompt":
