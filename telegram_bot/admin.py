@@ -27,7 +27,8 @@ class HandledFilter(admin.SimpleListFilter):
 class TelegramUpdateAdmin(ReadOnlyAdmin):
     """Updates of the last week. Their content is on each update's own page only."""
 
-    list_display = ["received_at", "update_id", "kind", "chat_id", "outcome", "handled_at", "tries"]
+    list_display = ["received_at", "update_id", "kind", "chat", "outcome", "handled_at", "tries"]
+    list_select_related = ["chat"]
     list_filter = [HandledFilter]
     search_fields = ["update_id__exact"]
     search_help_text = "An update's id."
@@ -42,12 +43,12 @@ class TelegramUpdateAdmin(ReadOnlyAdmin):
 class TelegramUserAdmin(ReadOnlyAdmin):
     """Users who have written to the bot."""
 
-    list_display = ["user_id", "name", "username", "language", "account", "first_seen_at"]
+    list_display = ["telegram_id", "name", "username", "language", "account", "first_seen_at"]
     list_select_related = ["account"]
-    search_fields = ["user_id__exact", "username__iexact"]
+    search_fields = ["telegram_id__exact", "username__iexact"]
     search_help_text = "A user's Telegram id or username, in full."
-    ordering = ["-user_id"]
-    sortable_by = ["user_id"]
+    ordering = ["-id"]
+    sortable_by = ["id"]
 
 
 class ThreadInline(ReadOnlyInline):
@@ -59,13 +60,13 @@ class ThreadInline(ReadOnlyInline):
 class TelegramChatAdmin(ReadOnlyAdmin):
     """Chats with the bot, and their topics."""
 
-    list_display = ["chat_id", "type", "model", "is_reachable", "first_seen_at"]
+    list_display = ["telegram_id", "type", "model", "is_reachable", "first_seen_at"]
     list_select_related = ["model"]
     list_filter = ["is_reachable", "type"]
-    search_fields = ["chat_id__exact"]
+    search_fields = ["telegram_id__exact"]
     search_help_text = "A chat's id."
-    ordering = ["-chat_id"]
-    sortable_by = ["chat_id"]
+    ordering = ["-id"]
+    sortable_by = ["id"]
     inlines = [ThreadInline]
 
 
@@ -73,7 +74,8 @@ class TelegramChatAdmin(ReadOnlyAdmin):
 class DeliveryAdmin(ReadOnlyAdmin):
     """Messages that show requests: what was shown in which chat, and what could not be."""
 
-    list_display = ["id", "request_id", "part", code_of("kind"), code_of("state"), "chat_id", "tries", "error"]
+    list_display = ["id", "request_id", "part", code_of("kind"), code_of("state"), "chat", "tries", "error"]
+    list_select_related = ["chat"]
     list_filter = ["state", "kind"]
     search_fields = ["request__id__exact"]
     search_help_text = "A request's id, in full."

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import telegram
 from django.db.models import Case, QuerySet, Value, When
@@ -9,6 +10,7 @@ from django.db.models.functions import Now
 
 from requests_app.services.accounts import account_ensure
 from requests_app.services.refunds import request_refund
+from telegram_bot.bots import current_bot_id
 from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramThread, TelegramUser
 
 UNREACHABLE = "the chat cannot be reached"
@@ -29,30 +31,31 @@ def user_ensure(*, sender: telegram.User, known: TelegramUser | None = None) -> 
         "name": name[:128],
         "language": (sender.language_code or "")[:16],
     }
-    user = known if known and known.user_id == sender.id else None
+    bot_id = current_bot_id()
+    user = known if known and (known.telegram_id, known.bot_id) == (sender.id, bot_id) else None
     if user is None:
-        user = TelegramUser.objects.select_related("account").filter(user_id=sender.id).first()
+        user = TelegramUser.objects.select_related("account").filter(telegram_id=sender.id, bot_id=bot_id).first()
     if user is None:
-        account = account_ensure(key=f"telegram:{sender.id}", name=name)
-        return TelegramUser.objects.get_or_create(user_id=sender.id, defaults={**fields, "account": account})[0]
+        account = account_ensure(key=f"telegram:{bot_id}:{sender.id}", name=name)
+        defaults = {**fields, "account": account}
+        return TelegramUser.objects.get_or_create(telegram_id=sender.id, bot_id=bot_id, defaults=defaults)[0]
     if any(getattr(user, field) != value for field, value in fields.items()):
-        TelegramUser.objects.filter(user_id=sender.id).update(**fields)
+        TelegramUser.objects.filter(pk=user.pk).update(**fields)
     return user
 
 
-def chat_seen(*, chat_id: int, type: str, known: TelegramChat | None = None) -> TelegramChat:
-    """Return the row of a chat in which a user has written; it counts as reachable again.
+def chat_ensure(*, telegram_id: int, **defaults: Any) -> TelegramChat:
+    """Return the row of a chat of this bot, by Telegram's id; it is written with `defaults` on first use."""
+    chats = TelegramChat.objects.select_related("model")
+    return chats.get_or_create(telegram_id=telegram_id, bot_id=current_bot_id(), defaults=defaults)[0]
 
-    `known` is the row, where it has just been read.
-    """
-    chat = known if known and known.chat_id == chat_id else None
-    if chat is None:
-        chat, _ = TelegramChat.objects.select_related("model").get_or_create(chat_id=chat_id, defaults={"type": type})
+
+def chat_seen(*, chat: TelegramChat, type: str) -> None:
+    """Note that a user has written in a chat: it counts as reachable again."""
     if chat.type != type:
-        TelegramChat.objects.filter(chat_id=chat_id).update(type=type)
+        TelegramChat.objects.filter(pk=chat.pk).update(type=type)
     if not chat.is_reachable:
-        chat_set_reachable(chat_id=chat_id, is_reachable=True)
-    return chat
+        chat_set_reachable(chat_id=chat.pk, is_reachable=True)
 
 
 def chat_set_reachable(*, chat_id: int, is_reachable: bool) -> None:
@@ -60,7 +63,7 @@ def chat_set_reachable(*, chat_id: int, is_reachable: bool) -> None:
 
     Those that are too old by then are given up, and cost nothing.
     """
-    TelegramChat.objects.filter(chat_id=chat_id).update(is_reachable=is_reachable)
+    TelegramChat.objects.filter(pk=chat_id).update(is_reachable=is_reachable)
     deliveries = Delivery.objects.filter(chat_id=chat_id)
     if not is_reachable:
         deliveries.filter(state__in=[DeliveryState.PLACING, DeliveryState.PENDING]).update(
@@ -87,13 +90,11 @@ def _give_up(deliveries: QuerySet[Delivery]) -> None:
     deliveries.update(error=EXPIRED)
 
 
-def chat_move(*, old_id: int, new_id: int) -> None:
-    """Follow a group that became a supergroup: unfinished deliveries go to its new id."""
-    old = TelegramChat.objects.filter(chat_id=old_id).first()
-    TelegramChat.objects.get_or_create(
-        chat_id=new_id, defaults={"type": "supergroup", "model": old.model if old else None}
-    )
-    Delivery.objects.filter(chat_id=old_id, state__in=Delivery.UNFINISHED).update(chat_id=new_id)
+def chat_move(*, chat: TelegramChat, new_telegram_id: int) -> TelegramChat:
+    """Follow a group that became a supergroup: unfinished deliveries go to its new chat, whose row is returned."""
+    new = chat_ensure(telegram_id=new_telegram_id, type="supergroup", model_id=chat.model_id)
+    Delivery.objects.filter(chat=chat, state__in=Delivery.UNFINISHED).update(chat=new)
+    return new
 
 
 def thread_ensure(*, chat_id: int, thread_id: int | None) -> TelegramThread:

@@ -30,7 +30,7 @@ def chats_due(limit: int, grace: timedelta) -> Sequence[int]:
     unhandled = TelegramUpdate.objects.filter(handled_at__isnull=True, chat_id__isnull=False)
     # A chat's updates are handled in order, so those after one that must wait wait too.
     must_wait = unhandled.filter(next_at__gt=Now()).values("chat_id")
-    claimed = TelegramChat.objects.filter(lease_until__gte=Now()).values("chat_id")
+    claimed = TelegramChat.objects.filter(lease_until__gte=Now()).values("pk")
     due = unhandled.filter(Q(next_at__lte=Now()) | Q(next_at__isnull=True, received_at__lt=Now() - grace))
     chats = due.exclude(chat_id__in=claimed).exclude(chat_id__in=must_wait).order_by().values("chat_id")
     oldest_first = chats.annotate(oldest=Min("received_at")).order_by("oldest").values_list("chat_id", flat=True)

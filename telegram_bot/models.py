@@ -7,11 +7,74 @@ from django.db.models.functions import Now
 from requests_app.models import Account, AIModel, Request
 
 
+class TelegramBot(models.Model):
+    """A bot of this service. Updates, users and chats belong to one, so two bots never mix. Its token is a setting."""
+
+    telegram_id = models.BigIntegerField(
+        unique=True, null=True, blank=True
+    )  # the number before the colon of its token; NULL until a token is set for the first time
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "bot"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"bot {self.telegram_id}"
+
+
+class TelegramUser(models.Model):
+    """A user who has written to the bot, and the account that pays for their requests."""
+
+    bot = models.ForeignKey(TelegramBot, on_delete=models.PROTECT, related_name="users")
+    telegram_id = models.BigIntegerField()
+    account = models.OneToOneField(Account, on_delete=models.PROTECT, related_name="telegram_user")
+    username = models.CharField(max_length=64, blank=True)
+    name = models.CharField(max_length=128, blank=True)
+    language = models.CharField(max_length=16, blank=True)  # of the user's app: "en", "pt-br"
+    first_seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "user"
+        ordering = ["-first_seen_at"]
+        constraints = [models.UniqueConstraint(fields=["telegram_id", "bot"], name="one_row_per_user_and_bot")]
+
+    def __str__(self) -> str:
+        return self.name or str(self.telegram_id)
+
+
+class TelegramChat(models.Model):
+    """A chat with the bot: which worker handles its updates, and which AI model is chosen in it."""
+
+    bot = models.ForeignKey(TelegramBot, on_delete=models.PROTECT, related_name="chats")
+    telegram_id = models.BigIntegerField()  # of a private chat: the user's; of a group: negative
+    type = models.CharField(max_length=16, blank=True)  # "private", "group", "supergroup"
+    model = models.ForeignKey(
+        AIModel, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )  # the AI model chosen here; without one, the first that is enabled
+    is_reachable = models.BooleanField(default=True)  # False: blocked, removed or not allowed to write
+    lease_until = models.DateTimeField(null=True, blank=True)  # until then one worker owns this chat's updates
+    holder = models.UUIDField(null=True, blank=True)  # names the claim; an older one's writes are refused
+    is_wanted = models.BooleanField(db_default=False)  # an update came meanwhile: look again before letting go
+    first_seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "chat"
+        ordering = ["-first_seen_at"]
+        constraints = [models.UniqueConstraint(fields=["telegram_id", "bot"], name="one_row_per_chat_and_bot")]
+
+    def __str__(self) -> str:
+        return str(self.telegram_id)
+
+
 class TelegramUpdate(models.Model):
     """One update as it arrived. Written before it is handled; kept for a week."""
 
-    update_id = models.BigIntegerField(primary_key=True)  # Telegram's own; makes a repeated arrival idempotent
-    chat_id = models.BigIntegerField(null=True, blank=True)  # updates of one chat are handled in order
+    bot = models.ForeignKey(TelegramBot, on_delete=models.PROTECT, related_name="updates", db_index=False)
+    update_id = models.BigIntegerField()  # Telegram's own; makes a repeated arrival idempotent
+    chat = models.ForeignKey(
+        TelegramChat, on_delete=models.CASCADE, null=True, blank=True, related_name="updates", db_index=False
+    )  # updates of one chat are handled in order
     sender_id = models.BigIntegerField(null=True, blank=True)  # Telegram's id of the user
     thread_id = models.BigIntegerField(null=True, blank=True)  # the topic, where the chat has topics
     kind = models.CharField(max_length=40)  # Telegram's name: "message", "callback_query", …
@@ -28,59 +91,18 @@ class TelegramUpdate(models.Model):
         verbose_name = "update"
         ordering = ["-received_at"]
         constraints = [
+            models.UniqueConstraint(fields=["update_id", "bot"], name="one_row_per_update_and_bot"),
             models.CheckConstraint(
                 condition=Q(handled_at__isnull=True) | ~Q(outcome=""), name="handled_update_says_what_was_done"
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["chat_id", "received_at"], condition=Q(handled_at__isnull=True), name="update_unhandled"
-            ),
+            models.Index(fields=["chat", "received_at"], condition=Q(handled_at__isnull=True), name="update_unhandled"),
             models.Index(fields=["received_at"], name="update_by_age"),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.update_id}"
-
-
-class TelegramUser(models.Model):
-    """A user who has written to the bot, and the account that pays for their requests."""
-
-    user_id = models.BigIntegerField(primary_key=True)
-    account = models.OneToOneField(Account, on_delete=models.PROTECT, related_name="telegram_user")
-    username = models.CharField(max_length=64, blank=True)
-    name = models.CharField(max_length=128, blank=True)
-    language = models.CharField(max_length=16, blank=True)  # of the user's app: "en", "pt-br"
-    first_seen_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        verbose_name = "user"
-        ordering = ["-first_seen_at"]
-
-    def __str__(self) -> str:
-        return self.name or str(self.user_id)
-
-
-class TelegramChat(models.Model):
-    """A chat with the bot: which worker handles its updates, and which AI model is chosen in it."""
-
-    chat_id = models.BigIntegerField(primary_key=True)
-    type = models.CharField(max_length=16, blank=True)  # "private", "group", "supergroup"
-    model = models.ForeignKey(
-        AIModel, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )  # the AI model chosen here; without one, the first that is enabled
-    is_reachable = models.BooleanField(default=True)  # False: blocked, removed or not allowed to write
-    lease_until = models.DateTimeField(null=True, blank=True)  # until then one worker owns this chat's updates
-    holder = models.UUIDField(null=True, blank=True)  # names the claim; an older one's writes are refused
-    is_wanted = models.BooleanField(db_default=False)  # an update came meanwhile: look again before letting go
-    first_seen_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        verbose_name = "chat"
-        ordering = ["-first_seen_at"]
-
-    def __str__(self) -> str:
-        return str(self.chat_id)
 
 
 class TelegramThread(models.Model):
@@ -160,7 +182,7 @@ class Delivery(models.Model):
     part = models.SmallIntegerField()
     kind = models.CharField(max_length=8, choices=DeliveryKind.choices)
     state = models.CharField(max_length=16, choices=DeliveryState.choices)
-    chat_id = models.BigIntegerField()
+    chat = models.ForeignKey(TelegramChat, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     thread_id = models.BigIntegerField(null=True, blank=True)
     reply_to = models.BigIntegerField(null=True, blank=True)  # the message that it replies to
     message_id = models.BigIntegerField(null=True, blank=True)  # known once Telegram has confirmed it

@@ -22,7 +22,7 @@ from telegram_bot.selectors import model_for
 class Ended:
     """How an update ended."""
 
-    update_id: int
+    update_pk: int  # of its row
     outcome: str  # what was done, or why nothing was
 
 
@@ -61,10 +61,10 @@ def update_claim(
         return _claim_compound(chat_id, holder, lease_seconds, download_seconds, ended)
     with transaction.atomic():
         if ended is not None:
-            TelegramUpdate.objects.filter(update_id=ended.update_id).update(
+            TelegramUpdate.objects.filter(pk=ended.update_pk).update(
                 handled_at=Now(), outcome=ended.outcome, next_at=None
             )
-        rows = TelegramChat.objects.filter(chat_id=chat_id)
+        rows = TelegramChat.objects.filter(pk=chat_id)
         mine = rows.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=Now()) | Q(holder=holder))
         chat = mine.select_related("model").first()
         if chat is None:
@@ -79,7 +79,11 @@ def update_claim(
         mine.update(holder=holder, lease_until=Now() + timedelta(seconds=seconds), is_wanted=False)
         TelegramUpdate.objects.filter(pk=update.pk).update(tries=F("tries") + 1)
         update.tries += 1
-        user = TelegramUser.objects.select_related("account").filter(user_id=update.sender_id or 0).first()
+        user = (
+            TelegramUser.objects.select_related("account")
+            .filter(telegram_id=update.sender_id or 0, bot_id=update.bot_id)
+            .first()
+        )
         thread = TelegramThread.objects.filter(chat_id=chat_id, thread_id=update.thread_id or 0).first()
         return Claim(update, Known(user, chat, thread, model_for(chat)))
 
@@ -89,7 +93,7 @@ def chat_want(*, chat_id: int) -> bool:
 
     For a worker that was woken for an update which the owner's look may be too early to see.
     """
-    owned = TelegramChat.objects.filter(chat_id=chat_id, lease_until__gte=Now())
+    owned = TelegramChat.objects.filter(pk=chat_id, lease_until__gte=Now())
     return owned.update(is_wanted=True) > 0
 
 
@@ -99,7 +103,7 @@ def _claim_compound(
     params: dict[str, Any] = {
         "chat": chat_id,
         "holder": holder,
-        "ended": ended.update_id if ended else None,
+        "ended": ended.update_pk if ended else None,
         "outcome": ended.outcome if ended else "",
         "lease": timedelta(seconds=lease_seconds),
         "download": timedelta(seconds=download_seconds),
@@ -159,47 +163,48 @@ def _instances(values: list[Any]) -> list[Any]:
 _CLAIM = f"""
     WITH ended AS (
         UPDATE telegram_bot_telegramupdate SET handled_at = STATEMENT_TIMESTAMP(), outcome = %(outcome)s, next_at = NULL
-        WHERE update_id = %(ended)s
+        WHERE id = %(ended)s
     ), chat AS (
         SELECT * FROM telegram_bot_telegramchat
-        WHERE chat_id = %(chat)s
+        WHERE id = %(chat)s
             AND (lease_until IS NULL OR lease_until < STATEMENT_TIMESTAMP() OR holder = %(holder)s)
         FOR NO KEY UPDATE {{skip_locked}}
     ), oldest AS (
-        SELECT waiting.update_id, waiting.next_at FROM telegram_bot_telegramupdate AS waiting, chat
-        WHERE waiting.chat_id = chat.chat_id AND waiting.handled_at IS NULL
-            AND waiting.update_id IS DISTINCT FROM %(ended)s
+        SELECT waiting.id, waiting.next_at FROM telegram_bot_telegramupdate AS waiting, chat
+        WHERE waiting.chat_id = chat.id AND waiting.handled_at IS NULL
+            AND waiting.id IS DISTINCT FROM %(ended)s
         ORDER BY waiting.received_at, waiting.update_id LIMIT 1
     ), claimed AS (
         UPDATE telegram_bot_telegramupdate SET tries = tries + 1 FROM oldest
-        WHERE telegram_bot_telegramupdate.update_id = oldest.update_id AND handled_at IS NULL
+        WHERE telegram_bot_telegramupdate.id = oldest.id AND handled_at IS NULL
             AND (oldest.next_at IS NULL OR oldest.next_at <= STATEMENT_TIMESTAMP())
         RETURNING telegram_bot_telegramupdate.*
     ), leased AS (
         UPDATE telegram_bot_telegramchat SET holder = %(holder)s, is_wanted = FALSE,
             lease_until = CASE
-                WHEN claimed.update_id IS NOT NULL THEN STATEMENT_TIMESTAMP() + %(lease)s
+                WHEN claimed.id IS NOT NULL THEN STATEMENT_TIMESTAMP() + %(lease)s
                     + CASE WHEN claimed.raw->'message' ?| %(files)s THEN %(download)s ELSE INTERVAL '0' END
                 WHEN chat.is_wanted THEN chat.lease_until
             END
         FROM chat LEFT JOIN claimed ON TRUE
-        WHERE telegram_bot_telegramchat.chat_id = chat.chat_id
-            AND (claimed.update_id IS NOT NULL OR chat.holder = %(holder)s)
+        WHERE telegram_bot_telegramchat.id = chat.id
+            AND (claimed.id IS NOT NULL OR chat.holder = %(holder)s)
     )
     SELECT EXISTS (SELECT 1 FROM chat),
-        EXISTS (SELECT 1 FROM telegram_bot_telegramchat WHERE chat_id = %(chat)s),
+        EXISTS (SELECT 1 FROM telegram_bot_telegramchat WHERE id = %(chat)s),
         COALESCE(chat.is_wanted AND chat.holder = %(holder)s, FALSE),
         {LAZY},
         {_COLUMNS}
     FROM (SELECT 1) AS always
         LEFT JOIN chat ON TRUE
         LEFT JOIN claimed ON TRUE
-        LEFT JOIN telegram_bot_telegramuser AS sender ON sender.user_id = claimed.sender_id
+        LEFT JOIN telegram_bot_telegramuser AS sender
+            ON sender.telegram_id = claimed.sender_id AND sender.bot_id = claimed.bot_id
         LEFT JOIN requests_app_account AS account ON account.id = sender.account_id
         LEFT JOIN telegram_bot_telegramthread AS thread
-            ON thread.chat_id = chat.chat_id AND thread.thread_id = COALESCE(claimed.thread_id, 0)
+            ON thread.chat_id = chat.id AND thread.thread_id = COALESCE(claimed.thread_id, 0)
         LEFT JOIN LATERAL (
             SELECT * FROM ai_models WHERE enabled
             ORDER BY id = chat.model_id DESC NULLS LAST, position, name LIMIT 1
-        ) AS model ON claimed.update_id IS NOT NULL
+        ) AS model ON claimed.id IS NOT NULL
 """  # noqa: S608 — no value is interpolated

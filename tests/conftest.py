@@ -9,6 +9,7 @@ from django.test import TransactionTestCase
 
 from providers.transport.client import close_connections
 from requests_app.delivery_backend import DeliveryBackend, MemoryDeliveryBackend, get_delivery_backend
+from telegram_bot.updates.ingest import forget_known_rows
 from tests.fakes.bucket import KEY_ID, NAME, SECRET, FakeBucket, running_bucket
 
 # Fixtures by which a test opens the database: pytest-django's own, which all of its others are built on.
@@ -57,6 +58,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     # `make test ARGS="-k word"` may name tests of which the second run has none.
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and session.config.stash.get(LEFT_OUT, 0):
         session.exitstatus = pytest.ExitCode.OK
+
+
+@pytest.fixture(autouse=True)
+def _no_known_rows() -> None:
+    """Forget the keys of rows that the test before has rolled back."""
+    forget_known_rows()
 
 
 @pytest.fixture(autouse=True)

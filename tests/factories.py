@@ -9,6 +9,9 @@ from django.utils import timezone
 
 from providers.models import Attempt, ProviderConfig
 from requests_app.models import Account, AIModel, LedgerEntry, Request
+from telegram_bot.bots import current_bot_id
+from telegram_bot.chats import chat_ensure
+from telegram_bot.models import TelegramChat, TelegramUser
 
 _numbers = count(1)
 
@@ -80,3 +83,16 @@ def make_attempt(**fields: Any) -> Attempt:
             **fields,
         }
     )
+
+
+def make_chat(telegram_id: int = 42, **fields: Any) -> TelegramChat:
+    """Return the row of a chat of the bot, with these columns."""
+    chat = chat_ensure(telegram_id=telegram_id)
+    if fields:
+        TelegramChat.objects.filter(pk=chat.pk).update(**fields)
+        chat.refresh_from_db()
+    return chat
+
+
+def make_user(telegram_id: int, **fields: Any) -> TelegramUser:
+    return TelegramUser.objects.create(bot_id=current_bot_id(), telegram_id=telegram_id, **fields)

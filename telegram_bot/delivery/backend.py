@@ -66,7 +66,7 @@ def request_deliver(*, request_id: str) -> None:
     """
     # Before anything else: a stream that waits for its placeholder would replace what others show in it.
     stream_status = live_message_close(request_id)
-    deliveries = Delivery.objects.select_related("request").annotate(now=Now())
+    deliveries = Delivery.objects.select_related("request", "chat").annotate(now=Now())
     first = deliveries.filter(request_id=request_id, part=0).first()
     if first is None:
         return
@@ -200,7 +200,7 @@ def _further_deliveries(first: Delivery, count: int) -> list[Delivery]:
         parts = [Delivery.NOTICE_PART]
     if not parts:
         return []
-    rows = Delivery.objects.filter(request_id=first.request_id, part__in=parts).order_by("part")
+    rows = Delivery.objects.filter(request_id=first.request_id, part__in=parts).select_related("chat").order_by("part")
     if len(rows) < len(parts):
         Delivery.objects.bulk_create(
             [
@@ -209,7 +209,7 @@ def _further_deliveries(first: Delivery, count: int) -> list[Delivery]:
                     part=part,
                     kind=DeliveryKind.NOTICE if part == Delivery.NOTICE_PART else DeliveryKind.RESULT,
                     state=DeliveryState.PENDING,
-                    chat_id=first.chat_id,
+                    chat=first.chat,
                     thread_id=first.thread_id,
                     reply_to=first.message_id,
                 )
@@ -310,7 +310,7 @@ def _remove_placeholder(delivery: Delivery, message_id: int | None) -> None:
     """Delete the placeholder that a new message has replaced, so that it does not look as if an answer were to come."""
     if message_id is not None:
         try:
-            get_client().delete(delivery.chat_id, message_id)
+            get_client().delete(delivery.chat.telegram_id, message_id)
         except BotApiError as error:
             logger.info("A stray placeholder remains in a chat: %s", error)
 

@@ -126,14 +126,14 @@ def delivery_give_up(*, delivery: Delivery, reason: GivenUp, error: str) -> bool
 class Placeholder(NamedTuple):
     """What a stream needs to know of the message in which it shows an answer."""
 
-    chat_id: int
+    chat_id: int  # Telegram's
     message_id: int | None  # None until it is sent
     is_open: bool  # the request is open, and the message will still show its answer
 
 
 def placeholder_find(request_id: str) -> Placeholder | None:
     """Return the placeholder of a request, None where it has none. Holds no connection afterwards."""
-    columns = ("chat_id", "message_id", "state", "request__status")
+    columns = ("chat__telegram_id", "message_id", "state", "request__status")
     try:
         row = Delivery.objects.filter(request_id=request_id, part=0).values_list(*columns).first()
     finally:

@@ -73,7 +73,7 @@ def _reusing_upload(step: Step, delivery: Delivery) -> Step:
 def step_perform(step: Step, delivery: Delivery, *, reply_to: int | None) -> Shown:
     """Make the step's call. Raises errors of api.errors, and FileUnavailable before anything is sent."""
     client, content = get_client(), step.content
-    chat_id, thread_id = delivery.chat_id, delivery.thread_id
+    chat_id, thread_id = delivery.chat.telegram_id, delivery.thread_id
     if step.is_edit:
         message_id = delivery.message_id
         assert message_id is not None  # noqa: S101 — for the type checker; without one there is no such step

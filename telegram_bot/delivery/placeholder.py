@@ -20,7 +20,7 @@ from telegram_bot.api.errors import BotApiError, ThreadGone
 from telegram_bot.content.rendering import MessagePart
 from telegram_bot.delivery.retries import record_placeholder_failure
 from telegram_bot.delivery.streaming import live_message_place
-from telegram_bot.models import Delivery, DeliveryKind, DeliveryState
+from telegram_bot.models import Delivery, DeliveryKind, DeliveryState, TelegramChat
 
 logger = logging.getLogger("telegram_bot.delivery")
 
@@ -28,7 +28,9 @@ logger = logging.getLogger("telegram_bot.delivery")
 PLACING_SECONDS = 12
 
 
-def placeholder_prepare(*, request: Request, chat_id: int, thread_id: int | None, reply_to: int | None) -> Delivery:
+def placeholder_prepare(
+    *, request: Request, chat: TelegramChat, thread_id: int | None, reply_to: int | None
+) -> Delivery:
     """Write the delivery of a new request's placeholder, claimed by the caller, who must send it at once.
 
     Call in the transaction that accepts the request.
@@ -38,7 +40,7 @@ def placeholder_prepare(*, request: Request, chat_id: int, thread_id: int | None
         part=0,
         kind=DeliveryKind.RESULT,
         state=DeliveryState.PLACING,
-        chat_id=chat_id,
+        chat=chat,
         thread_id=thread_id,
         reply_to=reply_to,
         next_at=_sender_lost_at(),
@@ -52,7 +54,7 @@ def placeholder_place(*, request_id: str) -> bool:
     due = Delivery.objects.filter(request_id=request_id, part=0, state=DeliveryState.PLACING, next_at__lte=Now())
     if not due.update(next_at=_sender_lost_at(), fence=F("fence") + 1, tries=F("tries") + 1):
         return False
-    return placeholder_send(delivery=Delivery.objects.get(request_id=request_id, part=0))
+    return placeholder_send(delivery=Delivery.objects.select_related("chat").get(request_id=request_id, part=0))
 
 
 def placeholder_send(*, delivery: Delivery) -> bool:
@@ -72,7 +74,7 @@ def placeholder_send(*, delivery: Delivery) -> bool:
     if not rows.update(message_id=message_id, state=DeliveryState.PENDING, next_at=None, tries=0, error=""):
         _remove(client, delivery, message_id)
         return False
-    if not live_message_place(delivery.request_id, delivery.chat_id, message_id):
+    if not live_message_place(delivery.request_id, delivery.chat.telegram_id, message_id):
         _deliver_if_ended(delivery.request_id)
     return True
 
@@ -89,17 +91,17 @@ def _deliver_if_ended(request_id: str) -> None:
 def _send(client: TelegramClient, delivery: Delivery) -> int:
     part = MessagePart(texts.PLACEHOLDER)
     try:
-        return client.send(delivery.chat_id, part, thread_id=delivery.thread_id, reply_to=delivery.reply_to)
+        return client.send(delivery.chat.telegram_id, part, thread_id=delivery.thread_id, reply_to=delivery.reply_to)
     except ThreadGone:
         claimed = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PLACING, fence=delivery.fence)
         if not claimed.update(thread_id=None, reply_to=None, next_at=_sender_lost_at()):
             raise
-        return client.send(delivery.chat_id, part)
+        return client.send(delivery.chat.telegram_id, part)
 
 
 def _remove(client: TelegramClient, delivery: Delivery, message_id: int) -> None:
     """Delete a placeholder that was sent too late: another one is in the chat already."""
     try:
-        client.delete(delivery.chat_id, message_id)
+        client.delete(delivery.chat.telegram_id, message_id)
     except BotApiError as error:
         logger.info("A stray placeholder remains in a chat: %s", error)

@@ -42,7 +42,7 @@ def record_placeholder_failure(*, delivery: Delivery, error: BotApiError) -> boo
     if isinstance(error, ChatUnreachable):
         chat_set_reachable(chat_id=delivery.chat_id, is_reachable=False)
     elif isinstance(error, ChatMoved):
-        chat_move(old_id=delivery.chat_id, new_id=error.new_chat_id)
+        chat_move(chat=delivery.chat, new_telegram_id=error.new_chat_id)
         rows.update(next_at=Now(), error=str(error)[:200])
     elif isinstance(error, REFUSALS) or delivery.tries >= MAX_TRIES:
         logger.warning("%s gets no placeholder: %s", delivery, error)
@@ -70,8 +70,8 @@ def record_delivery_failure(*, delivery: Delivery, error: Exception) -> bool:
         rows.update(state=DeliveryState.PENDING)  # nothing was sent, so it waits like the others
         chat_set_reachable(chat_id=delivery.chat_id, is_reachable=False)
     elif isinstance(error, ChatMoved):
-        chat_move(old_id=delivery.chat_id, new_id=error.new_chat_id)
-        rows.update(chat_id=error.new_chat_id, state=DeliveryState.PENDING, next_at=Now(), error=str(error)[:200])
+        chat = chat_move(chat=delivery.chat, new_telegram_id=error.new_chat_id)
+        rows.update(chat=chat, state=DeliveryState.PENDING, next_at=Now(), error=str(error)[:200])
     elif delivery.tries >= _max_tries(error):
         return delivery_give_up(delivery=delivery, reason=_reason(error), error=_words(error))
     else:

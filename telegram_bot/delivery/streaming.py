@@ -218,7 +218,7 @@ class ChatPauses:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._not_before: dict[int, float] = {}  # by chat_id, on time.monotonic()
+        self._not_before: dict[int, float] = {}  # by Telegram's id of the chat, on time.monotonic()
 
     def seconds_left(self, chat_id: int) -> float:
         """Return the rest of the chat's pause, 0 where there is none."""

@@ -13,7 +13,7 @@ def cancel(context: HandlerContext) -> str:
 
     Idempotent: a repeat answers for the same request.
     """
-    request_id = context.choose(lambda: newest_open_request(account=context.user.account, chat_id=context.chat.chat_id))
+    request_id = context.choose(lambda: newest_open_request(account=context.user.account, chat_id=context.chat.pk))
     if request_id:
         request_cancel(request_id=request_id, actor=context.user.account.key)
     if not Request.objects.filter(id=request_id, status=Request.Status.CANCELLED).exists():

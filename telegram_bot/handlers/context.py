@@ -24,7 +24,7 @@ NOTHING = "-"  # noted where there is nothing to act on
 class HandlerContext:
     """One message, or one pressed button."""
 
-    update_id: int
+    update_pk: int  # of the update's row
     user: TelegramUser
     chat: TelegramChat
     thread_id: int | None  # the topic, where the chat has topics
@@ -41,7 +41,7 @@ class HandlerContext:
     @property
     def thread(self) -> TelegramThread:
         """The row of the topic, or of the whole of a chat without topics."""
-        return self.known_thread or thread_ensure(chat_id=self.chat.chat_id, thread_id=self.thread_id)
+        return self.known_thread or thread_ensure(chat_id=self.chat.pk, thread_id=self.thread_id)
 
     @property
     def model(self) -> AIModel | None:
@@ -51,12 +51,16 @@ class HandlerContext:
     @property
     def reply_to(self) -> int | None:
         """The message to reply to: in a group, where several users write at once."""
-        return None if self.chat.chat_id > 0 else self.message_id
+        return None if self.chat.telegram_id > 0 else self.message_id
 
     def answer(self, text: str, keyboard: telegram.InlineKeyboardMarkup | None = None) -> None:
         """Send a message to the chat and topic from which this came."""
         get_client().send(
-            self.chat.chat_id, MessagePart(text), thread_id=self.thread_id, reply_to=self.reply_to, keyboard=keyboard
+            self.chat.telegram_id,
+            MessagePart(text),
+            thread_id=self.thread_id,
+            reply_to=self.reply_to,
+            keyboard=keyboard,
         )
 
     def choose(self, find: Callable[[], str]) -> str:
@@ -67,7 +71,7 @@ class HandlerContext:
         """
         noted = self.noted_target
         if not noted:
-            row = TelegramUpdate.objects.filter(pk=self.update_id)
+            row = TelegramUpdate.objects.filter(pk=self.update_pk)
             noted = find() or NOTHING
             if not row.filter(target="").update(target=noted):
                 noted = row.values_list("target", flat=True).first() or noted

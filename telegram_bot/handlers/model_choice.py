@@ -16,7 +16,7 @@ def model_menu(context: HandlerContext) -> str:
     if not models:
         context.answer(texts.NO_MODEL_AVAILABLE)
         return "no model available"
-    keyboard = model_keyboard(models, user_id=context.user.user_id, chosen=context.model)
+    keyboard = model_keyboard(models, user_id=context.user.telegram_id, chosen=context.model)
     context.answer(texts.CHOOSE_MODEL, keyboard)
     return "showed the models"
 
@@ -25,7 +25,7 @@ def model_choose(context: HandlerContext) -> str:
     """A model's button – store the choice and confirm it in place of the menu. Idempotent."""
     client = get_client()
     press = context.press
-    if press is None or press.user_id != context.user.user_id:
+    if press is None or press.user_id != context.user.telegram_id:
         client.answer_button(context.callback_id, texts.NOT_YOUR_BUTTON)
         return "refused: another user's button"
     model_id = context.choose(lambda: next((str(m.pk) for m in offered_models() if m.pk == press.target_id), ""))
@@ -33,7 +33,7 @@ def model_choose(context: HandlerContext) -> str:
     if model is None:
         client.answer_button(context.callback_id, texts.MODEL_UNAVAILABLE)
         return "refused: that model is not offered"
-    TelegramChat.objects.filter(chat_id=context.chat.chat_id).update(model=model)
+    TelegramChat.objects.filter(pk=context.chat.pk).update(model=model)
     context.acknowledge()
-    client.edit(context.chat.chat_id, context.message_id, MessagePart(texts.model_chosen(model)))
+    client.edit(context.chat.telegram_id, context.message_id, MessagePart(texts.model_chosen(model)))
     return f"chose {model.slug}"

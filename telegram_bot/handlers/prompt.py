@@ -27,7 +27,7 @@ def prompt(context: HandlerContext) -> str:
 def image(context: HandlerContext) -> str:
     """An image – accept it as a request, with its caption as the prompt."""
     content = _download(context.image_file_id)
-    stored = store_image(content=content, key=f"telegram-{context.update_id}") if content else None
+    stored = store_image(content=content, key=f"telegram-{context.update_pk}") if content else None
     if stored is None:
         context.answer(texts.IMAGE_UNREADABLE)
         return "refused: not an image"
@@ -41,7 +41,7 @@ def voice(context: HandlerContext) -> str:
         context.answer(texts.UNSUPPORTED)
         return "refused: no route takes audio"
     content = _download(context.audio_file_id)
-    stored = store_audio(content=content, key=f"telegram-{context.update_id}") if content else None
+    stored = store_audio(content=content, key=f"telegram-{context.update_pk}") if content else None
     if stored is None:
         context.answer(texts.AUDIO_UNREADABLE)
         return "refused: not an audio file"
@@ -87,13 +87,12 @@ def _accept(
     context: HandlerContext, model: AIModel, prompt_text: str, media: Sequence[StoredMedia]
 ) -> tuple[Request, Delivery | None]:
     """Accept the request and write its placeholder, together. Without a placeholder there is none to send."""
-    chat_id, thread_id = context.chat.chat_id, context.thread_id
     placeholder: Delivery | None = None
 
     def prepare(request: Request) -> None:
         nonlocal placeholder
         placeholder = placeholder_prepare(
-            request=request, chat_id=chat_id, thread_id=thread_id, reply_to=context.reply_to
+            request=request, chat=context.chat, thread_id=context.thread_id, reply_to=context.reply_to
         )
 
     request = request_accept(
@@ -109,4 +108,4 @@ def _accept(
 
 
 def _intake_key(context: HandlerContext) -> str:
-    return f"telegram:{context.update_id}"
+    return f"telegram:{context.update_pk}"

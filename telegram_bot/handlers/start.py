@@ -11,7 +11,7 @@ def start(context: HandlerContext) -> str:
     """/start – greet the user and show the AI models."""
     user = context.user
     models = offered_models()
-    keyboard = model_keyboard(models, user_id=user.user_id, chosen=model_for(context.chat)) if models else None
+    keyboard = model_keyboard(models, user_id=user.telegram_id, chosen=model_for(context.chat)) if models else None
     context.answer(texts.greeting(user.name, user.account.balance, models), keyboard)
     return "greeted"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import telegram
 from telegram.constants import ChatMemberStatus, ChatType
 
-from telegram_bot.chats import chat_seen, chat_set_reachable, user_ensure
+from telegram_bot.chats import chat_ensure, chat_seen, chat_set_reachable, user_ensure
 from telegram_bot.handlers.balance import balance
 from telegram_bot.handlers.cancel import cancel
 from telegram_bot.handlers.context import HandlerContext, topic_of
@@ -16,7 +16,7 @@ from telegram_bot.handlers.new import new
 from telegram_bot.handlers.prompt import image, prompt, voice
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
 from telegram_bot.keyboards import CHOOSE_MODEL, parse_press
-from telegram_bot.models import TelegramUpdate
+from telegram_bot.models import TelegramChat, TelegramUpdate
 from telegram_bot.statements import Known
 from telegram_bot.updates.filters import parse_message, reason_to_ignore
 
@@ -59,7 +59,7 @@ def update_handle(*, row: TelegramUpdate, known: Known = NOTHING_KNOWN) -> str:
     if update.callback_query:
         return _handle_button(row, update.callback_query, known)
     if update.my_chat_member:
-        return _handle_membership(update.my_chat_member)
+        return _handle_membership(row, update.my_chat_member, known)
     return f"ignored: {row.kind}"
 
 
@@ -73,14 +73,14 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
     handler = _handler_for(message, parsed.command)
     if handler is unknown_command and parsed.is_ambiguous:
         return "ignored: a command that may be another bot's"
-    if handler in (image, voice, unsupported) and _is_later_in_album(row.update_id, message):
+    if handler in (image, voice, unsupported) and _is_later_in_album(row, message):
         return "ignored: belongs to an album that was answered"
     audio = message.voice or message.audio
     assert message.from_user is not None  # noqa: S101 — reason_to_ignore() has checked it
     context = HandlerContext(
-        update_id=row.update_id,
+        update_pk=row.pk,
         user=user_ensure(sender=message.from_user, known=known.user),
-        chat=chat_seen(chat_id=message.chat.id, type=message.chat.type, known=known.chat),
+        chat=_chat_of(row, message.chat, known),
         known_thread=known.thread,
         known_model=known.model,
         thread_id=topic_of(message),
@@ -103,11 +103,19 @@ def _handler_for(message: telegram.Message, command: str) -> Handler:
     return prompt if message.text is not None else unsupported
 
 
-def _is_later_in_album(update_id: int, message: telegram.Message) -> bool:
+def _chat_of(row: TelegramUpdate, chat: telegram.Chat, known: Known) -> TelegramChat:
+    """Return the row of the chat in which somebody has written or pressed a button."""
+    seen = known.chat if known.chat and known.chat.pk == row.chat_id else chat_ensure(telegram_id=chat.id)
+    chat_seen(chat=seen, type=chat.type)
+    return seen
+
+
+def _is_later_in_album(row: TelegramUpdate, message: telegram.Message) -> bool:
     """Return whether an earlier message of the same album has arrived. An album comes as one update per file."""
     if message.media_group_id is None:
         return False
-    earlier = TelegramUpdate.objects.filter(update_id__range=(update_id - 20, update_id - 1), chat_id=message.chat.id)
+    recent = (row.update_id - 20, row.update_id - 1)
+    earlier = TelegramUpdate.objects.filter(update_id__range=recent, bot_id=row.bot_id, chat_id=row.chat_id)
     return earlier.filter(raw__message__media_group_id=message.media_group_id).exists()
 
 
@@ -117,9 +125,9 @@ def _handle_button(row: TelegramUpdate, query: telegram.CallbackQuery, known: Kn
     press = parse_press(query.data)
     message = query.message
     context = HandlerContext(
-        update_id=row.update_id,
+        update_pk=row.pk,
         user=user_ensure(sender=query.from_user, known=known.user),
-        chat=chat_seen(chat_id=message.chat.id, type=message.chat.type, known=known.chat),
+        chat=_chat_of(row, message.chat, known),
         thread_id=topic_of(message) if isinstance(message, telegram.Message) else None,
         message_id=message.message_id,
         callback_id=query.id,
@@ -129,11 +137,11 @@ def _handle_button(row: TelegramUpdate, query: telegram.CallbackQuery, known: Kn
     return BUTTONS.get(press.action if press else "", unknown_button)(context)
 
 
-def _handle_membership(change: telegram.ChatMemberUpdated) -> str:
+def _handle_membership(row: TelegramUpdate, change: telegram.ChatMemberUpdated, known: Known) -> str:
     """Record that the bot was blocked or removed, or that it may write again."""
     if change.chat.type == ChatType.CHANNEL:
         return "ignored: a channel"
     is_reachable = change.new_chat_member.status not in UNREACHABLE_STATUSES
-    chat_seen(chat_id=change.chat.id, type=change.chat.type)
-    chat_set_reachable(chat_id=change.chat.id, is_reachable=is_reachable)
+    chat = _chat_of(row, change.chat, known)
+    chat_set_reachable(chat_id=chat.pk, is_reachable=is_reachable)
     return "reachable" if is_reachable else "not reachable any more"

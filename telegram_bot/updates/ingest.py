@@ -9,6 +9,8 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from requests_app.dispatch import enqueue_on_commit
+from telegram_bot import bots
+from telegram_bot.chats import chat_ensure
 from telegram_bot.models import TelegramUpdate
 
 logger = logging.getLogger("telegram_bot.updates.ingest")
@@ -18,6 +20,7 @@ HANDLE_TASK = "telegram_bot.tasks.handle_chat"
 # The kinds that Telegram is asked for. Others may arrive nevertheless, for a while after a change.
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
 MAX_ID = 2**63 - 1
+MAX_KNOWN_CHATS = 50_000  # whose keys a process remembers
 
 
 class UpdateMalformed(Exception):
@@ -53,13 +56,41 @@ def update_ingest(raw: Any) -> IngestResult:
         logger.warning("An update was dropped: %s.", error)
         return IngestResult.MALFORMED
     try:
-        with transaction.atomic():
-            update.save(force_insert=True)
-            if update.chat_id is not None:
-                enqueue_on_commit(HANDLE_TASK, update.chat_id)
+        _insert(update)
     except IntegrityError:
-        return IngestResult.DUPLICATE
+        if TelegramUpdate.objects.filter(update_id=update.update_id, bot_id=update.bot_id).exists():
+            return IngestResult.DUPLICATE
+        # The row of the chat, or of the bot, was deleted since this process has seen it.
+        forget_known_rows()
+        update = _row_for(raw)
+        _insert(update)
     return IngestResult.IGNORED if update.chat_id is None else IngestResult.ACCEPTED
+
+
+def _insert(update: TelegramUpdate) -> None:
+    with transaction.atomic():
+        update.save(force_insert=True)
+        if update.chat_id is not None:
+            enqueue_on_commit(HANDLE_TASK, update.chat_id)
+
+
+def forget_known_rows() -> None:
+    """Read the rows of bots and chats anew when they are next needed."""
+    _known_chats.clear()
+    bots.forget()
+
+
+_known_chats: dict[tuple[int, int], int] = {}  # keys of rows by their bot's key and Telegram's id
+
+
+def _chat_key(telegram_id: int) -> int:
+    """Return the key of a chat's row; it is written on first use, and remembered."""
+    known = bots.current_bot_id(), telegram_id
+    if known not in _known_chats:
+        if len(_known_chats) >= MAX_KNOWN_CHATS:
+            _known_chats.clear()
+        _known_chats[known] = chat_ensure(telegram_id=telegram_id).pk
+    return _known_chats[known]
 
 
 def _row_for(raw: Any) -> TelegramUpdate:
@@ -71,11 +102,13 @@ def _row_for(raw: Any) -> TelegramUpdate:
     if not _is_storable(raw):
         raise UpdateMalformed(f"update {update_id} contains characters or numbers that cannot be stored")
     kind, content = next(((key, value) for key, value in raw.items() if isinstance(value, dict)), ("unknown", {}))
+    telegram_id = _chat_id(content)
     update = TelegramUpdate(
+        bot_id=bots.current_bot_id(),
         update_id=update_id,
         kind=kind[:40],
         raw=raw,
-        chat_id=_chat_id(content),
+        chat_id=None if telegram_id is None else _chat_key(telegram_id),
         sender_id=_id_at(content, "from", "id"),
         thread_id=_topic(content),
     )
@@ -85,7 +118,7 @@ def _row_for(raw: Any) -> TelegramUpdate:
 
 
 def _chat_id(content: dict[str, Any]) -> int | None:
-    """Return the id of the update's chat; a pressed button has it in its message."""
+    """Return Telegram's id of the update's chat; a pressed button has it in its message."""
     chat_id = _id_at(content, "chat", "id")
     return _id_at(content, "message", "chat", "id") if chat_id is None else chat_id
 

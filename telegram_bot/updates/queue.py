@@ -43,7 +43,7 @@ def queue_drain(*, chat_id: int) -> int:
             claim = update_end(claim.update, outcome, holder)
     except BaseException:
         with suppress(DatabaseError):
-            TelegramChat.objects.filter(chat_id=chat_id, holder=holder).update(lease_until=None)
+            TelegramChat.objects.filter(pk=chat_id, holder=holder).update(lease_until=None)
         raise
     return handled
 
@@ -53,9 +53,6 @@ def _claim_first(chat_id: int, holder: UUID) -> Claim:
     claim = _claim(chat_id, holder)
     if claim.is_held and not chat_want(chat_id=chat_id):
         claim = _claim(chat_id, holder)  # it was let go meanwhile
-    elif claim.update is None and _is_new(chat_id):
-        TelegramChat.objects.bulk_create([TelegramChat(chat_id=chat_id)], ignore_conflicts=True)
-        claim = _claim(chat_id, holder)
     return claim
 
 
@@ -65,7 +62,7 @@ def update_end(update: TelegramUpdate, outcome: str, holder: UUID) -> Claim:
     if not outcome:
         return _claim(update.chat_id, holder)
     logger.info("Update %s: %s", update.update_id, outcome)
-    return _claim(update.chat_id, holder, Ended(update.update_id, outcome[:200]))
+    return _claim(update.chat_id, holder, Ended(update.pk, outcome[:200]))
 
 
 def _claim(chat_id: int, holder: UUID, ended: Ended | None = None) -> Claim:
@@ -76,12 +73,6 @@ def _claim(chat_id: int, holder: UUID, ended: Ended | None = None) -> Claim:
         download_seconds=client.UPLOAD_SECONDS,
         ended=ended,
     )
-
-
-def _is_new(chat_id: int) -> bool:
-    """Return whether updates wait of a chat that has no row yet."""
-    waiting = TelegramUpdate.objects.filter(chat_id=chat_id, handled_at__isnull=True)
-    return waiting.exists() and not TelegramChat.objects.filter(chat_id=chat_id).exists()
 
 
 def _handle(row: TelegramUpdate, known: Known) -> str:
@@ -126,8 +117,8 @@ def _schedule_retry(row: TelegramUpdate, error: Exception) -> str:
 
 def _apologise(row: TelegramUpdate) -> None:
     """Tell the user, once and if possible, that nothing will follow: silence would look like a pause."""
-    if row.kind == "message" and row.chat_id is not None and row.chat_id > 0:
+    if row.kind == "message" and row.chat is not None and row.chat.telegram_id > 0:
         try:
-            client.get_client().send(row.chat_id, MessagePart(texts.OTHER_FAILURE))
+            client.get_client().send(row.chat.telegram_id, MessagePart(texts.OTHER_FAILURE))
         except BotApiError as api_error:
             logger.info("The user could not be told: %s", api_error)

@@ -109,16 +109,15 @@ def updates_are_kept(evidence: Evidence) -> Iterator[Violation]:
     for update_id in sorted(evidence.facts.acknowledged - rows.keys()):
         yield Violation("update lost", str(update_id), "acknowledged, and there is no row")
     for update in rows.values():
-        made = keys[f"telegram:{update.update_id}"]
+        made = keys[update.intake_key]
         if made > 1:
             yield Violation("update doubled", str(update.update_id), f"{made} requests")
         match = ACCEPTED.match(update.outcome)
         if match and (match[1] not in evidence.requests or not made):
             yield Violation("request lost", str(update.update_id), f"{update.outcome}, which does not exist")
-    for key in keys:
-        source, _, number = key.partition(":")
-        if source == "telegram" and int(number) not in rows:
-            yield Violation("update lost", number, "it has a request, and no row")
+    for key in keys.keys() - {update.intake_key for update in rows.values()}:
+        if key.startswith("telegram:"):
+            yield Violation("update lost", key, "it has a request, and no row")
 
 
 def nothing_is_forgotten(evidence: Evidence) -> Iterator[Violation]:

@@ -12,7 +12,7 @@ from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 
 def requests_of(chat_id: int) -> QuerySet[Request]:
     """Return the requests of a private chat, whose id is its user's."""
-    return Request.objects.filter(user__telegram_user__user_id=chat_id)
+    return Request.objects.filter(user__telegram_user__telegram_id=chat_id)
 
 
 def attempts_of(chat_id: int) -> QuerySet[Attempt]:
@@ -27,9 +27,9 @@ def pass_time(chat_id: int, *, seconds: float) -> None:
     columns: list[tuple[QuerySet[Any], list[str]]] = [
         (requests_of(chat_id), ["created_at", "started_at", "completed_at", "lease_until", "next_at"]),
         (attempts_of(chat_id), ["created_at", "finished_at"]),
-        (TelegramChat.objects.filter(chat_id=chat_id), ["lease_until"]),
-        (TelegramUpdate.objects.filter(chat_id=chat_id), ["received_at", "next_at"]),
-        (Delivery.objects.filter(chat_id=chat_id), ["created_at", "delivered_at", "next_at"]),
+        (TelegramChat.objects.filter(telegram_id=chat_id), ["lease_until"]),
+        (TelegramUpdate.objects.filter(chat__telegram_id=chat_id), ["received_at", "next_at"]),
+        (Delivery.objects.filter(chat__telegram_id=chat_id), ["created_at", "delivered_at", "next_at"]),
     ]
     for rows, names in columns:
         rows.update(**{name: F(name) - timedelta(seconds=seconds) for name in names})

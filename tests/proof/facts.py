@@ -12,6 +12,11 @@ class UpdateFact:
     chat_id: int | None
     outcome: str  # empty: not handled yet
     idle_seconds: float = 0.0  # since when it could have been handled
+    row_id: int = 0  # its key, by which requests name it; 0: the same as update_id
+
+    @property
+    def intake_key(self) -> str:
+        return f"telegram:{self.row_id or self.update_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,10 @@ def load_facts(
         ),
         requests=tuple(_request(row, events[row.id]) for row in Request.objects.annotate(now=Now()).order_by("id")),
         attempts=tuple(map(_attempt, Attempt.objects.order_by("caller_key", "number"))),
-        deliveries=tuple(map(_delivery, Delivery.objects.select_related("request").annotate(now=Now()))),
-        unreachable_chats=frozenset(TelegramChat.objects.filter(is_reachable=False).values_list("chat_id", flat=True)),
+        deliveries=tuple(map(_delivery, Delivery.objects.select_related("request", "chat").annotate(now=Now()))),
+        unreachable_chats=frozenset(
+            TelegramChat.objects.filter(is_reachable=False).values_list("telegram_id", flat=True)
+        ),
         bill=tuple(BillFact(line["provider"], line["prompt"], line["billed"], line.get("job_id", "")) for line in bill),
         messages=tuple(
             MessageFact(chat.id, message.id, content_of(message))
@@ -77,15 +79,15 @@ def _content_of_file(content: bytes) -> str:
 
 
 def _updates() -> tuple[UpdateFact, ...]:
-    leases = dict(TelegramChat.objects.values_list("chat_id", "lease_until"))
     return tuple(
         UpdateFact(
             row.update_id,
-            row.chat_id,
+            row.chat.telegram_id if row.chat else None,
             row.outcome if row.handled_at else "",
-            _seconds_since(row, row.received_at, row.next_at, leases.get(row.chat_id)),
+            _seconds_since(row, row.received_at, row.next_at, row.chat.lease_until if row.chat else None),
+            row.pk,
         )
-        for row in TelegramUpdate.objects.annotate(now=Now())
+        for row in TelegramUpdate.objects.select_related("chat").annotate(now=Now())
     )
 
 
@@ -154,7 +156,7 @@ def _delivery(row: Delivery) -> DeliveryFact:
         request_id=row.request_id,
         part=row.part,
         state=row.state,
-        chat_id=row.chat_id,
+        chat_id=row.chat.telegram_id,
         message_id=row.message_id,
         idle_seconds=_seconds_since(row, *moments),
         is_read=row.shown_at is not None,

@@ -20,7 +20,8 @@ from providers.models import Attempt
 from providers.sandbox import Sandbox
 from requests_app.models import Account, AIModel, Request
 from requests_app.services.accounts import account_top_up
-from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramUpdate
+from telegram_bot.chats import chat_ensure
+from telegram_bot.models import Delivery, DeliveryState, TelegramUpdate
 from tests.fakes.telegram import FakeTelegram
 from tests.proof.checker import Evidence, Violation, check
 from tests.proof.facts import Facts
@@ -117,9 +118,8 @@ def run_soak(
 def _spread_models(traffic: Traffic) -> None:
     """Give the chats AI models of all four categories."""
     models = list(AIModel.objects.order_by("position"))
-    TelegramChat.objects.bulk_create(
-        TelegramChat(chat_id=chat_id, type="private", model=models[chat_id % len(models)]) for chat_id in traffic.chats
-    )
+    for chat_id in traffic.chats:
+        chat_ensure(telegram_id=chat_id, type="private", model=models[chat_id % len(models)])
 
 
 def _pass(seconds: float, each_minute: Callable[[], None]) -> None:
@@ -145,11 +145,11 @@ def _open_work() -> list[str]:
     """Return a line for each piece of unfinished work."""
     ended = ~Q(request__status__in=[*Request.OPEN, Request.Status.QUARANTINED])
     unfinished = Q(state__in=[State.PLACING, State.SENDING]) | (Q(state=State.PENDING) & ended)
-    updates = TelegramUpdate.objects.filter(handled_at=None)
+    updates = TelegramUpdate.objects.select_related("chat").filter(handled_at=None)
     requests = Request.objects.filter(status__in=Request.OPEN).annotate(due=Greatest("next_at", "lease_until") - Now())
     deliveries = Delivery.objects.filter(unfinished).annotate(due=F("next_at") - Now())
     return [
-        *(f"update {row.update_id} of {row.chat_id}, tried {row.tries} times" for row in updates),
+        *(f"update {row.update_id} of {row.chat}, tried {row.tries} times" for row in updates),
         *(f"{row.id} {row.category} {row.status}, claimed {row.tries} times, due in {row.due}" for row in requests),
         *(f"{row} {row.state}, tried {row.tries} times, due in {row.due}: {row.error}" for row in deliveries),
     ]

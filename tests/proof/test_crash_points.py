@@ -23,9 +23,9 @@ from providers.models import Attempt
 from providers.sandbox import Sandbox, running_sandbox
 from requests_app.models import AIModel, Request
 from telegram_bot import texts
-from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramUpdate
+from telegram_bot.models import Delivery, DeliveryState, TelegramUpdate
 from telegram_bot.updates.ingest import update_ingest
-from tests.factories import make_model, make_provider
+from tests.factories import make_chat, make_model, make_provider
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.flows.processes import ROOT, environment, sweeper, wait_until, worker
 from tests.proof.checker import check
@@ -195,7 +195,7 @@ def crash_all(
             if case.point.is_cancelled and not clock.is_stopped:
                 clock.stop()
             telegram.chat(case.chat_id)
-            TelegramChat.objects.create(chat_id=case.chat_id, type="private", model=models[case.category])
+            make_chat(case.chat_id, type="private", model=models[case.category])
             updates = updates_of(case)
             if case.point.is_down:
                 sandbox.break_provider(case.providers[0], "down")
@@ -268,9 +268,9 @@ def unfinished(chat_ids: list[int]) -> int:
 
     So nobody waits for the pauses between two polls, nor until the edits of crashed workers cannot arrive any more.
     """
-    requests = Request.objects.filter(user__telegram_user__user_id__in=chat_ids, status__in=Request.OPEN)
+    requests = Request.objects.filter(user__telegram_user__telegram_id__in=chat_ids, status__in=Request.OPEN)
     requests.filter(lease_until=None).update(next_at=None)
-    updates = TelegramUpdate.objects.filter(chat_id__in=chat_ids, handled_at=None)
-    deliveries = Delivery.objects.filter(chat_id__in=chat_ids, state__in=Delivery.UNFINISHED)
+    updates = TelegramUpdate.objects.filter(chat__telegram_id__in=chat_ids, handled_at=None)
+    deliveries = Delivery.objects.filter(chat__telegram_id__in=chat_ids, state__in=Delivery.UNFINISHED)
     deliveries.filter(state=DeliveryState.PENDING, next_at__isnull=False).update(next_at=Now())
     return requests.count() + updates.count() + deliveries.count()

@@ -11,7 +11,7 @@ from requests_app.services.execution import request_advance
 from telegram_bot.api.client import close_client
 from telegram_bot.updates.ingest import update_ingest
 from telegram_bot.updates.queue import queue_drain
-from tests.factories import make_model, make_provider
+from tests.factories import make_chat, make_model, make_provider
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.proof.checker import check
 from tests.proof.facts import BillFact, Facts
@@ -47,7 +47,7 @@ def complete_request(text: str, model: AIModel) -> int:
     AIModel.objects.filter(id=model.id).update(enabled=True)
     update = message(text)
     update_ingest(update)
-    queue_drain(chat_id=42)
+    queue_drain(chat_id=make_chat(42).pk)
     request_advance(request_id=Request.objects.order_by("-created_at", "-id")[0].id)
     return update["update_id"]
 

@@ -31,7 +31,7 @@ from requests_app.services.leases import LeaseKeeper, keeper
 from telegram_bot.api.client import TelegramClient, close_client, set_client
 from telegram_bot.models import Delivery, TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
 from telegram_bot.updates.ingest import update_ingest
-from tests.factories import make_model, make_provider
+from tests.factories import make_chat, make_model, make_provider
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.proof.checker import (
     Evidence,
@@ -134,7 +134,7 @@ class PromiseMachine(RuleBasedStateMachine):
         for category, chat_id in CHATS.items():
             self.telegram.chat(chat_id)
             model = AIModel.objects.get(slug=f"proof-{category.lower()}")
-            TelegramChat.objects.create(chat_id=chat_id, type="private", model=model)
+            make_chat(chat_id, type="private", model=model)
 
     # --- Users and the operator ---
 

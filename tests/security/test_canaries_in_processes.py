@@ -19,7 +19,7 @@ from providers.types import Category
 from requests_app import dispatch
 from requests_app.models import Request
 from telegram_bot.updates.queue import queue_drain
-from tests.factories import make_model, make_provider
+from tests.factories import make_chat, make_model, make_provider
 from tests.fakes.http_server import FakeServer
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.flows.processes import ROOT, environment, sweeper, wait_until, worker
@@ -98,12 +98,13 @@ def post(update: dict) -> None:
 def test_they_are_neither_on_the_broker_nor_in_the_output_of_the_processes(tmp_path, fake, variables):
     app.control.purge()
     post(message(PROMPT))
-    queue_drain(chat_id=42)
+    queue_drain(chat_id=make_chat(42).pk)
     dispatch.flush(10)
     request = Request.objects.get()
 
     wait_until(lambda: len(waiting_tasks()) >= 2, "both tasks on the broker")
-    assert waiting_tasks() == [("requests_app.tasks.advance", [request.id]), ("telegram_bot.tasks.handle_chat", [42])]
+    wake_ups = [("requests_app.tasks.advance", [request.id]), ("telegram_bot.tasks.handle_chat", [make_chat(42).pk])]
+    assert waiting_tasks() == wake_ups
     assert found_in("".join(on_the_broker()), [*secrets(), WORD]) == []
 
     written = tmp_path / "written.log"

@@ -17,6 +17,7 @@ from providers.models import Attempt, ProviderHealth
 from providers.statistics.rollups import fold_attempts
 from requests_app.models import Account, Request
 from requests_app.services.execution import request_advance
+from telegram_bot.bots import current_bot_id
 from telegram_bot.models import TelegramUser
 from tests.security.canaries import admin_models
 from tests.telegram_bot.conftest import chain, fake, say
@@ -199,4 +200,4 @@ class TestChat:
         say(message("/start", **{"from": {**USER, "first_name": BIDI_CONTROLS, "last_name": ""}}))
 
         assert str(TelegramUser.objects.get()) == "42"
-        assert str(Account.objects.get()) == "telegram:42"
+        assert str(Account.objects.get()) == f"telegram:{current_bot_id()}:42"

@@ -21,9 +21,9 @@ from providers.access import providers_with_callbacks
 from providers.models import ProviderHealth
 from providers.statistics.rollups import fold_attempts
 from requests_app.models import RequestEvent
-from telegram_bot.models import Delivery, TelegramChat, TelegramUser
+from telegram_bot.models import Delivery
 from telegram_bot.updates.ingest import update_ingest
-from tests.factories import make_account, make_attempt, make_model, make_request
+from tests.factories import make_account, make_attempt, make_chat, make_model, make_request, make_user
 from tests.telegram_bot.updates import message
 
 Visit = Callable[[str], HttpResponse]
@@ -134,9 +134,9 @@ def _rows():
     ProviderHealth.objects.create(category="TEXT", provider="openai")
     Group.objects.create(name="Helpers")
     update_ingest(message("Hello"))
-    TelegramUser.objects.create(user_id=42, account=make_account())
-    TelegramChat.objects.create(chat_id=42)
-    Delivery.objects.create(request=request, part=0, kind="RESULT", state="PENDING", chat_id=42)
+    make_user(42, account=make_account())
+    make_chat(42)
+    Delivery.objects.create(request=request, part=0, kind="RESULT", state="PENDING", chat=make_chat(42))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from django.utils import timezone
 from requests_app.models import Request
 from telegram_bot.models import Delivery, TelegramUpdate
 from telegram_bot.updates.ingest import update_ingest
-from tests.factories import make_request
+from tests.factories import make_chat, make_request
 from tests.telegram_bot.updates import message
 
 
@@ -24,5 +24,12 @@ def make_update(**fields: Any) -> None:
 
 def make_delivery(*, status: str = "FAILED", **fields: Any) -> Delivery:
     request = make_request(status=status, completed_at=None if status in Request.OPEN else ago(60))
-    values = {"part": 0, "kind": "RESULT", "state": "PENDING", "chat_id": 42, "message_id": 1, "created_at": ago(60)}
+    values = {
+        "part": 0,
+        "kind": "RESULT",
+        "state": "PENDING",
+        "chat": make_chat(42),
+        "message_id": 1,
+        "created_at": ago(60),
+    }
     return Delivery.objects.create(**{"request": request, **values, **fields})

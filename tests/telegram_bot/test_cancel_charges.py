@@ -42,7 +42,7 @@ def in_thread(act: Callable[[], object]) -> None:
 
 
 def balance() -> int:
-    return Account.objects.get(key="telegram:42").balance
+    return Account.objects.get(telegram_user__telegram_id=42).balance
 
 
 def test_who_reads_the_stream_and_cancels_before_its_end_pays_each_time(fake, say, streaming_chain):

@@ -20,7 +20,7 @@ def test_start_greets_gives_the_welcome_credits_once_and_shows_the_models(fake, 
     assert say(message("/start")) == "greeted"
     say(message("/start ref_42"))
 
-    account = Account.objects.get(key="telegram:42")
+    account = Account.objects.get(telegram_user__telegram_id=42)
     assert (account.name, account.balance) == ("Ada L.", 20)
     greeting = fake.chat(42).messages[0]
     assert "Ada L." in greeting.text
@@ -43,7 +43,8 @@ def test_new_starts_another_conversation_in_this_topic_only(fake, say):
 
     assert fake.chat(42).texts == [texts.NEW_CONVERSATION]
     assert fake.chat(42).messages[0].thread_id == 7
-    assert TelegramThread.objects.get().conversation_key == "telegram:42:7:2"
+    thread = TelegramThread.objects.get()
+    assert thread.conversation_key == f"telegram:{thread.chat_id}:7:2"
 
 
 def test_a_command_is_recognised_without_its_entity(fake, say):

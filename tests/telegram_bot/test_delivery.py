@@ -18,7 +18,7 @@ from telegram_bot.delivery.backend import TelegramDeliveryBackend
 from telegram_bot.delivery.streaming import live_messages
 from telegram_bot.models import Delivery, TelegramChat
 from telegram_bot.sweeper import sweep_telegram
-from tests.factories import make_request
+from tests.factories import make_chat, make_request
 from tests.fakes.telegram import Hold, flood, no_answer, not_reached, refuse
 from tests.flows.processes import wait_until
 
@@ -36,10 +36,10 @@ def _short_timeout(monkeypatch, enqueued):
 @pytest.fixture
 def placed(fake) -> Delivery:
     """The delivery of a request whose placeholder is in chat 42."""
-    TelegramChat.objects.create(chat_id=42, type="private")
+    make_chat(42, type="private")
     message_id = fake.execute("sendMessage", {"chat_id": 42, "text": texts.PLACEHOLDER})["message_id"]
     return Delivery.objects.create(
-        request=make_request(), part=0, kind="RESULT", state="PENDING", chat_id=42, message_id=message_id
+        request=make_request(), part=0, kind="RESULT", state="PENDING", chat=make_chat(42), message_id=message_id
     )
 
 
@@ -323,7 +323,7 @@ def test_a_user_who_has_blocked_the_bot_gets_the_answer_when_they_come_back(fake
     assert len(fake.called("editMessageText")) == 1
 
     fake.chat(42).is_blocked = False
-    chat_set_reachable(chat_id=42, is_reachable=True)
+    chat_set_reachable(chat_id=make_chat(42).pk, is_reachable=True)
     deliver(placed)
     assert fake.chat(42).texts == ["Four."]
 

@@ -11,7 +11,7 @@ from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.models import TelegramChat, TelegramThread, TelegramUpdate
 from telegram_bot.updates.queue import queue_drain
-from tests.factories import make_model
+from tests.factories import make_chat, make_model
 from tests.fakes.telegram import flood, hang_up, refuse
 from tests.telegram_bot.updates import message, press
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 def again() -> str:
     """Handle what waits for a retry, and return the outcome of the last update."""
     TelegramUpdate.objects.exclude(next_at=None).update(next_at=timezone.now() - timedelta(seconds=1))
-    queue_drain(chat_id=42)
+    queue_drain(chat_id=make_chat(42).pk)
     return TelegramUpdate.objects.latest("update_id").outcome
 
 
@@ -56,7 +56,7 @@ def test_a_cancel_that_found_nothing_cancels_nothing_later(fake, say, chain):
     say(message("One"))
 
     TelegramUpdate.objects.exclude(next_at=None).update(next_at=timezone.now() - timedelta(seconds=1))
-    queue_drain(chat_id=42)
+    queue_drain(chat_id=make_chat(42).pk)
 
     assert statuses() == ["PENDING"]
     assert texts.NOTHING_TO_CANCEL in fake.chat(42).texts

@@ -24,7 +24,7 @@ from telegram_bot.delivery import backend
 from telegram_bot.delivery.backend import request_deliver
 from telegram_bot.models import Delivery, TelegramChat
 from telegram_bot.sweeper import sweep_telegram
-from tests.factories import make_account, make_model
+from tests.factories import make_account, make_chat, make_model
 from tests.fakes.telegram import Hold, flood, no_answer, refuse
 
 pytestmark = pytest.mark.django_db
@@ -52,7 +52,7 @@ def answered(fake):
     """Make a charged answer whose placeholder is in chat 42: a text, or a file of this category."""
 
     def make(text: str = "", *, category: Category = Category.TEXT, content: bytes = b"", **fields) -> Delivery:
-        TelegramChat.objects.get_or_create(chat_id=42, defaults={"type": "private"})
+        make_chat(42, type="private")
         if content:
             stored = store_output(category=category, content=content, key=f"attempt-{category}")
             fields |= {"output_media": [stored.as_dict()], "output_url": "/media/x"}
@@ -66,7 +66,7 @@ def answered(fake):
         )
         message_id = fake.execute("sendMessage", {"chat_id": 42, "text": texts.PLACEHOLDER})["message_id"]
         return Delivery.objects.create(
-            request_id=request.id, part=0, kind="RESULT", state="PENDING", chat_id=42, message_id=message_id
+            request_id=request.id, part=0, kind="RESULT", state="PENDING", chat=make_chat(42), message_id=message_id
         )
 
     return make
@@ -365,7 +365,7 @@ class TestAnEndWithoutTelegram:
         Delivery.objects.update(created_at=timezone.now() - timedelta(days=days))
 
         fake.chat(42).is_blocked = False
-        chat_set_reachable(chat_id=42, is_reachable=True)
+        chat_set_reachable(chat_id=make_chat(42).pk, is_reachable=True)
         deliver(delivery)
 
         assert balance() == credits

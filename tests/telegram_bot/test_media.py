@@ -15,7 +15,7 @@ from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.delivery.backend import request_deliver
 from telegram_bot.models import Delivery
-from tests.factories import make_request
+from tests.factories import make_chat, make_request
 from tests.fakes.telegram import no_answer, refuse
 from tests.telegram_bot.updates import message
 
@@ -45,7 +45,12 @@ def shown(fake):
         update = message("A cat")
         placeholder = fake.execute("sendMessage", {"chat_id": update["message"]["chat"]["id"], "text": "⏳"})
         Delivery.objects.create(
-            request=request, part=0, kind="RESULT", state="PENDING", chat_id=42, message_id=placeholder["message_id"]
+            request=request,
+            part=0,
+            kind="RESULT",
+            state="PENDING",
+            chat=make_chat(42),
+            message_id=placeholder["message_id"],
         )
         return request
 

@@ -12,8 +12,8 @@ from telegram_bot.api import client
 from telegram_bot.delivery.backend import TelegramDeliveryBackend
 from telegram_bot.delivery.claims import placeholder_find
 from telegram_bot.delivery.placeholder import placeholder_place, placeholder_prepare
-from telegram_bot.models import Delivery, TelegramChat
-from tests.factories import make_request
+from telegram_bot.models import Delivery
+from tests.factories import make_chat, make_request
 from tests.fakes.telegram import Hold, flood, hang_up_after, no_answer, refuse
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def request_row(fake, monkeypatch, enqueued) -> Request:
     monkeypatch.setattr(client, "READ_SECONDS", 0.4)
-    TelegramChat.objects.create(chat_id=42, type="private")
+    make_chat(42, type="private")
     request = make_request()
-    placeholder_prepare(request=request, chat_id=42, thread_id=None, reply_to=None)
+    placeholder_prepare(request=request, chat=make_chat(42), thread_id=None, reply_to=None)
     due_now()
     return request
 

@@ -12,8 +12,8 @@ from requests_app.services.execution import request_advance
 from telegram_bot import texts
 from telegram_bot.delivery import streaming
 from telegram_bot.delivery.backend import request_deliver
-from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
-from tests.factories import make_model
+from telegram_bot.models import Delivery, TelegramUpdate
+from tests.factories import make_chat, make_model
 from tests.fakes.telegram import refuse
 from tests.flows.processes import wait_until
 from tests.telegram_bot.updates import GROUP_ID, mention, message
@@ -155,7 +155,7 @@ def test_without_any_model_nothing_is_accepted(fake, say):
 def test_a_chosen_model_that_was_disabled_is_replaced_by_the_first(fake, say, chain):
     chain(aimlapi=["Hello"])
     gone = make_model(name="Gone AI", slug="gone-ai", category="TEXT", enabled=False)
-    TelegramChat.objects.create(chat_id=42, type="private", model=gone)
+    make_chat(42, type="private", model=gone)
 
     say(message("Say hello"))
 
@@ -187,7 +187,7 @@ def test_a_prompt_in_a_topic_is_answered_there(fake, say, chain):
     say(message("Say hello", message_thread_id=7, is_topic_message=True))
 
     assert fake.chat(42).messages[0].thread_id == 7
-    assert Request.objects.get().conversation == "telegram:42:7:1"
+    assert Request.objects.get().conversation == f"telegram:{make_chat(42).pk}:7:1"
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from django.utils import timezone
 from requests_app.models import AIModel
 from telegram_bot import statements
 from telegram_bot.chats import thread_ensure
-from telegram_bot.models import TelegramChat, TelegramUpdate, TelegramUser
+from telegram_bot.models import TelegramChat, TelegramUpdate
 from telegram_bot.statements import Claim, Ended, chat_want, update_claim
 from telegram_bot.updates.ingest import update_ingest
-from tests.factories import make_account, make_model
+from tests.factories import make_account, make_chat, make_model, make_user
 from tests.telegram_bot.updates import message
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +39,7 @@ def arrive(text: str = "Hello", **fields: Any) -> TelegramUpdate:
 
 
 def claim(holder: uuid.UUID = MINE, ended: Ended | None = None) -> Claim:
-    return update_claim(chat_id=42, holder=holder, lease_seconds=60, download_seconds=300, ended=ended)
+    return update_claim(chat_id=make_chat(42).pk, holder=holder, lease_seconds=60, download_seconds=300, ended=ended)
 
 
 def lease_seconds() -> float:
@@ -49,7 +49,7 @@ def lease_seconds() -> float:
 
 
 def test_it_claims_the_oldest_with_the_chat_and_counts_the_try():
-    TelegramChat.objects.create(chat_id=42, type="private")
+    make_chat(42, type="private")
     oldest, _ = arrive("One"), arrive("Two")
 
     claimed = claim()
@@ -63,10 +63,10 @@ def test_it_claims_the_oldest_with_the_chat_and_counts_the_try():
 
 def test_what_is_known_of_sender_and_place_comes_with_it():
     first, chosen = make_model(name="First", slug="first", position=1), make_model(name="B", slug="b", position=2)
-    chat = TelegramChat.objects.create(chat_id=42, type="private", model=chosen)
+    chat = make_chat(42, type="private", model=chosen)
     account = make_account(credits=5)
-    user = TelegramUser.objects.create(user_id=42, account=account, name="Ada", language="en")
-    thread = thread_ensure(chat_id=42, thread_id=None)
+    user = make_user(42, account=account, name="Ada", language="en")
+    thread = thread_ensure(chat_id=make_chat(42).pk, thread_id=None)
     arrive()
 
     known = claim().known
@@ -84,7 +84,7 @@ def test_what_is_known_of_sender_and_place_comes_with_it():
 
 
 def test_of_strangers_nothing_is_known():
-    TelegramChat.objects.create(chat_id=42)
+    make_chat(42)
     AIModel.objects.update(enabled=False)
     arrive()
 
@@ -95,7 +95,7 @@ def test_of_strangers_nothing_is_known():
 
 @pytest.mark.parametrize("kind", ["photo", "voice"])
 def test_a_file_is_given_the_time_of_its_download(kind):
-    TelegramChat.objects.create(chat_id=42)
+    make_chat(42)
     update = arrive()
     TelegramUpdate.objects.filter(pk=update.pk).update(raw={"message": {**update.raw["message"], kind: []}})
 
@@ -105,14 +105,14 @@ def test_a_file_is_given_the_time_of_its_download(kind):
 
 
 def test_the_end_of_one_claims_the_next_and_the_last_end_releases_the_chat():
-    TelegramChat.objects.create(chat_id=42)
+    make_chat(42)
     first, second = arrive("One"), arrive("Two")
     claim()
 
-    following = claim(ended=Ended(first.update_id, "done"))
+    following = claim(ended=Ended(first.pk, "done"))
     assert following.update is not None
     assert following.update.update_id == second.update_id
-    assert claim(ended=Ended(second.update_id, "refused: empty")) == Claim(None)
+    assert claim(ended=Ended(second.pk, "refused: empty")) == Claim(None)
 
     rows = TelegramUpdate.objects.order_by("update_id").values_list("outcome", "tries", "next_at")
     assert list(rows) == [("done", 1, None), ("refused: empty", 1, None)]
@@ -121,7 +121,7 @@ def test_the_end_of_one_claims_the_next_and_the_last_end_releases_the_chat():
 
 
 def test_one_that_must_wait_makes_those_after_it_wait():
-    TelegramChat.objects.create(chat_id=42)
+    make_chat(42)
     first, _ = arrive("One"), arrive("Two")
     claim()
     TelegramUpdate.objects.filter(pk=first.pk).update(next_at=timezone.now() + timedelta(seconds=30))
@@ -131,7 +131,7 @@ def test_one_that_must_wait_makes_those_after_it_wait():
 
 
 def test_another_workers_chat_is_left_alone_until_its_lease_runs_out():
-    TelegramChat.objects.create(chat_id=42, holder=OTHER, lease_until=timezone.now() + timedelta(seconds=30))
+    make_chat(42, holder=OTHER, lease_until=timezone.now() + timedelta(seconds=30))
     update = arrive()
 
     assert claim() == Claim(None, is_held=True)
@@ -144,12 +144,12 @@ def test_another_workers_chat_is_left_alone_until_its_lease_runs_out():
 
 
 def test_who_has_lost_the_chat_still_records_the_end_and_gets_nothing_more():
-    TelegramChat.objects.create(chat_id=42)
+    make_chat(42)
     first, _ = arrive("One"), arrive("Two")
     claim()
     TelegramChat.objects.update(holder=OTHER, lease_until=timezone.now() + timedelta(seconds=30))
 
-    assert claim(ended=Ended(first.update_id, "done")) == Claim(None, is_held=True)
+    assert claim(ended=Ended(first.pk, "done")) == Claim(None, is_held=True)
 
     first.refresh_from_db()
     assert first.outcome == "done"
@@ -157,18 +157,18 @@ def test_who_has_lost_the_chat_still_records_the_end_and_gets_nothing_more():
 
 
 def test_a_chat_without_a_row_is_not_held():
-    arrive()
+    claimed = update_claim(chat_id=0, holder=MINE, lease_seconds=60, download_seconds=300)
 
-    assert claim() == Claim(None)
+    assert claimed == Claim(None)
 
 
 def test_a_wanted_chat_is_looked_into_once_more_before_it_is_released():
-    TelegramChat.objects.create(chat_id=42)
+    make_chat(42)
     first = arrive("One")
     claim()
-    assert chat_want(chat_id=42)
+    assert chat_want(chat_id=make_chat(42).pk)
 
-    assert claim(ended=Ended(first.update_id, "done")) == Claim(None)
+    assert claim(ended=Ended(first.pk, "done")) == Claim(None)
     chat = TelegramChat.objects.get()
     assert (chat.lease_until, chat.is_wanted) == (None, False)
-    assert not chat_want(chat_id=42)
+    assert not chat_want(chat_id=make_chat(42).pk)

@@ -16,6 +16,7 @@ from requests_app import dispatch
 from requests_app.services.execution import request_advance
 from telegram_bot.delivery.streaming import live_messages
 from telegram_bot.updates.queue import queue_drain
+from tests.factories import make_chat
 from tests.flows.processes import wait_until
 from tests.telegram_bot.updates import message
 
@@ -99,7 +100,7 @@ def test_a_chat_answer(client, streaming_chain, fake, enqueued, settings, monkey
         headers = {"X-Telegram-Bot-Api-Secret-Token": "secret"}
         body = json.dumps(message(text))
         client.post(reverse("telegram_webhook"), body, content_type="application/json", headers=headers)
-        queue_drain(chat_id=42)
+        queue_drain(chat_id=make_chat(42).pk)
         under_way.popitem()[1].result(20)
 
     answer("The first")  # the account, the chat and the caches are there by then

@@ -19,8 +19,8 @@ from telegram_bot.content.rendering import partial_message
 from telegram_bot.delivery import streaming
 from telegram_bot.delivery.backend import TelegramDeliveryBackend
 from telegram_bot.delivery.streaming import LiveMessage
-from telegram_bot.models import Delivery, TelegramChat
-from tests.factories import make_request
+from telegram_bot.models import Delivery
+from tests.factories import make_chat, make_request
 from tests.fakes.telegram import FakeTelegram, Hold, flood, late, no_answer, refuse, units_of
 from tests.flows.processes import wait_until
 
@@ -36,10 +36,10 @@ def delivery(fake, monkeypatch, enqueued) -> Delivery:
     monkeypatch.setattr(streaming, "EDIT_INTERVAL_SECONDS", INTERVAL_SECONDS)
     monkeypatch.setattr(streaming, "MAX_EDIT_INTERVAL_SECONDS", INTERVAL_SECONDS)
     monkeypatch.setattr(streaming, "PLACEHOLDER_POLL_SECONDS", 0.02)
-    TelegramChat.objects.create(chat_id=42, type="private")
+    make_chat(42, type="private")
     message_id = fake.execute("sendMessage", {"chat_id": 42, "text": "⏳"})["message_id"]
     return Delivery.objects.create(
-        request=make_request(), part=0, kind="RESULT", state="PENDING", chat_id=42, message_id=message_id
+        request=make_request(), part=0, kind="RESULT", state="PENDING", chat=make_chat(42), message_id=message_id
     )
 
 
@@ -314,7 +314,7 @@ def second_delivery(fake: FakeTelegram, chat_id: int = 42) -> Delivery:
     """The delivery of another request, whose placeholder is in this chat too."""
     message_id = fake.execute("sendMessage", {"chat_id": chat_id, "text": "⏳"})["message_id"]
     return Delivery.objects.create(
-        request=make_request(), part=0, kind="RESULT", state="PENDING", chat_id=chat_id, message_id=message_id
+        request=make_request(), part=0, kind="RESULT", state="PENDING", chat=make_chat(chat_id), message_id=message_id
     )
 
 
@@ -343,7 +343,7 @@ def test_streams_of_one_chat_share_its_interval_and_those_of_others_do_not(fake,
     monkeypatch.setattr(streaming, "EDIT_INTERVAL_SECONDS", 0.3)
     monkeypatch.setattr(streaming, "MAX_EDIT_INTERVAL_SECONDS", 0.3)
     fake.chat(43)
-    TelegramChat.objects.create(chat_id=43, type="private")
+    make_chat(43, type="private")
     deliveries = [delivery, second_delivery(fake), second_delivery(fake, 43)]
     shows = [TelegramDeliveryBackend().on_partial(each.request_id) for each in deliveries]
 
@@ -399,7 +399,7 @@ def test_many_streams_share_a_few_threads_and_none_starves(fake, delivery, monke
     chat_ids = range(100, 160)
     for chat_id in chat_ids:
         fake.chat(chat_id)
-        TelegramChat.objects.create(chat_id=chat_id, type="private")
+        make_chat(chat_id, type="private")
     fake.inject_fault = lambda method: late(0.05) if method == "editMessageText" else None
     deliveries = [second_delivery(fake, chat_id) for chat_id in chat_ids]
     others = set(threading.enumerate())

@@ -8,7 +8,8 @@ from django.utils import timezone
 from requests_app.due_work import GRACE
 from requests_app.models import Request
 from telegram_bot.due_work import telegram_sources
-from telegram_bot.models import Delivery, TelegramChat
+from telegram_bot.models import Delivery
+from tests.factories import make_chat
 from tests.telegram_bot.rows import ago, make_delivery, make_update
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +28,7 @@ def test_a_chat_with_due_updates_is_found_once(enqueued):
     make_update()
     make_update()
 
-    assert due() == [(HANDLE, 42)]
+    assert due() == [(HANDLE, make_chat(42).pk)]
 
 
 @pytest.mark.parametrize(
@@ -53,14 +54,14 @@ def test_updates_after_one_that_must_wait_wait_too(enqueued):
 
 def test_the_chats_that_have_waited_longest_come_first(enqueued):
     for chat_id, age in ((7, 10), (8, 90), (9, 30)):
-        make_update(chat_id=chat_id, received_at=ago(age))
+        make_update(chat=make_chat(chat_id), received_at=ago(age))
 
-    assert due() == [(HANDLE, 8), (HANDLE, 9), (HANDLE, 7)]
+    assert due() == [(HANDLE, make_chat(chat_id).pk) for chat_id in (8, 9, 7)]
 
 
 def test_it_leaves_a_chat_alone_that_a_worker_has_claimed(enqueued):
     make_update()
-    TelegramChat.objects.create(chat_id=42, lease_until=timezone.now() + timedelta(seconds=30))
+    make_chat(42, lease_until=timezone.now() + timedelta(seconds=30))
 
     assert due() == []
 

@@ -17,6 +17,7 @@ from telegram_bot.tasks import handle_chat
 from telegram_bot.updates import dispatcher, queue
 from telegram_bot.updates.ingest import update_ingest
 from telegram_bot.updates.queue import queue_drain
+from tests.factories import make_chat
 from tests.fakes.telegram import Hold, flood, no_answer
 from tests.flows.processes import wait_until
 from tests.proof.test_locks import is_a_session_blocked
@@ -44,7 +45,7 @@ def test_the_oldest_update_is_handled_first_whatever_its_id_is(fake):
         received_at=timezone.now() - timedelta(minutes=1)
     )
 
-    assert queue_drain(chat_id=42) == 2
+    assert queue_drain(chat_id=make_chat(42).pk) == 2
 
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
 
@@ -52,8 +53,8 @@ def test_the_oldest_update_is_handled_first_whatever_its_id_is(fake):
 def test_the_task_is_idempotent(fake):
     update_ingest(message("/help"))
 
-    handle_chat(42)
-    handle_chat(42)
+    handle_chat(make_chat(42).pk)
+    handle_chat(make_chat(42).pk)
 
     assert fake.chat(42).texts == [texts.HELP]
 
@@ -66,12 +67,12 @@ def test_a_chat_without_updates_gets_no_row(fake):
 
 def test_a_chat_that_another_worker_has_claimed_is_left_alone_until_the_lease_runs_out(fake):
     update_ingest(message("/help"))
-    TelegramChat.objects.create(chat_id=42, lease_until=timezone.now() + timedelta(seconds=30))
-    assert queue_drain(chat_id=42) == 0
+    make_chat(42, lease_until=timezone.now() + timedelta(seconds=30))
+    assert queue_drain(chat_id=make_chat(42).pk) == 0
 
     TelegramChat.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
 
-    assert queue_drain(chat_id=42) == 1
+    assert queue_drain(chat_id=make_chat(42).pk) == 1
 
 
 def test_a_worker_that_has_lost_the_chat_handles_nothing_more(fake, monkeypatch):
@@ -86,7 +87,7 @@ def test_a_worker_that_has_lost_the_chat_handles_nothing_more(fake, monkeypatch)
     for _ in range(3):
         update_ingest(message("/help"))
 
-    queue_drain(chat_id=42)
+    queue_drain(chat_id=make_chat(42).pk)
 
     assert len(handled) == 1
     assert TelegramChat.objects.get().holder == OTHER
@@ -99,13 +100,13 @@ def test_what_arrives_while_the_lease_is_released_is_handled_without_another_wak
     update_ingest(message("/help"))
     hold = Hold()
     fake.will("sendMessage", hold)
-    owner = threading.Thread(target=handle_chat, args=(42,))
+    owner = threading.Thread(target=handle_chat, args=(make_chat(42).pk,))
     owner.start()
     assert hold.arrived.wait(5)
 
     with transaction.atomic():
         # The worker that was woken finds the chat owned; the owner is too early to see what it was woken for.
-        assert chat_want(chat_id=42)
+        assert chat_want(chat_id=make_chat(42).pk)
         hold.go()
         wait_until(is_a_session_blocked, "the owner to release the chat")
         update_ingest(message("/new"))
@@ -120,11 +121,11 @@ def test_of_two_workers_woken_at_once_one_handles_everything(fake):
         update_ingest(message(text))
     hold = Hold()
     fake.will("sendMessage", hold)
-    first = threading.Thread(target=handle_chat, args=(42,))
+    first = threading.Thread(target=handle_chat, args=(make_chat(42).pk,))
     first.start()
     assert hold.arrived.wait(5)
 
-    assert queue_drain(chat_id=42) == 0
+    assert queue_drain(chat_id=make_chat(42).pk) == 0
     hold.go()
     first.join(10)
 
@@ -144,7 +145,7 @@ def test_a_broken_update_is_tried_again_later_and_given_up_in_the_end(fake, monk
 
     for _ in range(queue.MAX_TRIES):
         assert not fake.chat(42).texts
-        queue_drain(chat_id=42)
+        queue_drain(chat_id=make_chat(42).pk)
         TelegramUpdate.objects.filter(handled_at=None).update(next_at=timezone.now() - timedelta(seconds=1))
 
     assert outcomes() == ["given up: KeyError", "started a conversation"]
@@ -156,7 +157,7 @@ def test_an_update_that_crashes_its_workers_is_given_up(fake):
     update_ingest(message("/help"))
     TelegramUpdate.objects.update(tries=queue.MAX_TRIES)
 
-    queue_drain(chat_id=42)
+    queue_drain(chat_id=make_chat(42).pk)
 
     assert outcomes() == ["given up: it crashed every worker"]
     assert fake.chat(42).texts == []
@@ -167,11 +168,11 @@ def test_a_short_pause_delays_the_chats_updates_in_order(fake):
     for text in ("/help", "/new"):
         update_ingest(message(text))
 
-    assert queue_drain(chat_id=42) == 1
-    assert queue_drain(chat_id=42) == 0
+    assert queue_drain(chat_id=make_chat(42).pk) == 1
+    assert queue_drain(chat_id=make_chat(42).pk) == 0
     TelegramUpdate.objects.exclude(next_at=None).update(next_at=timezone.now() - timedelta(seconds=1))
 
-    assert queue_drain(chat_id=42) == 2
+    assert queue_drain(chat_id=make_chat(42).pk) == 2
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
 
 
@@ -180,7 +181,7 @@ def test_a_long_pause_does_not_delay_the_chats_other_updates(fake):
     for text in ("/help", "/new"):
         update_ingest(message(text))
 
-    queue_drain(chat_id=42)
+    queue_drain(chat_id=make_chat(42).pk)
 
     assert outcomes() == ["given up: Telegram wants a pause of 3600 s", "started a conversation"]
 
@@ -190,8 +191,8 @@ def test_a_reply_without_a_confirmation_is_not_sent_again(fake, monkeypatch):
     fake.will("sendMessage", no_answer)
     update_ingest(message("/help"))
 
-    queue_drain(chat_id=42)
-    queue_drain(chat_id=42)
+    queue_drain(chat_id=make_chat(42).pk)
+    queue_drain(chat_id=make_chat(42).pk)
 
     assert outcomes() == ["answered, perhaps: Telegram gave no valid response (time-out)."]
     assert fake.chat(42).texts == [texts.HELP]
@@ -201,7 +202,7 @@ def test_while_telegram_cannot_be_reached_the_update_waits(fake, settings):
     settings.TELEGRAM_API_BASE_URL = "http://127.0.0.1:9"
     update_ingest(message("/help"))
 
-    queue_drain(chat_id=42)
+    queue_drain(chat_id=make_chat(42).pk)
 
     row = TelegramUpdate.objects.get()
     assert row.handled_at is None
@@ -212,7 +213,7 @@ def test_a_user_who_has_blocked_the_bot_is_recorded_as_unreachable(fake):
     fake.chat(42).is_blocked = True
     update_ingest(message("/help"))
 
-    queue_drain(chat_id=42)
+    queue_drain(chat_id=make_chat(42).pk)
 
     assert outcomes()[0].startswith("not answered: The bot may not write to this chat")
     assert not TelegramChat.objects.get().is_reachable

@@ -36,8 +36,10 @@ def test_an_update_is_stored_unchanged_and_its_chat_is_enqueued(client, enqueued
 
     assert (response.status_code, response.content) == (200, b"")
     row = TelegramUpdate.objects.get()
-    assert (row.update_id, row.chat_id, row.kind, row.raw) == (update["update_id"], 42, "message", update)
-    assert enqueued == [("telegram_bot.tasks.handle_chat", 42)]
+    assert (row.update_id, row.kind, row.raw) == (update["update_id"], "message", update)
+    assert row.chat
+    assert row.chat.telegram_id == row.sender_id == 42
+    assert enqueued == [("telegram_bot.tasks.handle_chat", row.chat_id)]
 
 
 def test_a_second_arrival_is_idempotent(client, enqueued, django_capture_on_commit_callbacks):
