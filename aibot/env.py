@@ -152,7 +152,7 @@ def env_folder(name: str, default: Path) -> Path:
     """Return a folder that this process may write to, made where it is missing."""
     folder = Path(env_text(name, str(default)))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ImproperlyConfigured(
             f"{name} cannot be created at {folder} ({error.strerror}). Name a folder that this user may create."

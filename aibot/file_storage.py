@@ -16,11 +16,12 @@ class AtomicFileSystemStorage(FileSystemStorage):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"allow_overwrite": True, **options})
+        private = {"file_permissions_mode": 0o600, "directory_permissions_mode": 0o700}  # whatever the umask is
+        super().__init__(**{"allow_overwrite": True, **private, **options})
 
     def _save(self, name: str, content: "File[Any]") -> str:
         target = Path(self.path(name))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(mode=self.directory_permissions_mode or 0o777, parents=True, exist_ok=True)
         descriptor, aside = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from providers.admin_base import (
@@ -91,7 +91,8 @@ class RequestAdmin(ReadOnlyAdmin):
         (None, {"fields": ["id", "status", "error_code", "user", "model", "category", "conversation"]}),
         ("Prompt", {"fields": ["input_text", "input_files", "options"]}),
         ("Answer", {"fields": ["output_text", "output_files"]}),
-        ("Cost", {"fields": ["actual_provider", "shown_cost", "cost_source", "credits", "attempts"]}),
+        ("Cost", {"fields": ["actual_provider", "actual_route", "shown_cost", "cost_source", "credits", "attempts"]}),
+        ("Why this route", {"fields": ["shown_skips"]}),
         (
             "Execution",
             {
@@ -130,6 +131,11 @@ class RequestAdmin(ReadOnlyAdmin):
     @admin.display(description="cost")
     def shown_cost(self, row: Request) -> str:
         return shown_cost(row.cost, is_billed=row.status == Request.Status.COMPLETED)
+
+    @admin.display(description="routes passed by")
+    def shown_skips(self, row: Request) -> SafeString:
+        lines = ((skip.get("route"), skip.get("reason")) for skip in row.skipped)
+        return format_html_join(SafeString("<br>"), "{}: {}", lines) or SafeString("none")
 
     @admin.display(description="time")
     def shown_time(self, row: Request) -> str:

@@ -5,10 +5,11 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from decimal import Decimal
 
 from django.db.models import Sum
+from django.db.models.functions import Now, TruncDay
 
 from providers.access import backend_for, connect
 from providers.backends.base import TextProvider
@@ -81,10 +82,16 @@ def candidates_for(prompt: Prompt, earlier: Sequence[Attempt], skips: list[Skip]
         if health.state is CircuitState.CLOSED or may_probe:
             yield candidate
         else:
-            _skip(skips, route, f"paused for another {health.seconds_left} s ({health.reason})")
+            _skip(skips, route, _pause_of(health))
             paused.append(candidate)
     # Never fail while a provider might work: a cooldown is a guess, the user's request is real.
     yield from paused
+
+
+def _pause_of(health: Health) -> str:
+    if health.state is CircuitState.HALF_OPEN:
+        return f"another request tries whether it works again ({health.reason})"
+    return f"paused for another {health.seconds_left} s ({health.reason})"
 
 
 def _skip(skips: list[Skip], route: ProviderConfig, reason: str) -> None:
@@ -190,7 +197,7 @@ def _weighted_chance(weight: int) -> float:
 def _is_over_its_cap(route: ProviderConfig) -> bool:
     if route.daily_cap_usd is None:
         return False
-    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = TruncDay(Now(), tzinfo=UTC)
     attempts = Attempt.objects.filter(provider=route.provider, category=route.category, created_at__gte=midnight)
     spent = attempts.aggregate(spent=Sum("cost"))["spent"] or Decimal(0)
     return bool(spent >= route.daily_cap_usd)

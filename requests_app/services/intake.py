@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from providers.storage import StoredMedia
 from requests_app.dispatch import enqueue_on_commit, queue_for
@@ -93,8 +93,9 @@ def _check(account: Account, model: AIModel, text: str) -> None:
 def _reject(request: Request) -> None:
     """Write a request that its user cannot pay for, so that its message is known."""
     request.status, request.error_code = Request.Status.REJECTED, InsufficientCredits.code
-    request.deadline_at = request.completed_at = timezone.now()  # nothing waits for either
+    request.deadline_at = request.completed_at = Now()  # nothing waits for either
     request.save(force_insert=True)
+    request.refresh_from_db(fields=["deadline_at", "completed_at"])
     RequestEvent.objects.create(
         request=request, to_status=Request.Status.REJECTED, actor="system", reason="not enough credits"
     )

@@ -44,7 +44,8 @@ def log_in_with(client, *permissions: str) -> None:
 
 class TestRequests:
     def test_a_requests_page_shows_its_events_attempts_and_ledger(self, admin_client):
-        request = make_held_request(input_text="Why is the sky blue?")
+        skipped = [{"route": "fast", "provider": "xai", "reason": "no key"}]
+        request = make_held_request(input_text="Why is the sky blue?", skipped=skipped)
         transition(
             request_id=request.id, sources=[Status.PENDING], to=Status.PROCESSING, actor="worker", reason="claim"
         )
@@ -57,6 +58,7 @@ class TestRequests:
 
         assert "Why is the sky blue?" in content
         assert "ServerFault: HTTP 500" in content
+        assert "fast: no key" in content
         assert re.search(r"<td>PiAPI</td>.*<td>OK</td>\s*<td>unknown", content, re.DOTALL)
         assert "PROCESSING" in content
         assert "HOLD" in content

@@ -213,6 +213,16 @@ def test_a_provider_over_its_daily_cap_is_skipped(chain, account):
     assert advance(accept(account, "2")).actual_provider == "piapi"
 
 
+def test_what_was_spent_before_midnight_does_not_count_for_the_daily_cap(chain, account):
+    chain(aimlapi=[TextResult("a", Usage(reported_cost=Decimal("1.00"))), "b"])
+    make_provider("aimlapi", priority=1, daily_cap_usd=1)
+    advance(accept(account, "1"))
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    Attempt.objects.update(created_at=midnight - timedelta(seconds=1))
+
+    assert advance(accept(account, "2")).actual_provider == "aimlapi"
+
+
 def test_an_open_circuit_breaker_skips_the_route_without_a_call(chain, account):
     chain(aimlapi=[AccessDenied(status=401)], piapi=["one", "two"])
     advance(accept(account, "1"))
@@ -248,6 +258,19 @@ def test_the_request_says_which_routes_were_passed_by_and_why(chain, account):
     (skip,) = [skip for skip in request.skipped if skip["reason"] != "no key"]
     assert skip["route"] == "aimlapi"
     assert re.fullmatch(r"paused for another \d+ s \(HTTP 500\)", skip["reason"])
+
+
+def test_a_route_that_another_request_probes_is_passed_by_and_says_so(chain, account):
+    chain(aimlapi=["never called"], piapi=["Hi"])
+    earlier, later = (timezone.now() + timedelta(seconds=seconds) for seconds in (-1, 300))
+    ProviderHealth.objects.create(
+        category="TEXT", provider="aimlapi", failures=3, open_until=earlier, probe_until=later, reason="HTTP 500"
+    )
+
+    request = advance(accept(account))
+
+    (skip,) = [skip for skip in request.skipped if skip["reason"] != "no key"]
+    assert skip["reason"] == "another request tries whether it works again (HTTP 500)"
 
 
 def test_the_log_shows_each_step_of_the_chain(chain, account, caplog):
