@@ -10,6 +10,7 @@ something on an idle machine only.
 import asyncio
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ import psycopg
 from tests.bench.environment import set_up_django
 from tests.bench.loopback import HttpConnection, Reply, serve_http
 from tests.bench.requests import percentile
+from tests.proof.process_pool import command_of
 
 PROVIDER_PORT, BOT_API_PORT, WEB_PORT = 18111, 18112, 18113
 WORDS = 13
@@ -31,7 +33,8 @@ PROVIDER_SECONDS = WORDS * WORD_SECONDS
 LAST_WORD = "finis"
 MAX_OVERHEAD_SECONDS = 0.2
 RATES = (1, 2, 4, 6, 8, 11, 15, 20, 25, 30, 40, 50, 65, 80)  # chat answers a second
-CHATS = 400
+CHATS = 4000  # so many that at three times the knee nobody has more open requests than a user may have
+FIRST_CHAT = 10_000
 WAIT_SECONDS = 90  # for what is under way when a step ends: then it counts as lost
 SECRET = "bench-secret"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -55,6 +58,7 @@ class Outside:
         self.prompts: dict[int, Exchange] = {}  # the one under way, by chat
         self.bot_api_calls = 0
         self._ids = 0
+        self._prompts = 0
         self._connections = [HttpConnection("127.0.0.1", WEB_PORT) for _ in range(16)]
 
     async def provider(self, path: str, body: Mapping[str, object]) -> AsyncIterator[bytes]:
@@ -101,7 +105,8 @@ class Outside:
         sent, tasks, began = [], [], time.monotonic()
         for number in range(round(rate * seconds)):
             await asyncio.sleep(began + number / rate - time.monotonic())
-            chat_id = 10_000 + number % CHATS
+            chat_id = FIRST_CHAT + self._prompts % CHATS
+            self._prompts += 1
             prompt = self.prompts[chat_id] = Exchange(time.monotonic())
             sent.append(prompt)
             tasks.append(asyncio.create_task(self.say(chat_id, f"Say something, number {number}")))
@@ -162,7 +167,7 @@ class OurProcesses:
             "web": stack.enter_context(
                 process("gunicorn", "aibot.wsgi", "-b", f"127.0.0.1:{WEB_PORT}", "--threads", "8")
             ),
-            "worker": stack.enter_context(process("celery", "-A", "aibot", "--quiet", "worker", "--loglevel=ERROR")),
+            "worker": stack.enter_context(process(*shlex.split(command_of("worker")))),
         }
         backend = self._database.info.backend_pid
         self.roots["postgres"] = int(_stat(backend)[1])  # its parent
@@ -228,7 +233,7 @@ async def bench(seconds: float, database: str) -> None:
         fleet = OurProcesses(stack, database)
         await _until_answered(outside)
         print("warming up")
-        await outside.run(4, CHATS / 4 if seconds >= 10 else 5)  # every user has an account and a chat by then
+        await outside.run(4, 5)
         knee = 0.0
         for rate in RATES:
             step = await measure(outside, fleet, rate, seconds)
@@ -257,6 +262,24 @@ async def _until_answered(outside: Outside) -> None:
     raise SystemExit("Nothing was answered; start the processes by hand and look at their logs.")
 
 
+def _make_users() -> None:
+    """Write the users and their chats, as after a first prompt of each."""
+    from requests_app.models import Account
+    from telegram_bot.bots import current_bot_id
+    from telegram_bot.models import TelegramChat, TelegramThread, TelegramUser
+
+    bot_id, numbers = current_bot_id(), range(FIRST_CHAT, FIRST_CHAT + CHATS)
+    accounts = Account.objects.bulk_create(Account(key=f"bench:{number}", balance=10**6) for number in numbers)
+    TelegramUser.objects.bulk_create(
+        TelegramUser(bot_id=bot_id, telegram_id=number, account=account, name="Bench", language="en")
+        for number, account in zip(numbers, accounts, strict=True)
+    )
+    chats = TelegramChat.objects.bulk_create(
+        TelegramChat(bot_id=bot_id, telegram_id=number, type="private") for number in numbers
+    )
+    TelegramThread.objects.bulk_create(TelegramThread(chat=chat) for chat in chats)
+
+
 def _event(chunk: Mapping[str, object]) -> bytes:
     head = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "bench"}
     return f"data: {json.dumps({**head, **chunk})}\n\n".encode()
@@ -279,6 +302,7 @@ def main(seconds: float) -> None:
     call_command("migrate", verbosity=0)
     ProviderConfig.objects.filter(category="TEXT").exclude(provider="openai").update(enabled=False)
     ProviderConfig.objects.filter(category="TEXT", provider="openai").update(enabled=True)
+    _make_users()
     asyncio.run(bench(seconds, os.environ["DATABASE_URL"]))
 
 
