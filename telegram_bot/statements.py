@@ -50,15 +50,23 @@ FILES = ("photo", "voice", "audio")
 
 
 def update_claim(
-    *, chat_id: int, holder: UUID, lease_seconds: float, download_seconds: float, ended: Ended | None = None
+    *,
+    chat_id: int,
+    holder: UUID,
+    lease_seconds: float,
+    download_seconds: float,
+    is_owner: bool = False,
+    ended: Ended | None = None,
 ) -> Claim:
     """Record how an update ended, and claim the chat's oldest one, if it is due, with the chat's lease.
 
     The lease is taken or extended by `lease_seconds`, and by `download_seconds` more where the update brings a file; it
     is released where no update is due. Of any number of workers one owns the chat. Idempotent for its holder.
+
+    A lock on the chat's row keeps a newcomer out. Its owner (`is_owner`) waits, or nobody would release the chat.
     """
     if is_postgresql():
-        return _claim_compound(chat_id, holder, lease_seconds, download_seconds, ended)
+        return _claim_compound(chat_id, holder, lease_seconds, download_seconds, is_owner, ended)
     with transaction.atomic():
         if ended is not None:
             TelegramUpdate.objects.filter(pk=ended.update_pk).update(
@@ -98,7 +106,7 @@ def chat_want(*, chat_id: int) -> bool:
 
 
 def _claim_compound(
-    chat_id: int, holder: UUID, lease_seconds: float, download_seconds: float, ended: Ended | None
+    chat_id: int, holder: UUID, lease_seconds: float, download_seconds: float, is_owner: bool, ended: Ended | None
 ) -> Claim:
     params: dict[str, Any] = {
         "chat": chat_id,
@@ -109,16 +117,16 @@ def _claim_compound(
         "download": timedelta(seconds=download_seconds),
         "files": list(FILES),
     }
-    # A lock on the row keeps a newcomer out; the owner waits for it, or nobody would release the chat.
-    sql = _CLAIM.format(skip_locked="" if ended else "SKIP LOCKED")
     with connection.cursor() as cursor:
-        cursor.execute(sql, params)
+        cursor.execute(_CLAIM.format(skip_locked="" if is_owner else "SKIP LOCKED"), params)
         is_mine, is_known, is_wanted, _, *values = cursor.fetchone()
     if not is_mine:
         return Claim(None, is_held=is_known)
     update, chat, user, account, thread, model = _instances(values)
     if update is None:
-        return _claim_compound(chat_id, holder, lease_seconds, download_seconds, ended) if is_wanted else Claim(None)
+        if not is_wanted:
+            return Claim(None)
+        return _claim_compound(chat_id, holder, lease_seconds, download_seconds, is_owner, ended)
     if user is not None:
         user.account = account
     return Claim(update, Known(user, chat, thread, model))

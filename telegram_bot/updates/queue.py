@@ -60,17 +60,18 @@ def update_end(update: TelegramUpdate, outcome: str, holder: UUID) -> Claim:
     """Record how an update ended, and claim the chat's next one. Without an outcome it is tried again later."""
     assert update.chat_id is not None  # noqa: S101 — it was found by its chat
     if not outcome:
-        return _claim(update.chat_id, holder)
+        return _claim(update.chat_id, holder, is_owner=True)
     logger.info("Update %s: %s", update.update_id, outcome)
-    return _claim(update.chat_id, holder, Ended(update.pk, outcome[:200]))
+    return _claim(update.chat_id, holder, is_owner=True, ended=Ended(update.pk, outcome[:200]))
 
 
-def _claim(chat_id: int, holder: UUID, ended: Ended | None = None) -> Claim:
+def _claim(chat_id: int, holder: UUID, *, is_owner: bool = False, ended: Ended | None = None) -> Claim:
     return update_claim(
         chat_id=chat_id,
         holder=holder,
         lease_seconds=LEASE_SECONDS,
         download_seconds=client.UPLOAD_SECONDS,
+        is_owner=is_owner,
         ended=ended,
     )
 

@@ -100,9 +100,10 @@ def test_a_chat_answer(client, streaming_chain, fake, enqueued, settings, monkey
         headers = {"X-Telegram-Bot-Api-Secret-Token": "secret"}
         body = json.dumps(message(text))
         client.post(reverse("telegram_webhook"), body, content_type="application/json", headers=headers)
-        queue_drain(chat_id=make_chat(42).pk)
+        queue_drain(chat_id=chat_id)
         under_way.popitem()[1].result(20)
 
+    chat_id = make_chat(42).pk
     answer("The first")  # the account, the chat and the caches are there by then
     with counted() as count:
         answer("The second")

@@ -115,6 +115,25 @@ def test_what_arrives_while_the_lease_is_released_is_handled_without_another_wak
     assert fake.chat(42).texts == [texts.HELP, texts.NEW_CONVERSATION]
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_an_owner_waits_for_a_lock_on_its_chat_and_lets_go_of_it_all_the_same(fake):
+    update_ingest(message("/help"))
+    hold = Hold()
+    fake.will("sendMessage", lambda server, call: hold(server, call) or flood(1)(server, call))
+    owner = threading.Thread(target=handle_chat, args=(make_chat(42).pk,))
+    owner.start()
+    assert hold.arrived.wait(5)
+
+    with transaction.atomic():
+        TelegramChat.objects.select_for_update().get()
+        hold.go()
+        wait_until(is_a_session_blocked, "the owner to release the chat")
+    owner.join(10)
+
+    assert TelegramChat.objects.get().lease_until is None
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_two_workers_woken_at_once_one_handles_everything(fake):
     for text in ("/help", "/new"):
