@@ -18,6 +18,7 @@ def begin_above(_, schema_editor):
 
 def bot(name):
     return models.ForeignKey(
+        db_constraint=name != "telegramupdate",
         db_index=name != "telegramupdate",
         on_delete=django.db.models.deletion.PROTECT,
         related_name=NEW_KEYS[name],

@@ -58,7 +58,7 @@ pytestmark = [
 CHAINS = {"TEXT": ["aimlapi", "piapi"], "IMAGE": ["openai", "xai"], "VIDEO": ["replicate"]}
 CHATS = dict(zip(CHAINS, (42, 43, 44), strict=True))
 TABLES = (  # of one example, in the order in which their rows can be deleted
-    Delivery, TelegramThread, TelegramChat, TelegramUser, TelegramUpdate,
+    Delivery, TelegramUpdate, TelegramThread, TelegramChat, TelegramUser,
     LedgerEntry, RequestEvent, Request, Account, Attempt, AttemptRollup, ProviderHealth,
 )  # fmt: skip
 MAX_WORKERS = 4
