@@ -64,6 +64,7 @@ def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ATTEMPTS
     if connection.vendor != "postgresql":
         sys.exit("Needs PostgreSQL: python -m tests.servers python -m tests.bench.statistics")
+    connection.settings_dict["OPTIONS"]["options"] = ""  # to write so many rows takes longer than a statement may
     name = connection.settings_dict["NAME"]
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     try:
