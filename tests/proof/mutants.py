@@ -82,7 +82,7 @@ MUTANTS = (
     mutant(
         "an update is acknowledged before it is written",
         (WEBHOOK,),
-        ("telegram_bot/updates/ingest.py", "            update.save(force_insert=True)\n", "            pass\n"),
+        ("telegram_bot/updates/ingest.py", "        update.save(force_insert=True)\n", "        pass\n"),
     ),
     mutant(
         "a lost submission is not searched for",
