@@ -107,6 +107,7 @@ class FakeTelegram:
         self.sent_files: dict[str, bytes] = {}  # what the bot sent, by file_id
         self.uploads: list[bytes] = []  # each file that the bot uploaded, as often as it did
         self.inject_fault: Callable[[str], BotApiFault | None] = no_fault  # for calls without a scripted one
+        self.upload_bytes_per_second = 0.0  # of one connection, for files; 0: as fast as they come
         self.confirmed = 0  # updates below this id were confirmed by a poll
         self._chats: dict[int, Chat] = {}
         self._faults: dict[str, deque[BotApiFault]] = defaultdict(deque)
@@ -528,7 +529,7 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
-            body = self.rfile.read(length)
+            body = self._read_body(length)
             if len(body) < length:
                 self.close_connection = True
                 return
@@ -550,6 +551,18 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
                     self._answer(200, {"ok": True, "result": result})
                 else:
                     self.close_connection = True
+
+        def _read_body(self, length: int) -> bytes:
+            rate = fake.upload_bytes_per_second
+            if not rate or not self.headers.get("Content-Type", "").startswith("multipart/"):
+                return self.rfile.read(length)
+            body = b""
+            while len(body) < length and not fake.is_over.wait(0.1):
+                piece = self.rfile.read(min(max(1, int(rate * 0.1)), length - len(body)))
+                if not piece:
+                    break
+                body += piece
+            return body
 
         def do_GET(self) -> None:
             _, place, token, path = unquote(urlsplit(self.path).path).split("/", 3)

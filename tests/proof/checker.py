@@ -271,6 +271,38 @@ def _jobs_match(evidence: Evidence) -> Iterator[Violation]:
                 yield Violation("job unknown", prompt.requests[0].id, f"{provider}: {', '.join(sorted(lost))}")
 
 
+def answers_belong_to_their_requests(evidence: Evidence) -> Iterator[Violation]:
+    """An answer is that to its request's own prompt, and a job that of its attempt's request."""
+    for request in evidence.facts.requests:
+        quoted, prompt = _plain(request.answered_prompt), _plain(request.prompt)
+        if not prompt.startswith(quoted):
+            yield Violation("answer of another", request.id, f"answers {quoted[:60]!r} instead of {prompt[:60]!r}")
+    jobs = {(line.provider, line.job_id): line.prompt for line in evidence.facts.bill if line.job_id and line.prompt}
+    for attempt in evidence.facts.attempts:
+        job = jobs.get((attempt.provider, attempt.job_id))
+        request = evidence.requests[attempt.request_id]
+        if job is not None and _plain(job) != _plain(request.prompt):
+            yield Violation("answer of another", request.id, f"job {attempt.job_id} was ordered for {job[:60]!r}")
+
+
+def costs_are_those_of_the_bill(evidence: Evidence) -> Iterator[Violation]:
+    """What we recorded as the cost of a call is what it was billed at, and each other billed call is recorded as such.
+
+    A call whose cost we do not know is one that answered, or one that is recorded as perhaps billed.
+    """
+    for prompt in evidence.prompts.values():
+        for provider in {line.provider for line in prompt.billed} if prompt.requests else ():
+            billed = Counter(line.cost for line in prompt.billed if line.provider == provider)
+            attempts = [attempt for attempt in prompt.attempts if attempt.provider == provider]
+            known = Counter(attempt.cost for attempt in attempts if attempt.cost is not None)
+            unknown = sum(a.cost is None and (a.was_unknown or a.state == "OK") for a in attempts)
+            subject = f"{prompt.requests[0].id} at {provider}"
+            for cost in (known - billed).elements():
+                yield Violation("cost invented", subject, f"recorded as ${cost}, and billed at no such sum")
+            if (left := (billed - known).total()) > unknown:
+                yield Violation("cost unrecorded", subject, f"{left} billed calls beside {unknown} perhaps billed")
+
+
 def second_payments_are_explained(evidence: Evidence) -> Iterator[Violation]:
     """A request is paid for once, and once more for each call whose outcome is recorded as unknown."""
     for prompt in evidence.prompts.values():
@@ -278,6 +310,31 @@ def second_payments_are_explained(evidence: Evidence) -> Iterator[Violation]:
         if prompt.requests and len(prompt.billed) > len(prompt.requests) + unknown:
             bills = ", ".join(line.provider for line in prompt.billed)
             yield Violation("paid twice", prompt.requests[0].id, f"bills of {bills} beside {unknown} unknown")
+
+
+# --- Nothing is done twice ---
+
+
+def commands_act_once(evidence: Evidence) -> Iterator[Violation]:
+    """A command has one effect, however often its update is handled: one cancelled request, one new conversation."""
+    cancelled = {update.target for update in evidence.facts.updates if update.command == "/cancel"}
+    for request in evidence.facts.requests:
+        is_by_user = any(event.to_status == "CANCELLED" and event.is_by_user for event in request.events)
+        if is_by_user and request.id not in cancelled:
+            yield Violation("command acted twice", request.id, "cancelled by a command that has chosen another request")
+    asked = Counter(update.chat_id for update in evidence.facts.updates if update.command == "/new")
+    for chat_id, begun in evidence.facts.conversations.items():
+        if begun > asked[chat_id]:
+            yield Violation("command acted twice", f"chat {chat_id}", f"{begun} conversations, asked {asked[chat_id]}x")
+
+
+def files_are_uploaded_once(evidence: Evidence) -> Iterator[Violation]:
+    """A file is uploaded once, and once more for each upload whose end the bot did not learn."""
+    shown = [content for request in evidence.facts.requests for content in request.expected_messages.values()]
+    files = sum(content.startswith("file ") for content in shown)
+    if evidence.facts.uploads > files + evidence.facts.excused_uploads:
+        detail = f"{evidence.facts.uploads} uploads of {files} files, {evidence.facts.excused_uploads} cut short"
+        yield Violation("file uploaded twice", "all chats", detail)
 
 
 # --- Nothing is shown twice ---
@@ -351,7 +408,11 @@ RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     requests_are_settled_once,
     captures_have_results,
     calls_have_attempts,
+    answers_belong_to_their_requests,
+    costs_are_those_of_the_bill,
     second_payments_are_explained,
+    commands_act_once,
+    files_are_uploaded_once,
     answers_are_shown_once,
     placeholders_are_explained,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,8 @@ class UpdateFact:
     outcome: str  # empty: not handled yet
     idle_seconds: float = 0.0  # since when it could have been handled
     row_id: int = 0  # its key, by which requests name it; 0: the same as update_id
+    command: str = ""  # such as "/cancel"; empty: it is none
+    target: str = ""  # what the command acts on: the id of a request, the number of a conversation
 
     @property
     def intake_key(self) -> str:
@@ -43,6 +46,7 @@ class EventFact:
 
     from_status: str  # empty: the first status
     to_status: str
+    is_by_user: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class RequestFact:
     credits: int
     provider: str = ""  # who answered
     has_output: bool = False
+    answered_prompt: str = ""  # the beginning of the prompt that its answer quotes; empty: it quotes none
     missing_files: tuple[str, ...] = ()  # outputs that its row names and the storage does not hold
     events: tuple[EventFact, ...] = ()  # oldest first
     idle_seconds: float = 0.0  # since when a worker could have claimed it
@@ -72,7 +77,8 @@ class AttemptFact:
     provider: str
     state: str
     job_id: str = ""
-    was_unknown: bool = False  # its outcome was recorded as unknown, then or now
+    was_unknown: bool = False  # its outcome was recorded as perhaps billed, then or now
+    cost: Decimal | None = None  # USD; None is unknown
     is_finished: bool = True
 
 
@@ -97,6 +103,7 @@ class BillFact:
     prompt: str
     is_billed: bool
     job_id: str = ""
+    cost: Decimal | None = None  # USD; None: the provider has no known price
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +127,11 @@ class Facts:
     attempts: tuple[AttemptFact, ...] = ()
     deliveries: tuple[DeliveryFact, ...] = ()
     unreachable_chats: frozenset[int] = frozenset()
+    conversations: Mapping[int, int] = field(default_factory=dict)  # begun by /new, by chat
     bill: tuple[BillFact, ...] = ()
     messages: tuple[MessageFact, ...] = ()
     placeholder: str = "⏳"
     max_idle_seconds: float = 0.0  # a lease and two sweeps: the longest that anything may wait for a worker
     excused_placeholders: int = 0  # that may have been left: sends cut short by a crash or by the Bot API
+    uploads: int = 0  # of files, by the bot
+    excused_uploads: int = 0  # whose end the bot did not learn: cut short by a crash or by the Bot API

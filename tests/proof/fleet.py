@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,8 @@ import psutil
 
 from tests.proof.process_pool import ROOT, command_of, die_with_parent
 
-WORKERS = 3
-CHAT_WORKERS = 1
-SWEEPERS = 2
+SLOTS = {"worker": 3, "worker-chat": 1, "sweeper": 2}
+EMBEDDED_SLOTS = {"worker": 1, "worker-chat": 1, "sweeper": 1}  # as `manage.py run` starts them
 SHUTDOWN_SECONDS = 30.0  # for a process after SIGTERM; its calls end long before
 CHECK_SECONDS = 0.1  # between two checks for processes that have ended
 
@@ -28,6 +27,7 @@ class ProcessSlot:
 
     kind: str  # "worker", "worker-chat" or "sweeper"
     number: int
+    clock: str = ""  # how much its machine's clock is off, such as "+40s"
     process_id: int = 0
     vacant_until: float = 0.0  # on time.monotonic(); a killed process is replaced a moment later
 
@@ -35,28 +35,42 @@ class ProcessSlot:
 class Fleet:
     """Starts the processes and replaces those that end."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path, *, port: int) -> None:
-        self.slots = [ProcessSlot("worker", number) for number in range(WORKERS)]
-        self.slots += [ProcessSlot("worker-chat", number) for number in range(CHAT_WORKERS)]
-        self.slots += [ProcessSlot("sweeper", number) for number in range(SWEEPERS)]
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        port: int,
+        slots: Mapping[str, int] = SLOTS,
+        clocks: Sequence[str] = ("",),
+        faketime: str = "",
+    ) -> None:
+        """The processes of each kind have these `clocks` in turn; `faketime` is the library that shows them."""
+        self.slots = [
+            ProcessSlot(kind, number, clocks[number % len(clocks)])
+            for kind, count in slots.items()
+            for number in range(count)
+        ]
         self.started = 0
+        self._faketime = faketime
         self._environment, self._folder, self._port = dict(environment), folder, port
         self._lock = threading.RLock()
         self._is_over = threading.Event()
-        self._process_pool: subprocess.Popen[str] | None = None
+        self._process_pools: dict[str, subprocess.Popen[str]] = {}  # by clock
         self._web: subprocess.Popen[bytes] | None = None
         self._keeper = threading.Thread(target=self._keep_alive, name="fleet", daemon=True)
 
     def start(self) -> None:
-        self._process_pool = subprocess.Popen(
-            [sys.executable, "-m", "tests.proof.process_pool"],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log("process_pool"),
-            text=True,
-        )
+        for clock in {slot.clock for slot in self.slots}:
+            self._process_pools[clock] = subprocess.Popen(
+                [sys.executable, "-m", "tests.proof.process_pool"],
+                cwd=ROOT,
+                env=self._environment | self._wrong_clock(clock),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log("process_pool"),
+                text=True,
+            )
         # The Procfile's server listens on all interfaces; this one on the loopback.
         command = command_of("web").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
         self._web = subprocess.Popen(
@@ -77,7 +91,7 @@ class Fleet:
         for slot in self.slots:
             _signal(slot.process_id, signal.SIGKILL)
         web_children = self.web_workers()
-        for process in (self._web, self._process_pool):
+        for process in (self._web, *self._process_pools.values()):
             if process:
                 process.kill()
                 process.wait()
@@ -152,12 +166,16 @@ class Fleet:
                         self.started += 1
 
     def _start(self, slot: ProcessSlot) -> int:
-        assert self._process_pool
-        assert self._process_pool.stdin
-        assert self._process_pool.stdout
-        self._process_pool.stdin.write(f"{slot.kind} {self._folder / slot.kind}-{slot.number}.log\n")
-        self._process_pool.stdin.flush()
-        return int(self._process_pool.stdout.readline())
+        process_pool = self._process_pools[slot.clock]
+        assert process_pool.stdin
+        assert process_pool.stdout
+        process_pool.stdin.write(f"{slot.kind} {self._folder / slot.kind}-{slot.number}.log\n")
+        process_pool.stdin.flush()
+        return int(process_pool.stdout.readline())
+
+    def _wrong_clock(self, clock: str) -> dict[str, str]:
+        """Return the variables of a process whose clock is so much off; what it measures itself is not."""
+        return {"LD_PRELOAD": self._faketime, "FAKETIME": clock, "DONT_FAKE_MONOTONIC": "1"} if clock else {}
 
     def _log(self, name: str) -> int:
         return os.open(self._folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

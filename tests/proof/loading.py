@@ -1,9 +1,11 @@
 """Loading the facts: the ORM, the sandbox's bill and the fake Bot API's chats become plain values."""
 
 import hashlib
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.core.files.storage import default_storage
@@ -16,7 +18,7 @@ from telegram_bot import texts
 from telegram_bot.content.files import file_of
 from telegram_bot.content.rendering import message_parts
 from telegram_bot.delivery import backend
-from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
+from telegram_bot.models import Delivery, TelegramChat, TelegramThread, TelegramUpdate
 from tests.fakes.telegram import ChatMessage, FakeTelegram
 from tests.proof.facts import (
     AccountFact,
@@ -31,6 +33,7 @@ from tests.proof.facts import (
     UpdateFact,
 )
 
+QUOTED = re.compile(r"You wrote: “(.*)”\.", re.DOTALL)  # in the sandbox's answers
 UNKNOWN = {Attempt.State.UNKNOWN, Attempt.State.ABANDONED, Attempt.State.EXPIRED}
 
 
@@ -41,6 +44,7 @@ def load_facts(
     acknowledged: Iterable[int] = (),
     max_idle_seconds: float = 0.0,
     excused_placeholders: int = 0,
+    excused_uploads: int = 0,
 ) -> Facts:
     """Load everything as it is now; `bill` is what Bill.as_list() returns."""
     events = _events()
@@ -58,7 +62,8 @@ def load_facts(
         unreachable_chats=frozenset(
             TelegramChat.objects.filter(is_reachable=False).values_list("telegram_id", flat=True)
         ),
-        bill=tuple(BillFact(line["provider"], line["prompt"], line["billed"], line.get("job_id", "")) for line in bill),
+        conversations=_conversations(),
+        bill=tuple(map(_bill, bill)),
         messages=tuple(
             MessageFact(chat.id, message.id, content_of(message))
             for chat in telegram.all_chats()
@@ -67,6 +72,8 @@ def load_facts(
         placeholder=texts.PLACEHOLDER,
         max_idle_seconds=max_idle_seconds,
         excused_placeholders=excused_placeholders,
+        uploads=len(telegram.uploads),
+        excused_uploads=excused_uploads,
     )
 
 
@@ -86,15 +93,32 @@ def _updates() -> tuple[UpdateFact, ...]:
             row.outcome if row.handled_at else "",
             _seconds_since(row, row.received_at, row.next_at, row.chat.lease_until if row.chat else None),
             row.pk,
+            *_command(row),
         )
         for row in TelegramUpdate.objects.select_related("chat").annotate(now=Now())
     )
 
 
+def _command(row: TelegramUpdate) -> tuple[str, str]:
+    """Return the command of an update, and what it acts on."""
+    text = str(row.raw.get("message", {}).get("text", ""))
+    return (text.split()[0], row.target) if text.startswith("/") else ("", "")
+
+
+def _conversations() -> Mapping[int, int]:
+    begun: Counter[int] = Counter()
+    for telegram_id, number in TelegramThread.objects.values_list("chat__telegram_id", "conversation"):
+        begun[telegram_id] += number - 1
+    return begun
+
+
 def _events() -> Mapping[str, list[EventFact]]:
     events: dict[str, list[EventFact]] = defaultdict(list)
-    for row in RequestEvent.objects.order_by("id"):
-        events[row.request_id].append(EventFact(row.from_status, row.to_status))
+    rows = RequestEvent.objects.order_by("id").values_list(
+        "request_id", "from_status", "to_status", "actor", "request__user__key"
+    )
+    for request_id, from_status, to_status, actor, user in rows:
+        events[request_id].append(EventFact(from_status, to_status, actor == user))
     return events
 
 
@@ -109,11 +133,18 @@ def _request(row: Request, events: list[EventFact]) -> RequestFact:
         credits=row.credits,
         provider=row.actual_provider or "",
         has_output=bool(row.output_text or row.output_media or row.output_url),
+        answered_prompt=_quoted(row.output_text),
         missing_files=tuple(name for name in names if not _is_stored(name)),
         events=tuple(events),
         idle_seconds=_seconds_since(row, row.created_at, row.lease_until, row.next_at),
         expected_messages=_expected_messages(row) if row.completed_at else {},
     )
+
+
+def _quoted(answer: str) -> str:
+    """Return the beginning of the prompt that the sandbox answers, which it quotes."""
+    match = QUOTED.search(answer)
+    return match[1].removesuffix("…") if match else ""
 
 
 def _is_stored(name: str) -> bool:
@@ -146,8 +177,14 @@ def _attempt(row: Attempt) -> AttemptFact:
         job_id=row.job_id,
         # An answer that came after its attempt was recorded as unknown leaves the reason in the row.
         was_unknown=row.state in UNKNOWN or (row.state == Attempt.State.OK and bool(row.error_class)),
+        cost=row.cost,
         is_finished=row.finished_at is not None,
     )
+
+
+def _bill(line: Mapping[str, Any]) -> BillFact:
+    cost = None if line["cost"] is None else Decimal(line["cost"])
+    return BillFact(line["provider"], line["prompt"], line["billed"], line.get("job_id", ""), cost)
 
 
 def _delivery(row: Delivery) -> DeliveryFact:

@@ -1,15 +1,20 @@
 """The nemesis kills, pauses, restarts and deploys, by a plan that one seed determines."""
 
 import random
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 
 import psycopg
 import redis
 from django.conf import settings
 
+from tests.fakes.telegram import FakeTelegram
+from tests.proof.failover import PostgresPair
 from tests.proof.fleet import Fleet
 from tests.proof.traffic import Traffic
 from tests.servers import Server, ServerFailed
@@ -26,14 +31,29 @@ SECONDS_BETWEEN = {
     "flush Redis": 90,
     "restart Redis": 120,
     "hang Redis": 120,
+    "fail over": 200,
     "deploy": 150,
 }
 # Those that last longer than the product's waits and deadlines; left out of a run that is too short for their end.
 SECONDS_BETWEEN_LONG = {
     "lock rows": 25,
     "freeze worker": 90,
+    "slow uplink": 60,
     "fill Redis": 120,
     "make PostgreSQL read-only": 150,
+    "rush hour": 100,
+}
+# With SQLite and the broker in files there are no servers, and few processes.
+SECONDS_BETWEEN_EMBEDDED = {
+    "kill worker": 5,
+    "kill sweeper": 15,
+    "kill web worker": 30,
+    "pause worker": 15,
+    "pause sweeper": 60,
+    "deploy": 150,
+    "lock database": 45,
+    "slow uplink": 60,
+    "freeze worker": 120,
     "rush hour": 100,
 }
 MIN_SECONDS_FOR_LONG = 120.0
@@ -51,19 +71,38 @@ LOCKED = {
 FREEZE_SECONDS = (22.0, 40.0)  # longer than the deadline of a text
 FULL_SECONDS = 8.0
 READ_ONLY_SECONDS = 6.0
-RUSH_SECONDS = 5.0
-RUSH_FACTOR = 8  # times the usual rate of updates
+DATABASE_LOCK_SECONDS = (1.0, 15.0)  # of SQLite's one writer; our own wait is 20 s
+UPLINK_SECONDS = 8.0
+UPLINK_BYTES_PER_SECOND = (300, 3000)  # a file has 2 to 6 kB, and an upload 8 s
+RUSH_SECONDS = 10.0
+RUSH_FACTOR = 3  # times the knee
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """What the product's processes share."""
+
+    postgres: PostgresPair
+    valkey: Server
 
 
 class Nemesis:
     """Carries out its plan from start() on, one action after the other; stop() drops the rest."""
 
     def __init__(
-        self, *, fleet: Fleet, traffic: Traffic, postgres: Server, valkey: Server, seconds: float, seed: int
+        self,
+        *,
+        fleet: Fleet,
+        traffic: Traffic,
+        bot_api: FakeTelegram,
+        servers: Servers | None,
+        seconds: float,
+        seed: int,
     ) -> None:
+        """Without `servers` the database is a file, and so is the broker."""
         self.counts: Counter[str] = Counter()
         self.errors: list[str] = []  # actions that failed
-        self._fleet, self._traffic, self._postgres, self._valkey = fleet, traffic, postgres, valkey
+        self._fleet, self._traffic, self._bot_api, self._servers = fleet, traffic, bot_api, servers
         self._random = random.Random(f"nemesis {seed}")
         self._plan = self._planned(seconds)
         self._is_over = threading.Event()
@@ -83,7 +122,7 @@ class Nemesis:
     @property
     def interruptions(self) -> int:
         """How many processes may have been interrupted while they worked: killed, paused or cut off."""
-        together = self.counts["restart PostgreSQL"] + self.counts["deploy"]
+        together = self.counts["restart PostgreSQL"] + self.counts["fail over"] + self.counts["deploy"]
         return self.number_of("kill") + self.number_of("pause") + together * len(self._fleet.slots)
 
     def number_of(self, action: str) -> int:
@@ -92,6 +131,8 @@ class Nemesis:
 
     def _planned(self, seconds: float) -> list[tuple[float, str]]:
         between = SECONDS_BETWEEN | (SECONDS_BETWEEN_LONG if seconds >= MIN_SECONDS_FOR_LONG else {})
+        if self._servers is None:
+            between = SECONDS_BETWEEN_EMBEDDED
         names = [name for name, pause in between.items() for _ in range(max(1, round(seconds / pause)))]
         return sorted((self._random.uniform(0, seconds), name) for name in names)
 
@@ -188,11 +229,30 @@ class Nemesis:
         self._traffic.rush(RUSH_SECONDS, factor=RUSH_FACTOR)
         self.counts["rush hour"] += 1
 
+    def _lock_database(self) -> None:
+        """Hold SQLite's write lock, as a backup or a full disk's slow writes do."""
+        path = settings.DATABASES["default"]["NAME"]
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as session:
+            session.execute("BEGIN IMMEDIATE")
+            self._is_over.wait(self._random.uniform(*DATABASE_LOCK_SECONDS))
+            session.execute("ROLLBACK")
+        self.counts["lock database"] += 1
+
+    def _slow_uplink(self) -> None:
+        self._bot_api.upload_bytes_per_second = self._random.uniform(*UPLINK_BYTES_PER_SECOND)
+        self._is_over.wait(UPLINK_SECONDS)
+        self._bot_api.upload_bytes_per_second = 0.0
+        self.counts["slow uplink"] += 1
+
     def _restart_postgresql(self) -> None:
         self._postgres.crash()
         self._is_over.wait(self._random.choice(OUTAGES_SECONDS))
         self._start(self._postgres)
         self.counts["restart PostgreSQL"] += 1
+
+    def _fail_over(self) -> None:
+        self._postgres.fail_over(outage_seconds=self._random.choice(OUTAGES_SECONDS))
+        self.counts["fail over"] += 1
 
     def _flush_redis(self) -> None:
         redis.Redis.from_url(self._valkey.url, socket_timeout=5).flushall()
@@ -210,7 +270,17 @@ class Nemesis:
         self._valkey.resume()
         self.counts["hang Redis"] += 1
 
-    def _start(self, server: Server) -> None:
+    @property
+    def _postgres(self) -> PostgresPair:
+        assert self._servers
+        return self._servers.postgres
+
+    @property
+    def _valkey(self) -> Server:
+        assert self._servers
+        return self._servers.valkey
+
+    def _start(self, server: Server | PostgresPair) -> None:
         """Start a server, even while the crashed one still releases its port and files."""
         for left in reversed(range(START_TRIES)):
             try:

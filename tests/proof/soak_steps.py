@@ -27,11 +27,11 @@ from tests.proof.checker import Evidence, Violation, check
 from tests.proof.facts import Facts
 from tests.proof.fast_timings import shorten_timeouts, shorten_waits
 from tests.proof.fault_injection import FaultInjector
-from tests.proof.fleet import Fleet
+from tests.proof.fleet import EMBEDDED_SLOTS, SLOTS, Fleet
 from tests.proof.loading import load_facts
-from tests.proof.nemesis import Nemesis
+from tests.proof.nemesis import Nemesis, Servers
+from tests.proof.queue_watch import QueueWatch
 from tests.proof.traffic import Traffic
-from tests.servers import Server
 
 T = TypeVar("T")
 State = DeliveryState
@@ -44,21 +44,22 @@ MAX_IDLE_SECONDS = settings.LEASE_SECONDS + 2 * settings.SWEEP_SECONDS + 5  # an
 EVERY_NTH_WITHOUT_TOP_UP = 8  # users whose credits run out
 MIN_CREDITS = 60
 MAX_VIOLATIONS_SHOWN = 40
+CLOCKS = ("", "+45s", "-45s")  # of the machines, in turn
 
 
 def run_soak(
     *,
-    postgres: Server,
-    valkey: Server,
+    servers: Servers | None,
     sandbox: Sandbox,
     bot_api: FakeTelegram,
     logs: Path,
     port: int,
     seconds: float,
-    per_second: float,
+    knee: float,
     seed: int,
+    faketime: str,
 ) -> int:
-    """Run a soak and return its exit code."""
+    """Run a soak and return its exit code. Without `servers` it is embedded; without `faketime` no clock is wrong."""
     logging.disable(logging.WARNING)  # failures are expected
     shorten_waits()
     call_command("migrate", verbosity=0)
@@ -67,13 +68,21 @@ def run_soak(
         url=f"http://127.0.0.1:{port}/telegram/webhook/",
         secret=settings.TELEGRAM_WEBHOOK_SECRET,
         bot_api=bot_api,
-        per_second=per_second,
+        knee=knee,
         seed=seed,
     )
     _spread_models(traffic)
     faults = FaultInjector(sandbox=sandbox, bot_api=bot_api, seed=seed)
-    fleet = Fleet(os.environ, logs, port=port)
-    nemesis = Nemesis(fleet=fleet, traffic=traffic, postgres=postgres, valkey=valkey, seconds=seconds, seed=seed)
+    fleet = Fleet(
+        os.environ,
+        logs,
+        port=port,
+        slots=SLOTS if servers else EMBEDDED_SLOTS,
+        clocks=CLOCKS if faketime else CLOCKS[:1],
+        faketime=faketime,
+    )
+    nemesis = Nemesis(fleet=fleet, traffic=traffic, bot_api=bot_api, servers=servers, seconds=seconds, seed=seed)
+    queues = QueueWatch()
     with ExitStack() as stack:
         stack.callback(fleet.close)
         fleet.start()
@@ -85,6 +94,7 @@ def run_soak(
         stack.callback(nemesis.stop)
         _pass(
             seconds,
+            queues,
             lambda: print(f"{len(traffic.acknowledged)} updates, {nemesis.interruptions} interruptions", flush=True),
         )
         nemesis.join()
@@ -101,17 +111,20 @@ def run_soak(
                 acknowledged=set(traffic.acknowledged),
                 max_idle_seconds=MAX_IDLE_SECONDS,
                 excused_placeholders=nemesis.interruptions + faults.unsure_sends,
+                excused_uploads=nemesis.interruptions + faults.unsure_uploads,
             )
         )
     violations = check(facts)
     violations += [Violation("soak", "nemesis", error) for error in nemesis.errors]
     if not is_drained:
         violations.append(Violation("soak", "drain", f"unfinished work after {DRAIN_SECONDS:g} s"))
+    if queues.worst:
+        violations.append(Violation("soak", "queue too long", queues.worst))
     if stuck:
         violations.append(Violation("soak", "SIGTERM", f"{len(stuck)} processes did not end"))
     if violations:
         _write_evidence(facts, bot_api, logs)
-    _report(facts, traffic, faults, nemesis, fleet, drained_seconds, violations)
+    _report(facts, traffic, faults, nemesis, fleet, queues, drained_seconds, violations)
     return 1 if violations else 0
 
 
@@ -122,8 +135,8 @@ def _spread_models(traffic: Traffic) -> None:
         chat_ensure(telegram_id=chat_id, type="private", model=models[chat_id % len(models)])
 
 
-def _pass(seconds: float, each_minute: Callable[[], None]) -> None:
-    """Wait, and top up most of the users meanwhile."""
+def _pass(seconds: float, queues: QueueWatch, each_minute: Callable[[], None]) -> None:
+    """Wait, top up most of the users meanwhile, and watch the queues."""
     began = time.monotonic()
     minutes = 0
     while (passed := time.monotonic() - began) < seconds:
@@ -132,6 +145,7 @@ def _pass(seconds: float, each_minute: Callable[[], None]) -> None:
             each_minute()
         time.sleep(min(CHECK_SECONDS, seconds - passed))
         _retry_database(_top_up)
+        _retry_database(queues.sample)
 
 
 def _top_up() -> None:
@@ -214,6 +228,7 @@ def _report(
     faults: FaultInjector,
     nemesis: Nemesis,
     fleet: Fleet,
+    queues: QueueWatch,
     drained_seconds: float,
     violations: list[Violation],
 ) -> None:
@@ -237,13 +252,16 @@ def _report(
         ),
         "calls on the providers' bill": len(facts.bill),
         "billed calls": sum(line.is_billed for line in facts.bill),
-        "second payments, each beside an UNKNOWN": sum(prompt.second_payments for prompt in evidence.prompts.values()),
+        "second payments": sum(prompt.second_payments for prompt in evidence.prompts.values()),
+        "uploads": f"{facts.uploads}, {facts.excused_uploads} may have been cut short",
+        "longest queue": queues.longest,
         "deliveries": dict(Counter(delivery.state for delivery in facts.deliveries)),
         "stray placeholders": len(evidence.stray_placeholders),
         "kill -9, pauses": f"{nemesis.number_of('kill')}, {nemesis.number_of('pause')}",
         "actions of the nemesis": dict(nemesis.counts),
         "injected faults": dict(sorted(faults.counts.items())),
         "processes started": fleet.started,
+        "clocks": ", ".join(sorted({slot.clock or "right" for slot in fleet.slots})),
         "drained after, s": round(drained_seconds, 1),
         "violations": len(violations),
     }

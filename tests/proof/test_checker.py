@@ -1,6 +1,7 @@
 """The checker reports each broken promise, and nothing where all is well."""
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ ONE = RequestFact(
     credits=1,
     provider="piapi",
     has_output=True,
+    answered_prompt="One",
     events=(*STARTED, EventFact("PROCESSING", "COMPLETED")),
     expected_messages={0: ANSWER},
 )
@@ -78,15 +80,16 @@ CLEAN = Facts(
     requests=(ONE, TWO, THREE),
     attempts=(
         AttemptFact("one", 1, "aimlapi", "UNKNOWN", was_unknown=True),
-        AttemptFact("one", 2, "piapi", "OK"),
+        AttemptFact("one", 2, "piapi", "OK", cost=Decimal("0.02")),
         AttemptFact("two", 1, "replicate", "FAILED", job_id="job-1"),
     ),
     deliveries=(DeliveryFact("one", 0, "DELIVERED", 42, 1001), DeliveryFact("two", 0, "DELIVERED", 42, 1002)),
     bill=(
         BillFact("aimlapi", "One", is_billed=True),
-        BillFact("piapi", " One ", is_billed=True),
+        BillFact("piapi", " One ", is_billed=True, cost=Decimal("0.02")),
         BillFact("replicate", "Two", is_billed=False, job_id="job-1"),
     ),
+    conversations={42: 0},
     messages=(
         MessageFact(42, 1001, ANSWER),
         MessageFact(42, 1002, FAILURE),
@@ -289,6 +292,70 @@ def test_a_job_on_the_bill_needs_an_attempt_with_its_id_or_without_any():
 
     assert rules(with_more(bill=job, attempts=other)) == {"job unknown", "job invented"}
     assert rules(with_more(bill=job, attempts=nameless)) == set()
+
+
+def test_an_answer_to_another_prompt_is_reported():
+    assert rules(with_change(answered_prompt="Two")) == {"answer of another"}
+
+
+def test_a_job_that_was_ordered_for_another_request_is_reported():
+    other = (*CLEAN.attempts[:2], replace(CLEAN.attempts[2], request_id="one", number=3))
+
+    assert "answer of another" in rules(replace(CLEAN, attempts=other))
+
+
+def with_second_attempt(**changes: Any) -> Facts:
+    """Return the clean facts with the call that answered changed."""
+    first, second, third = CLEAN.attempts
+    return replace(CLEAN, attempts=(first, replace(second, **changes), third))
+
+
+def test_a_cost_that_the_provider_did_not_bill_is_reported():
+    assert "cost invented" in rules(with_second_attempt(cost=Decimal("0.03")))
+    assert rules(with_second_attempt(cost=None)) == set()
+
+
+def test_a_billed_call_is_not_recorded_as_never_executed():
+    assert "cost unrecorded" in rules(with_second_attempt(state="FAILED", cost=None))
+
+
+def test_what_is_perhaps_billed_explains_the_bill_of_its_own_provider_only():
+    first, second, third = CLEAN.attempts
+    elsewhere = replace(CLEAN, attempts=(replace(first, provider="openai"), second, third))
+
+    assert "cost unrecorded" in rules(elsewhere)
+
+
+def by_user(request: RequestFact) -> RequestFact:
+    return replace(
+        request, status="CANCELLED", events=(*STARTED, EventFact("PROCESSING", "CANCELLED", is_by_user=True))
+    )
+
+
+def test_a_command_that_cancelled_two_requests_is_reported():
+    facts = replace(CLEAN, requests=(ONE, by_user(TWO), THREE))
+    right, wrong = (UpdateFact(105, 42, "cancelled", command="/cancel", target=target) for target in ("two", "one"))
+
+    assert rules(replace(facts, updates=(*CLEAN.updates, right))) == set()
+    assert rules(replace(facts, updates=(*CLEAN.updates, wrong))) == {"command acted twice"}
+
+
+def test_a_command_that_began_two_conversations_is_reported():
+    update = UpdateFact(105, 42, "started a conversation", command="/new")
+
+    assert rules(replace(with_more(updates=update), conversations={42: 1})) == set()
+    assert rules(replace(with_more(updates=update), conversations={42: 2})) == {"command acted twice"}
+
+
+def test_a_file_that_is_uploaded_more_often_than_it_is_shown_is_reported():
+    facts = replace(
+        with_change(expected_messages={0: "file 1f"}),
+        messages=(MessageFact(42, 1001, "file 1f"), *CLEAN.messages[1:]),
+    )
+
+    assert rules(replace(facts, uploads=1)) == set()
+    assert rules(replace(facts, uploads=2)) == {"file uploaded twice"}
+    assert rules(replace(facts, uploads=2, excused_uploads=1)) == set()
 
 
 def test_a_second_payment_needs_an_unknown_attempt():

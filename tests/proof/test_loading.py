@@ -94,5 +94,6 @@ def test_changes_behind_the_products_back_are_reported(telegram, sandbox, enqueu
         "balance wrong",
         "shown twice",
         "call without an attempt",
+        "cost unrecorded",
         "paid twice",
     }

@@ -26,6 +26,8 @@ SHARE_REPEATED = 0.15
 SHARE_DELAYED = 0.15  # by up to MAX_DELAY_SECONDS, so that later ones overtake them
 MAX_DELAY_SECONDS = 3.0
 RETRY_SECONDS = 1.0  # after any other answer than a 200
+LOADS = (0.5, 0.9)  # of the knee, in turn
+LOAD_SECONDS = 60.0
 MAX_ANSWER_SECONDS = 5.0  # then the call counts as unanswered
 IMAGE_FILE_ID = "an-image"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
@@ -45,15 +47,17 @@ ACTIONS = {
 
 
 class Traffic:
-    """Sends updates at a steady rate from start() to end(); what is queued then is still delivered."""
+    """Sends updates from start() to end(), at half of the knee and near it; what is queued then is still delivered."""
 
-    def __init__(self, *, url: str, secret: str, bot_api: FakeTelegram, per_second: float, seed: int) -> None:
+    def __init__(self, *, url: str, secret: str, bot_api: FakeTelegram, knee: float, seed: int) -> None:
+        """`knee` is how many updates a second can be handled."""
         self.counts: Counter[str] = Counter()
         self.acknowledged: set[int] = set()
         self.slowest_seconds = 0.0  # answer of the webhook
         self._url, self._secret, self._bot_api = url, secret, bot_api
-        self._per_second = per_second
-        self._rush_until, self._rush_factor = 0.0, 1.0
+        self._knee = knee
+        self._began = self._rush_until = time.monotonic()
+        self._rush_factor = 1.0
         self._random = random.Random(f"traffic {seed}")
         self._numbers, self._tie_breakers = count(1), count()
         self._outbox: list[tuple[float, int, dict[str, Any]]] = []  # due on time.monotonic(), tie, update
@@ -84,7 +88,7 @@ class Traffic:
                 self._unblock(chat_id)
 
     def rush(self, seconds: float, *, factor: float) -> None:
-        """Write so many times as often for a while."""
+        """Write so many times more than the knee for a while."""
         self._rush_until, self._rush_factor = time.monotonic() + seconds, factor
 
     def is_delivered(self) -> bool:
@@ -114,7 +118,9 @@ class Traffic:
                 self._post(update, self._random.choice([0.0, self._random.uniform(0, MAX_DELAY_SECONDS)]))
 
     def _rate(self) -> float:
-        return self._per_second * (self._rush_factor if time.monotonic() < self._rush_until else 1.0)
+        now = time.monotonic()
+        load = LOADS[int((now - self._began) / LOAD_SECONDS) % len(LOADS)]
+        return self._knee * (self._rush_factor if now < self._rush_until else load)
 
     def _update(self, action: str, chat_id: int) -> dict[str, Any]:
         if action == "prompt":
