@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, InternalError, OperationalError, connection
-from django.db.models import BooleanField, Expression
+from django.db.models import BooleanField, Expression, Model, QuerySet
 
 from providers.transport.deadlines import Deadline
 
 logger = logging.getLogger("providers.db")
 
 Result = TypeVar("Result")
+Row = TypeVar("Row", bound=Model)
 
 _before_waiting: list[Callable[[], None]] = []
 
@@ -24,6 +25,15 @@ MAX_RETRY_SECONDS = 2.0
 def is_postgresql() -> bool:
     """Return whether the compound statements are used."""
     return connection.vendor == "postgresql"
+
+
+def unlocked(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """Lock those of the rows that nobody has locked; the others are left out.
+
+    A host that froze in a transaction then stops the work on its own row and no other. Inside a transaction only. On
+    SQLite, which has one lock for everything, all rows.
+    """
+    return rows.select_for_update(no_key=True, skip_locked=True) if is_postgresql() else rows
 
 
 class Lazily(Expression):

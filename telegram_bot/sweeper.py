@@ -2,21 +2,36 @@
 
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models.functions import Now
 
+from providers.db import unlocked
 from telegram_bot.models import Delivery, DeliveryState, TelegramUpdate
 
 UPDATE_RETENTION = timedelta(days=7)  # of handled updates; Telegram repeats one for a day
+MAX_PER_SWEEP = 1000
 
 
 def sweep_telegram() -> int:
     """Mark deliveries whose sender was lost, delete old updates, and return how many rows were changed.
 
-    Idempotent, and any number of sweepers may run.
+    Idempotent, and any number of sweepers may run. A row that somebody has locked is left to the next round.
     """
-    # The sender died after its claim. The message may be in the chat, so it is not sent again.
-    lost = Delivery.objects.filter(state=DeliveryState.SENDING, next_at__lte=Now()).update(
-        state=DeliveryState.UNCERTAIN, error="its sender was lost", next_at=None
-    )
+    return _mark_lost() + _delete_old()
+
+
+def _mark_lost() -> int:
+    """Give up further parts whose sender died after its claim: they may be in the chat, so they are not sent again."""
+    lost = Delivery.objects.filter(state=DeliveryState.SENDING, next_at__lte=Now())
+    with transaction.atomic():
+        keys = list(unlocked(lost).values_list("pk", flat=True)[:MAX_PER_SWEEP])
+        return Delivery.objects.filter(pk__in=keys).update(
+            state=DeliveryState.UNCERTAIN, error="its sender was lost", next_at=None
+        )
+
+
+def _delete_old() -> int:
     old = TelegramUpdate.objects.filter(handled_at__isnull=False, received_at__lt=Now() - UPDATE_RETENTION)
-    return lost + old.delete()[0]
+    with transaction.atomic():
+        keys = list(unlocked(old).order_by("received_at").values_list("pk", flat=True)[:MAX_PER_SWEEP])
+        return TelegramUpdate.objects.filter(pk__in=keys).delete()[0]

@@ -6,8 +6,10 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models.functions import Now
 
+from providers.db import unlocked
 from requests_app.models import WorkerHeartbeat
 
 BEAT_SECONDS = 10.0
@@ -39,5 +41,10 @@ class Heartbeat:
 
 
 def heartbeats_remove_stale() -> int:
-    """Remove the rows of processes that have died, and return how many. Idempotent."""
-    return WorkerHeartbeat.objects.filter(seen_at__lt=Now() - STALE).delete()[0]
+    """Remove the rows of processes that have died, and return how many. Idempotent.
+
+    The row of a process that froze while it wrote its heartbeat is locked, and left to a later round.
+    """
+    with transaction.atomic():
+        stale = list(unlocked(WorkerHeartbeat.objects.filter(seen_at__lt=Now() - STALE)).values_list("pk", flat=True))
+        return WorkerHeartbeat.objects.filter(pk__in=stale).delete()[0]

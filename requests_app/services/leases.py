@@ -17,7 +17,7 @@ from django.db import DatabaseError, close_old_connections, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from providers.db import give_back_connection, is_postgresql
+from providers.db import give_back_connection, unlocked
 from providers.transport.deadlines import CancelToken
 from requests_app.models import Request
 from requests_app.statements import OWNED, request_claim
@@ -84,8 +84,8 @@ def leases_renew(*, leases: Collection[Lease]) -> set[str]:
     fences = {lease.request_id: lease.fence for lease in leases}
     rows = Request.objects.filter(id__in=fences, status__in=Request.OPEN, deadline_at__gt=Now())
     with transaction.atomic():
-        unlocked = rows.select_for_update(no_key=True, skip_locked=True) if is_postgresql() else rows
-        owned = {request_id for request_id, fence in unlocked.values_list("id", "fence") if fence == fences[request_id]}
+        found = unlocked(rows).values_list("id", "fence")
+        owned = {request_id for request_id, fence in found if fence == fences[request_id]}
         Request.objects.filter(id__in=owned).update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS))
     return owned
 

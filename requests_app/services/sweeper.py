@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from providers.chain.attempts import attempts_close
+from providers.db import unlocked
 from providers.models import Attempt
 from requests_app.models import Request
 from requests_app.services.completion import request_end
@@ -68,15 +70,16 @@ def _overdue() -> list[str]:
 
 
 def _end_overdue(request_id: str) -> bool:
-    request = Request.objects.get(id=request_id)
-    return request_end(
-        request=request,
-        to=Request.Status.FAILED,
-        error_code="DEADLINE",
-        actor="sweeper",
-        reason="past its deadline",
-        fence=request.fence,
-    )
+    with transaction.atomic():
+        request = unlocked(Request.objects.filter(id=request_id)).first()
+        return request is not None and request_end(
+            request=request,
+            to=Request.Status.FAILED,
+            error_code="DEADLINE",
+            actor="sweeper",
+            reason="past its deadline",
+            fence=request.fence,
+        )
 
 
 def _orphaned() -> set[str]:

@@ -42,7 +42,7 @@ CANCEL = "tests/telegram_bot/test_cancel_charges.py"
 HANDLERS = "tests/telegram_bot/test_idempotent_handlers.py"
 PLACEHOLDER = "tests/telegram_bot/test_placeholder.py"
 WEBHOOK = "tests/telegram_bot/test_webhook.py"
-NEED_POSTGRESQL = {CANCEL, CONNECTIONS, CRASHES, EXAMPLES, LOCKS, QUEUE, SCHEMA}
+NEED_POSTGRESQL = {CANCEL, CONNECTIONS, CRASHES, EXAMPLES, FAULTS, LOCKS, QUEUE, SCHEMA}
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,11 @@ MUTANTS = (
         "a worker finds no request in the database by itself",
         (DUE_WORK,),
         ("requests_app/due_work.py", "requests_due(limit, queue=TEXT, grace=grace)", "[]"),
+    ),
+    mutant(
+        "the sweeper and the renewal of leases wait for a row that somebody has locked",
+        (FAULTS,),
+        ("providers/db.py", "select_for_update(no_key=True, skip_locked=True)", "select_for_update(no_key=True)"),
     ),
     mutant(
         "an update is acknowledged before it is written",

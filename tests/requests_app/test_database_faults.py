@@ -1,13 +1,10 @@
 """Requests beside a database that is locked, away or read at the wrong moment: what was paid for is kept, once."""
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -15,7 +12,7 @@ from providers.chain.attempts import JOB_CANCELLED, OpenAttempt
 from providers.errors import ServerFault
 from providers.models import Attempt
 from requests_app import statements
-from requests_app.models import LedgerEntry, Request
+from requests_app.models import LedgerEntry, Request, WorkerHeartbeat
 from requests_app.services import execution
 from requests_app.services.cancellation import request_cancel, request_resume
 from requests_app.services.execution import request_advance
@@ -23,12 +20,9 @@ from requests_app.services.intake import request_accept
 from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, Lease, LeaseKeeper, lease_claim
 from requests_app.services.sweeper import sweep_requests
 from tests.factories import make_account, make_model, make_request
+from tests.row_locks import needs_row_locks, row_locked_by_another
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-needs_row_locks = pytest.mark.skipif(
-    "connection.vendor != 'postgresql'", reason="SQLite has no row locks: a writer waits for the whole database"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -61,28 +55,6 @@ def failing_first(write: Callable) -> Callable:
         return write(*args, **fields)
 
     return flaky
-
-
-@contextmanager
-def row_locked_by_another(request: Request) -> Iterator[None]:
-    """Hold the request's row in a session of its own, as a host does that froze inside a transaction."""
-    locked, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with transaction.atomic():
-            Request.objects.select_for_update().get(id=request.id)
-            locked.set()
-            release.wait(60)
-        connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        holder = pool.submit(hold)
-        locked.wait(60)
-        try:
-            yield
-        finally:
-            release.set()
-            holder.result()
 
 
 class TestAStaleRead:
@@ -308,6 +280,27 @@ class TestALockedRow:
         assert other.lease_until > timezone.now() + timedelta(minutes=9)
         assert locked.lease_until < timezone.now() + timedelta(seconds=2)
         assert not any(lease.is_lost for lease in leases.values())  # the locked one is not lost, only not renewed
+
+    def test_the_sweeper_ends_the_others_and_this_one_as_soon_as_it_is_free(self, caplog):
+        past = timezone.now() - timedelta(seconds=20)
+        locked, other = make_request(deadline_at=past), make_request(deadline_at=past)
+
+        with row_locked_by_another(locked):
+            assert sweep_requests() == 1
+        other.refresh_from_db()
+        assert (other.status, other.error_code) == ("FAILED", "DEADLINE")
+        assert "put aside" not in caplog.text
+
+        assert sweep_requests() == 1
+
+    def test_the_sweeper_removes_the_heartbeats_of_the_other_dead(self):
+        for name in ("frozen", "dead"):
+            WorkerHeartbeat.objects.create(name=name, kind="worker", seen_at=timezone.now() - timedelta(days=1))
+
+        with row_locked_by_another(WorkerHeartbeat.objects.get(name="frozen")):
+            sweep_requests()
+
+        assert list(WorkerHeartbeat.objects.values_list("name", flat=True)) == ["frozen"]
 
 
 class TestTheWorkersClock:
