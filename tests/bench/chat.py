@@ -3,8 +3,8 @@
 Run by `make bench`, or as `POSTGRES_FSYNC=on python -m tests.servers python -m tests.bench.chat [seconds]` with so many
 seconds a step. One web process and one worker process answer users who write at a steady rate; the provider, the Bot
 API and the users share a third process. The rate grows until the whole answer is later than the provider's own time by
-more than MAX_OVERHEAD_SECONDS: the highest rate before that is the knee. Prints figures without limits: they mean
-something on an idle machine only.
+more than MAX_OVERHEAD_SECONDS, in two rounds of three: the highest rate before that is the knee. Prints figures without
+limits: they mean something on an idle machine only.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ import shlex
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psycopg
 
-from tests.bench.environment import set_up_django
+from tests.bench.environment import cpu_seconds, parent_of, set_up_django
 from tests.bench.loopback import HttpConnection, Reply, serve_http
 from tests.bench.requests import percentile
 from tests.proof.process_pool import command_of
@@ -37,7 +37,6 @@ CHATS = 4000  # so many that at three times the knee nobody has more open reques
 FIRST_CHAT = 10_000
 WAIT_SECONDS = 90  # for what is under way when a step ends: then it counts as lost
 SECRET = "bench-secret"
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -125,7 +124,7 @@ class Measurement:
     rate: float
     prompts: list[Exchange]
     cpu: dict[str, float]
-    commits: float  # durable ones, an answer
+    transactions: float  # that wrote something, an answer; some commit without waiting for the disk
     seconds: float
 
     @property
@@ -151,7 +150,7 @@ class Measurement:
                 f"over the provider's {PROVIDER_SECONDS} s p50 {percentile(over, 0.5):.0f} ms,",
                 f"p95 {percentile(over, 0.95):.0f} ms;",
                 "CPU ms: " + ", ".join(f"{name} {value:.1f}" for name, value in self.cpu.items()) + ";",
-                f"{self.commits:.1f} durable commits;",
+                f"{self.transactions:.1f} writing transactions;",
                 f"{sum(prompt.messages > 1 for prompt in self.prompts)} with a second message",
             ]
         )
@@ -169,15 +168,14 @@ class OurProcesses:
             ),
             "worker": stack.enter_context(process(*shlex.split(command_of("worker")))),
         }
-        backend = self._database.info.backend_pid
-        self.roots["postgres"] = int(_stat(backend)[1])  # its parent
+        self.roots["postgres"] = parent_of(self._database.info.backend_pid)
 
     def usage(self) -> tuple[dict[str, float], int]:
         """Return the CPU seconds of each process with its children, and the transactions that wrote something."""
         (transactions,) = self._database.execute(
             "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         ).fetchone()
-        return {name: _cpu_seconds(pid) for name, pid in self.roots.items()}, transactions
+        return {name: cpu_seconds(pid) for name, pid in self.roots.items()}, transactions
 
 
 @contextmanager
@@ -190,26 +188,6 @@ def process(*command: str) -> Iterator[int]:
     finally:
         started.terminate()
         started.wait()
-
-
-def _stat(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-
-
-def _cpu_seconds(root: int) -> float:
-    """Return the CPU seconds of a process, of its children and of those that have ended."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = _stat(int(entry.name))
-            except OSError:
-                continue  # it has ended meanwhile
-    total, family = 0.0, {root}
-    while family:
-        total += sum(sum(map(int, parents[pid][11:15])) for pid in family if pid in parents)
-        family = {pid for pid, stat in parents.items() if int(stat[1]) in family}
-    return total / TICKS
 
 
 async def measure(outside: Outside, fleet: OurProcesses, rate: float, seconds: float) -> Measurement:
@@ -225,6 +203,15 @@ async def measure(outside: Outside, fleet: OurProcesses, rate: float, seconds: f
     return step
 
 
+async def is_sustained(outside: Outside, fleet: OurProcesses, rate: float, seconds: float) -> bool:
+    """Return whether a rate is below the knee: two of up to three rounds decide, since other work disturbs some."""
+    votes: Counter[bool] = Counter()
+    while max(votes.values(), default=0) < 2:
+        step = await measure(outside, fleet, rate, seconds)
+        votes[step.is_below_the_knee] += 1
+    return votes[True] == 2
+
+
 async def bench(seconds: float, database: str) -> None:
     outside = Outside()
     await serve_http(PROVIDER_PORT, outside.provider)
@@ -236,8 +223,7 @@ async def bench(seconds: float, database: str) -> None:
         await outside.run(4, 5)
         knee = 0.0
         for rate in RATES:
-            step = await measure(outside, fleet, rate, seconds)
-            if not step.is_below_the_knee:
+            if not await is_sustained(outside, fleet, rate, seconds):
                 break
             knee = rate
         print(f"knee: {knee:.0f} chat answers/s by one worker process")

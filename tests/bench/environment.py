@@ -1,9 +1,12 @@
-"""What every measurement with our own processes begins with: settings, a fresh database, Django."""
+"""What every measurement with our own processes needs: settings, a fresh database, Django, and the CPU that it took."""
 
 import os
 import uuid
+from pathlib import Path
 
 import psycopg
+
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def set_up_django(**variables: str) -> None:
@@ -30,3 +33,27 @@ def _fresh_database(url: str) -> str:
         connection.execute(f"CREATE DATABASE {name}")  # our own name
     base, _, query = url.partition("?")
     return base.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
+
+
+def cpu_seconds(root: int) -> float:
+    """Return the CPU seconds of a process, of its children and of those that have ended."""
+    stats = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stats[int(entry.name)] = _stat(int(entry.name))
+            except OSError:
+                continue  # it has ended meanwhile
+    total, family = 0.0, {root}
+    while family:
+        total += sum(sum(map(int, stats[pid][11:15])) for pid in family if pid in stats)
+        family = {pid for pid, stat in stats.items() if int(stat[1]) in family}
+    return total / TICKS
+
+
+def parent_of(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

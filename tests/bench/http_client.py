@@ -1,8 +1,9 @@
-"""CPU per call of provider.run() beside a bare requests.Session.post of the same body.
+"""CPU per call of provider.run() beside a bare requests.Session.post of the same body, and beside its floors.
 
 Run by `make bench`, or as python -m tests.bench.http_client [calls]. The server is another process on the loopback, so
-that only the caller's CPU is counted. Both sides take turns in short rounds and the medians are compared: a busy
-machine disturbs both alike.
+that only the caller's CPU is counted. All sides take turns in short rounds and the medians are compared: a busy machine
+disturbs all alike. The floors are a loop around urllib3, and the fastest peer, TensorZero's embedded gateway, which
+needs an environment of its own: TENSORZERO_PYTHON names its Python.
 """
 
 import json
@@ -10,14 +11,21 @@ import multiprocessing
 import os
 import socket
 import statistics
+import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 import requests
+import urllib3
 
 from providers.backends.openai import OpenAIText
 from providers.transport.deadlines import Deadline
@@ -83,6 +91,39 @@ def cpu_microseconds(call: Callable[[], object], calls: int) -> float:
     return (time.process_time() - started) / calls * 1e6
 
 
+@contextmanager
+def tensorzero(base_url: str, body: dict[str, Any]) -> Iterator[Callable[[int], float] | None]:
+    """Yield a function that measures so many calls by TensorZero; None where it is not installed."""
+    python = os.environ.get("TENSORZERO_PYTHON")
+    if not python:
+        print(
+            "TensorZero is not measured. To do so: python3 -m venv tensorzero; tensorzero/bin/pip install tensorzero; "
+            "TENSORZERO_PYTHON=tensorzero/bin/python make bench"
+        )
+        yield None
+        return
+    system, *messages = body["messages"]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as prompt:
+        json.dump({"system": system["content"], "messages": messages}, prompt)
+        prompt.flush()
+        command = [python, str(Path(__file__).with_name("peer_tensorzero.py")), base_url, body["model"], prompt.name]
+        environment = {**os.environ, "RUST_LOG": "off"}  # it logs to its standard output
+        with subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as peer:
+            assert peer.stdin
+            assert peer.stdout
+            ask, answers = peer.stdin, peer.stdout
+
+            def measure(calls: int) -> float:
+                ask.write(f"{calls}\n")
+                ask.flush()
+                return float(answers.readline())
+
+            yield measure
+            ask.close()
+
+
 def main(calls: int) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     multiprocessing.get_context("fork").Process(target=serve, args=(listener,), daemon=True).start()
@@ -95,6 +136,18 @@ def main(calls: int) -> None:
 
     def bare() -> object:
         return session.post(f"{base_url}/chat/completions", json=body, headers=headers, timeout=30).json()
+
+    pool = urllib3.PoolManager()
+
+    def floor() -> object:
+        return json.loads(
+            pool.request(
+                "POST",
+                f"{base_url}/chat/completions",
+                body=json.dumps(body).encode(),
+                headers={**headers, "Content-Type": "application/json"},
+            ).data
+        )
 
     def bare_stream() -> int:
         with session.post(
@@ -112,21 +165,24 @@ def main(calls: int) -> None:
 
     sides = {
         "bare post": bare,
+        "bare urllib3": floor,
         "provider.run": ours,
         "bare stream": bare_stream,
         "provider.run, streaming": ours_stream,
     }
-    rounds: dict[str, list[float]] = {name: [] for name in sides}
-    for call in sides.values():
-        cpu_microseconds(call, 20)  # connect, import, fill caches
-    for _ in range(ROUNDS):
-        for name, call in sides.items():
-            rounds[name].append(cpu_microseconds(call, max(1, calls // ROUNDS)))
-    for name, measured in rounds.items():
-        print(f"{name:24} {statistics.median(measured):7.0f} µs CPU a call")
-    plain = statistics.median(rounds["provider.run"]) / statistics.median(rounds["bare post"])
-    streamed = statistics.median(rounds["provider.run, streaming"]) / statistics.median(rounds["bare stream"])
-    print(f"ratio {plain:.2f} (streaming, {len(CHUNKS)} chunks: {streamed:.2f})")
+    with tensorzero(base_url, body) as peer:
+        measures = {name: partial(cpu_microseconds, call) for name, call in sides.items()}
+        if peer:
+            measures["TensorZero, embedded"] = peer
+        for measure in measures.values():
+            measure(20)  # connect, import, fill caches
+        rounds = [{name: measure(max(1, calls // ROUNDS)) for name, measure in measures.items()} for _ in range(ROUNDS)]
+    for name in measures:
+        cpu = statistics.median(figures[name] for figures in rounds)
+        bare_name = "bare stream" if "stream" in name else "bare post"
+        ratio = statistics.median(figures[name] / figures[bare_name] for figures in rounds)
+        print(f"{name:24} {cpu:7.0f} µs CPU a call, {ratio:.2f}x of the {bare_name}")
+    print(f"A stream has {len(CHUNKS)} chunks.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure requests: accepted to answered at rest, throughput, many at once, a hanging first provider.
+"""Measure requests: accepted to answered at rest, throughput and CPU, many at once, one account, a hanging provider.
 
 Run by `make bench`, on a real PostgreSQL and Redis, or as `python -m tests.servers python -m tests.bench.requests [n]`
 with n requests under load. Prints figures without limits: they mean something on an idle machine only. The provider is
@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tests.bench.environment import set_up_django
+from tests.bench.environment import cpu_seconds, parent_of, set_up_django
 
 ANSWER = {
     "id": "chatcmpl-1",
@@ -28,6 +29,7 @@ ANSWER = {
     "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
 }
 REQUESTS = 1500  # under load
+CALLERS, PER_CALLER = 50, 20  # of one account
 CHUNKS = [
     {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hello!"}, "finish_reason": None}]},
     {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
@@ -74,14 +76,15 @@ def server(port: int, delay_seconds: float) -> Iterator[str]:
 
 
 @contextmanager
-def workers(count: int) -> Iterator[None]:
+def workers(count: int) -> Iterator[list[int]]:
+    """Run so many workers for the length of the block; yield their process ids."""
     command = [sys.executable, "-m", "celery", "-A", "aibot", "--quiet", "worker", "--loglevel=ERROR"]
     # Without their logs, which hide the figures: a worker that fails ends the measurement with an assertion.
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     started = [subprocess.Popen([*command, "-n", f"bench{n}@%h"], **quiet) for n in range(count)]
     try:
         time.sleep(6)
-        yield
+        yield [process.pid for process in started]
     finally:
         for process in started:
             process.terminate()
@@ -100,6 +103,7 @@ def main(requests: int) -> None:
         OPENAI_BASE_URL="http://127.0.0.1:18101",
         XAI_BASE_URL="http://127.0.0.1:18102",
         MAX_OPEN_REQUESTS="100000",
+        DATABASE_POOL_SIZE=str(CALLERS + 5),
         ALLOWED_HOSTS="localhost",
     )
     bench(cores=multiprocessing.cpu_count(), count=requests)
@@ -109,10 +113,12 @@ def bench(*, cores: int, count: int) -> None:
     """Run every measurement; the one under load with so many requests."""
     import requests
     from django.core.management import call_command
+    from django.db import connection
     from django.db.models import Count, ExpressionWrapper, F, fields
+    from django.db.models.functions import Now
 
     from providers.models import Attempt, ProviderConfig, ProviderHealth
-    from requests_app.models import AIModel, Request
+    from requests_app.models import AIModel, LedgerEntry, Request
     from requests_app.services.accounts import account_ensure, account_top_up
     from requests_app.services.intake import request_accept
 
@@ -164,14 +170,38 @@ def bench(*, cores: int, count: int) -> None:
             f"p50 {percentile(over, 0.5):.1f} ms, p99 {percentile(over, 0.99):.1f} ms",
         )
 
-    with server(18101, 0.0), workers(cores):
-        began = time.perf_counter()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        postgres = parent_of(cursor.fetchone()[0])
+    with server(18101, 0.0), workers(cores) as pids:
+        before, began = (sum(map(cpu_seconds, pids)), cpu_seconds(postgres)), time.perf_counter()
         accept(count, "load")
         wait_for("load", count)
         rate = count / (time.perf_counter() - began)
+        worker_ms = (sum(map(cpu_seconds, pids)) - before[0]) / count * 1000
+        postgres_ms = (cpu_seconds(postgres) - before[1]) / count * 1000
         report(
-            f"answered requests, {cores} workers, everything on this box", f"{rate:.0f}/s, {rate / cores:.0f}/s a core"
+            f"answered requests, {cores} workers, everything on this box",
+            f"{rate:.0f}/s; CPU ms an answer: worker {worker_ms:.1f}, PostgreSQL {postgres_ms:.1f} with acceptance",
         )
+
+    def accept_for_one(caller: int) -> None:
+        try:
+            for number in range(PER_CALLER):
+                request_accept(
+                    intake_key=f"one:{caller}:{number}", account=account, model=model, text="Hi", wakes_worker=False
+                )
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        began = time.perf_counter()
+        list(callers.map(accept_for_one, range(CALLERS)))
+        rate = CALLERS * PER_CALLER / (time.perf_counter() - began)
+    holds = LedgerEntry.objects.filter(request__intake_key__startswith="one:", kind="HOLD").count()
+    assert holds == CALLERS * PER_CALLER, holds
+    Request.objects.filter(intake_key__startswith="one:").update(status="CANCELLED", completed_at=Now())
+    report(f"acceptances, {CALLERS} callers of one account, one process", f"{rate:.0f}/s, no error, {holds} holds")
 
     with server(18101, 1.0), workers(1):
         accept(200, "wait")
