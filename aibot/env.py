@@ -103,8 +103,8 @@ def _printable(name: str, secret: str) -> str:
     return secret
 
 
-def env_url(name: str, default: str = "") -> str:
-    """Return an http(s) address without its trailing slash, so that a path can be appended."""
+def env_url(name: str, default: str = "", *, keeps_slash: bool = False) -> str:
+    """Return an http(s) address without its trailing slash, so that a path can be appended; as typed if told so."""
     text = env_text(name, default)
     if not text:
         return ""
@@ -117,7 +117,7 @@ def env_url(name: str, default: str = "") -> str:
         or not all(character.isprintable() and not character.isspace() for character in text)
     ):
         raise ImproperlyConfigured(f"{name} must be a plain address such as https://api.example.com/v1.")
-    return text.rstrip("/")
+    return text if keeps_slash else text.rstrip("/")
 
 
 def env_hosts(name: str) -> list[str]:

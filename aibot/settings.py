@@ -344,7 +344,7 @@ SWEEPS = [
 
 TELEGRAM_BOT_TOKEN = env_secret("TELEGRAM_BOT_TOKEN")
 TELEGRAM_WEBHOOK_SECRET = env_secret("TELEGRAM_WEBHOOK_SECRET")
-TELEGRAM_WEBHOOK_URL = env_url("TELEGRAM_WEBHOOK_URL")
+TELEGRAM_WEBHOOK_URL = env_url("TELEGRAM_WEBHOOK_URL", keeps_slash=True)
 TELEGRAM_API_BASE_URL = env_url("TELEGRAM_API_BASE_URL", "https://api.telegram.org")
 
 # Everything that RedactingFormatter redacts, longest first so that no secret survives inside another.

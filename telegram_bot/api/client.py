@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -59,6 +60,7 @@ DEFAULT_PAUSE_SECONDS = 5.0  # after a 429 that names none
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024  # a hundred updates of a poll have about one
 MAX_DOWNLOAD_BYTES = 20 * 1024 * 1024  # Telegram serves no larger files to bots
 MAX_DESCRIPTION_CHARACTERS = 150
+MAX_TIMESTAMP = 2**32  # in the year 2106
 
 # "CHAT_SEND_PHOTOS_FORBIDDEN" and "not enough rights to send photos to the chat": text may be allowed there.
 MEDIA_FORBIDDEN = [
@@ -105,10 +107,22 @@ FILE_FIELDS = ("animation", "video", "audio", "voice", "document")
 
 @dataclass(frozen=True, slots=True)
 class BotIdentity:
-    """The bot's own id and username."""
+    """The bot's own id and username, and whether Telegram delivers every message of a group to it."""
 
     id: int
     username: str
+    reads_groups: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookInfo:
+    """The webhook as Telegram sees it (getWebhookInfo, Bot API 10.0, 2026-05)."""
+
+    url: str  # "": updates wait to be polled
+    pending: int  # updates that wait at Telegram
+    last_error: str = ""  # of the last call that failed, in Telegram's words
+    last_error_at: datetime | None = None
+    allowed_updates: tuple[str, ...] = ()  # (): all but the rare kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +175,15 @@ class TelegramClient:
             said=str(parameters.get("text") or ""),
         )
 
-    def me(self) -> BotIdentity:
-        """Return the bot's id and username; Telegram is asked once."""
+    def me(self, *, call_seconds: float | None = None) -> BotIdentity:
+        """Return the bot's id and username; Telegram is asked once. `call_seconds` is the call's total deadline."""
         if self._me is None:
-            profile = self.call("getMe")
-            self._me = BotIdentity(_id_at(profile, "id") or 0, text_at(profile, "username"))
+            profile = self.call("getMe", call_seconds=call_seconds)
+            self._me = BotIdentity(
+                _id_at(profile, "id") or 0,
+                text_at(profile, "username"),
+                get_path(profile, "can_read_all_group_messages") is True,
+            )
         return self._me
 
     def send(
@@ -287,6 +305,18 @@ class TelegramClient:
     def set_webhook(self, url: str, secret: str, allowed_updates: Sequence[str]) -> None:
         """Have updates sent to this URL. Pending ones are kept."""
         self.call("setWebhook", url=url, secret_token=secret, allowed_updates=allowed_updates)
+
+    def webhook_info(self, *, call_seconds: float | None = None) -> WebhookInfo:
+        """Return the webhook as Telegram sees it. `call_seconds` is the call's total deadline."""
+        info = self.call("getWebhookInfo", call_seconds=call_seconds)
+        failed_at = _id_at(info, "last_error_date")
+        return WebhookInfo(
+            text_at(info, "url"),
+            count_at(info, "pending_update_count") or 0,
+            text_at(info, "last_error_message")[:200],
+            datetime.fromtimestamp(failed_at, UTC) if failed_at and 0 < failed_at < MAX_TIMESTAMP else None,
+            tuple(kind for kind in list_at(info, "allowed_updates") if isinstance(kind, str)),
+        )
 
     def remove_webhook(self) -> None:
         """Switch the webhook off, so that updates can be polled. Pending ones are kept."""

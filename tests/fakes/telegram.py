@@ -100,6 +100,7 @@ class FakeTelegram:
         self.calls: list[BotApiCall] = []
         self.changes: list[ChatChange] = []
         self.webhook: dict[str, Any] = {}
+        self.webhook_faults: dict[str, Any] = {}  # what getWebhookInfo says of the calls so far
         self.commands: dict[str, list[dict[str, str]]] = {}
         self.descriptions: dict[str, str] = {}
         self.answered_buttons: dict[str, str] = {}
@@ -312,6 +313,10 @@ class FakeTelegram:
         while not self._updates and not self.is_over.is_set() and time.monotonic() < deadline:
             self._lock.wait(deadline - time.monotonic())
         return list(self._updates)
+
+    def _get_webhook_info(self, _: dict[str, Any]) -> Any:
+        known = {"url": self.webhook.get("url", ""), "allowed_updates": self.webhook.get("allowed_updates", [])}
+        return {"has_custom_certificate": False, "pending_update_count": 0, **known, **self.webhook_faults}
 
     def _set_webhook(self, parameters: dict[str, Any]) -> Any:
         if urlsplit(parameters["url"]).scheme != "https":

@@ -20,7 +20,7 @@ from rest_framework.authtoken.models import Token
 from providers.access import providers_with_callbacks
 from providers.models import ProviderHealth
 from providers.statistics.rollups import fold_attempts
-from requests_app.models import RequestEvent
+from requests_app.models import RequestEvent, WorkerHeartbeat
 from telegram_bot.models import Delivery
 from telegram_bot.updates.ingest import update_ingest
 from tests.factories import make_account, make_attempt, make_chat, make_model, make_request, make_user
@@ -52,8 +52,7 @@ EXPECTED = {
         for slash in ("", "/")
     },
     # Telegram and Replicate send POST requests.
-    "telegram/webhook/": POST_ONLY,
-    "hooks/<slug:slug>/": POST_ONLY,
+    **{f"{path}{slash}": POST_ONLY for path in ("telegram/webhook", "hooks/<slug:slug>") for slash in ("", "/")},
     # Django's own pages for people who are not logged in, and those that only post or only redirect.
     "admin/": STAFF,
     "admin/login/": (200, 200, 302, 302, 200),
@@ -127,6 +126,7 @@ def is_known(address: str) -> bool:
 @pytest.fixture
 def _rows():
     """Create one row in each table that has a page, so that the pages have content."""
+    WorkerHeartbeat.objects.create(name="a", kind="worker")
     request = make_request(account=make_account(), model=make_model())
     RequestEvent.objects.create(request=request, to_status="PENDING", actor="test")
     make_attempt(caller_key=request.id)

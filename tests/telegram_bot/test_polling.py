@@ -15,7 +15,7 @@ from django.db import OperationalError
 
 from telegram_bot import texts
 from telegram_bot.api.client import get_client
-from telegram_bot.management.commands.telegram_setup import webhook_url
+from telegram_bot.bot_status import webhook_url
 from telegram_bot.models import TelegramUpdate
 from telegram_bot.updates import polling
 from tests.fakes.telegram import TOKEN, Hold, refuse
@@ -162,9 +162,12 @@ def test_setup_registers_the_webhook_the_commands_and_the_descriptions(fake, set
     assert fake.webhook["allowed_updates"] == ["message", "callback_query", "my_chat_member"]
     assert [command["command"] for command in fake.commands[""]] == ["new", "cancel", "model", "balance", "help"]
     assert fake.descriptions == {"long": texts.DESCRIPTIONS[""], "short": texts.SHORT_DESCRIPTIONS[""]}
-    assert capsys.readouterr().out.splitlines() == [
-        "Telegram sends updates to https://bot.example/telegram/webhook/.",
-        "Commands and descriptions of @test_bot are set.",
+    assert capsys.readouterr().out.splitlines()[:5] == [
+        "The webhook is set.",
+        "The commands and the descriptions are set. What Telegram sees now:",
+        "  @test_bot",
+        "  Updates go to  https://bot.example/telegram/webhook/",
+        "  Waiting there  0",
     ]
 
 

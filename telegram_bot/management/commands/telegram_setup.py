@@ -5,11 +5,11 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.urls import reverse
 
 from telegram_bot import texts
 from telegram_bot.api.client import TelegramClient, get_client
 from telegram_bot.api.errors import BotApiError
+from telegram_bot.bot_status import bot_status, webhook_url
 from telegram_bot.checks import SECRET_SHAPE
 from telegram_bot.updates.ingest import ALLOWED_UPDATES
 
@@ -20,15 +20,17 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             client = get_client()
-            name = client.me().username
             self._set_webhook(client)
             for language, commands in texts.COMMANDS.items():
                 client.set_commands(commands, language)
             for language, description in texts.DESCRIPTIONS.items():
                 client.set_descriptions(description, texts.SHORT_DESCRIPTIONS[language], language)
+            status = bot_status()
         except BotApiError as error:
             raise CommandError(f"Telegram was not set up: {error}") from error
-        self.stdout.write(f"Commands and descriptions of @{name} are set.")
+        self.stdout.write("The commands and the descriptions are set. What Telegram sees now:")
+        for line in status.lines():
+            self.stdout.write(f"  {line}")
 
     def _set_webhook(self, client: TelegramClient) -> None:
         if not settings.TELEGRAM_WEBHOOK_URL:
@@ -41,9 +43,4 @@ class Command(BaseCommand):
         if urlsplit(url).scheme != "https":
             raise CommandError(f"Telegram calls https URLs only, and TELEGRAM_WEBHOOK_URL is {url}.")
         client.set_webhook(url, secret, ALLOWED_UPDATES)
-        self.stdout.write(f"Telegram sends updates to {url}.")
-
-
-def webhook_url(setting: str) -> str:
-    """Return the URL for updates: the setting, with the webhook's path added where it has none."""
-    return setting if urlsplit(setting).path.strip("/") else setting.rstrip("/") + reverse("telegram_webhook")
+        self.stdout.write("The webhook is set.")
