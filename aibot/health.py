@@ -2,7 +2,9 @@
 
 import logging
 import os
-from functools import cache
+import time
+from functools import cache, lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -16,14 +18,22 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from requests_app.selectors import oldest_due_seconds
+from requests_app.services.heartbeats import processes_at_work
+from telegram_bot.api.errors import BotApiError
+from telegram_bot.bot_status import bot_status
+from telegram_bot.selectors import deliveries_unfinished, updates_unhandled
 
 logger = logging.getLogger("aibot.health")
 
 BROKER_TIMEOUT_SECONDS = 0.5  # to connect and to answer, each
 MAX_DELAY_SECONDS = 30  # workers look every two seconds, by default
+TELEGRAM_SECONDS = 3.0  # for each call
+TELEGRAM_CACHE_SECONDS = 30.0  # anybody may ask for the verbose report
 NOTE = (
-    "Ready means that the database answers and is migrated. The broker only carries wake-up messages: without it "
-    "requests start a few seconds late, and none is lost. If on_time is false, no worker is running, or too few."
+    "Ready means that the database answers and is migrated, and that a worker is at work. Updates are stored all the "
+    "same, and none is lost. The broker only carries wake-up messages: without it requests start a few seconds late. "
+    "If on_time is false, there are too few workers. Without a sweeper overdue requests do not end. "
+    "With ?verbose this report says what Telegram sees."
 )
 
 
@@ -36,18 +46,61 @@ def healthz(_: HttpRequest) -> JsonResponse:
 
 @never_cache
 @require_safe
-def readyz(_: HttpRequest) -> JsonResponse:
-    """Return 200 if the process can serve, else 503 with what is missing."""
-    report: dict[str, bool | float] = {"ready": False, "database": False, "migrated": False, "broker": broker_answers()}
+def readyz(request: HttpRequest) -> JsonResponse:
+    """Return 200 if updates are stored and answered, else 503 with what is missing."""
+    report: dict[str, Any] = {"ready": False, "database": False, "migrated": False, "broker": broker_answers()}
     try:
         report["migrated"] = is_migrated()
         report["database"] = True
         if report["migrated"]:
-            oldest = oldest_due_seconds()
-            report |= {"ready": True, "on_time": oldest <= MAX_DELAY_SECONDS, "oldest_due_seconds": round(oldest, 1)}
+            report |= _work()
     except DatabaseError:
         logger.warning("Not ready: the database does not answer.")
+    if "verbose" in request.GET:
+        report["telegram"] = _telegram()
     return JsonResponse({**report, "note": NOTE}, status=200 if report["ready"] else 503)
+
+
+def _work() -> dict[str, Any]:
+    """Return who is at work, and for how long the oldest piece of each kind has waited."""
+    processes = processes_at_work()
+    waiting = {
+        "oldest_update_seconds": updates_unhandled().oldest_seconds,
+        "oldest_due_seconds": oldest_due_seconds(),
+        "oldest_delivery_seconds": deliveries_unfinished().oldest_seconds,
+    }
+    return {
+        "ready": processes["worker"] > 0,
+        "workers": processes["worker"],
+        "sweepers": processes["sweeper"],
+        "on_time": max(waiting.values()) <= MAX_DELAY_SECONDS,
+        **{name: round(seconds, 1) for name, seconds in waiting.items()},
+    }
+
+
+def _telegram() -> dict[str, Any]:
+    """Return what Telegram sees, without an address, asked at most every TELEGRAM_CACHE_SECONDS by this process."""
+    return _ask_telegram(int(time.monotonic() / TELEGRAM_CACHE_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _ask_telegram(_period: int) -> dict[str, Any]:
+    if not settings.TELEGRAM_BOT_TOKEN:
+        return {"bot": None}
+    try:
+        status = bot_status(call_seconds=TELEGRAM_SECONDS)
+    except BotApiError as error:
+        return {"bot": None, "problems": [f"Telegram did not say: {error}"]}
+    webhook = status.webhook
+    return {
+        "bot": f"@{status.identity.username}",
+        "webhook": "as set" if webhook.url and webhook.url == status.expected_url else bool(webhook.url),
+        "pending_updates": webhook.pending,
+        "last_error": webhook.last_error,
+        "last_error_at": webhook.last_error_at,
+        "reads_groups": status.identity.reads_groups,
+        "problems": status.problems,
+    }
 
 
 def is_migrated() -> bool:

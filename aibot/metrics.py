@@ -18,6 +18,8 @@ from providers.chain.circuit_breaker import CircuitState, read_health
 from providers.statistics.selectors import ProviderStats, provider_stats
 from providers.types import Category
 from requests_app.selectors import credits_outstanding, oldest_due_seconds, unfinished_by_status
+from requests_app.services.heartbeats import processes_at_work
+from telegram_bot.selectors import MAX_COUNTED, Backlog, deliveries_unfinished, updates_unhandled
 
 LABELS = ["category", "provider"]
 
@@ -72,9 +74,30 @@ def _requests() -> Iterator[Metric]:
         "How long the oldest due request has waited for a worker.",
         value=oldest_due_seconds(),
     )
+    yield from _backlog(
+        "aibot_updates_unhandled",
+        "aibot_oldest_update_seconds",
+        "Updates that no worker has handled",
+        updates_unhandled(),
+    )
+    yield from _backlog(
+        "aibot_deliveries_unfinished",
+        "aibot_oldest_delivery_seconds",
+        "Ends of requests that are not shown in their chats",
+        deliveries_unfinished(),
+    )
+    processes = GaugeMetricFamily("aibot_processes", "Processes that have shown a sign of life.", labels=["kind"])
+    for kind, number in processes_at_work().items():
+        processes.add_metric([kind], number)
+    yield processes
     yield GaugeMetricFamily(
         "aibot_credits_outstanding", "Credits that users may still spend.", value=credits_outstanding()
     )
+
+
+def _backlog(rows: str, oldest: str, what: str, backlog: Backlog) -> Iterator[Metric]:
+    yield GaugeMetricFamily(rows, f"{what}; {MAX_COUNTED} means that or more.", value=backlog.rows)
+    yield GaugeMetricFamily(oldest, f"{what}: for how long the oldest has waited.", value=backlog.oldest_seconds)
 
 
 class AnyClient(DefaultContentNegotiation):

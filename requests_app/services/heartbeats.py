@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Count
 from django.db.models.functions import Now
 
 from providers.db import unlocked
@@ -14,6 +15,7 @@ from requests_app.models import WorkerHeartbeat
 
 BEAT_SECONDS = 10.0
 STALE = timedelta(minutes=2)  # then the process has died without a farewell
+MAX_SILENCE = timedelta(seconds=3.5 * BEAT_SECONDS)  # of a process that still counts as working
 
 
 class Heartbeat:
@@ -38,6 +40,13 @@ class Heartbeat:
     def end(self) -> None:
         """Remove the row: this process ends in order."""
         WorkerHeartbeat.objects.filter(name=self.name).delete()
+
+
+def processes_at_work() -> dict[str, int]:
+    """Return how many processes of each kind have shown a sign of life of late: "worker" and "sweeper"."""
+    alive = WorkerHeartbeat.objects.filter(seen_at__gt=Now() - MAX_SILENCE).order_by().values("kind")
+    counted = {row["kind"]: row["number"] for row in alive.annotate(number=Count("pk"))}
+    return {kind: counted.get(kind, 0) for kind in ("worker", "sweeper")}
 
 
 def heartbeats_remove_stale() -> int:

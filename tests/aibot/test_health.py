@@ -11,7 +11,12 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from aibot import health
+from requests_app.models import WorkerHeartbeat
+from telegram_bot.api.client import close_client
+from telegram_bot.models import TelegramUpdate
 from tests.factories import make_request
+from tests.fakes.telegram import TOKEN, FakeTelegram, not_reached
+from tests.telegram_bot.rows import ago, make_delivery, make_update
 
 
 class TestLiveness:
@@ -33,7 +38,9 @@ class TestLiveness:
 @pytest.mark.django_db
 class TestReadiness:
     @pytest.mark.parametrize("path", ["/readyz", "/readyz/"])
-    def test_a_migrated_database_is_enough(self, client, path):
+    def test_a_migrated_database_and_a_worker_are_enough(self, client, path):
+        WorkerHeartbeat.objects.create(name="a", kind="worker")
+
         response = client.get(path)
 
         assert response.status_code == 200
@@ -44,9 +51,36 @@ class TestReadiness:
             "ready": True,
             "database": True,
             "migrated": True,
+            "workers": 1,
+            "sweepers": 0,
             "on_time": True,
+            "oldest_update_seconds": 0.0,
             "oldest_due_seconds": 0.0,
+            "oldest_delivery_seconds": 0.0,
         }
+
+    def test_where_nobody_works_it_is_unready(self, client):
+        WorkerHeartbeat.objects.create(name="dead", kind="worker", seen_at=ago(60))
+        WorkerHeartbeat.objects.create(name="a", kind="sweeper")
+
+        response = client.get("/readyz")
+
+        assert response.status_code == 503
+        assert (response.json()["ready"], response.json()["workers"], response.json()["sweepers"]) == (False, 0, 1)
+
+    def test_an_update_that_nobody_handles_and_an_answer_that_nobody_shows_are_not_on_time(self, client):
+        assert client.get("/readyz").json()["on_time"] is True
+
+        make_update(received_at=ago(47))
+        report = client.get("/readyz").json()
+        assert (report["on_time"], report["oldest_delivery_seconds"]) == (False, 0)
+        assert 47 <= report["oldest_update_seconds"] < 67
+
+        TelegramUpdate.objects.all().delete()
+        make_delivery(next_at=None)
+        report = client.get("/readyz").json()
+        assert (report["on_time"], report["oldest_update_seconds"]) == (False, 0)
+        assert 60 <= report["oldest_delivery_seconds"] < 80
 
     def test_a_missing_migration_makes_it_unready(self, client):
         ((app, name),) = MigrationLoader(connection).graph.leaf_nodes("providers")
@@ -71,6 +105,7 @@ class TestReadiness:
 
     def test_overdue_work_is_reported_but_leaves_it_ready(self, client):
         now = timezone.now()
+        WorkerHeartbeat.objects.create(name="a", kind="worker")
         make_request(created_at=now - timedelta(seconds=120))
         make_request(created_at=now - timedelta(seconds=999), lease_until=now + timedelta(seconds=10))  # claimed
         make_request(created_at=now - timedelta(seconds=999), next_at=now + timedelta(seconds=10))  # not due yet
@@ -89,6 +124,62 @@ class TestReadiness:
         assert 9 <= client.get("/readyz").json()["oldest_due_seconds"] <= 20
 
 
+@pytest.mark.django_db
+class TestTheVerboseReport:
+    @pytest.fixture(autouse=True)
+    def _asks_anew(self):
+        health._ask_telegram.cache_clear()
+        yield
+        health._ask_telegram.cache_clear()
+
+    @pytest.fixture
+    def telegram(self, settings):
+        server = FakeTelegram()
+        settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_API_BASE_URL = TOKEN, server.url
+        settings.TELEGRAM_WEBHOOK_URL = "https://bot.example/a-secret-path"
+        yield server
+        close_client()
+        server.close()
+
+    def test_it_says_what_telegram_sees_and_no_address(self, client, telegram):
+        telegram.webhook = {"url": "https://bot.example/a-secret-path"}
+        telegram.webhook_faults = {
+            "pending_update_count": 7,
+            "last_error_date": 1_790_000_000,
+            "last_error_message": "Wrong response from the webhook: 301 Moved Permanently",
+        }
+
+        response = client.get("/readyz?verbose")
+
+        report = response.json()["telegram"]
+        assert (report["bot"], report["webhook"], report["pending_updates"]) == ("@test_bot", "as set", 7)
+        assert report["last_error"].endswith("301 Moved Permanently")
+        assert "7 updates wait there" in report["problems"][0]
+        assert "a-secret-path" not in response.content.decode()
+
+    def test_telegram_is_asked_once_for_many(self, client, telegram, monkeypatch):
+        monkeypatch.setattr(health, "TELEGRAM_CACHE_SECONDS", 10**9)
+        for _ in range(5):
+            client.get("/readyz?verbose")
+
+        assert len(telegram.called("getWebhookInfo")) == 1
+
+    def test_a_silent_telegram_is_a_problem_and_changes_nothing_else(self, client, telegram, monkeypatch):
+        monkeypatch.setattr(health, "TELEGRAM_SECONDS", 0.2)
+        telegram.will("getMe", not_reached)
+        WorkerHeartbeat.objects.create(name="a", kind="worker")
+
+        response = client.get("/readyz?verbose")
+
+        assert response.status_code == 200
+        assert response.json()["telegram"]["problems"][0].startswith("Telegram did not say")
+
+    def test_without_a_bot_there_is_none(self, client, settings):
+        settings.TELEGRAM_BOT_TOKEN = ""
+
+        assert client.get("/readyz?verbose").json()["telegram"] == {"bot": None}
+
+
 class TestBroker:
     def test_the_embedded_broker_is_a_folder(self, settings, tmp_path):
         settings.REDIS_URL, settings.QUEUE_DIR = "", tmp_path
@@ -103,6 +194,8 @@ class TestBroker:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         settings.REDIS_URL = f"redis://:secret-password@127.0.0.1:{port}/0"  # nobody listens there any more
+
+        WorkerHeartbeat.objects.create(name="a", kind="worker")
 
         response = client.get("/readyz")
 

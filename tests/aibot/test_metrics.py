@@ -11,8 +11,9 @@ from rest_framework.authtoken.models import Token
 
 from providers.models import ProviderHealth
 from providers.statistics.rollups import fold_attempts
-from requests_app.models import Account
+from requests_app.models import Account, WorkerHeartbeat
 from tests.factories import make_account, make_attempt, make_request
+from tests.telegram_bot.rows import ago, make_delivery, make_update
 
 pytestmark = pytest.mark.django_db
 SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5"
@@ -80,6 +81,21 @@ def test_a_refusal_is_json_whatever_the_scraper_accepts(client):
     assert "Token" in response.json()["detail"]
 
 
-def test_a_scrape_takes_at_most_twelve_queries(client, headers, django_assert_max_num_queries):
-    with django_assert_max_num_queries(12):
+def test_what_waits_for_a_worker_and_who_works(client, headers):
+    make_update(received_at=ago(40))
+    make_delivery(status="FAILED", next_at=None)
+    WorkerHeartbeat.objects.create(name="a", kind="worker")
+    WorkerHeartbeat.objects.create(name="dead", kind="worker", seen_at=ago(60))
+
+    samples = scrape(client, headers)
+
+    assert samples["aibot_updates_unhandled",] == samples["aibot_deliveries_unfinished",] == 1
+    assert 40 <= samples["aibot_oldest_update_seconds",] < 60
+    assert 60 <= samples["aibot_oldest_delivery_seconds",] < 80
+    assert samples["aibot_processes", "worker"] == 1
+    assert samples["aibot_processes", "sweeper"] == 0
+
+
+def test_a_scrape_takes_at_most_sixteen_queries(client, headers, django_assert_max_num_queries):
+    with django_assert_max_num_queries(16):
         scrape(client, headers)
