@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run one management command; an invalid setting ends it with one plain line."""
+    """Run one management command. An invalid setting, or a database that is away or not migrated, ends it in a line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aibot.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
@@ -15,6 +15,13 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Configuration error: {error}")
+    except Exception as error:
+        from aibot.database_state import explain
+
+        what_to_do = explain(error)
+        if not what_to_do:
+            raise
+        sys.exit(what_to_do)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, worker_init
 from django.core.checks import run_checks
+from django.db import DatabaseError, connection
 
 from aibot import broker
 
@@ -31,3 +33,14 @@ def refuse_invalid_settings(**_: Any) -> None:
     errors = [message for message in run_checks() if message.is_serious()]
     if errors:
         sys.exit("\n".join(f"Configuration error: {error.msg}" for error in errors))
+
+
+@worker_init.connect
+def refuse_other_tables(**_: Any) -> None:
+    """End a worker that would find other tables than its code knows. Without a database it starts, and waits for it."""
+    from aibot.database_state import NOT_MIGRATED, is_migrated  # the apps are loaded by now
+
+    with suppress(DatabaseError):
+        if not is_migrated():
+            sys.exit(NOT_MIGRATED)
+    connection.close()

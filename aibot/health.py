@@ -3,13 +3,11 @@
 import logging
 import os
 import time
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
+from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -17,6 +15,7 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from aibot.database_state import is_migrated
 from requests_app.selectors import oldest_due_seconds
 from requests_app.services.heartbeats import processes_at_work
 from telegram_bot.api.errors import BotApiError
@@ -101,18 +100,6 @@ def _ask_telegram(_period: int) -> dict[str, Any]:
         "reads_groups": status.identity.reads_groups,
         "problems": status.problems,
     }
-
-
-def is_migrated() -> bool:
-    """Return whether every migration of this code is applied. One query; raises DatabaseError without a database."""
-    applied = MigrationRecorder(connection).applied_migrations()
-    return all(migration in applied for migration in _newest_migrations())
-
-
-@cache
-def _newest_migrations() -> tuple[tuple[str, str], ...]:
-    """Return the last migration of each app, as this process's code knows them."""
-    return tuple(MigrationLoader(connection=None).graph.leaf_nodes())
 
 
 def broker_answers() -> bool:

@@ -316,6 +316,41 @@ def test_no_process_starts_without_its_delivery_backend(tmp_path, process):
     assert "Traceback" not in outcome.stderr
 
 
+@pytest.mark.parametrize(
+    ("process", "database", "words"),
+    [
+        (["manage.py", "ask", "TEXT", "Hello"], "", "Run: python manage.py migrate"),
+        (["manage.py", "sweep"], "", "Run: python manage.py migrate"),
+        (["manage.py", "prices"], "", "Run: python manage.py migrate"),
+        (["-m", "celery", "-A", "aibot", "worker"], "", "Run: python manage.py migrate"),
+        (["manage.py", "ask", "TEXT", "Hello"], "postgres://a:a-password@127.0.0.1:1/x", "does not answer"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, list) else "",
+)
+def test_a_database_that_is_not_migrated_or_away_ends_it_in_one_line(tmp_path, process, database, words):
+    outcome = subprocess.run(
+        [sys.executable, *process],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "ENV_FILE": os.devnull,
+            "DATA_DIR": str(tmp_path),
+            "SECRET_KEY": "x" * 50,
+            "DATABASE_URL": database,
+            "PYTHONWARNINGS": "ignore",
+        },
+        capture_output=True,
+        text=True,
+        timeout=180,  # a bound for a loaded machine; usually it takes two seconds
+        check=False,
+    )
+
+    assert outcome.returncode != 0
+    assert words in outcome.stderr.splitlines()[-1]
+    assert "Traceback" not in outcome.stderr
+    assert "a-password" not in outcome.stderr
+
+
 def test_secrets_are_redacted_in_messages_arguments_and_tracebacks(settings):
     settings.SECRETS = ["sk-canary-123"]
     try:

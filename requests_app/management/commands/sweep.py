@@ -26,6 +26,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, once: bool, **options: Any) -> None:
         sweeps = [import_string(path) for path in settings.SWEEPS]
         heartbeat = Heartbeat("sweeper")
+        heartbeat.beat()  # without the database, or its tables, the start fails at once
         stop = threading.Event()
         if not once:
             for signal_number in (signal.SIGTERM, signal.SIGINT):
