@@ -27,10 +27,10 @@ class Relay:
             return
         ends = {writer, there_writer}
         self._open |= ends
-        await asyncio.wait(
-            [asyncio.ensure_future(_copy(reader, there_writer)), asyncio.ensure_future(_copy(there_reader, writer))],
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        copies = [asyncio.create_task(_copy(reader, there_writer)), asyncio.create_task(_copy(there_reader, writer))]
+        _, unfinished = await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        for copy in unfinished:
+            copy.cancel()
         self._open -= ends
         for end in ends:
             end.transport.abort()
