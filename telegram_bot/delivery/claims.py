@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, Q, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Now
 
@@ -164,9 +164,19 @@ def delivery_note_shown(request_id: str, message_id: int) -> bool:
         give_back_connection()
 
 
+def deliveries_drop_orphaned(*, request_id: str) -> None:
+    """Give up the parts after the first where that is undeliverable now: its chat may have come back meanwhile."""
+    first = Delivery.objects.filter(request_id=request_id, part=0, state=DeliveryState.UNDELIVERABLE)
+    _drop(Delivery.objects.filter(Exists(first), request_id=request_id))
+
+
 def deliveries_drop_further(*, request_id: str) -> None:
     """Give up the parts after the first: they are useless without it."""
-    waiting = Delivery.objects.filter(request_id=request_id, part__gt=0, state=DeliveryState.PENDING)
+    _drop(Delivery.objects.filter(request_id=request_id))
+
+
+def _drop(parts: QuerySet[Delivery]) -> None:
+    waiting = parts.filter(part__gt=0, state=DeliveryState.PENDING)
     waiting.update(state=DeliveryState.UNDELIVERABLE, error="the first part is undeliverable", next_at=None)
 
 

@@ -14,8 +14,9 @@ from requests_app.models import Request
 from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.chats import chat_set_reachable
+from telegram_bot.delivery import backend
 from telegram_bot.delivery.backend import TelegramDeliveryBackend
-from telegram_bot.delivery.streaming import live_messages
+from telegram_bot.delivery.streaming import StreamStatus, live_messages
 from telegram_bot.models import Delivery, TelegramChat
 from telegram_bot.sweeper import sweep_telegram
 from tests.factories import make_chat, make_request
@@ -326,6 +327,20 @@ def test_a_user_who_has_blocked_the_bot_gets_the_answer_when_they_come_back(fake
     chat_set_reachable(chat_id=make_chat(42).pk, is_reachable=True)
     deliver(placed)
     assert fake.chat(42).texts == ["Four."]
+
+
+def test_a_look_from_before_they_came_back_drops_no_further_part(fake, placed):
+    end(placed, "word " * 1000)
+    fake.chat(42).is_blocked = True
+    deliver(placed)
+    assert {state for _, state in rows(placed)} == {"UNDELIVERABLE"}
+
+    fake.chat(42).is_blocked = False
+    chat_set_reachable(chat_id=make_chat(42).pk, is_reachable=True)
+    backend._deliver(placed, StreamStatus.SETTLED)  # read while the chat could not be reached
+    deliver(placed)
+
+    assert {state for _, state in rows(placed)} == {"DELIVERED"}
 
 
 def test_a_group_that_became_a_supergroup_gets_the_answer_under_its_new_id(fake, placed):
