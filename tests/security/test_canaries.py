@@ -10,7 +10,7 @@ from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox, running_sandbox
 from providers.sandbox.faults import InjectedFault
 from providers.types import Access, Category
-from requests_app.models import AIModel, Request
+from requests_app.models import AIModel, Request, WorkerHeartbeat
 from requests_app.services.execution import request_advance
 from telegram_bot.models import TelegramUpdate
 from tests.factories import make_model, make_provider
@@ -88,8 +88,9 @@ class TestProvidersThatLeakEverything:
 
     def test_no_statistics_or_metrics_contain_it(self, say, enqueued, leaky_servers, canaries, admin_client):
         ask_leaky_providers(say)
+        WorkerHeartbeat.objects.create(name="a", kind="worker")
 
-        addresses = ["/metrics", "/readyz", "/healthz", "/api/schema/", "/api/docs/", "/api/providers/stats"]
+        addresses = ["/metrics", "/readyz?verbose", "/healthz", "/api/schema/", "/api/docs/", "/api/providers/stats"]
         addresses += [
             f"/api/providers/{kind}/{category}" for kind in ("stats", "cost", "recommended") for category in CHAINS
         ]
