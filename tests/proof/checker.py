@@ -292,14 +292,17 @@ def costs_are_those_of_the_bill(evidence: Evidence) -> Iterator[Violation]:
     """
     for prompt in evidence.prompts.values():
         for provider in {line.provider for line in prompt.billed} if prompt.requests else ():
-            billed = Counter(line.cost for line in prompt.billed if line.provider == provider)
+            lines = [line for line in prompt.billed if line.provider == provider]
+            billed = Counter(line.cost for line in lines if line.cost is not None)
+            unpriced = len(lines) - billed.total()  # each of them may be any of our calls
             attempts = [attempt for attempt in prompt.attempts if attempt.provider == provider]
             known = Counter(attempt.cost for attempt in attempts if attempt.cost is not None)
             unknown = sum(a.cost is None and (a.was_unknown or a.state == "OK") for a in attempts)
             subject = f"{prompt.requests[0].id} at {provider}"
-            for cost in (known - billed).elements():
-                yield Violation("cost invented", subject, f"recorded as ${cost}, and billed at no such sum")
-            if (left := (billed - known).total()) > unknown:
+            invented = list((known - billed).elements())
+            if len(invented) > unpriced:
+                yield Violation("cost invented", subject, f"recorded as {invented}, and billed at no such sum")
+            if (left := (billed - known).total() + max(0, unpriced - len(invented))) > unknown:
                 yield Violation("cost unrecorded", subject, f"{left} billed calls beside {unknown} perhaps billed")
 
 

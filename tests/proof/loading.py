@@ -183,7 +183,7 @@ def _attempt(row: Attempt) -> AttemptFact:
 
 
 def _bill(line: Mapping[str, Any]) -> BillFact:
-    cost = None if line["cost"] is None else Decimal(line["cost"])
+    cost = None if line.get("cost") is None else Decimal(line["cost"])
     return BillFact(line["provider"], line["prompt"], line["billed"], line.get("job_id", ""), cost)
 
 
