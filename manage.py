@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run one management command. An invalid setting, or a database that is away or not migrated, ends it in a line."""
+    """Run one management command. An invalid setting, or a database that is away or not migrated, says what to do."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aibot.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
@@ -18,10 +18,11 @@ def main() -> None:
     except Exception as error:
         from aibot.database_state import explain
 
-        what_to_do = explain(error)
+        # While migrate runs, nothing is migrated: its own error is what the operator needs.
+        what_to_do = "" if sys.argv[1:2] == ["migrate"] else explain(error)
         if not what_to_do:
             raise
-        sys.exit(what_to_do)
+        sys.exit(f"{str(error).partition(chr(10))[0]}\n{what_to_do}")
 
 
 if __name__ == "__main__":

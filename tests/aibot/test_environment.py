@@ -2,9 +2,11 @@
 
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import traceback
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -349,6 +351,34 @@ def test_a_database_that_is_not_migrated_or_away_ends_it_in_one_line(tmp_path, p
     assert words in outcome.stderr.splitlines()[-1]
     assert "Traceback" not in outcome.stderr
     assert "a-password" not in outcome.stderr
+
+
+def test_a_migration_that_fails_says_why(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database:
+        database.execute("CREATE TABLE django_content_type (id integer)")
+
+    outcome = run_manage("migrate", DATA_DIR=str(tmp_path), ENV_FILE=os.devnull, SECRET_KEY="x" * 50)
+
+    assert outcome.returncode != 0
+    assert "already exists" in outcome.stderr
+
+
+def test_a_sweeper_waits_for_a_database_that_is_away(tmp_path):
+    variables = {
+        "PATH": os.environ["PATH"],
+        "ENV_FILE": os.devnull,
+        "DATA_DIR": str(tmp_path),
+        "SECRET_KEY": "x" * 50,
+        "DATABASE_URL": "postgres://a:a-password@127.0.0.1:1/x",
+    }
+    command = [sys.executable, "manage.py", "sweep"]
+    with subprocess.Popen(command, cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True) as sweeper:
+        try:
+            assert sweeper.stderr
+            lines = iter(sweeper.stderr.readline, "")
+            assert any("sweeping begins when it does" in line for line in lines), "it has ended"
+        finally:
+            sweeper.kill()
 
 
 def test_secrets_are_redacted_in_messages_arguments_and_tracebacks(settings):

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import close_old_connections
+from django.db import OperationalError, close_old_connections
 from django.utils.module_loading import import_string
 
+from providers.db import is_postgresql
 from requests_app.dispatch import flush
 from requests_app.services.heartbeats import Heartbeat
 
@@ -26,7 +27,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, once: bool, **options: Any) -> None:
         sweeps = [import_string(path) for path in settings.SWEEPS]
         heartbeat = Heartbeat("sweeper")
-        heartbeat.beat()  # without the database, or its tables, the start fails at once
+        try:
+            heartbeat.beat()  # without its tables the start fails at once
+        except OperationalError:
+            if once or not is_postgresql():  # SQLite calls a missing table so, too
+                raise
+            logger.warning("The database does not answer; sweeping begins when it does.")
         stop = threading.Event()
         if not once:
             for signal_number in (signal.SIGTERM, signal.SIGINT):
