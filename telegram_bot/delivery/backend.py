@@ -20,7 +20,7 @@ from telegram_bot.content.files import MAX_BYTES, FileUnavailable, TextFile, fil
 from telegram_bot.content.rendering import MessagePart, message_parts
 from telegram_bot.delivery.claims import (
     UNSETTLED,
-    deliveries_drop_orphaned,
+    deliveries_drop_further,
     delivery_claim,
     delivery_give_up,
     delivery_record_shown,
@@ -89,7 +89,7 @@ def _deliver(first: Delivery, stream_status: StreamStatus) -> None:
     if first.state in {DeliveryState.PLACING, DeliveryState.SENDING}:
         return
     if first.state == DeliveryState.UNDELIVERABLE and not first.given_up:
-        deliveries_drop_orphaned(request_id=request.id)
+        deliveries_drop_further(request_id=request.id)
         return
     contents = _contents_of(first)
     # Written before anything is shown: a worker that dies in between leaves rows that the sweeper finds.

@@ -164,19 +164,14 @@ def delivery_note_shown(request_id: str, message_id: int) -> bool:
         give_back_connection()
 
 
-def deliveries_drop_orphaned(*, request_id: str) -> None:
-    """Give up the parts after the first where that is undeliverable now: its chat may have come back meanwhile."""
-    first = Delivery.objects.filter(request_id=request_id, part=0, state=DeliveryState.UNDELIVERABLE)
-    _drop(Delivery.objects.filter(Exists(first), request_id=request_id))
-
-
 def deliveries_drop_further(*, request_id: str) -> None:
-    """Give up the parts after the first: they are useless without it."""
-    _drop(Delivery.objects.filter(request_id=request_id))
+    """Give up the parts after the first where that is given up or undeliverable: they are useless without it.
 
-
-def _drop(parts: QuerySet[Delivery]) -> None:
-    waiting = parts.filter(part__gt=0, state=DeliveryState.PENDING)
+    The first is looked at in the same statement, since its chat may have come back a moment ago.
+    """
+    not_shown = ~Q(given_up="") | Q(state=DeliveryState.UNDELIVERABLE)
+    first = Delivery.objects.filter(not_shown, request_id=request_id, part=0)
+    waiting = Delivery.objects.filter(Exists(first), request_id=request_id, part__gt=0, state=DeliveryState.PENDING)
     waiting.update(state=DeliveryState.UNDELIVERABLE, error="the first part is undeliverable", next_at=None)
 
 
