@@ -64,9 +64,9 @@ def _work() -> dict[str, Any]:
     """Return who is at work, and for how long the oldest piece of each kind has waited."""
     processes = processes_at_work()
     waiting = {
-        "oldest_update_seconds": updates_unhandled().oldest_seconds,
+        "oldest_update_seconds": updates_unhandled().oldest_seconds(),
         "oldest_due_seconds": oldest_due_seconds(),
-        "oldest_delivery_seconds": deliveries_unfinished().oldest_seconds,
+        "oldest_delivery_seconds": deliveries_unfinished().oldest_seconds(),
     }
     return {
         "ready": processes["worker"] > 0,

@@ -96,8 +96,8 @@ def _requests() -> Iterator[Metric]:
 
 
 def _backlog(rows: str, oldest: str, what: str, backlog: Backlog) -> Iterator[Metric]:
-    yield GaugeMetricFamily(rows, f"{what}; {MAX_COUNTED} means that or more.", value=backlog.rows)
-    yield GaugeMetricFamily(oldest, f"{what}: for how long the oldest has waited.", value=backlog.oldest_seconds)
+    yield GaugeMetricFamily(rows, f"{what}; {MAX_COUNTED} means that or more.", value=backlog.count())
+    yield GaugeMetricFamily(oldest, f"{what}: for how long the oldest has waited.", value=backlog.oldest_seconds())
 
 
 class AnyClient(DefaultContentNegotiation):

@@ -1,43 +1,47 @@
 """Queries about the AI models and requests of a chat, and about the work that waits, that change nothing."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db.models.functions import Now
 
 from providers.types import Category
 from requests_app.models import Account, AIModel, Request
+from requests_app.selectors import longest_wait_seconds
 from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 
 MAX_COUNTED = 10_000  # rows; beyond, a number tells an operator nothing new
 
 
-class Backlog(NamedTuple):
-    """Work that waits for a worker."""
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Work that waits for a worker: rows, due from the moment in the column `since` or in `next_at` on."""
 
-    rows: int  # at most MAX_COUNTED
-    oldest_seconds: float  # for how long the oldest has been due; 0 where none waits
+    due: QuerySet[Any]
+    since: str
+
+    def count(self) -> int:
+        """Return how many rows wait, at most MAX_COUNTED. One query."""
+        return self.due.order_by().values("pk")[:MAX_COUNTED].count()
+
+    def oldest_seconds(self) -> float:
+        """Return for how long the oldest has been due; 0 where none waits. One query."""
+        return longest_wait_seconds(self.due, self.since, "next_at")
+
+
+IS_DUE = Q(next_at=None) | Q(next_at__lte=Now())
 
 
 def updates_unhandled() -> Backlog:
     """Return the updates of chats that no worker has handled. One that is to be tried again later is not among them."""
-    due = TelegramUpdate.objects.filter(Q(next_at=None) | Q(next_at__lte=Now()), handled_at=None, chat__isnull=False)
-    return _backlog(due, "received_at")
+    return Backlog(TelegramUpdate.objects.filter(IS_DUE, handled_at=None, chat__isnull=False), "received_at")
 
 
 def deliveries_unfinished() -> Backlog:
     """Return the ends of requests that are due to be shown in their chats, and are not."""
-    due = Delivery.objects.filter(
-        Q(next_at=None) | Q(next_at__lte=Now()), state__in=Delivery.UNFINISHED, request__completed_at__isnull=False
-    )
-    return _backlog(due, "request__completed_at")
-
-
-def _backlog(due: QuerySet[TelegramUpdate] | QuerySet[Delivery], since: str) -> Backlog:
-    moments = due.annotate(now=Now(), since=Greatest(since, Coalesce("next_at", since))).order_by("since")
-    oldest = moments.values_list("now", "since").first()
-    seconds = max(0.0, (oldest[0] - oldest[1]).total_seconds()) if oldest else 0.0
-    return Backlog(due.order_by().values("pk")[:MAX_COUNTED].count(), seconds)
+    due = Delivery.objects.filter(IS_DUE, state__in=Delivery.UNFINISHED, request__completed_at__isnull=False)
+    return Backlog(due, "request__completed_at")
 
 
 def model_for(chat: TelegramChat) -> AIModel | None:
