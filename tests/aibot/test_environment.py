@@ -216,9 +216,10 @@ def test_a_line_of_the_env_file_without_a_name_is_refused_and_not_shown(monkeypa
     assert "sk-secret" not in str(error.value) + caplog.text
 
 
-def run_manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_process(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `python …` to its end, in an environment of these variables alone."""
     return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **variables},
         capture_output=True,
@@ -226,6 +227,10 @@ def run_manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess
         timeout=180,  # a bound for a loaded machine; usually it takes two seconds
         check=False,
     )
+
+
+def run_manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return run_process("manage.py", *arguments, **variables)
 
 
 @pytest.mark.parametrize(
@@ -277,15 +282,7 @@ def test_a_renamed_variable_in_an_old_env_file_ends_the_start_with_its_new_name(
 )
 def test_no_process_starts_without_settings(tmp_path, process):
     # make run writes the file with the settings; whoever starts without it meant to have one.
-    outcome = subprocess.run(
-        [sys.executable, *process],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "DATA_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=180,  # a bound for a loaded machine; usually it takes two seconds
-        check=False,
-    )
+    outcome = run_process(*process, DATA_DIR=str(tmp_path))
 
     assert outcome.returncode != 0
     assert "SECRET_KEY is not set" in outcome.stderr + outcome.stdout
@@ -297,21 +294,9 @@ def test_no_process_starts_without_settings(tmp_path, process):
     ids=lambda process: process[1],
 )
 def test_no_process_starts_without_its_delivery_backend(tmp_path, process):
-    outcome = subprocess.run(
-        [sys.executable, *process],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "ENV_FILE": os.devnull,
-            "DATA_DIR": str(tmp_path),
-            "SECRET_KEY": "x" * 50,
-            "DELIVERY_BACKEND": "nope.Nope",
-        },
-        capture_output=True,
-        text=True,
-        timeout=180,  # a bound for a loaded machine; usually it takes two seconds
-        check=False,
-    )
+    variables = {"SECRET_KEY": "x" * 50, "DELIVERY_BACKEND": "nope.Nope"}
+
+    outcome = run_process(*process, DATA_DIR=str(tmp_path), **variables)
 
     assert outcome.returncode != 0
     assert "DELIVERY_BACKEND must name" in outcome.stderr
@@ -330,22 +315,9 @@ def test_no_process_starts_without_its_delivery_backend(tmp_path, process):
     ids=lambda value: value[1] if isinstance(value, list) else "",
 )
 def test_a_database_that_is_not_migrated_or_away_ends_it_in_one_line(tmp_path, process, database, words):
-    outcome = subprocess.run(
-        [sys.executable, *process],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "ENV_FILE": os.devnull,
-            "DATA_DIR": str(tmp_path),
-            "SECRET_KEY": "x" * 50,
-            "DATABASE_URL": database,
-            "PYTHONWARNINGS": "ignore",
-        },
-        capture_output=True,
-        text=True,
-        timeout=180,  # a bound for a loaded machine; usually it takes two seconds
-        check=False,
-    )
+    variables = {"SECRET_KEY": "x" * 50, "DATABASE_URL": database, "PYTHONWARNINGS": "ignore"}
+
+    outcome = run_process(*process, DATA_DIR=str(tmp_path), **variables)
 
     assert outcome.returncode != 0
     assert words in outcome.stderr.splitlines()[-1]
@@ -357,7 +329,7 @@ def test_a_migration_that_fails_says_why(tmp_path):
     with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database:
         database.execute("CREATE TABLE django_content_type (id integer)")
 
-    outcome = run_manage("migrate", DATA_DIR=str(tmp_path), ENV_FILE=os.devnull, SECRET_KEY="x" * 50)
+    outcome = run_manage("migrate", DATA_DIR=str(tmp_path), SECRET_KEY="x" * 50)
 
     assert outcome.returncode != 0
     assert "already exists" in outcome.stderr
