@@ -22,7 +22,8 @@ def main() -> None:
         what_to_do = "" if sys.argv[1:2] == ["migrate"] else explain(error)
         if not what_to_do:
             raise
-        sys.exit(f"{str(error).partition(chr(10))[0]}\n{what_to_do}")
+        reason, _, _ = str(error).partition("\n")
+        sys.exit(f"{reason}\n{what_to_do}")
 
 
 if __name__ == "__main__":
