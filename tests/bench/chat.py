@@ -11,17 +11,16 @@ import asyncio
 import json
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import psycopg
 
-from tests.bench.environment import cpu_seconds, parent_of, set_up_django
+from tests.bench.environment import cpu_seconds, parent_of, quiet_processes, set_up_django
 from tests.bench.loopback import HttpConnection, Reply, serve_http
 from tests.bench.requests import percentile
 from tests.proof.process_pool import command_of
@@ -162,12 +161,10 @@ class OurProcesses:
     def __init__(self, stack: ExitStack, database: str) -> None:
         self._database = psycopg.connect(database, autocommit=True)
         stack.callback(self._database.close)
-        self.roots = {
-            "web": stack.enter_context(
-                process("gunicorn", "aibot.wsgi", "-b", f"127.0.0.1:{WEB_PORT}", "--threads", "8")
-            ),
-            "worker": stack.enter_context(process(*shlex.split(command_of("worker")))),
-        }
+        web = ["-m", "gunicorn", "aibot.wsgi", "-b", f"127.0.0.1:{WEB_PORT}", "--threads", "8"]
+        worker = ["-m", *shlex.split(command_of("worker"))]
+        pids = stack.enter_context(quiet_processes(web, worker))
+        self.roots = dict(zip(("web", "worker"), pids, strict=True))
         self.roots["postgres"] = parent_of(self._database.info.backend_pid)
 
     def usage(self) -> tuple[dict[str, float], int]:
@@ -176,18 +173,6 @@ class OurProcesses:
             "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         ).fetchone()
         return {name: cpu_seconds(pid) for name, pid in self.roots.items()}, transactions
-
-
-@contextmanager
-def process(*command: str) -> Iterator[int]:
-    # Without their logs, which hide the figures: a worker that fails ends the measurement with lost answers.
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = subprocess.Popen([sys.executable, "-m", *command], **quiet)
-    try:
-        yield started.pid
-    finally:
-        started.terminate()
-        started.wait()
 
 
 async def measure(outside: Outside, fleet: OurProcesses, rate: float, seconds: float) -> Measurement:

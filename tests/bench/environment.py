@@ -1,7 +1,11 @@
 """What every measurement with our own processes needs: settings, a fresh database, Django, and the CPU that it took."""
 
 import os
+import subprocess
+import sys
 import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -57,3 +61,33 @@ def parent_of(pid: int) -> int:
 
 def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+
+
+def postgres_process() -> int:
+    """Return the id of the server process of Django's database."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return parent_of(cursor.fetchone()[0])
+
+
+@contextmanager
+def quiet_processes(*commands: Sequence[str]) -> Iterator[list[int]]:
+    """Run `python …` for each of these commands for the length of the block; yield their process ids.
+
+    Without their logs, which hide the figures: a process that fails ends the measurement by what is missing.
+    """
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    started = [subprocess.Popen([sys.executable, *command], **quiet) for command in commands]
+    try:
+        yield [process.pid for process in started]
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait()
+
+
+def report(name: str, value: str) -> None:
+    print(f"{name:<58} {value}", flush=True)

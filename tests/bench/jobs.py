@@ -4,12 +4,11 @@ Run by `make bench`, on a real PostgreSQL and Redis, with one worker and one swe
 `python -m tests.servers python -m tests.bench.jobs [jobs]`.
 """
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-from tests.bench.environment import set_up_django
+from tests.bench.environment import quiet_processes, set_up_django
 from tests.bench.requests import percentile
 from tests.fakes.replicate import KEY, FakeReplicate, running_replicate
 
@@ -40,9 +39,7 @@ def bench(replicate: FakeReplicate, *, jobs: int) -> None:
     account_top_up(account_id=account.pk, amount=10**9, actor="bench")
     model = AIModel.objects.get(slug="video-ai")
     commands = [["-m", "celery", "-A", "aibot", "--quiet", "worker", "--loglevel=ERROR"], ["manage.py", "sweep"]]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    processes = [subprocess.Popen([sys.executable, *command], **quiet) for command in commands]
-    try:
+    with quiet_processes(*commands):
         for number in range(jobs):
             request_accept(intake_key=f"video:{number}", account=account, model=model, text=f"Video {number}")
         wait_for(lambda: Attempt.objects.filter(state="RUNNING").count() == jobs)
@@ -54,10 +51,6 @@ def bench(replicate: FakeReplicate, *, jobs: int) -> None:
         p50, p95 = percentile(lags, 0.5), percentile(lags, 0.95)
         print(f"{jobs} jobs end at once, one worker: lag p50 {p50:.1f} s, p95 {p95:.1f} s")
         print(f"submitted {len(replicate.jobs)}, attempts {Attempt.objects.count()}")
-    finally:
-        for process in processes:
-            process.terminate()
-            process.wait()
 
 
 def wait_for(is_so: Callable[[], bool], seconds: float = 150) -> None:

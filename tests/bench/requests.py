@@ -9,14 +9,13 @@ import asyncio
 import json
 import multiprocessing
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tests.bench.environment import cpu_seconds, parent_of, set_up_django
+from tests.bench.environment import cpu_seconds, postgres_process, quiet_processes, report, set_up_django
 
 ANSWER = {
     "id": "chatcmpl-1",
@@ -78,18 +77,10 @@ def server(port: int, delay_seconds: float) -> Iterator[str]:
 @contextmanager
 def workers(count: int) -> Iterator[list[int]]:
     """Run so many workers for the length of the block; yield their process ids."""
-    command = [sys.executable, "-m", "celery", "-A", "aibot", "--quiet", "worker", "--loglevel=ERROR"]
-    # Without their logs, which hide the figures: a worker that fails ends the measurement with an assertion.
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = [subprocess.Popen([*command, "-n", f"bench{n}@%h"], **quiet) for n in range(count)]
-    try:
+    command = ["-m", "celery", "-A", "aibot", "--quiet", "worker", "--loglevel=ERROR"]
+    with quiet_processes(*([*command, "-n", f"bench{n}@%h"] for n in range(count))) as pids:
         time.sleep(6)
-        yield [process.pid for process in started]
-    finally:
-        for process in started:
-            process.terminate()
-        for process in started:
-            process.wait()
+        yield pids
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -145,9 +136,6 @@ def bench(*, cores: int, count: int) -> None:
         rows = Request.objects.filter(intake_key__startswith=f"{run}:").annotate(span=span)
         return [row.total_seconds() * 1000 for row in rows.values_list("span", flat=True)]
 
-    def report(name: str, value: str) -> None:
-        print(f"{name:<58} {value}", flush=True)
-
     with server(18101, 0.0), workers(1):
         session, direct = requests.Session(), []
         for _ in range(200):
@@ -170,9 +158,7 @@ def bench(*, cores: int, count: int) -> None:
             f"p50 {percentile(over, 0.5):.1f} ms, p99 {percentile(over, 0.99):.1f} ms",
         )
 
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        postgres = parent_of(cursor.fetchone()[0])
+    postgres = postgres_process()
     with server(18101, 0.0), workers(cores) as pids:
         before, began = (sum(map(cpu_seconds, pids)), cpu_seconds(postgres)), time.perf_counter()
         accept(count, "load")

@@ -15,11 +15,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.bench.environment import cpu_seconds, parent_of, set_up_django
+from tests.bench.environment import cpu_seconds, postgres_process, quiet_processes, report, set_up_django
 from tests.bench.loopback import HttpConnection
 from tests.bench.requests import percentile, server
 from tests.proof.process_pool import command_of
@@ -32,10 +32,6 @@ CHATS = 500
 ROUNDS = 300  # of a request alone, with a failover and without
 FAILING_THREADS, FAILURES = 100, 20  # on one route
 REST_SECONDS = 20
-
-
-def report(name: str, value: str) -> None:
-    print(f"{name:<58} {value}", flush=True)
 
 
 # --- The webhook ---
@@ -251,24 +247,16 @@ def _pss(pid: int) -> int:
 # --- Processes ---
 
 
-@contextmanager
-def our_processes(*names: str) -> Iterator[list[int]]:
-    """Run these processes of the Procfile; yield their ids."""
-    started = []
-    try:
-        for name in names:
-            command = command_of(name).replace("0.0.0.0:${PORT:-8000}", f"127.0.0.1:{WEB_PORT}")
-            command = command.replace("${WEB_CONCURRENCY:-2}", "2")
-            module, *arguments = shlex.split(command)
-            program = arguments if module == "python" else ["-m", module, *arguments]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            started.append(subprocess.Popen([sys.executable, *program], **quiet))
-        yield [process.pid for process in started]
-    finally:
-        for process in started:
-            process.terminate()
-        for process in started:
-            process.wait()
+def our_processes(*names: str) -> AbstractContextManager[list[int]]:
+    """Run these processes of the Procfile for the length of the block; yield their ids."""
+    return quiet_processes(*map(_program, names))
+
+
+def _program(name: str) -> list[str]:
+    """Return a process's line of the Procfile as arguments of Python, on the loopback."""
+    command = command_of(name).replace("0.0.0.0:${PORT:-8000}", f"127.0.0.1:{WEB_PORT}")
+    module, *arguments = shlex.split(command.replace("${WEB_CONCURRENCY:-2}", "2"))
+    return arguments if module == "python" else ["-m", module, *arguments]
 
 
 def is_open(port: int) -> Callable[[], bool]:
@@ -299,12 +287,9 @@ def main() -> None:
         TELEGRAM_WEBHOOK_SECRET=SECRET,
     )
     from django.core.management import call_command
-    from django.db import connection
 
     call_command("migrate", verbosity=0)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        postgres = parent_of(cursor.fetchone()[0])
+    postgres = postgres_process()
     webhook(postgres)
     chain(postgres)
     breaker()
