@@ -6,19 +6,19 @@ from providers.models import Attempt
 from requests_app.models import Request
 from requests_app.services.intake import request_accept
 from telegram_bot.updates.ingest import update_ingest
-from tests.acceptance.tools import library
+from tests.acceptance.tools import require
 from tests.factories import make_account, make_model, make_provider
 from tests.flows.processes import sweeper, wait_until, worker
 from tests.telegram_bot.updates import message
+from tests.wrong_clock import PACKAGE, clock_variables, faketime_library
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(params=["+1h", "-1h"])
 def wrong_clock(request) -> dict[str, str]:
-    """The variables of a process whose clock is so much off; what it measures itself is not."""
-    preload = library("libfaketimeMT.so.1", package="faketime")
-    return {"LD_PRELOAD": preload, "FAKETIME": request.param, "DONT_FAKE_MONOTONIC": "1"}
+    require(faketime_library(), "libfaketime", package=PACKAGE)
+    return clock_variables(request.param)
 
 
 def test_a_chat_is_answered(variables, answered, wrong_clock):

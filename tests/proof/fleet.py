@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from tests.proof.process_pool import ROOT, command_of, die_with_parent
+from tests.wrong_clock import clock_variables
 
 SLOTS = {"worker": 3, "worker-chat": 1, "sweeper": 2}
 EMBEDDED_SLOTS = {"worker": 1, "worker-chat": 1, "sweeper": 1}  # as `manage.py run` starts them
@@ -43,16 +44,14 @@ class Fleet:
         port: int,
         slots: Mapping[str, int] = SLOTS,
         clocks: Sequence[str] = ("",),
-        faketime: str = "",
     ) -> None:
-        """The processes of each kind have these `clocks` in turn; `faketime` is the library that shows them."""
+        """The processes of each kind have these `clocks` in turn."""
         self.slots = [
             ProcessSlot(kind, number, clocks[number % len(clocks)])
             for kind, count in slots.items()
             for number in range(count)
         ]
         self.started = 0
-        self._faketime = faketime
         self._environment, self._folder, self._port = dict(environment), folder, port
         self._lock = threading.RLock()
         self._is_over = threading.Event()
@@ -65,7 +64,7 @@ class Fleet:
             self._process_pools[clock] = subprocess.Popen(
                 [sys.executable, "-m", "tests.proof.process_pool"],
                 cwd=ROOT,
-                env=self._environment | self._wrong_clock(clock),
+                env=self._environment | (clock_variables(clock) if clock else {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log("process_pool"),
@@ -172,10 +171,6 @@ class Fleet:
         process_pool.stdin.write(f"{slot.kind} {self._folder / slot.kind}-{slot.number}.log\n")
         process_pool.stdin.flush()
         return int(process_pool.stdout.readline())
-
-    def _wrong_clock(self, clock: str) -> dict[str, str]:
-        """Return the variables of a process whose clock is so much off; what it measures itself is not."""
-        return {"LD_PRELOAD": self._faketime, "FAKETIME": clock, "DONT_FAKE_MONOTONIC": "1"} if clock else {}
 
     def _log(self, name: str) -> int:
         return os.open(self._folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -25,6 +25,7 @@ from providers.sandbox import running_sandbox
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.proof.failover import postgres_pair
 from tests.servers import free_port, servers_folder, valkey
+from tests.wrong_clock import PACKAGE, faketime_library
 
 JOB_SECONDS = 1.5
 PAUSE_SECONDS = 0.03  # between the chunks of a stream, which then takes a second
@@ -56,8 +57,12 @@ def main() -> int:
         "--logs", type=Path, help="a folder that keeps the logs; without it they are kept after a violation"
     )
     options = parser.parse_args()
-    with_clocks = options.minutes >= MIN_MINUTES_WITH_CLOCKS and not options.right_clocks
-    faketime = _faketime() if with_clocks else ""
+    has_wrong_clocks = options.minutes >= MIN_MINUTES_WITH_CLOCKS and not options.right_clocks
+    if has_wrong_clocks and not faketime_library():
+        sys.exit(
+            "libfaketime, which makes clocks wrong, is not installed. On Debian and Ubuntu: apt-get install "
+            f"{PACKAGE}. To go without: --right-clocks"
+        )
     # SIGTERM raises an exception, so that the children end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"Soak of {options.minutes:g} minutes, seed {options.seed}", flush=True)
@@ -98,24 +103,13 @@ def main() -> int:
             seconds=60 * options.minutes,
             knee=options.knee or (EMBEDDED_KNEE if options.embedded else KNEE),
             seed=options.seed,
-            faketime=faketime,
+            has_wrong_clocks=has_wrong_clocks,
         )
     if code:
         print(f"The evidence is in {logs}")
     elif not options.logs:
         shutil.rmtree(logs)
     return int(code)
-
-
-def _faketime() -> str:
-    """Return the library that shows a process a wrong clock. Exits where it is not installed."""
-    found = sorted(Path("/usr/lib").glob("**/libfaketimeMT.so.1"))
-    if not found:
-        sys.exit(
-            "libfaketime, which makes clocks wrong, is not installed. On Debian and Ubuntu: apt-get install faketime. "
-            "To go without: --right-clocks"
-        )
-    return str(found[0])
 
 
 def _environment(data: Path) -> dict[str, str]:

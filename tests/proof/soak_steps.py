@@ -57,9 +57,9 @@ def run_soak(
     seconds: float,
     knee: float,
     seed: int,
-    faketime: str,
+    has_wrong_clocks: bool,
 ) -> int:
-    """Run a soak and return its exit code. Without `servers` it is embedded; without `faketime` no clock is wrong."""
+    """Run a soak and return its exit code. Without `servers` it is embedded."""
     logging.disable(logging.WARNING)  # failures are expected
     shorten_waits()
     call_command("migrate", verbosity=0)
@@ -78,8 +78,7 @@ def run_soak(
         logs,
         port=port,
         slots=SLOTS if servers else EMBEDDED_SLOTS,
-        clocks=CLOCKS if faketime else CLOCKS[:1],
-        faketime=faketime,
+        clocks=CLOCKS if has_wrong_clocks else CLOCKS[:1],
     )
     nemesis = Nemesis(fleet=fleet, traffic=traffic, bot_api=bot_api, servers=servers, seconds=seconds, seed=seed)
     queues = QueueWatch()
