@@ -1,6 +1,7 @@
 """Reading foreign JSON without trusting its shape, and writing ours. Which fields a provider has is not known here."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -10,6 +11,10 @@ from typing import Any, Never
 MAX_COUNT = 10**9  # tokens: more than any model takes
 MAX_COST_USD = Decimal(10**5)  # USD for one call; the column holds a little more
 MAX_DEPTH = 8  # of a usage block; the providers' have three
+MAX_NESTING = 600  # of a whole text
+
+# A string without an end goes to the end of the text: to look for it again from each quote would take for ever.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\(?:.|\Z)[^"\\]*)*(?:"|\Z)|[\[\]{}]', re.DOTALL)
 
 
 def _refuse_constant(name: str) -> Never:
@@ -31,11 +36,28 @@ def decode_object(text: str) -> dict[str, Any]:
 def decode_any(text: str) -> Any:
     """Return the JSON value that this text is. Raises ValueError."""
     try:
+        refuse_deep_nesting(text)
         return _decoder.decode(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         words = type(error).__name__
     # Outside of the handler, since a JSONDecodeError carries the whole text along.
     raise ValueError(f"JSON was expected, not {words}")
+
+
+def refuse_deep_nesting(text: str) -> None:
+    """Raise ValueError for a JSON text whose lists and objects lie in each other more than MAX_NESTING deep.
+
+    Python's parser goes one call deeper per level. A RecursionError out of it can be caught, but what the garbage
+    collector happens to finish down there (a generator that gives a connection back) fails as well, unseen.
+    """
+    if text.count("[") + text.count("{") <= MAX_NESTING:
+        return
+    depth = 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        first = text[found.start()]
+        depth += (first in "[{") - (first in "]}")
+        if depth > MAX_NESTING:
+            raise ValueError(f"JSON nested more than {MAX_NESTING} deep")
 
 
 def encode_json(value: Any) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from providers.transport.json_fields import refuse_deep_nesting
 from requests_app.dispatch import enqueue_on_commit
 from telegram_bot import bots
 from telegram_bot.chats import chat_ensure
@@ -39,8 +40,10 @@ class IngestResult(Enum):
 def update_parse(body: bytes) -> Any:
     """Return a body's JSON. Raises UpdateMalformed."""
     try:
-        return json.loads(body, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        text = body.decode()
+        refuse_deep_nesting(text)
+        return json.loads(text, parse_constant=_refuse)
+    except ValueError as error:
         raise UpdateMalformed("The body is not JSON") from error
 
 
@@ -145,7 +148,7 @@ def _is_storable(raw: dict[str, Any]) -> bool:
     try:
         text = json.dumps(raw, ensure_ascii=False, allow_nan=False)
         text.encode()
-    except (ValueError, RecursionError):
+    except ValueError:
         return False
     # A NUL is encoded as \u0000; a text that contains these six characters has one more backslash.
     return "\\u0000" not in text.replace("\\\\", "")

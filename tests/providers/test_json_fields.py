@@ -65,6 +65,22 @@ def test_an_invalid_count_is_unknown(count: Any) -> None:
     assert count_at({"tokens": count}, "tokens") is None
 
 
+@pytest.mark.parametrize("inside", ["1", '"' + "[" * 1000 + '"', '"\\"' + "{" * 1000 + '"'])
+def test_brackets_within_a_string_do_not_nest(inside: str) -> None:
+    assert "a" in decode_object(f'{{"a": {"[" * 500}{inside}{"]" * 500}, "b": [{",".join(["[]"] * 2000)}]}}')
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": ' + "[" * 600 + "]" * 600 + "}", '{"a":' * 601 + "1" + "}" * 601, "[" * 601 + '"' + '\\"' * 10**6],
+    ids=["lists", "objects", "a string without an end"],
+)
+def test_a_text_nested_too_deeply_never_reaches_the_parser(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("providers.transport.json_fields._decoder", None)
+    with pytest.raises(ValueError, match="not ValueError"):
+        decode_object(text)
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "null", "1", '"x"', "{", '{"a": NaN}', '{"a": -Infinity}', "[" * 100_000, "1" * 5000, "<html>"]
 )
