@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from json import JSONDecoder
@@ -36,19 +36,32 @@ def decode_object(text: str) -> dict[str, Any]:
 def decode_any(text: str) -> Any:
     """Return the JSON value that this text is. Raises ValueError."""
     try:
-        refuse_deep_nesting(text)
+        _refuse_deep_nesting(text)
         return _decoder.decode(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         words = type(error).__name__
     # Outside of the handler, since a JSONDecodeError carries the whole text along.
     raise ValueError(f"JSON was expected, not {words}")
 
 
-def refuse_deep_nesting(text: str) -> None:
+def load_json(content: bytes, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """Return the JSON value in these bytes, its fractions as floats: for what is stored as it came, not for money.
+
+    `parse_constant` is that of json.loads(). Raises ValueError.
+    """
+    try:
+        _refuse_deep_nesting(content.decode("utf-8", "replace"))
+        return json.loads(content, parse_constant=parse_constant)
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
+
+
+def _refuse_deep_nesting(text: str) -> None:
     """Raise ValueError for a JSON text whose lists and objects lie in each other more than MAX_NESTING deep.
 
     Python's parser goes one call deeper per level. A RecursionError out of it can be caught, but what the garbage
-    collector happens to finish down there (a generator that gives a connection back) fails as well, unseen.
+    collector happens to finish down there (a generator that gives a connection back) fails as well, unseen. It is
+    still caught where the parser is called, since a caller may be deep itself.
     """
     if text.count("[") + text.count("{") <= MAX_NESTING:
         return

@@ -25,7 +25,7 @@ from django.conf import settings
 from providers.db import give_back_connection
 from providers.transport.connections import GuardedHTTPPool, GuardedHTTPSPool, guarded_call
 from providers.transport.deadlines import Deadline, GuardedCall
-from providers.transport.json_fields import count_at, get_path, list_at, refuse_deep_nesting, text_at
+from providers.transport.json_fields import count_at, get_path, list_at, load_json, text_at
 from providers.transport.redaction import Redactor
 from providers.types import Category, Prompt
 from telegram_bot.api.errors import (
@@ -515,9 +515,7 @@ def _failure(call: GuardedCall, body: bytes | MultipartForm | None, error: Excep
 def _decoded(content: bytes) -> dict[str, Any]:
     """Return a response's JSON object, an empty one where it is none. Its bytes may quote what users wrote."""
     try:
-        text = content.decode()
-        refuse_deep_nesting(text)
-        answer = json.loads(text)
+        answer = load_json(content)
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from providers.transport.json_fields import refuse_deep_nesting
+from providers.transport.json_fields import load_json
 from requests_app.dispatch import enqueue_on_commit
 from telegram_bot import bots
 from telegram_bot.chats import chat_ensure
@@ -40,9 +40,7 @@ class IngestResult(Enum):
 def update_parse(body: bytes) -> Any:
     """Return a body's JSON. Raises UpdateMalformed."""
     try:
-        text = body.decode()
-        refuse_deep_nesting(text)
-        return json.loads(text, parse_constant=_refuse)
+        return load_json(body, parse_constant=_refuse)
     except ValueError as error:
         raise UpdateMalformed("The body is not JSON") from error
 
@@ -148,7 +146,7 @@ def _is_storable(raw: dict[str, Any]) -> bool:
     try:
         text = json.dumps(raw, ensure_ascii=False, allow_nan=False)
         text.encode()
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     # A NUL is encoded as \u0000; a text that contains these six characters has one more backslash.
     return "\\u0000" not in text.replace("\\\\", "")
