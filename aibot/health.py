@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from aibot.database_state import is_migrated
+from providers.transport.deadlines import Deadline
 from requests_app.selectors import oldest_due_seconds
 from requests_app.services.heartbeats import processes_at_work
 from telegram_bot.api.errors import BotApiError
@@ -26,7 +27,7 @@ logger = logging.getLogger("aibot.health")
 
 BROKER_TIMEOUT_SECONDS = 0.5  # to connect and to answer, each
 MAX_DELAY_SECONDS = 30  # workers look every two seconds, by default
-TELEGRAM_SECONDS = 3.0  # for each call
+TELEGRAM_SECONDS = 5.0  # for all calls
 TELEGRAM_CACHE_SECONDS = 30.0  # anybody may ask for the verbose report
 NOTE = (
     "Ready means that the database answers and is migrated, and that a worker is at work. Updates are stored all the "
@@ -87,7 +88,7 @@ def _ask_telegram(_period: int) -> dict[str, Any]:
     if not settings.TELEGRAM_BOT_TOKEN:
         return {"bot": None}
     try:
-        status = bot_status(call_seconds=TELEGRAM_SECONDS)
+        status = bot_status(deadline=Deadline.after(TELEGRAM_SECONDS))
     except BotApiError as error:
         return {"bot": None, "problems": [f"Telegram did not say: {error}"]}
     webhook = status.webhook

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.urls import reverse
 
+from providers.transport.deadlines import Deadline
 from telegram_bot.api.client import BotIdentity, WebhookInfo, get_client
 from telegram_bot.updates.ingest import ALLOWED_UPDATES
 
@@ -62,12 +63,12 @@ class BotStatus:
         yield from (f"Problem        {problem}" for problem in self.problems)
 
 
-def bot_status(*, call_seconds: float | None = None) -> BotStatus:
-    """Ask Telegram. `call_seconds` is the total deadline of each of two calls. Raises BotApiError."""
+def bot_status(*, deadline: Deadline | None = None) -> BotStatus:
+    """Ask Telegram, in two calls. Raises BotApiError."""
     client = get_client()
     return BotStatus(
-        client.me(call_seconds=call_seconds),
-        client.webhook_info(call_seconds=call_seconds),
+        client.me(deadline=deadline),
+        client.webhook_info(deadline=deadline),
         webhook_url(settings.TELEGRAM_WEBHOOK_URL),
     )
 

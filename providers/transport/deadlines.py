@@ -107,9 +107,13 @@ class GuardedCall:
         self.connection: GuardedConnection | None = None
 
     def guard(self, sock: socket.socket, connection: GuardedConnection) -> None:
-        """Have this socket shut down when the deadline passes. Raises TimeoutError when it has passed already."""
+        """Have this socket shut down when the deadline passes. Raises TimeoutError when it has passed already.
+
+        A process that was frozen may come here before the monitor's thread has noticed.
+        """
         with _monitor.lock:
-            if self.is_expired:
+            if self.is_expired or self.deadline.remaining() <= 0:
+                self.is_expired = True
                 raise TimeoutError
             self._socket, self.connection = sock, connection
             connection.call = self

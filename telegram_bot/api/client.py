@@ -156,12 +156,12 @@ class TelegramClient:
         self._pool.close()
 
     def call(
-        self, method: str, *, call_seconds: float | None = None, read_seconds: float | None = None, **parameters: Any
+        self, method: str, *, deadline: Deadline | None = None, read_seconds: float | None = None, **parameters: Any
     ) -> Any:
         """Call a method of the Bot API and return its result as it came; parameters that are None are left out.
 
-        PTB's objects may be among the parameters. `call_seconds` is the total deadline (default: CALL_SECONDS),
-        `read_seconds` the longest silence (default: READ_SECONDS). No database connection is held meanwhile.
+        PTB's objects may be among the parameters. Not a byte leaves after the `deadline` (default: CALL_SECONDS from
+        now); `read_seconds` is the longest silence (default: READ_SECONDS). No database connection is held meanwhile.
 
         The result is not parsed into PTB's types: where that failed, because the server is newer or is not
         Telegram's, a message that was sent would look like one that was not.
@@ -170,15 +170,15 @@ class TelegramClient:
             method,
             _as_json(parameters),
             JSON_HEADERS,
-            call_seconds=call_seconds or CALL_SECONDS,
+            deadline=deadline or Deadline.after(CALL_SECONDS),
             read_seconds=read_seconds or READ_SECONDS,
             said=str(parameters.get("text") or ""),
         )
 
-    def me(self, *, call_seconds: float | None = None) -> BotIdentity:
-        """Return the bot's id and username; Telegram is asked once. `call_seconds` is the call's total deadline."""
+    def me(self, *, deadline: Deadline | None = None) -> BotIdentity:
+        """Return the bot's id and username; Telegram is asked once."""
         if self._me is None:
-            profile = self.call("getMe", call_seconds=call_seconds)
+            profile = self.call("getMe", deadline=deadline)
             self._me = BotIdentity(
                 _id_at(profile, "id") or 0,
                 text_at(profile, "username"),
@@ -208,11 +208,12 @@ class TelegramClient:
         )
         return _message_id(message)
 
-    def edit(self, chat_id: int, message_id: int, part: MessagePart) -> None:
+    def edit(self, chat_id: int, message_id: int, part: MessagePart, *, deadline: Deadline | None = None) -> None:
         """Replace a message's text and remove its buttons. Idempotent."""
         try:
             self.call(
                 "editMessageText",
+                deadline=deadline,
                 chat_id=chat_id,
                 message_id=message_id,
                 text=part.text,
@@ -295,7 +296,7 @@ class TelegramClient:
             offset=offset,
             timeout=POLL_SECONDS,
             allowed_updates=allowed_updates,
-            call_seconds=POLL_SECONDS + CALL_SECONDS,
+            deadline=Deadline.after(POLL_SECONDS + CALL_SECONDS),
             read_seconds=POLL_SECONDS + READ_SECONDS,
         )
         if not isinstance(result, list):
@@ -306,9 +307,9 @@ class TelegramClient:
         """Have updates sent to this URL. Pending ones are kept."""
         self.call("setWebhook", url=url, secret_token=secret, allowed_updates=allowed_updates)
 
-    def webhook_info(self, *, call_seconds: float | None = None) -> WebhookInfo:
-        """Return the webhook as Telegram sees it. `call_seconds` is the call's total deadline."""
-        info = self.call("getWebhookInfo", call_seconds=call_seconds)
+    def webhook_info(self, *, deadline: Deadline | None = None) -> WebhookInfo:
+        """Return the webhook as Telegram sees it."""
+        info = self.call("getWebhookInfo", deadline=deadline)
         failed_at = _id_at(info, "last_error_date")
         return WebhookInfo(
             text_at(info, "url"),
@@ -347,7 +348,7 @@ class TelegramClient:
                 method,
                 form,
                 {**HEADERS, **form.headers},
-                call_seconds=UPLOAD_SECONDS,
+                deadline=Deadline.after(UPLOAD_SECONDS),
                 read_seconds=UPLOAD_SECONDS,
                 said=file.text if isinstance(file, TextFile) else "",
             )
@@ -358,7 +359,7 @@ class TelegramClient:
         body: bytes | MultipartForm,
         headers: Mapping[str, str],
         *,
-        call_seconds: float,
+        deadline: Deadline,
         read_seconds: float,
         said: str = "",
     ) -> Any:
@@ -368,7 +369,7 @@ class TelegramClient:
             f"{self._prefix}/bot{self._token}/{method}",
             body,
             headers,
-            deadline=Deadline.after(call_seconds),
+            deadline=deadline,
             read_seconds=read_seconds,
             max_bytes=MAX_RESPONSE_BYTES,
         )

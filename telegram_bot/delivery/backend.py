@@ -174,10 +174,13 @@ def _may_be_overwritten(first: Delivery, stream_status: StreamStatus) -> bool:
 
     A streaming process checks before each partial edit that the request is open, so after SETTLING_SECONDS none comes.
     """
-    if stream_status is StreamStatus.ELSEWHERE:
-        has_streamed = first.request.category == Category.TEXT and first.request.started_at is not None
-        return has_streamed and first.state != DeliveryState.DELIVERED and first.error != UNSETTLED
-    return stream_status is StreamStatus.UNCONFIRMED
+    if stream_status is StreamStatus.UNCONFIRMED:
+        return True
+    request = first.request
+    # A request that was claimed once was streamed by one process: this one, or else another.
+    streams_elsewhere = request.fence > 1 if stream_status is StreamStatus.SETTLED else request.started_at is not None
+    may_arrive = streams_elsewhere and request.category == Category.TEXT
+    return may_arrive and first.state != DeliveryState.DELIVERED and first.error != UNSETTLED
 
 
 def _postpone(first: Delivery) -> None:

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary, ref
 from django.db import DatabaseError
 
 from providers.db import give_back_connection
+from providers.transport.deadlines import Deadline
 from providers.types import OnText
 from requests_app.services.leases import keeper
 from telegram_bot.api.client import CALL_SECONDS, TelegramClient, get_client
@@ -172,10 +173,12 @@ class LiveMessage:
     def _edit(self, part: MessagePart, interval_seconds: float) -> bool:
         assert self._placeholder is not None  # noqa: S101 — _show() has found it
         chat_id, message_id = self._placeholder
+        # From before the check on: a process that is frozen after it must not replace what has been shown since.
+        deadline = Deadline.after(CALL_SECONDS)
         if not _pauses.take_turn(chat_id, interval_seconds) or not self._may_edit(message_id):
             return self._is_closed
         try:
-            self._client.edit(chat_id, message_id, part)
+            self._client.edit(chat_id, message_id, part, deadline=deadline)
         except BotApiError as error:
             logger.info("A partial edit of %s failed: %s", self._request_id, error)
             _pauses.pause(chat_id, error.retry_after if isinstance(error, SlowDown) else interval_seconds)

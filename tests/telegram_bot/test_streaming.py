@@ -232,6 +232,27 @@ def test_an_answer_waits_for_the_unconfirmed_partial_edit_of_a_worker_that_has_l
     assert delivery.next_at > timezone.now()
 
 
+def test_a_worker_that_is_frozen_after_its_last_look_at_the_request_edits_nothing(fake, delivery, monkeypatch):
+    monkeypatch.setattr(streaming, "CALL_SECONDS", 0.05)
+    note_shown = streaming.delivery_note_shown
+
+    def freeze_afterwards(*args: object) -> bool:
+        is_open = note_shown(*args)
+        time.sleep(0.1)  # in which another worker shows the answer
+        return is_open
+
+    monkeypatch.setattr(streaming, "delivery_note_shown", freeze_afterwards)
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
+    assert show
+
+    show("Half an ans")
+    wait_until(lambda: streaming.live_messages[delivery.request_id]._failures >= 1, "the edit was tried")
+    end(delivery)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
+
+    assert partial_texts(fake) == ["The answer."]
+
+
 def test_the_stream_of_a_request_that_was_cancelled_elsewhere_stops(fake, delivery):
     show = TelegramDeliveryBackend().on_partial(delivery.request_id)
     assert show
@@ -256,6 +277,22 @@ def test_an_answer_that_a_dead_worker_has_replaced_is_restored_once(fake, delive
     Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
     for _ in range(2):
         TelegramDeliveryBackend().deliver(delivery.request_id)
+
+    assert fake.chat(42).texts == ["The answer."]
+    assert Delivery.objects.get().state == "DELIVERED"
+
+
+def test_an_answer_that_two_workers_have_streamed_is_shown_again_once_no_stream_can_replace_it(fake, delivery):
+    show = TelegramDeliveryBackend().on_partial(delivery.request_id)
+    assert show
+    Request.objects.update(fence=2, started_at=timezone.now())  # an earlier worker is frozen, or dead
+    end(delivery)
+    TelegramDeliveryBackend().deliver(delivery.request_id)
+    assert Delivery.objects.get().state == "PENDING"
+    fake.execute("editMessageText", {"chat_id": 42, "message_id": delivery.message_id, "text": "Half an ans …"})
+
+    Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
+    TelegramDeliveryBackend().deliver(delivery.request_id)
 
     assert fake.chat(42).texts == ["The answer."]
     assert Delivery.objects.get().state == "DELIVERED"
