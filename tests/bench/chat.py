@@ -45,7 +45,7 @@ class Exchange:
     sent_at: float
     placeholder_at: float = 0.0
     answered_at: float = 0.0
-    messages: int = 0  # new ones of the bot
+    placeholders: int = 0  # new messages before the answer; afterwards one may say that a late answer is there
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -76,8 +76,8 @@ class Outside:
             return {"ok": True, "result": True}
         chat_id = int(str(body["chat_id"]))
         prompt = self.prompts.get(chat_id)
-        if prompt and method == "sendMessage":
-            prompt.messages += 1
+        if prompt and method == "sendMessage" and not prompt.answered_at:
+            prompt.placeholders += 1
             prompt.placeholder_at = prompt.placeholder_at or now
         if prompt and LAST_WORD in str(body["text"]) and not prompt.answered_at:
             prompt.answered_at = now
@@ -150,7 +150,7 @@ class Measurement:
                 f"p95 {percentile(over, 0.95):.0f} ms;",
                 "CPU ms: " + ", ".join(f"{name} {value:.1f}" for name, value in self.cpu.items()) + ";",
                 f"{self.transactions:.1f} writing transactions;",
-                f"{sum(prompt.messages > 1 for prompt in self.prompts)} with a second message",
+                f"{sum(prompt.placeholders > 1 for prompt in self.prompts)} with a second placeholder",
             ]
         )
 
