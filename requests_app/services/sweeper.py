@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from providers.chain.attempts import attempts_close
@@ -57,21 +57,22 @@ def sweep_requests() -> int:
     find what is due by themselves (due_work.py). Idempotent, and any number of sweepers may run: ending is a
     conditional update.
     """
-    swept = _faulty.each(_end_overdue, _overdue()) + _faulty.each(_close_orphaned, _orphaned())
+    overdue = _overdue().order_by("created_at").values_list("id", flat=True)
+    swept = _faulty.each(_end_overdue, overdue[:MAX_PER_SWEEP]) + _faulty.each(_close_orphaned, _orphaned())
     return swept + heartbeats_remove_stale()
 
 
-def _overdue() -> list[str]:
+def _overdue() -> QuerySet[Request]:
     unclaimed = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
-    overdue = Request.objects.filter(
+    return Request.objects.filter(
         unclaimed, completed_at__isnull=True, deadline_at__lt=Now(), status__in=[*Request.OPEN, QUARANTINED]
     )
-    return list(overdue.order_by("created_at").values_list("id", flat=True)[:MAX_PER_SWEEP])
 
 
 def _end_overdue(request_id: str) -> bool:
     with transaction.atomic():
-        request = unlocked(Request.objects.filter(id=request_id)).first()
+        # Asked again under the lock: since the query a worker may have claimed it, or the operator given it more time.
+        request = unlocked(_overdue().filter(id=request_id)).first()
         return request is not None and request_end(
             request=request,
             to=Request.Status.FAILED,

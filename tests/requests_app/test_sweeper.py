@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from requests_app.models import Request, WorkerHeartbeat
+from requests_app.services import sweeper
 from requests_app.services.heartbeats import Heartbeat
 from requests_app.services.intake import request_accept
 from requests_app.services.leases import lease_claim
@@ -54,6 +55,22 @@ def test_it_ends_an_overdue_request_and_releases_its_credits(request_row, enqueu
 def test_it_leaves_an_overdue_request_to_the_worker_that_still_owns_it(request_row):
     lease_claim(request_id=request_row.id)
     change(request_row, deadline_at=ago(1))
+
+    sweep_requests()
+
+    request_row.refresh_from_db()
+    assert request_row.status == "PROCESSING"
+
+
+def test_it_leaves_a_request_that_a_worker_claims_after_the_query_to_that_worker(request_row, monkeypatch):
+    change(request_row, deadline_at=ago(1))
+    end_overdue = sweeper._end_overdue
+
+    def claimed_first(request_id: str) -> bool:
+        change(request_row, status="PROCESSING", lease_until=ago(-15))
+        return end_overdue(request_id)
+
+    monkeypatch.setattr(sweeper, "_end_overdue", claimed_first)
 
     sweep_requests()
 
