@@ -107,6 +107,7 @@ class FakeTelegram:
         self.files: dict[str, bytes] = {}  # what users sent, by file_id
         self.sent_files: dict[str, bytes] = {}  # what the bot sent, by file_id
         self.uploads: list[bytes] = []  # each file that the bot uploaded, as often as it did
+        self.confirmed_uploads: list[bytes] = []  # those of calls whose result was sent back
         self.inject_fault: Callable[[str], BotApiFault | None] = no_fault  # for calls without a scripted one
         self.upload_bytes_per_second = 0.0  # of one connection, for files; 0: as fast as they come
         self.confirmed = 0  # updates below this id were confirmed by a poll
@@ -554,6 +555,7 @@ def _handler_for(fake: FakeTelegram) -> type[BaseHTTPRequestHandler]:
             else:
                 if result is not None:
                     self._answer(200, {"ok": True, "result": result})
+                    fake.confirmed_uploads += parameters.get("files", {}).values()
                 else:
                     self.close_connection = True
 

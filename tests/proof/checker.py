@@ -291,7 +291,7 @@ def costs_are_those_of_the_bill(evidence: Evidence) -> Iterator[Violation]:
     A call whose cost we do not know is one that answered, or one that is recorded as perhaps billed.
     """
     for prompt in evidence.prompts.values():
-        for provider in {line.provider for line in prompt.billed} if prompt.requests else ():
+        for provider in {call.provider for call in (*prompt.billed, *prompt.attempts)} if prompt.requests else ():
             lines = [line for line in prompt.billed if line.provider == provider]
             billed = Counter(line.cost for line in lines if line.cost is not None)
             unpriced = len(lines) - billed.total()  # each of them may be any of our calls
@@ -332,12 +332,12 @@ def commands_act_once(evidence: Evidence) -> Iterator[Violation]:
 
 
 def files_are_uploaded_once(evidence: Evidence) -> Iterator[Violation]:
-    """A file is uploaded once, and once more for each upload whose end the bot did not learn."""
-    shown = [content for request in evidence.facts.requests for content in request.expected_messages.values()]
-    files = sum(content.startswith("file ") for content in shown)
-    if evidence.facts.uploads > files + evidence.facts.excused_uploads:
-        detail = f"{evidence.facts.uploads} uploads of {files} files, {evidence.facts.excused_uploads} cut short"
-        yield Violation("file uploaded twice", "all chats", detail)
+    """A file whose upload the Bot API has confirmed is not uploaded again, except by a process that took over."""
+    shown = Counter(content for request in evidence.facts.requests for content in request.expected_messages.values())
+    again = Counter(evidence.facts.confirmed_uploads) - shown
+    if again.total() > evidence.facts.excused_uploads:
+        detail = f"{again.total()} confirmed uploads too many, {evidence.facts.excused_uploads} interrupted processes"
+        yield Violation("file uploaded twice", ", ".join(again), detail)
 
 
 # --- Nothing is shown twice ---

@@ -134,4 +134,5 @@ class Facts:
     max_idle_seconds: float = 0.0  # a lease and two sweeps: the longest that anything may wait for a worker
     excused_placeholders: int = 0  # that may have been left: sends cut short by a crash or by the Bot API
     uploads: int = 0  # of files, by the bot
-    excused_uploads: int = 0  # whose end the bot did not learn: cut short by a crash or by the Bot API
+    confirmed_uploads: Mapping[str, int] = field(default_factory=dict)  # those with an answer, by the file's content
+    excused_uploads: int = 0  # confirmed ones of which a crashed process may not have learned

@@ -59,18 +59,20 @@ class PostgresPair:
     def fail_over(self, *, outage_seconds: float) -> None:
         """Kill the primary for good, and let the standby take over after so long; then give it a new standby."""
         assert self._standby
-        with psycopg.connect(self._primary.url, autocommit=True) as session:
+        with _session(self._primary) as session:
             self._wait_for(session, IS_COPIED)
         self._direct(None)
-        self._primary.crash()
-        time.sleep(outage_seconds)
-        with psycopg.connect(self._standby.url, autocommit=True) as session:
-            session.execute("SELECT pg_promote()")
-            # There is no standby for now; or no commit would ever be confirmed.
-            session.execute("ALTER SYSTEM RESET synchronous_standby_names")
-            session.execute("SELECT pg_reload_conf()")
-        self._primary, self._standby = self._standby, None
-        self._direct(self._primary)
+        try:
+            self._primary.crash()
+            time.sleep(outage_seconds)
+            with _session(self._standby) as session:
+                session.execute("SELECT pg_promote()")
+                # There is no standby for now; or no commit would ever be confirmed.
+                session.execute("ALTER SYSTEM RESET synchronous_standby_names")
+                session.execute("SELECT pg_reload_conf()")
+            self._primary, self._standby = self._standby, None
+        finally:
+            self._direct(self._primary)
         self._add_standby()
 
     def _add_standby(self) -> None:
@@ -78,14 +80,13 @@ class PostgresPair:
         data = self._programs.new_folder(f"standby-{next(self._numbers)}")
         source = ["--dbname", self._primary.url, "--pgdata", data]
         self._programs.run("pg_basebackup", *source, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync")
-        standby = self._programs.server(data)
-        standby.start()
-        with psycopg.connect(self._primary.url, autocommit=True) as session:
+        self._standby = self._programs.server(data)
+        self._standby.start()
+        with _session(self._primary) as session:
             self._wait_for(session, "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")
             session.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
             session.execute("SELECT pg_reload_conf()")
             self._wait_for(session, IS_COPIED)
-        self._standby = standby
 
     def _wait_for(self, session: psycopg.Connection, query: str) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
@@ -104,6 +105,12 @@ class PostgresPair:
         self._relay.stdin.flush()
         if not self._relay.stdout.readline():
             raise RuntimeError("the relay has ended")
+
+
+def _session(server: Server) -> psycopg.Connection:
+    """Connect to this server itself; no statement waits without end, as a commit does while no standby confirms it."""
+    options = f"-c statement_timeout={WAIT_SECONDS:.0f}s"
+    return psycopg.connect(server.url, autocommit=True, connect_timeout=int(WAIT_SECONDS), options=options)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ SHARE_OF_PROVIDERS = 0.25  # that fail at any time
 CHANGE_SECONDS = 0.5  # between two changes at some provider
 # After these the caller cannot know whether a message was sent, so a placeholder may be left.
 UNSURE = {"mute", "hang up after", "hang up", "deaf", "bad gateway"}
-FILE_METHODS = {"editMessageMedia", "sendPhoto", "sendVideo", "sendAudio", "sendDocument"}
 
 
 class FaultInjector:
@@ -24,7 +23,6 @@ class FaultInjector:
     def __init__(self, *, sandbox: Sandbox, bot_api: FakeTelegram, seed: int) -> None:
         self.counts: Counter[str] = Counter()
         self.unsure_sends = 0
-        self.unsure_uploads = 0
         self._sandbox, self._bot_api = sandbox, bot_api
         self._calls, self._providers = random.Random(f"calls {seed}"), random.Random(f"providers {seed}")
         self._is_over = threading.Event()
@@ -68,5 +66,4 @@ class FaultInjector:
         name = self._calls.choice(list(faults))
         self.counts[f"Bot API: {name}"] += 1
         self.unsure_sends += method == "sendMessage" and name in UNSURE
-        self.unsure_uploads += method in FILE_METHODS
         return faults[name]

@@ -73,6 +73,7 @@ def load_facts(
         max_idle_seconds=max_idle_seconds,
         excused_placeholders=excused_placeholders,
         uploads=len(telegram.uploads),
+        confirmed_uploads=Counter(map(_content_of_file, telegram.confirmed_uploads)),
         excused_uploads=excused_uploads,
     )
 

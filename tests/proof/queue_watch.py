@@ -18,7 +18,8 @@ class QueueWatch:
 
     def __init__(self) -> None:
         self.longest = 0
-        self.worst = ""  # the sample with too many messages; empty: there was none
+        self.worst = ""  # the sample with the most messages too many; empty: there was none
+        self._most_too_many = 0
 
     def sample(self) -> None:
         """Compare the queues with the rows. A broker that does not answer is not looked at. Raises DatabaseError."""
@@ -29,7 +30,9 @@ class QueueWatch:
         self.longest = max(self.longest, waiting)
         if waiting > SLACK:
             pending = _pending()
-            if waiting > MAX_MESSAGES_PER_ROW * pending + SLACK:
+            too_many = waiting - MAX_MESSAGES_PER_ROW * pending - SLACK
+            if too_many > self._most_too_many:
+                self._most_too_many = too_many
                 self.worst = f"{waiting} messages beside {pending} pending rows"
 
     def _waiting(self) -> int:

@@ -17,15 +17,21 @@ class Relay:
 
     def __init__(self) -> None:
         self._port = 0  # 0: refuse
+        self._switches = 0
         self._open: set[asyncio.StreamWriter] = set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        switches = self._switches
         try:
             there_reader, there_writer = await asyncio.open_connection(HOST, self._port or 1)
         except OSError:
             writer.transport.abort()
             return
         ends = {writer, there_writer}
+        if switches != self._switches:  # it was cut while it was being opened
+            for end in ends:
+                end.transport.abort()
+            return
         self._open |= ends
         copies = [asyncio.create_task(_copy(reader, there_writer)), asyncio.create_task(_copy(there_reader, writer))]
         _, unfinished = await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
@@ -37,6 +43,7 @@ class Relay:
 
     def switch(self, port: int) -> None:
         self._port = port
+        self._switches += 1
         for writer in self._open:
             writer.transport.abort()
 

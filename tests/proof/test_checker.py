@@ -311,6 +311,10 @@ def with_second_attempt(**changes: Any) -> Facts:
 
 
 def test_a_cost_that_the_provider_did_not_bill_is_reported():
+    first, second, third = CLEAN.attempts
+    unbilled = replace(third, cost=Decimal("0.01"))
+
+    assert rules(replace(CLEAN, attempts=(first, second, unbilled))) == {"cost invented"}
     assert "cost invented" in rules(with_second_attempt(cost=Decimal("0.03")))
     assert rules(with_second_attempt(cost=None)) == set()
 
@@ -347,15 +351,16 @@ def test_a_command_that_began_two_conversations_is_reported():
     assert rules(replace(with_more(updates=update), conversations={42: 2})) == {"command acted twice"}
 
 
-def test_a_file_that_is_uploaded_more_often_than_it_is_shown_is_reported():
+def test_a_file_whose_confirmed_upload_is_repeated_is_reported():
     facts = replace(
         with_change(expected_messages={0: "file 1f"}),
         messages=(MessageFact(42, 1001, "file 1f"), *CLEAN.messages[1:]),
     )
 
-    assert rules(replace(facts, uploads=1)) == set()
-    assert rules(replace(facts, uploads=2)) == {"file uploaded twice"}
-    assert rules(replace(facts, uploads=2, excused_uploads=1)) == set()
+    assert rules(replace(facts, confirmed_uploads={"file 1f": 1})) == set()
+    assert rules(replace(facts, confirmed_uploads={"file 1f": 2})) == {"file uploaded twice"}
+    assert rules(replace(facts, confirmed_uploads={"file 1f": 2}, excused_uploads=1)) == set()
+    assert rules(replace(facts, confirmed_uploads={"file 2e": 1})) == {"file uploaded twice"}
 
 
 def test_a_second_payment_needs_an_unknown_attempt():

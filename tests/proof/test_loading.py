@@ -77,6 +77,7 @@ def test_text_image_audio_and_a_failure_are_loaded_and_break_no_promise(telegram
         ("aimlapi", "Number 0", True),
         ("piapi", "Number 0", True),
     ]
+    assert [request.answered_prompt for request in facts.requests] == ["Number 0", "", "", ""]  # a file quotes nothing
     assert len(facts.messages) == len(facts.deliveries) == len(facts.updates) == 4
     assert facts.messages[1].content.startswith("file ")
 

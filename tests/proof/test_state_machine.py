@@ -236,7 +236,7 @@ class PromiseMachine(RuleBasedStateMachine):
             telegram=self.telegram,
             acknowledged={update["update_id"] for update in self.updates},
             excused_placeholders=self.world.stray_placeholders,
-            excused_uploads=len(self.telegram.uploads),  # of which this world does not count those cut short
+            excused_uploads=len(self.crashed),
         )
 
     # --- The end ---
