@@ -1,9 +1,10 @@
 """Liveness and readiness, for load balancers and process managers. Open to all, so nothing secret is said here."""
 
 import logging
+import math
 import os
+import threading
 import time
-from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -30,10 +31,11 @@ MAX_DELAY_SECONDS = 30  # workers look every two seconds, by default
 TELEGRAM_SECONDS = 5.0  # for all calls
 TELEGRAM_CACHE_SECONDS = 30.0  # anybody may ask for the verbose report
 NOTE = (
-    "Ready means that the database answers and is migrated, and that a worker is at work. Updates are stored all the "
-    "same, and none is lost. The broker only carries wake-up messages: without it requests start a few seconds late. "
-    "If on_time is false, there are too few workers. Without a sweeper overdue requests do not end. "
-    "With ?verbose this report says what Telegram sees."
+    "Ready means that the database answers and is migrated, and that each queue has a worker. Without workers updates "
+    "are stored all the same, and none is lost: a proxy should ask /healthz instead. The broker only carries wake-up "
+    "messages: without it requests start a few seconds late. If on_time is false, there are too few workers, or "
+    "Telegram takes no messages. Without a sweeper overdue requests do not end. With ?verbose this report says what "
+    "Telegram sees."
 )
 
 
@@ -57,34 +59,52 @@ def readyz(request: HttpRequest) -> JsonResponse:
     except DatabaseError:
         logger.warning("Not ready: the database does not answer.")
     if "verbose" in request.GET:
-        report["telegram"] = _telegram()
+        report["telegram"] = telegram_report.read()
     return JsonResponse({**report, "note": NOTE}, status=200 if report["ready"] else 503)
 
 
 def _work() -> dict[str, Any]:
     """Return who is at work, and for how long the oldest piece of each kind has waited."""
-    processes = processes_at_work()
+    at_work = processes_at_work()
+    unserved = [queue for queue, workers in at_work.by_queue.items() if not workers]
     waiting = {
         "oldest_update_seconds": updates_unhandled().oldest_seconds(),
         "oldest_due_seconds": oldest_due_seconds(),
         "oldest_delivery_seconds": deliveries_unfinished().oldest_seconds(),
     }
     return {
-        "ready": processes["worker"] > 0,
-        "workers": processes["worker"],
-        "sweepers": processes["sweeper"],
+        "ready": not unserved,
+        "workers": at_work.workers,
+        "queues_without_worker": unserved,
+        "sweepers": at_work.sweepers,
         "on_time": max(waiting.values()) <= MAX_DELAY_SECONDS,
         **{name: round(seconds, 1) for name, seconds in waiting.items()},
     }
 
 
-def _telegram() -> dict[str, Any]:
-    """Return what Telegram sees, without an address, asked at most every TELEGRAM_CACHE_SECONDS by this process."""
-    return _ask_telegram(int(time.monotonic() / TELEGRAM_CACHE_SECONDS))
+class TelegramReport:
+    """What Telegram sees, without an address. Anybody may ask, so it is kept for a while. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._asking = threading.Lock()
+        self._asked_at = -math.inf  # on time.monotonic()
+        self._report: dict[str, Any] = {"problems": ["Telegram is being asked: try again in a few seconds."]}
+
+    def read(self) -> dict[str, Any]:
+        """Return the report. One caller at a time asks Telegram; the others get the last answer and wait for nobody."""
+        if time.monotonic() - self._asked_at > TELEGRAM_CACHE_SECONDS and self._asking.acquire(blocking=False):
+            try:
+                self._report = _ask_telegram()
+                self._asked_at = time.monotonic()
+            finally:
+                self._asking.release()
+        return self._report
 
 
-@lru_cache(maxsize=1)
-def _ask_telegram(_period: int) -> dict[str, Any]:
+telegram_report = TelegramReport()
+
+
+def _ask_telegram() -> dict[str, Any]:
     if not settings.TELEGRAM_BOT_TOKEN:
         return {"bot": None}
     try:
@@ -94,7 +114,8 @@ def _ask_telegram(_period: int) -> dict[str, Any]:
     webhook = status.webhook
     return {
         "bot": f"@{status.identity.username}",
-        "webhook": "as set" if webhook.url and webhook.url == status.expected_url else bool(webhook.url),
+        "has_webhook": bool(webhook.url),
+        "as_set": webhook.url == status.expected_url,
         "pending_updates": webhook.pending,
         "last_error": webhook.last_error,
         "last_error_at": webhook.last_error_at,

@@ -87,9 +87,14 @@ def _requests() -> Iterator[Metric]:
         deliveries_unfinished(),
     )
     processes = GaugeMetricFamily("aibot_processes", "Processes that have shown a sign of life.", labels=["kind"])
-    for kind, number in processes_at_work().items():
-        processes.add_metric([kind], number)
+    at_work = processes_at_work()
+    processes.add_metric(["worker"], at_work.workers)
+    processes.add_metric(["sweeper"], at_work.sweepers)
     yield processes
+    workers = GaugeMetricFamily("aibot_queue_workers", "Workers at work that serve a queue.", labels=["queue"])
+    for queue, number in at_work.by_queue.items():
+        workers.add_metric([queue], number)
+    yield workers
     yield GaugeMetricFamily(
         "aibot_credits_outstanding", "Credits that users may still spend.", value=credits_outstanding()
     )

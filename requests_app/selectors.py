@@ -89,16 +89,13 @@ def oldest_due_seconds() -> float:
 
     More than a few seconds means that workers are missing, or too few.
     """
-    return longest_wait_seconds(_due(), "created_at", "next_at", "lease_until")
+    due_since = Greatest("created_at", Coalesce("next_at", "created_at"), Coalesce("lease_until", "created_at"))
+    return longest_wait_seconds(_due().annotate(due_since=due_since), since="due_since")
 
 
-def longest_wait_seconds(due: QuerySet[Any], since: str, *later: str) -> float:
-    """Return for how long the oldest of these rows has been due; 0 where there is none.
-
-    A row is due from the moment in the column `since` on, or from those in the nullable columns `later`.
-    """
-    due_since = Greatest(since, *(Coalesce(column, since) for column in later))
-    oldest = due.annotate(due_since=due_since, now=Now()).order_by("due_since").values_list("now", "due_since").first()
+def longest_wait_seconds(rows: QuerySet[Any], *, since: str) -> float:
+    """Return for how long the oldest of these rows has waited, by the column `since`; 0 where there is none."""
+    oldest = rows.order_by(since).annotate(now=Now()).values_list("now", since).first()
     return max(0.0, (oldest[0] - oldest[1]).total_seconds()) if oldest else 0.0
 
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils import timezone
 
 from providers.transport.deadlines import Deadline
 from telegram_bot.api.client import BotIdentity, WebhookInfo, get_client
 from telegram_bot.updates.ingest import ALLOWED_UPDATES
 
+RECENT = timedelta(minutes=10)  # Telegram repeats a failed call sooner
 SET_UP = "run `manage.py telegram_setup`"
 
 
@@ -38,7 +41,8 @@ class BotStatus:
                 yield f"Telegram sends updates to another address than TELEGRAM_WEBHOOK_URL: {SET_UP}."
         elif expected and webhook.allowed_updates and set(ALLOWED_UPDATES) - set(webhook.allowed_updates):
             yield f"Telegram does not send all kinds of updates: {SET_UP}."
-        if webhook.last_error and webhook.pending:
+        is_recent = webhook.last_error_at is None or timezone.now() - webhook.last_error_at < RECENT
+        if expected and webhook.last_error and webhook.pending and is_recent:
             yield (
                 f"Telegram's last call failed ({webhook.last_error}), and {webhook.pending} updates wait there: "
                 f"check that the address is reachable from the internet, its certificate, and what the proxy answers."
@@ -57,8 +61,9 @@ class BotStatus:
             yield "In groups      every message is delivered to the bot; it reacts to commands, mentions and replies"
         else:
             yield (
-                "In groups      only commands and replies to the bot are delivered, mentions are not: Group Privacy is "
-                "on (to change it: @BotFather, /setprivacy, then add the bot to the group again)"
+                "In groups      only commands and replies to the bot are delivered, mentions are not, except where it "
+                "is an administrator: Group Privacy is on (to change it: @BotFather, /setprivacy, then add the bot to "
+                "the group again)"
             )
         yield from (f"Problem        {problem}" for problem in self.problems)
 
@@ -67,7 +72,7 @@ def bot_status(*, deadline: Deadline | None = None) -> BotStatus:
     """Ask Telegram, in two calls. Raises BotApiError."""
     client = get_client()
     return BotStatus(
-        client.me(deadline=deadline),
+        client.ask_me(deadline=deadline),
         client.webhook_info(deadline=deadline),
         webhook_url(settings.TELEGRAM_WEBHOOK_URL),
     )

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import QuerySet
 
 from providers.types import Category
 from requests_app.models import Account, AIModel, Request
@@ -16,32 +15,32 @@ MAX_COUNTED = 10_000  # rows; beyond, a number tells an operator nothing new
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Work that waits for a worker: rows, due from the moment in the column `since` or in `next_at` on."""
+    """What users wait for since the moment in the column `since`, be it for a worker or for Telegram."""
 
-    due: QuerySet[Any]
+    rows: QuerySet[Any]
     since: str
 
     def count(self) -> int:
         """Return how many rows wait, at most MAX_COUNTED. One query."""
-        return self.due.order_by().values("pk")[:MAX_COUNTED].count()
+        return self.rows.order_by().values("pk")[:MAX_COUNTED].count()
 
     def oldest_seconds(self) -> float:
-        """Return for how long the oldest has been due; 0 where none waits. One query."""
-        return longest_wait_seconds(self.due, self.since, "next_at")
-
-
-IS_DUE = Q(next_at=None) | Q(next_at__lte=Now())
+        """Return for how long the oldest has waited; 0 where none waits. One query."""
+        return longest_wait_seconds(self.rows, since=self.since)
 
 
 def updates_unhandled() -> Backlog:
-    """Return the updates of chats that no worker has handled. One that is to be tried again later is not among them."""
-    return Backlog(TelegramUpdate.objects.filter(IS_DUE, handled_at=None, chat__isnull=False), "received_at")
+    """Return the updates of chats that are not handled, those included that are to be tried again later."""
+    return Backlog(TelegramUpdate.objects.filter(handled_at=None, chat__isnull=False), "received_at")
 
 
 def deliveries_unfinished() -> Backlog:
-    """Return the ends of requests that are due to be shown in their chats, and are not."""
-    due = Delivery.objects.filter(IS_DUE, state__in=Delivery.UNFINISHED, request__completed_at__isnull=False)
-    return Backlog(due, "request__completed_at")
+    """Return the ends of requests that their chats do not show, those included that are to be tried again later.
+
+    A chat that cannot be reached waits for its user, and one that is shown once more waits for nothing.
+    """
+    ended = Delivery.objects.filter(request__completed_at__isnull=False)
+    return Backlog(ended.filter(state__in=Delivery.UNFINISHED, delivered_at=None), "request__completed_at")
 
 
 def model_for(chat: TelegramChat) -> AIModel | None:

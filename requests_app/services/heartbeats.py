@@ -4,18 +4,20 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Count
 from django.db.models.functions import Now
 
 from providers.db import unlocked
+from requests_app.dispatch import QUEUES
 from requests_app.models import WorkerHeartbeat
 
 BEAT_SECONDS = 10.0
 STALE = timedelta(minutes=2)  # then the process has died without a farewell
-MAX_SILENCE = timedelta(seconds=3.5 * BEAT_SECONDS)  # of a process that still counts as working
+BEATS_MISSED = 3.5  # of a process that still counts as working
 
 
 class Heartbeat:
@@ -42,11 +44,24 @@ class Heartbeat:
         WorkerHeartbeat.objects.filter(name=self.name).delete()
 
 
-def processes_at_work() -> dict[str, int]:
-    """Return how many processes of each kind have shown a sign of life of late: "worker" and "sweeper"."""
-    alive = WorkerHeartbeat.objects.filter(seen_at__gt=Now() - MAX_SILENCE).order_by().values("kind")
-    counted = {row["kind"]: row["number"] for row in alive.annotate(number=Count("pk"))}
-    return {kind: counted.get(kind, 0) for kind in ("worker", "sweeper")}
+@dataclass(frozen=True, slots=True)
+class ProcessesAtWork:
+    """Who has shown a sign of life of late."""
+
+    workers: int
+    sweepers: int
+    by_queue: dict[str, int]  # how many workers serve each of dispatch.QUEUES
+
+
+def processes_at_work() -> ProcessesAtWork:
+    """Return who has shown a sign of life of late. One query."""
+    # A process beats once in a round, and its rounds may be rarer than its beats.
+    interval = max(BEAT_SECONDS, settings.LOOK_SECONDS, settings.SWEEP_SECONDS)
+    since = Now() - timedelta(seconds=BEATS_MISSED * interval)
+    alive = WorkerHeartbeat.objects.filter(seen_at__gt=since).values_list("kind", "queues")
+    served = [queues.split(",") for kind, queues in alive if kind == "worker"]
+    by_queue = {queue: sum(queue in queues for queues in served) for queue in QUEUES}
+    return ProcessesAtWork(len(served), len(alive) - len(served), by_queue)
 
 
 def heartbeats_remove_stale() -> int:

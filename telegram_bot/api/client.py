@@ -175,15 +175,18 @@ class TelegramClient:
             said=str(parameters.get("text") or ""),
         )
 
-    def me(self, *, deadline: Deadline | None = None) -> BotIdentity:
-        """Return the bot's id and username; Telegram is asked once."""
-        if self._me is None:
-            profile = self.call("getMe", deadline=deadline)
-            self._me = BotIdentity(
-                _id_at(profile, "id") or 0,
-                text_at(profile, "username"),
-                get_path(profile, "can_read_all_group_messages") is True,
-            )
+    def me(self) -> BotIdentity:
+        """Return who the bot is, as Telegram said when this process asked first."""
+        return self._me or self.ask_me()
+
+    def ask_me(self, *, deadline: Deadline | None = None) -> BotIdentity:
+        """Ask Telegram who the bot is."""
+        profile = self.call("getMe", deadline=deadline)
+        self._me = BotIdentity(
+            _id_at(profile, "id") or 0,
+            text_at(profile, "username"),
+            get_path(profile, "can_read_all_group_messages") is True,
+        )
         return self._me
 
     def send(

@@ -1,6 +1,7 @@
 """Liveness and readiness: what load balancers and process managers read."""
 
 import socket
+import threading
 import time
 from datetime import timedelta
 
@@ -13,9 +14,9 @@ from django.utils import timezone
 from aibot import health
 from requests_app.models import WorkerHeartbeat
 from telegram_bot.api.client import close_client
-from telegram_bot.models import TelegramUpdate
+from telegram_bot.models import Delivery, TelegramUpdate
 from tests.factories import make_request
-from tests.fakes.telegram import TOKEN, FakeTelegram, not_reached
+from tests.fakes.telegram import TOKEN, FakeTelegram, Hold, not_reached
 from tests.telegram_bot.rows import ago, make_delivery, make_update
 
 
@@ -35,11 +36,15 @@ class TestLiveness:
             assert client.get(path).status_code == 200
 
 
+def make_worker(queues: str = "chat,media,text") -> None:
+    WorkerHeartbeat.objects.create(name=f"worker {queues}", kind="worker", queues=queues)
+
+
 @pytest.mark.django_db
 class TestReadiness:
     @pytest.mark.parametrize("path", ["/readyz", "/readyz/"])
     def test_a_migrated_database_and_a_worker_are_enough(self, client, path):
-        WorkerHeartbeat.objects.create(name="a", kind="worker")
+        make_worker()
 
         response = client.get(path)
 
@@ -52,6 +57,7 @@ class TestReadiness:
             "database": True,
             "migrated": True,
             "workers": 1,
+            "queues_without_worker": [],
             "sweepers": 0,
             "on_time": True,
             "oldest_update_seconds": 0.0,
@@ -68,6 +74,23 @@ class TestReadiness:
         assert response.status_code == 503
         assert (response.json()["ready"], response.json()["workers"], response.json()["sweepers"]) == (False, 0, 1)
 
+    def test_a_queue_without_a_worker_makes_it_unready(self, client):
+        make_worker("chat")
+
+        response = client.get("/readyz")
+
+        assert (response.status_code, response.json()["queues_without_worker"]) == (503, ["text", "media"])
+
+        make_worker("media,text")
+        assert client.get("/readyz").status_code == 200
+
+    def test_a_worker_whose_rounds_are_rare_is_at_work(self, client, settings):
+        settings.LOOK_SECONDS = 60
+        make_worker()
+        WorkerHeartbeat.objects.update(seen_at=ago(100))
+
+        assert client.get("/readyz").status_code == 200
+
     def test_an_update_that_nobody_handles_and_an_answer_that_nobody_shows_are_not_on_time(self, client):
         assert client.get("/readyz").json()["on_time"] is True
 
@@ -77,10 +100,13 @@ class TestReadiness:
         assert 47 <= report["oldest_update_seconds"] < 67
 
         TelegramUpdate.objects.all().delete()
-        make_delivery(next_at=None)
+        delivery = make_delivery(next_at=ago(-300))  # Telegram cannot be reached
         report = client.get("/readyz").json()
         assert (report["on_time"], report["oldest_update_seconds"]) == (False, 0)
         assert 60 <= report["oldest_delivery_seconds"] < 80
+
+        Delivery.objects.filter(pk=delivery.pk).update(delivered_at=ago(1))  # shown, and to be edited once more
+        assert client.get("/readyz").json()["on_time"] is True
 
     def test_a_missing_migration_makes_it_unready(self, client):
         ((app, name),) = MigrationLoader(connection).graph.leaf_nodes("providers")
@@ -105,7 +131,7 @@ class TestReadiness:
 
     def test_overdue_work_is_reported_but_leaves_it_ready(self, client):
         now = timezone.now()
-        WorkerHeartbeat.objects.create(name="a", kind="worker")
+        make_worker()
         make_request(created_at=now - timedelta(seconds=120))
         make_request(created_at=now - timedelta(seconds=999), lease_until=now + timedelta(seconds=10))  # claimed
         make_request(created_at=now - timedelta(seconds=999), next_at=now + timedelta(seconds=10))  # not due yet
@@ -127,10 +153,8 @@ class TestReadiness:
 @pytest.mark.django_db
 class TestTheVerboseReport:
     @pytest.fixture(autouse=True)
-    def _asks_anew(self):
-        health._ask_telegram.cache_clear()
-        yield
-        health._ask_telegram.cache_clear()
+    def _asks_anew(self, monkeypatch):
+        monkeypatch.setattr(health, "telegram_report", health.TelegramReport())
 
     @pytest.fixture
     def telegram(self, settings):
@@ -145,14 +169,15 @@ class TestTheVerboseReport:
         telegram.webhook = {"url": "https://bot.example/a-secret-path"}
         telegram.webhook_faults = {
             "pending_update_count": 7,
-            "last_error_date": 1_790_000_000,
+            "last_error_date": int(time.time()) - 5,
             "last_error_message": "Wrong response from the webhook: 301 Moved Permanently",
         }
 
         response = client.get("/readyz?verbose")
 
         report = response.json()["telegram"]
-        assert (report["bot"], report["webhook"], report["pending_updates"]) == ("@test_bot", "as set", 7)
+        assert (report["bot"], report["has_webhook"], report["as_set"]) == ("@test_bot", True, True)
+        assert report["pending_updates"] == 7
         assert report["last_error"].endswith("301 Moved Permanently")
         assert "7 updates wait there" in report["problems"][0]
         assert "a-secret-path" not in response.content.decode()
@@ -164,10 +189,25 @@ class TestTheVerboseReport:
 
         assert len(telegram.called("getWebhookInfo")) == 1
 
+    def test_whoever_asks_while_telegram_is_asked_waits_for_nobody(self, client, telegram):
+        hold = Hold()
+        telegram.will("getMe", hold)
+        first = threading.Thread(target=health.telegram_report.read)
+        first.start()
+        assert hold.arrived.wait(10)
+
+        response = client.get("/readyz?verbose")
+
+        assert "being asked" in response.json()["telegram"]["problems"][0]
+        hold.go()
+        first.join()
+        assert client.get("/readyz?verbose").json()["telegram"]["bot"] == "@test_bot"
+        assert len(telegram.called("getMe")) == 1
+
     def test_a_silent_telegram_is_a_problem_and_changes_nothing_else(self, client, telegram, monkeypatch):
         monkeypatch.setattr(health, "TELEGRAM_SECONDS", 0.2)
         telegram.will("getMe", not_reached)
-        WorkerHeartbeat.objects.create(name="a", kind="worker")
+        make_worker()
 
         response = client.get("/readyz?verbose")
 
@@ -195,7 +235,7 @@ class TestBroker:
             port = server.getsockname()[1]
         settings.REDIS_URL = f"redis://:secret-password@127.0.0.1:{port}/0"  # nobody listens there any more
 
-        WorkerHeartbeat.objects.create(name="a", kind="worker")
+        make_worker()
 
         response = client.get("/readyz")
 

@@ -82,9 +82,9 @@ def test_a_refusal_is_json_whatever_the_scraper_accepts(client):
 
 
 def test_what_waits_for_a_worker_and_who_works(client, headers):
-    make_update(received_at=ago(40))
+    make_update(received_at=ago(40), next_at=ago(-60))  # to be tried again, and its user waits all the same
     make_delivery(status="FAILED", next_at=None)
-    WorkerHeartbeat.objects.create(name="a", kind="worker")
+    WorkerHeartbeat.objects.create(name="a", kind="worker", queues="chat")
     WorkerHeartbeat.objects.create(name="dead", kind="worker", seen_at=ago(60))
 
     samples = scrape(client, headers)
@@ -94,6 +94,7 @@ def test_what_waits_for_a_worker_and_who_works(client, headers):
     assert 60 <= samples["aibot_oldest_delivery_seconds",] < 80
     assert samples["aibot_processes", "worker"] == 1
     assert samples["aibot_processes", "sweeper"] == 0
+    assert (samples["aibot_queue_workers", "chat"], samples["aibot_queue_workers", "text"]) == (1, 0)
 
 
 def test_a_scrape_takes_at_most_sixteen_queries(client, headers, django_assert_max_num_queries):

@@ -1,13 +1,14 @@
 """`manage.py telegram_status`: what Telegram sees, and what to do where updates do not arrive."""
 
 import json
+import time
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from aibot.env import env_url
 from telegram_bot.api.client import close_client
-from telegram_bot.bot_status import webhook_url
+from telegram_bot.bot_status import bot_status, webhook_url
 from telegram_bot.models import TelegramUpdate
 from telegram_bot.updates.ingest import ALLOWED_UPDATES
 from tests.fakes.telegram import BOT, answers, refuse
@@ -78,15 +79,24 @@ def test_a_webhook_beside_polling_is_named(webhook, settings, capsys):
 
 
 def test_a_failing_call_is_a_problem_while_updates_wait(fake, webhook, capsys):
-    fake.webhook_faults = {"last_error_date": 1_790_000_000, "last_error_message": "SSL error"}
+    fake.webhook_faults = {"last_error_date": int(time.time()) - 5, "last_error_message": "SSL error"}
     assert status_of(capsys)[0] == 0  # over
 
     fake.webhook_faults["pending_update_count"] = 3
     code, lines = status_of(capsys)
-
     assert code == 1
-    assert "Last error     2026-09-21 14:13:20 UTC: SSL error" in lines
     assert "SSL error" in lines[-1]
+
+    fake.webhook_faults["last_error_date"] = 1_790_000_000  # months ago; what waits has just come
+    code, lines = status_of(capsys)
+    assert (code, lines[3]) == (0, "Last error     2026-09-21 14:13:20 UTC: SSL error")
+
+
+def test_privacy_mode_is_asked_for_anew_by_a_process_that_has_asked_before(fake, webhook):
+    assert not bot_status().identity.reads_groups
+    fake.will("getMe", answers({"ok": True, "result": {**BOT, "can_read_all_group_messages": True}}))
+
+    assert bot_status().identity.reads_groups
 
 
 def test_where_telegram_refuses_one_line_says_so(fake, capsys):
