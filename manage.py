@@ -4,6 +4,8 @@
 import os
 import sys
 
+HOLD_DATA_DIR = ("ask", "bot", "sweep")  # they work on requests; `run` holds it, too, and begins it
+
 
 def main() -> None:
     """Run one management command. An invalid setting, or a database that is away or not migrated, says what to do."""
@@ -12,6 +14,10 @@ def main() -> None:
     from django.core.management import execute_from_command_line
 
     try:
+        if sys.argv[1:2] and sys.argv[1] in HOLD_DATA_DIR:
+            from aibot.data_lock import join_data_dir
+
+            join_data_dir()
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Configuration error: {error}")

@@ -8,6 +8,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_init
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
 from aibot import broker
@@ -33,6 +34,17 @@ def refuse_invalid_settings(**_: Any) -> None:
     errors = [message for message in run_checks() if message.is_serious()]
     if errors:
         sys.exit("\n".join(f"Configuration error: {error.msg}" for error in errors))
+
+
+@worker_init.connect
+def refuse_other_answers(**_: Any) -> None:
+    """End a worker whose DATA_DIR belongs to processes with other settings."""
+    from aibot.data_lock import join_data_dir
+
+    try:
+        join_data_dir()
+    except ImproperlyConfigured as error:
+        sys.exit(f"Configuration error: {error}")
 
 
 @worker_init.connect

@@ -1,11 +1,13 @@
 """Every setting of the project, read from the environment once, at start-up."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
+from aibot.data_lock import port_in_use
 from aibot.env import (
     env_bool,
     env_bucket,
@@ -33,6 +35,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 read_env_file(Path(env_text("ENV_FILE", str(BASE_DIR / ".env"))))
 refuse_renamed_variables()
 DATA_DIR = env_folder("DATA_DIR", BASE_DIR / "var")
+if not is_command("collectstatic"):  # whose files a proxy may serve
+    os.umask(0o077)  # what is written to DATA_DIR is nobody else's
 
 # --- Core -------------------------------------------------------------------------------------
 
@@ -314,7 +318,7 @@ PROVIDER_CALLBACK_SECRETS = {
 }
 if SANDBOX_ACTIVE:
     # The sandbox calls too, on this machine. Its secret protects nothing but its own inventions.
-    PUBLIC_URL = PUBLIC_URL or f"http://127.0.0.1:{env_int('PORT', 8000, minimum=1)}"
+    PUBLIC_URL = PUBLIC_URL or f"http://127.0.0.1:{env_int('PORT', port_in_use(DATA_DIR) or 8000, minimum=1)}"
     PROVIDER_CALLBACK_SECRETS = {
         slug: secret or "whsec_c2FuZGJveC13ZWJob29rLXNlY3JldA==" for slug, secret in PROVIDER_CALLBACK_SECRETS.items()
     }

@@ -1,6 +1,7 @@
 """Several processes in one terminal: their output line by line, and one that dies is started again."""
 
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -15,6 +16,8 @@ MIN_PAUSE_SECONDS = 1.0  # before a process that has died is started again
 MAX_PAUSE_SECONDS = 30.0
 LONG_ENOUGH_SECONDS = 60.0  # a process that has lived so long begins with the shortest pause again
 STOP_SECONDS = 5.0  # for a process after SIGTERM; then it is killed
+# Where Linux's setpriv is there, the processes end with this one, even where it is killed.
+WITH_PARENT = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 @dataclass
@@ -74,7 +77,7 @@ class Supervisor:
         child.started_at = time.monotonic()
         # In a session of its own: Ctrl-C reaches this process only, which then ends the others in order.
         child.process = subprocess.Popen(  # noqa: S603 — our own commands
-            child.command,
+            [*WITH_PARENT, *child.command],
             cwd=settings.BASE_DIR,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,

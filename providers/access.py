@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from providers.registry import PROVIDERS, is_implemented, provider_class
-from providers.types import Access, Category
+from providers.types import Access, Category, Purpose
 
 if TYPE_CHECKING:
     from providers.backends.base import TextProvider
@@ -40,6 +40,11 @@ def connect(category: Category, slug: str) -> "TextProvider | MediaProvider | No
 def backend_for(category: Category, slug: str) -> "type[TextProvider | MediaProvider] | None":
     """Return the class that implements the category for this provider, key or no key; None where there is none."""
     return provider_class(category, slug) if is_implemented(category, slug) else None
+
+
+def current_purpose() -> Purpose:
+    """Return whom the calls serve that are made now: nobody while the sandbox answers."""
+    return Purpose.SANDBOX if settings.SANDBOX_ACTIVE else Purpose.USER
 
 
 def callback_secret(slug: str) -> str:

@@ -118,7 +118,7 @@ class AttemptAdmin(ReadOnlyAdmin):
         "model",
         "caller_key",
     ]
-    list_filter = ["created_at", "state", "category", ProviderFilter]
+    list_filter = ["created_at", "state", "purpose", "category", ProviderFilter]
     search_fields = ["caller_key__exact", "job_id__exact"]
     search_help_text = "A request's id or a provider's job id, in full."
     ordering = ["-created_at"]

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from providers.access import current_purpose
 from providers.chain.statements import Proof, attempt_insert
 from providers.errors import ProviderError
 from providers.models import Attempt, ProviderConfig
@@ -152,6 +153,7 @@ def attempt_open(*, caller_key: str, number: int, route: ProviderConfig, proof: 
         caller_key=caller_key,
         number=number,
         category=route.category,
+        purpose=current_purpose(),
         provider=route.provider,
         route=route.name,
         model=route.model,

@@ -29,9 +29,12 @@ def attempt_insert(*, attempt: Attempt, proof: Proof | None) -> bool:
     """
     if proof is not None and is_postgresql():
         query, params = proof.query()
-        values = (attempt.id, attempt.caller_key, attempt.number, attempt.category, attempt.provider, attempt.route)
+        values = [
+            *(attempt.id, attempt.caller_key, attempt.number, attempt.category, attempt.purpose),
+            *(attempt.provider, attempt.route, attempt.model),
+        ]
         with connection.cursor() as cursor:
-            cursor.execute(_INSERT.format(proof=query), [*values, attempt.model, *params])
+            cursor.execute(_INSERT.format(proof=query), [*values, *params])
             return bool(cursor.rowcount)
     with transaction.atomic():
         if proof is not None and not proof.hold():
@@ -41,8 +44,8 @@ def attempt_insert(*, attempt: Attempt, proof: Proof | None) -> bool:
 
 
 _INSERT = """
-    INSERT INTO providers_attempt (id, caller_key, number, category, provider, route, model, state, job_id, error_class,
-        error_text, usage, cost_source, rolled_up, created_at)
-    SELECT %s, %s, %s, %s, %s, %s, %s, 'SENDING', '', '', '', '{{}}', '', FALSE, STATEMENT_TIMESTAMP()
+    INSERT INTO providers_attempt (id, caller_key, number, category, purpose, provider, route, model, state, job_id,
+        error_class, error_text, usage, cost_source, rolled_up, created_at)
+    SELECT %s, %s, %s, %s, %s, %s, %s, %s, 'SENDING', '', '', '', '{{}}', '', FALSE, STATEMENT_TIMESTAMP()
     FROM ({proof}) AS proof
 """

@@ -13,6 +13,7 @@ from django.db.models import BigIntegerField, Count, DecimalField, F, Q, QuerySe
 from django.db.models.functions import Cast, Now, Round, TruncHour
 
 from providers.models import Attempt, AttemptRollup
+from providers.types import Purpose
 
 BATCH_ROWS = 5_000
 MAX_BATCHES = 20  # in one call, so that a backlog does not hold up the other sweeps
@@ -70,9 +71,9 @@ def _fold_batch() -> int:
 
 
 def _foldable() -> QuerySet[Attempt]:
-    return Attempt.objects.filter(rolled_up=False, finished_at__isnull=False).exclude(
-        state=State.UNKNOWN, finished_at__gt=Now() - UNKNOWN_SETTLES_AFTER
-    )
+    # What the sandbox has answered is never folded, so that it can be told apart at any time.
+    finished = Attempt.objects.filter(rolled_up=False, finished_at__isnull=False).exclude(purpose=Purpose.SANDBOX)
+    return finished.exclude(state=State.UNKNOWN, finished_at__gt=Now() - UNKNOWN_SETTLES_AFTER)
 
 
 def _hourly_sums(attempts: QuerySet[Attempt]) -> list[dict[str, Any]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.db.models import QuerySet, Sum
 
-from providers.access import is_ready
+from providers.access import current_purpose, is_ready
 from providers.models import Attempt, AttemptRollup, ProviderConfig
 from providers.statistics.rollups import SUMS, in_dollars, sum_in_ticks
-from providers.types import Category
+from providers.types import Category, Purpose
 
 RECOMMENDED_ABOVE = 80  # per cent of successes
 CATEGORY_ORDER = {category.value: position for position, category in enumerate(Category)}
@@ -80,8 +80,8 @@ class Recommendation:
 def provider_stats(category: Category | None = None, since: datetime | None = None) -> list[ProviderStats]:
     """Return the statistics of each provider in the operator's order, used or not.
 
-    `since` is taken back to its full hour. Providers that were used but have no row any more come last in their
-    category, so that the sums stay whole.
+    They are those of the sandbox while it answers, and of real calls otherwise. `since` is taken back to its full hour.
+    Providers that were used but have no row any more come last in their category, so that the sums stay whole.
     """
     since = since and since.replace(minute=0, second=0, microsecond=0)
     configs = ProviderConfig.objects.filter(category=category.value) if category else ProviderConfig.objects.all()
@@ -171,6 +171,10 @@ def _sums(category: Category | None, since: datetime | None) -> dict[tuple[str, 
 def _folded_and_not(category: Category | None, since: datetime | None) -> QuerySet[Any, dict[str, Any]]:
     rollups = AttemptRollup.objects.order_by()
     attempts = Attempt.objects.order_by().filter(rolled_up=False, finished_at__isnull=False)
+    if current_purpose() == Purpose.SANDBOX:
+        rollups, attempts = rollups.none(), attempts.filter(purpose=Purpose.SANDBOX)
+    else:
+        attempts = attempts.exclude(purpose=Purpose.SANDBOX)
     if category:
         rollups, attempts = rollups.filter(category=category.value), attempts.filter(category=category.value)
     if since:

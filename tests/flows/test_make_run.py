@@ -120,6 +120,28 @@ def test_everything_starts_answers_and_stops(tmp_path, stop_signal):
 
 
 @embedded_only
+def test_a_second_one_in_the_same_folder_is_refused_and_a_killed_one_leaves_nobody(tmp_path):
+    with started(tmp_path) as run:
+        processes = run.wait_until_up()
+        second = {**run.environment, "PORT": str(free_port()), "SANDBOX_URL": f"http://127.0.0.1:{free_port()}"}
+        done = subprocess.run(
+            [sys.executable, "manage.py", "run"], cwd=ROOT, env=second, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1
+        assert f"is in use (process {run.process.pid}, {run.web_url.replace('127.0.0.1', 'localhost')}" in done.stderr
+        real = {**run.environment, "OPENAI_API_KEY": "an-invented-key"}
+        ask = [sys.executable, "manage.py", "ask", "TEXT", "Say hello"]
+        done = subprocess.run(ask, cwd=ROOT, env=real, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "is in use with other settings" in done.stderr
+
+        run.process.kill()
+
+        _, left = psutil.wait_procs(processes, timeout=MAX_STOP_SECONDS)
+        assert left == []
+
+
+@embedded_only
 def test_a_process_that_dies_is_started_again_and_a_line_says_which(tmp_path):
     with started(tmp_path) as run:
         processes = run.wait_until_up()

@@ -187,3 +187,17 @@ def test_the_command_counts_broken_sums_again(capsys):
 def test_an_idle_sweep_asks_once_and_writes_nothing(django_assert_num_queries):
     with django_assert_num_queries(1):
         assert fold_attempts() == 0
+
+
+@pytest.mark.django_db
+def test_what_the_sandbox_answered_is_never_counted_beside_real_answers(settings):
+    make_attempt(purpose="sandbox", cost=Decimal(7))
+    make_attempt(cost=Decimal(1))
+
+    assert fold_attempts() == 1
+    make_attempt(purpose="sandbox", cost=Decimal(7))
+    make_attempt(cost=Decimal(1))
+
+    assert [(stats.requests, stats.total_cost) for stats in provider_stats() if stats.requests] == [(2, Decimal(2))]
+    settings.SANDBOX_ACTIVE = True
+    assert [(stats.requests, stats.total_cost) for stats in provider_stats() if stats.requests] == [(2, Decimal(14))]

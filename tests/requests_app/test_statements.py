@@ -256,7 +256,13 @@ class TestAttempt:
 
     def attempt(self, lease: Lease) -> Attempt:
         return Attempt(
-            caller_key=lease.request_id, number=1, category="TEXT", provider="aimlapi", route="fast", model="a/model"
+            caller_key=lease.request_id,
+            number=1,
+            category="TEXT",
+            purpose="sandbox",
+            provider="aimlapi",
+            route="fast",
+            model="m",
         )
 
     def test_it_is_written_while_the_claim_holds(self, variant, lease):
@@ -269,11 +275,11 @@ class TestAttempt:
             "number": 1,
             "category": "TEXT",
             "operation": "generate",
-            "purpose": "user",
+            "purpose": "sandbox",
             "provider": "aimlapi",
             "route": "fast",
             "key_id": "",
-            "model": "a/model",
+            "model": "m",
             "answered_by": "",
             "state": "SENDING",
             "job_id": "",

@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from aibot.data_lock import begin_data_dir
 from aibot.env import env_int
 from aibot.supervisor import Supervisor
 from providers.access import is_configured
@@ -31,6 +32,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         port = env_int("PORT", DEFAULT_PORT, minimum=1)
+        begin_data_dir(port)
         _refuse_a_taken_port(HOST, port, f"PORT={port + 1} make run")
         if settings.SANDBOX_ACTIVE:
             sandbox = urlsplit(settings.SANDBOX_URL)

@@ -1,0 +1,99 @@
+"""The lock on DATA_DIR: processes that disagree on who answers, or on the database, never share one.
+
+Each process of ours holds it, shared, until it ends, however it ends. The file says what they agree on, and the port of
+`manage.py run`. A fork inherits it.
+"""
+
+import fcntl
+import json
+import logging
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+logger = logging.getLogger("aibot.data_lock")
+
+FILE_NAME = "lock"
+
+_held: IO[str] | None = None
+
+
+def join_data_dir() -> None:
+    """Hold the lock together with those that agree. Idempotent.
+
+    Raises ImproperlyConfigured where processes with other settings are at work: the sandbox's inventions would be shown
+    and charged beside real answers, or two databases would share one folder of media.
+    """
+    _hold(_agreement(), is_alone=False)
+
+
+def begin_data_dir(port: int) -> None:
+    """Hold the lock as the first. Raises ImproperlyConfigured where anybody is at work here."""
+    _hold({**_agreement(), "port": port}, is_alone=True)
+
+
+def port_in_use(data_dir: Path) -> int | None:
+    """Return the port of the `manage.py run` that began last in this folder."""
+    port = _read(data_dir / FILE_NAME).get("port")
+    return port if isinstance(port, int) else None
+
+
+def _agreement() -> dict[str, Any]:
+    database = settings.DATABASES["default"]
+    address = f"{database.get('HOST', '')}:{database.get('PORT', '')}/{database['NAME']}"
+    return {"sandbox": settings.SANDBOX_ACTIVE, "database": address}
+
+
+def _hold(mine: dict[str, Any], *, is_alone: bool) -> None:
+    global _held
+    if _held is not None:
+        return
+    path = settings.DATA_DIR / FILE_NAME
+    file = path.open("a+", encoding="utf-8")
+    try:
+        is_first = _try_lock(file, fcntl.LOCK_EX)
+        if is_first:
+            file.truncate(0)
+            json.dump({**mine, "process": os.getpid()}, file)
+            file.flush()
+        elif is_alone:
+            raise _refusal(path, "is in use")
+        fcntl.flock(file, fcntl.LOCK_SH)  # another may write between the two locks, so what counts is what is read now
+        theirs = _read(path)
+        if any(theirs.get(name) != value for name, value in mine.items()):
+            raise _refusal(path, "is in use with other settings")
+    except ImproperlyConfigured:
+        file.close()
+        raise
+    except OSError as error:  # such as a network file system without locks
+        logger.warning("%s cannot be locked (%s).", path, error.strerror)
+    _held = file
+
+
+def _try_lock(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _refusal(path: Path, words: str) -> ImproperlyConfigured:
+    theirs = _read(path)
+    port = f", http://localhost:{theirs['port']}" if theirs.get("port") else ""
+    who = "the sandbox answers" if theirs.get("sandbox") else "real providers answer"
+    return ImproperlyConfigured(
+        f"DATA_DIR {path.parent} {words} (process {theirs.get('process', 'unknown')}{port}; {who} there). Stop it "
+        "first, or set another DATA_DIR."
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
