@@ -4,7 +4,7 @@ Both leave the same row (tests/requests_app/test_statements.py). Those of reques
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.db import connection, transaction
 
@@ -29,7 +29,7 @@ def attempt_insert(*, attempt: Attempt, proof: Proof | None) -> bool:
     """
     if proof is not None and is_postgresql():
         query, params = proof.query()
-        values = [
+        values: list[Any] = [
             *(attempt.id, attempt.caller_key, attempt.number, attempt.category, attempt.purpose),
             *(attempt.provider, attempt.route, attempt.model),
         ]
