@@ -15,7 +15,8 @@ install = $(if $(shell command -v uv),uv pip install --python $(BIN)/python $(OP
 	$(BIN)/python -m pip install --disable-pip-version-check $(OPTIONS) $(1)
 # Production as .env.example shows it, with an invented key for each secret.
 PRODUCTION := ENV_FILE=.env.example DEBUG=False SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
-	OPENAI_API_KEY=an-invented-key TELEGRAM_BOT_TOKEN=1:an-invented-token TELEGRAM_WEBHOOK_SECRET=an-invented-secret
+	OPENAI_API_KEY=an-invented-key TELEGRAM_BOT_TOKEN=1:an-invented-token TELEGRAM_WEBHOOK_SECRET=an-invented-secret \
+	BEHIND_PROXY=True DATABASE_URL=postgres://nobody@localhost/nothing REDIS_URL=redis://localhost/0
 
 # A virtual environment whose Python has gone, or is not the one that PYTHON=… names, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f .venv/.runtime-* .venv/.development-*)

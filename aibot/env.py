@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -25,6 +26,9 @@ BUCKET = re.compile(r"[\w.-]{1,255}|arn:\S+", re.ASCII)
 POSTGRES_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
 REDIS_SCHEMES = ("redis", "rediss")  # the health check's client and Celery's write those of sockets differently
 MAX_PORT = 65_535
+MIN_COMPARED = 6  # characters of a name; shorter ones are alike by chance
+ALIKE = 0.8  # of 1
+READ_BY_OTHERS = {"WEB_CONCURRENCY"}  # gunicorn's
 
 
 def read_env_file(path: Path) -> None:
@@ -53,9 +57,27 @@ def is_command(*names: str) -> bool:
     return len(sys.argv) > 1 and Path(sys.argv[0]).name in ("manage.py", "django-admin") and sys.argv[1] in names
 
 
+_read_variables: set[str] = set()
+
+
 def env_text(name: str, default: str = "") -> str:
     """Return the variable without surrounding blanks; unset and empty both give `default`."""
+    _read_variables.add(name)
     return os.environ.get(name, "").strip() or default
+
+
+def misspelt_variables() -> list[tuple[str, str]]:
+    """Return the variables that nobody reads and that are almost called like one of ours, each with its nearest name.
+
+    Complete once the settings are loaded. Other variables of the environment belong to other programs.
+    """
+    unread = os.environ.keys() - _read_variables - READ_BY_OTHERS
+    found = []
+    for name in sorted(name for name in unread if len(name) >= MIN_COMPARED):
+        # Who mistypes a name seldom does so at its first letter, and other programs have names such as AWS_….
+        candidates = [known for known in _read_variables if known[0] == name[0]]
+        found += [(name, nearest) for nearest in get_close_matches(name, candidates, n=1, cutoff=ALIKE)]
+    return found
 
 
 def env_bool(name: str, *, default: bool) -> bool:
@@ -94,6 +116,11 @@ def env_secret(name: str) -> str:
         return _printable(f"{name}_FILE", Path(path).read_text(encoding="utf-8").strip())
     except (OSError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error.__class__.__name__}.") from error
+
+
+def env_secrets(name: str) -> list[str]:
+    """Return a comma-separated list of secrets, from the variable or from the file that `NAME_FILE` names."""
+    return [secret for secret in env_secret(name).split(",") if secret]
 
 
 def _printable(name: str, secret: str) -> str:

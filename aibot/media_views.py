@@ -16,14 +16,16 @@ from providers.statistics.permissions import StaffOrToken, is_developer
 class MayViewRequests(StaffOrToken):
     """Allows those who may view the request that a file belongs to.
 
-    A staff account without that permission or a scraper's token is not enough: the names of files that users have
-    sent can be guessed, because they count Telegram's updates.
+    A scraper's token is not enough: the names of files that users have sent can be guessed, because they count
+    Telegram's updates.
     """
+
+    staff_permission = "requests_app.view_request"
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not super().has_permission(request, view):
             return False
-        return request.user.has_perm("requests_app.view_request") or is_developer(request)
+        return request.user.has_perm(self.staff_permission) or is_developer(request)
 
 
 class MediaView(APIView):

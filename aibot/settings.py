@@ -1,6 +1,7 @@
 """Every setting of the project, read from the environment once, at start-up."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aibot.env import (
     env_origins,
     env_redis_url,
     env_secret,
+    env_secrets,
     env_text,
     env_url,
     is_command,
@@ -47,6 +49,8 @@ if not SECRET_KEY:
         "SECRET_KEY is not set. `make run` makes one for trying it out; in production put 50 random characters "
         "into the environment or .env."
     )
+# Keys that signed earlier; what they signed stays valid until they are removed from here.
+SECRET_KEY_FALLBACKS = env_secrets("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env_hosts("ALLOWED_HOSTS") or (["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env_origins("CSRF_TRUSTED_ORIGINS")
 ROOT_URLCONF = "aibot.urls"
@@ -74,12 +78,14 @@ INSTALLED_APPS = [
     "rest_framework.authtoken",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "axes",
     "aibot",
     "providers",
     "requests_app",
     "telegram_bot",
 ]
 MIDDLEWARE = [
+    "aibot.middleware.refuse_nul",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -88,6 +94,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
     {
@@ -127,6 +134,7 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
+MEDIA_IS_SHARED = env_bool("MEDIA_IS_SHARED", default=False)  # DATA_DIR is one folder for all machines
 MEDIA_ROOT = DATA_DIR / "media"
 MEDIA_URL = "media/"
 
@@ -231,9 +239,21 @@ SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_AGE = 8 * 60 * 60
-# Only the operator's own proxy may state that a request came over HTTPS.
-if env_bool("BEHIND_PROXY", default=False):
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Only the operator's own proxy may state that a request came over HTTPS, and from where.
+BEHIND_PROXY = env_bool("BEHIND_PROXY", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+# A user name is locked for an address from which it was tried in vain this often; elsewhere its owner still logs in.
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "aibot.client_address.client_address"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_LOCKOUT_TEMPLATE = "admin/locked.html"
+AXES_ENABLE_ADMIN = False  # `manage.py axes_list_attempts` shows them
+AXES_VERBOSE = False
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -281,6 +301,7 @@ LOGGING = {
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
         # urllib3 logs each path at DEBUG, and paths of the Bot API contain the token.
         "urllib3": {"level": "INFO"},
+        "axes": {"level": "WARNING"},
         # python-telegram-bot logs every message that it sends at DEBUG.
         "telegram": {"level": "INFO"},
         "celery.worker.strategy": {"level": "WARNING"},
@@ -333,6 +354,7 @@ SWEEP_SECONDS = env_int("SWEEP_SECONDS", 3, minimum=1)
 MAX_PROMPT_CHARACTERS = env_int("MAX_PROMPT_CHARACTERS", 32_000, minimum=1)
 MAX_OPEN_REQUESTS = env_int("MAX_OPEN_REQUESTS", 3, minimum=1)
 WELCOME_CREDITS = env_int("WELCOME_CREDITS", 20)
+MAX_TOP_UP_CREDITS = env_int("MAX_TOP_UP_CREDITS", 10_000, minimum=1)
 SYSTEM_PROMPT = env_text(
     "SYSTEM_PROMPT", "You are a helpful assistant in a Telegram chat. Answer in the language of the question."
 )
@@ -357,6 +379,7 @@ SECRETS = sorted(
         secret
         for secret in (
             SECRET_KEY,
+            *SECRET_KEY_FALLBACKS,
             REDIS_URL,
             *passwords_of(REDIS_URL),
             *passwords_of(env_secret("DATABASE_URL")),

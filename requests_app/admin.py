@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -178,9 +179,7 @@ def _ids(queryset: QuerySet[Request], *statuses: Request.Status) -> list[str]:
 class TopUpForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """Adds credits. Everything else about an account is written by the services."""
 
-    amount = forms.IntegerField(
-        label="Add credits", required=False, min_value=1, max_value=10_000_000, help_text="Added when you save."
-    )
+    amount = forms.IntegerField(label="Add credits", required=False, min_value=1, help_text="Added when you save.")
     reason = forms.CharField(required=False, max_length=200, help_text="Shown in the ledger.")
     # Makes the form idempotent: it books once, however often it is sent.
     form_key = forms.CharField(widget=forms.HiddenInput, initial=lambda: uuid4().hex, max_length=32)
@@ -188,6 +187,14 @@ class TopUpForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class ta
     class Meta:
         model = Account
         fields: list[str] = []
+
+    def clean_amount(self) -> int | None:
+        amount: int | None = self.cleaned_data["amount"]
+        if amount and amount > settings.MAX_TOP_UP_CREDITS:
+            raise forms.ValidationError(
+                f"At most {settings.MAX_TOP_UP_CREDITS:,} at a time; the setting MAX_TOP_UP_CREDITS allows more."
+            )
+        return amount
 
 
 @admin.register(Account)
@@ -202,10 +209,6 @@ class AccountAdmin(LargeTableAdmin):
     ordering = ["-id"]
     sortable_by = ["key"]
     readonly_fields = ["key", "name", "balance", "is_blocked", "created_at", "links"]
-    fieldsets = [
-        (None, {"fields": ["key", "name", "balance", "is_blocked", "created_at", "links"]}),
-        ("Add credits", {"fields": ["amount", "reason", "form_key"]}),
-    ]
     actions = ["block", "unblock"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -214,9 +217,15 @@ class AccountAdmin(LargeTableAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
         return False
 
+    def get_fieldsets(self, request: HttpRequest, obj: Account | None = None) -> Any:
+        fieldsets: list[Any] = [(None, {"fields": ["key", "name", "balance", "is_blocked", "created_at", "links"]})]
+        if request.user.has_perm("requests_app.add_credits"):
+            fieldsets.append(("Add credits", {"fields": ["amount", "reason", "form_key"]}))
+        return fieldsets
+
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         data = form.cleaned_data
-        if not data["amount"]:
+        if not data.get("amount") or not request.user.has_perm("requests_app.add_credits"):
             return
         entry = account_top_up(
             account_id=obj.pk,

@@ -57,6 +57,7 @@ class Account(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        permissions = [("add_credits", "Can add credits to an account")]
         constraints = [models.CheckConstraint(condition=Q(balance__gte=0), name="balance_is_never_negative")]
 
     def __str__(self) -> str:

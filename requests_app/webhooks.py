@@ -48,11 +48,11 @@ def provider_callback(request: HttpRequest, slug: str) -> HttpResponse:
     return HttpResponse()
 
 
-def _handle_callback(slug: str, attempt_id: str, body: bytes) -> None:
+def _handle_callback(slug: str, signed_attempt: str, body: bytes) -> None:
     try:
         job = decode_any(body.decode("utf-8", "replace"))
     except ValueError:
         return  # signed, but unknown to us: repeating it would not help
-    request_id = match_callback(provider=slug, attempt_id=attempt_id, body=job)
+    request_id = match_callback(provider=slug, signed_attempt=signed_attempt, body=job)
     if request_id and request_wake(request_id=request_id):
         logger.info("%s reports that the job of %s has ended.", PROVIDERS[slug].label, request_id)

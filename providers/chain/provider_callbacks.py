@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.signing import BadSignature, Signer
 from django.db import IntegrityError, transaction
 
 from providers.access import callback_secret
@@ -18,6 +19,7 @@ from providers.registry import PROVIDERS
 from providers.transport.json_fields import text_at
 from providers.transport.webhook_signatures import signing_key
 
+_signer = Signer(sep=".", salt="provider-callback")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")  # it becomes part of an address
 
 
@@ -27,11 +29,14 @@ def callback_url(provider: Provider, attempt_id: UUID) -> str:
     may_be_called = settings.PUBLIC_URL.startswith("https://") or settings.SANDBOX_ACTIVE
     if not settings.PUBLIC_URL or not may_be_called or not signing_key(callback_secret(provider.slug)):
         return ""
-    return f"{settings.PUBLIC_URL}/hooks/{provider.slug}/?attempt={attempt_id}"
+    return f"{settings.PUBLIC_URL}/hooks/{provider.slug}/?attempt={_signer.sign(str(attempt_id))}"
 
 
-def match_callback(*, provider: str, attempt_id: str, body: Any) -> str | None:
+def match_callback(*, provider: str, signed_attempt: str, body: Any) -> str | None:
     """Return the caller whose job a verified call is about, None where nobody waits for it. Idempotent.
+
+    The attempt is signed in the address, since the provider's signature does not cover that: a captured call that is
+    repeated with another attempt would hand that one a foreign job.
 
     Of the call's body only the job's id is used: a submission whose answer was lost adopts it, so that it is polled
     from now on and nothing is bought again. An attempt that has an id keeps it.
@@ -41,17 +46,18 @@ def match_callback(*, provider: str, attempt_id: str, body: Any) -> str | None:
     if not _JOB_ID.fullmatch(job_id):
         return None
     known = Attempt.objects.filter(provider=provider, job_id=job_id).first()
-    attempt = known or _adopted(provider, attempt_id, job_id)
+    attempt = known or _adopted(provider, signed_attempt, job_id)
     return attempt.caller_key if attempt and attempt.state == Attempt.State.RUNNING else None
 
 
-def _adopted(provider: str, attempt_id: str, job_id: str) -> Attempt | None:
+def _adopted(provider: str, signed_attempt: str, job_id: str) -> Attempt | None:
     try:
+        attempt_id = UUID(_signer.unsign(signed_attempt))
         adoptable = Attempt.objects.filter(
-            id=UUID(attempt_id), provider=provider, state=Attempt.State.UNKNOWN, finished_at=None, job_id=""
+            id=attempt_id, provider=provider, state=Attempt.State.UNKNOWN, finished_at=None, job_id=""
         )
         with transaction.atomic():
             adoptable.update(state=Attempt.State.RUNNING, job_id=job_id, error_class="", error_text="")
-    except (ValueError, IntegrityError):  # no id of ours; or another attempt has the job, or the caller's turn
+    except (BadSignature, IntegrityError):  # no attempt of ours; or another attempt has the job, or the caller's turn
         return None
-    return Attempt.objects.filter(id=UUID(attempt_id), provider=provider, job_id=job_id).first()
+    return Attempt.objects.filter(id=attempt_id, provider=provider, job_id=job_id).first()

@@ -17,15 +17,17 @@ PROXY_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
 
 
 class StaffOrToken(BasePermission):
-    """A staff session or an API token; with DEBUG, anybody on this machine.
+    """A staff session with the permission to view hourly sums, or an API token; with DEBUG, anybody on this machine.
 
     A token needs no staff account: an operator made it by hand, and all it opens is reading.
     """
 
-    message = "Log in to the admin as staff, or send the header `Authorization: Token …`."
+    message = "Log in to the admin as staff that may view hourly sums, or send the header `Authorization: Token …`."
+    staff_permission = "providers.view_attemptrollup"
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        if request.user.is_staff or isinstance(request.auth, Token) or is_developer(request):
+        may_view = request.user.is_staff and request.user.has_perm(self.staff_permission)
+        if may_view or isinstance(request.auth, Token) or is_developer(request):
             return True
         if not request.user.is_authenticated:
             raise NotAuthenticated(self.message)  # a plain False would give a 401 that does not say what to do

@@ -7,8 +7,10 @@ import logging
 import time
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.core.signing import Signer
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -62,6 +64,10 @@ def signature(body: bytes, *, key: bytes = KEY, call_id: str = "msg_1", at: str)
     return f"v1,{base64.b64encode(hmac.digest(key, signed, 'sha256')).decode()}"
 
 
+def signed(attempt: Any) -> str:
+    return Signer(sep=".", salt="provider-callback").sign(str(attempt))
+
+
 def call(client: Any, body: Any, *, attempt: Any = "", headers: dict[str, str] | None = None, **signing: Any) -> int:
     """Call as Replicate does; `headers` replace the genuine ones, None leaves one out. Returns the status."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -72,7 +78,7 @@ def call(client: Any, body: Any, *, attempt: Any = "", headers: dict[str, str] |
         "webhook-signature": signature(content, at=at, **signing),
     }
     sent = {name: value for name, value in {**genuine, **(headers or {})}.items() if value is not None}
-    url = f"/hooks/replicate/?attempt={attempt}"
+    url = f"/hooks/replicate/?attempt={signed(attempt) if isinstance(attempt, UUID) else attempt}"
     return client.post(url, content, content_type="application/json", headers=sent).status_code
 
 
@@ -159,6 +165,17 @@ class TestAdoption:
 
         assert not Attempt.objects.filter(job_id="job7").exists()
         assert not is_due(waiting)
+
+    def test_a_captured_call_that_is_repeated_for_another_attempt_gives_it_nothing(self, client, waiting):
+        attempt = lost_attempt_of(waiting)
+        address = f"/hooks/replicate/?attempt={signed(UUID(int=7)).replace(str(UUID(int=7)), str(attempt.id))}"
+        body, at = b'{"id": "job7"}', str(int(time.time()))
+        headers = {"webhook-id": "msg_1", "webhook-timestamp": at, "webhook-signature": signature(body, at=at)}
+
+        assert client.post(address, body, content_type="application/json", headers=headers).status_code == 200
+
+        attempt.refresh_from_db()
+        assert (attempt.state, attempt.job_id) == ("UNKNOWN", "")
 
     @pytest.mark.parametrize(
         "body",
@@ -280,7 +297,10 @@ class TestSubmissions:
         attempt = make_attempt(category="VIDEO", provider="replicate")
         provider = ReplicateVideo(Access("key", "https://api.replicate.com/v1"))
 
-        assert callback_url(provider, attempt.id) == f"https://bot.example.com/hooks/replicate/?attempt={attempt.id}"
+        assert (
+            callback_url(provider, attempt.id)
+            == f"https://bot.example.com/hooks/replicate/?attempt={signed(attempt.id)}"
+        )
 
     @pytest.fixture
     def submitted(self, settings, monkeypatch, enqueued) -> list[Prompt]:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.apps import apps
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -20,7 +21,7 @@ from rest_framework.authtoken.models import Token
 from providers.access import providers_with_callbacks
 from providers.models import ProviderHealth
 from providers.statistics.rollups import fold_attempts
-from requests_app.models import RequestEvent, WorkerHeartbeat
+from requests_app.models import Account, LedgerEntry, RequestEvent, WorkerHeartbeat
 from telegram_bot.models import Delivery
 from telegram_bot.updates.ingest import update_ingest
 from tests.factories import make_account, make_attempt, make_chat, make_model, make_request, make_user
@@ -30,7 +31,7 @@ Visit = Callable[[str], HttpResponse]
 
 # A GET as a stranger, a user who is not staff, staff without permissions, a superuser, and the holder of an API token.
 OPEN = (200, 200, 200, 200, 200)
-STATISTICS = (401, 403, 200, 200, 200)
+STATISTICS = (401, 403, 403, 200, 200)
 STAFF = (302, 302, 200, 200, 302)
 PERMITTED = (302, 302, 403, 200, 302)
 NOBODY = (302, 302, 403, 403, 302)
@@ -126,7 +127,7 @@ def is_known(address: str) -> bool:
 @pytest.fixture
 def _rows():
     """Create one row in each table that has a page, so that the pages have content."""
-    WorkerHeartbeat.objects.create(name="a", kind="worker")
+    WorkerHeartbeat.objects.create(name="a", kind="worker", queues="chat,media,text")
     request = make_request(account=make_account(), model=make_model())
     RequestEvent.objects.create(request=request, to_status="PENDING", actor="test")
     make_attempt(caller_key=request.id)
@@ -200,6 +201,59 @@ def test_media_is_served_to_those_who_may_view_requests(visitors, settings):
     settings.DEBUG = True
     assert visitors[0].get(path).status_code == 200
     assert visitors[0].get(path, headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
+
+
+@pytest.mark.django_db
+def test_statistics_are_for_staff_that_may_view_hourly_sums(visitors):
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.add(Permission.objects.get(codename="view_attemptrollup"))
+    client = Client()
+    client.force_login(clerk)
+
+    assert client.get("/api/providers/stats").status_code == client.get("/metrics").status_code == 200
+
+
+@pytest.mark.django_db
+def test_who_may_block_accounts_may_not_add_credits(visitors):
+    account, top_ups = Account.objects.all()[0], LedgerEntry.objects.filter(kind="TOPUP", actor="admin:clerk")
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=["view_account", "change_account"]))
+    client = Client()
+    client.force_login(clerk)
+    page = f"/admin/requests_app/account/{account.pk}/change/"
+
+    assert "Add credits" not in client.get(page).content.decode()
+    assert client.post(page, {"amount": "5", "reason": "", "form_key": "a"}).status_code in (200, 302)
+    assert not top_ups.exists()
+
+    clerk.user_permissions.add(Permission.objects.get(codename="add_credits"))
+    assert client.post(page, {"amount": "5", "reason": "", "form_key": "a"}).status_code == 302
+    assert top_ups.get().amount == 5
+
+
+@pytest.mark.django_db
+def test_a_tokens_key_is_shown_once(visitors):
+    superuser, key = visitors[3], Token.objects.get().key
+    User.objects.create_user("grafana")
+
+    made = superuser.post(
+        "/admin/authtoken/tokenproxy/add/", {"user": User.objects.get(username="grafana").pk}, follow=True
+    )
+    new_key = Token.objects.get(user__username="grafana").key
+
+    assert made.content.decode().count(new_key) == 1
+    pages = ["", f"{Token.objects.get(key=key).user_id}/change/", f"{Token.objects.get(key=key).user_id}/history/"]
+    shown = [superuser.get(f"/admin/authtoken/tokenproxy/{page}").content.decode() for page in pages]
+    shown.append(superuser.get(f"/admin/auth/user/{Token.objects.get(key=key).user_id}/delete/").content.decode())
+    assert not any(secret in page for page in shown for secret in (key, new_key))
+    assert "token of prometheus" in shown[-1]
+    assert not LogEntry.objects.filter(object_repr__contains=new_key).exists()
+
+
+@pytest.mark.django_db
+def test_a_nul_in_an_address_is_not_found(visitors):
+    for path in ("/media/%00", "/admin/requests_app/request/%00/change/", "/admin/requests_app/request/?q=%00"):
+        assert [visitor.get(path).status_code for visitor in visitors] == [404] * 5
 
 
 @pytest.mark.django_db

@@ -1,0 +1,30 @@
+"""The admin of what belongs to none of our apps: the tokens of the API."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from rest_framework.authtoken.admin import TokenAdmin
+from rest_framework.authtoken.models import Token, TokenProxy
+
+
+def _name_of(token: Token) -> str:
+    return f"token of {token.user}"
+
+
+# Its own name is the key, which the admin would show on several pages and keep in its history.
+Token.__str__ = _name_of  # type: ignore[assignment,method-assign]
+
+admin.site.unregister(TokenProxy)
+
+
+@admin.register(TokenProxy)
+class ApiTokenAdmin(TokenAdmin):
+    """The tokens of the API. A key is shown once, when it is made."""
+
+    list_display = ["user", "created"]
+
+    def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change:
+            self.message_user(request, f"The key is {obj.key}. It is shown only now.", messages.SUCCESS)

@@ -1,0 +1,17 @@
+"""The project's own entry: it registers the system checks of the settings as a whole."""
+
+from django.apps import AppConfig
+from django.core.checks import Tags, register
+
+from aibot.checks import check_media, check_proxy, check_servers, check_variables
+
+
+class AibotConfig(AppConfig):
+    name = "aibot"
+    verbose_name = "AI bot"
+
+    def ready(self) -> None:
+        register(check_variables, "aibot")
+        register(check_servers, "aibot", deploy=True)
+        register(check_proxy, "aibot", deploy=True)
+        register(check_media, Tags.database)

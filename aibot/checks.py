@@ -1,0 +1,74 @@
+"""What `manage.py check` says about the settings as a whole, `check --deploy` about those of a server."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Warning  # noqa: A004 — Django's own name
+from django.db import DatabaseError
+
+from aibot.env import misspelt_variables
+
+
+def check_variables(**_: Any) -> list[CheckMessage]:
+    """W001: a variable that is almost called like one of ours, and is read by nobody."""
+    return [
+        Warning(f"{name} is set, and no setting is called so.", hint=f"Did you mean {nearest}?", id="aibot.W001")
+        for name, nearest in misspelt_variables()
+    ]
+
+
+def check_servers(**_: Any) -> list[CheckMessage]:
+    """W002: SQLite, W003: the broker in files; both are made for trying the product on one machine."""
+    messages: list[CheckMessage] = []
+    if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+        messages.append(
+            Warning(
+                "The database is SQLite, which has one writer at a time and lives on this machine.",
+                hint="Set DATABASE_URL to a PostgreSQL database.",
+                id="aibot.W002",
+            )
+        )
+    if not settings.REDIS_URL:
+        messages.append(
+            Warning(
+                "The broker is a folder on this machine: workers elsewhere get no wake-ups.",
+                hint="Set REDIS_URL to a Redis or Valkey server.",
+                id="aibot.W003",
+            )
+        )
+    return messages
+
+
+def check_proxy(**_: Any) -> list[CheckMessage]:
+    """W004: everything is redirected to https, also what a proxy has received over https, and so for ever."""
+    if not settings.HTTPS or settings.SECURE_PROXY_SSL_HEADER:
+        return []
+    return [
+        Warning(
+            "HTTPS is on, and no proxy may say that a request came over it: behind one each page redirects for ever.",
+            hint="Set BEHIND_PROXY=True, and have the proxy set X-Forwarded-Proto (as deploy/nginx.conf does).",
+            id="aibot.W004",
+        )
+    ]
+
+
+def check_media(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """W005: processes on several machines, and media in a folder that each has for itself."""
+    if not databases or settings.S3_BUCKET or settings.MEDIA_IS_SHARED:
+        return []
+    names = apps.get_model("requests_app", "WorkerHeartbeat").objects.using(databases[0]).values_list("name", flat=True)
+    try:
+        hosts = sorted({name.partition("@")[2].rpartition(":")[0] for name in names})
+    except DatabaseError:
+        return []  # before the first migration
+    if len(hosts) < 2:
+        return []
+    return [
+        Warning(
+            f"Processes run on {', '.join(hosts)}, and media are in a folder: one machine's are not on the others.",
+            hint="Set S3_BUCKET; or MEDIA_IS_SHARED=True where DATA_DIR is one folder for all of them.",
+            id="aibot.W005",
+        )
+    ]
