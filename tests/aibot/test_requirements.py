@@ -24,7 +24,7 @@ def test_both_agree():
     [
         ("requirements.in", "Django==", "Django==9", "requirements.txt does not pin django==9"),
         ("requirements.in", "celery[redis]==", "celery==", "requirements.txt pins celery[redis]=="),
-        ("requirements.in", "honcho==", "# honcho==", "requirements-dev.txt pins honcho=="),
+        ("requirements.in", "django-axes==", "# django-axes==", "requirements-dev.txt pins django-axes=="),
         ("requirements-dev.in", "ruff==", "ruff>=", "is not an exact pin such as name==1.2.3"),
         ("requirements-dev.txt", "--hash=sha256:", "", "has no hash"),
     ],

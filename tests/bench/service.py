@@ -253,8 +253,8 @@ def our_processes(*names: str) -> AbstractContextManager[list[int]]:
 
 
 def _program(name: str) -> list[str]:
-    """Return a process's line of the Procfile as arguments of Python, on the loopback."""
-    command = command_of(name).replace("0.0.0.0:${PORT:-8000}", f"127.0.0.1:{WEB_PORT}")
+    """Return a process's line of the Procfile as arguments of Python, on our port."""
+    command = command_of(name).replace("${HOST:-127.0.0.1}:${PORT:-8000}", f"127.0.0.1:{WEB_PORT}")
     module, *arguments = shlex.split(command.replace("${WEB_CONCURRENCY:-2}", "2"))
     return arguments if module == "python" else ["-m", module, *arguments]
 

@@ -70,10 +70,8 @@ class Fleet:
                 stderr=self._log("process_pool"),
                 text=True,
             )
-        # The Procfile's server listens on all interfaces; this one on the loopback.
-        command = command_of("web").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
         self._web = subprocess.Popen(
-            ["/bin/sh", "-c", f"exec {command}"],
+            ["/bin/sh", "-c", f"exec {command_of('web')}"],
             cwd=ROOT,
             env={**self._environment, "PORT": str(self._port)},
             stdout=self._log("web"),
