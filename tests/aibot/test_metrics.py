@@ -1,7 +1,9 @@
 """The metrics that Prometheus scrapes."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -16,6 +18,7 @@ from tests.factories import make_account, make_attempt, make_request
 from tests.telegram_bot.rows import ago, make_delivery, make_update
 
 pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).resolve().parent.parent.parent
 SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5"
 
 
@@ -100,3 +103,14 @@ def test_what_waits_for_a_worker_and_who_works(client, headers):
 def test_a_scrape_takes_at_most_sixteen_queries(client, headers, django_assert_max_num_queries):
     with django_assert_max_num_queries(16):
         scrape(client, headers)
+
+
+@pytest.mark.parametrize("paper", ["deploy/prometheus/alerts.yaml", "docs/operations.md"])
+def test_the_metrics_that_alerts_and_papers_name_are_there(client, headers, paper):
+    make_request()
+    ProviderHealth.objects.create(category="TEXT", provider="openai")
+    served = client.get("/metrics", headers=headers).content.decode()
+    named = set(re.findall(r"\baibot_\w+", (ROOT / paper).read_text(encoding="utf-8")))
+
+    assert named
+    assert {name for name in named if f"\n{name}{{" not in served and f"\n{name} " not in served} == set()

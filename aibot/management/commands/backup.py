@@ -42,7 +42,7 @@ class Command(BaseCommand):
                 self._write(folder / f"{NAME}{stamp}.dump", _dump_postgresql, _read_dump)
             else:
                 self._write(folder / f"{NAME}{stamp}.sqlite3", _copy_sqlite, _read_sqlite)
-            if not settings.S3_BUCKET and settings.MEDIA_ROOT.is_dir():
+            if not settings.S3_BUCKET:
                 self._write(folder / f"{NAME}{stamp}-media.tar", _archive_media, _read_archive)
             _delete_old(folder, keep_days)
         except (OSError, sqlite3.Error, tarfile.TarError) as error:
