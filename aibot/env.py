@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,14 @@ def env_bool(name: str, *, default: bool) -> bool:
     if text not in ("True", "False"):
         raise ImproperlyConfigured(f"{name} must be True or False, not {text!r}.")
     return text == "True"
+
+
+def env_choice(name: str, choices: Sequence[str]) -> str:
+    """Return one of these words; the first is the default."""
+    text = env_text(name, choices[0])
+    if text not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {text!r}.")
+    return text
 
 
 def env_int(name: str, default: int, minimum: int = 0) -> int:

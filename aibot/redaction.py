@@ -1,9 +1,11 @@
 """Redaction of secrets in everything that is logged or reported, tracebacks included."""
 
 import html
+import json
 import logging
 import re
 from collections.abc import ItemsView
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +14,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+
+from requests_app.log_context import current_request
 
 HIDDEN = "[hidden]"
 # PostgreSQL quotes the row that violates a constraint, 64 bytes of each column, and a column may contain a prompt.
@@ -27,6 +31,24 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON, redacted: time (UTC), level, logger, process, message, and where there is
+    one the request's id and the traceback.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "process": record.process,
+            "request_id": current_request.get() or None,
+            "message": redact(record.getMessage()),
+            "traceback": redact(self.formatException(record.exc_info)) if record.exc_info else None,
+        }
+        return json.dumps({name: value for name, value in line.items() if value is not None}, ensure_ascii=False)
 
 
 class ReportFilter(SafeExceptionReporterFilter):

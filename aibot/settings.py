@@ -12,6 +12,7 @@ from aibot.data_lock import port_in_use
 from aibot.env import (
     env_bool,
     env_bucket,
+    env_choice,
     env_database,
     env_folder,
     env_hosts,
@@ -282,6 +283,16 @@ SPECTACULAR_SETTINGS = {
 
 # --- Logging ----------------------------------------------------------------------------------
 
+LOG_FORMAT = env_choice("LOG_FORMAT", ["line", "json"])
+LOG_FILE = env_text("LOG_FILE")  # beside the console; opened again where it was renamed, as by deploy/logrotate
+HANDLERS: dict[str, Any] = {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}}
+if LOG_FILE:
+    HANDLERS["file"] = {
+        "class": "logging.handlers.WatchedFileHandler",
+        "filename": LOG_FILE,
+        "formatter": LOG_FORMAT,
+        "delay": True,
+    }
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -290,15 +301,16 @@ LOGGING = {
             "()": "aibot.redaction.RedactingFormatter",
             "format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s",
             "datefmt": "%H:%M:%S" if DEBUG else "%Y-%m-%dT%H:%M:%S%z",
-        }
+        },
+        "json": {"()": "aibot.redaction.JsonFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
+    "handlers": HANDLERS,
+    "root": {"handlers": [*HANDLERS], "level": "INFO"},
     "loggers": {
         # Named without handlers, which removes Django's own: one repeats every line without redaction where DEBUG is
         # on, and one would send reports by mail.
         "django": {"level": "INFO"},
-        "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        "django.server": {"handlers": [*HANDLERS], "level": "INFO", "propagate": False},
         # urllib3 logs each path at DEBUG, and paths of the Bot API contain the token.
         "urllib3": {"level": "INFO"},
         "axes": {"level": "WARNING"},

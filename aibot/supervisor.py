@@ -1,5 +1,6 @@
 """Several processes in one terminal: their output line by line, and one that dies is started again."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -7,6 +8,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import TextIO
 
 from django.conf import settings
@@ -15,6 +18,8 @@ CHECK_SECONDS = 0.1
 MIN_PAUSE_SECONDS = 1.0  # before a process that has died is started again
 MAX_PAUSE_SECONDS = 30.0
 LONG_ENOUGH_SECONDS = 60.0  # a process that has lived so long begins with the shortest pause again
+MAX_LOG_BYTES = 10 * 1024 * 1024
+KEPT_LOGS = 5  # full ones beside the current one
 STOP_SECONDS = 5.0  # for a process after SIGTERM; then it is killed
 # Where Linux's setpriv is there, the processes end with this one, even where it is killed.
 WITH_PARENT = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
@@ -35,7 +40,9 @@ class Child:
 class Supervisor:
     """Runs commands until stop(), and starts each again that ends by itself, with exponential backoff."""
 
-    def __init__(self, commands: Mapping[str, Sequence[str]], output: TextIO) -> None:
+    def __init__(self, commands: Mapping[str, Sequence[str]], output: TextIO, log: Path | None = None) -> None:
+        """`log` is a file that gets the same lines; it is rotated."""
+        self._log = RotatingFileHandler(log, maxBytes=MAX_LOG_BYTES, backupCount=KEPT_LOGS) if log else None
         self._children = [Child(name, command) for name, command in commands.items()]
         self._width = max(map(len, commands))
         self._output: TextIO | None = output
@@ -97,11 +104,14 @@ class Supervisor:
 
     def _print(self, name: str, text: str) -> None:
         """Print a line; where the terminal is gone, end everything, for nobody can any more."""
+        line = f"{name:<{self._width}} | {text}"
         with self._output_lock:
+            if self._log:
+                self._log.handle(logging.makeLogRecord({"msg": line}))
             if self._output is None:
                 return
             try:
-                print(f"{name:<{self._width}} | {text}", file=self._output, flush=True)
+                print(line, file=self._output, flush=True)
             except (OSError, ValueError):
                 self._output = None
                 self.stop()

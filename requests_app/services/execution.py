@@ -18,6 +18,7 @@ from providers.transport.deadlines import Deadline
 from providers.types import Attachment, Category, OnText, Prompt
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.dispatch import enqueue_on_commit, queue_for
+from requests_app.log_context import logs_about
 from requests_app.models import Request
 from requests_app.options import output_options_of
 from requests_app.selectors import history_of
@@ -37,6 +38,11 @@ def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
     After a crash the next call resumes where the database says the last one was. `on_text` receives the partial
     answer in place of the delivery backend.
     """
+    with logs_about(request_id):
+        return _advance(request_id, on_text)
+
+
+def _advance(request_id: str, on_text: OnText | None) -> bool:
     claim = lease_claim(request_id=request_id)
     if claim is None:
         return False

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce, Greatest, Now
 
 from providers.types import Category, OnText
 from requests_app.delivery_backend import DeliveryBackend
+from requests_app.log_context import logs_about
 from requests_app.models import LedgerEntry, Request
 from requests_app.services.refunds import credits_charged
 from telegram_bot import texts
@@ -51,7 +52,8 @@ class TelegramDeliveryBackend(DeliveryBackend):
         return Delivery.objects.filter(request_id=request_id, part=0, shown_at__isnull=False).exists()
 
     def deliver(self, request_id: str) -> None:
-        request_deliver(request_id=request_id)
+        with logs_about(request_id):
+            request_deliver(request_id=request_id)
 
 
 def request_deliver(*, request_id: str) -> None:

@@ -1,5 +1,6 @@
 """A wrong variable stops the start with its name and what to type, and never with its value if that is a secret."""
 
+import json
 import logging
 import os
 import sqlite3
@@ -25,7 +26,8 @@ from aibot.env import (
     env_url,
     read_env_file,
 )
-from aibot.redaction import RedactingFormatter
+from aibot.redaction import JsonFormatter, RedactingFormatter
+from requests_app.log_context import logs_about
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -364,3 +366,47 @@ def test_secrets_are_redacted_in_messages_arguments_and_tracebacks(settings):
 
     assert "sk-canary-123" not in text
     assert text.count("[hidden]") == 3  # the message, the quoted source line, the exception
+
+
+def test_a_line_of_json_says_which_request_it_is_about_and_no_secret(settings):
+    settings.SECRETS = ['sk-canary"123']
+    try:
+        raise ValueError('bad key sk-canary"123')
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "f", 1, "%s", ('Bearer sk-canary"123',), sys.exc_info())
+
+    with logs_about("req_1"):
+        text = JsonFormatter().format(record)
+    line = json.loads(text)
+
+    assert "canary" not in text
+    assert "\n" not in text
+    assert (line["level"], line["logger"], line["request_id"]) == ("ERROR", "x", "req_1")
+    assert line["message"] == "Bearer [hidden]"
+    assert "ValueError" in line["traceback"]
+    assert "request_id" not in json.loads(JsonFormatter().format(record))
+
+
+def test_a_log_file_gets_the_same_lines_in_the_format_that_is_set(tmp_path):
+    log = tmp_path / "aibot.log"
+    variables = {
+        "PATH": os.environ["PATH"],
+        "ENV_FILE": os.devnull,
+        "DATA_DIR": str(tmp_path),
+        "SECRET_KEY": "x" * 50,
+        "LOG_FILE": str(log),
+        "LOG_FORMAT": "json",
+    }
+    code = "import django, logging; django.setup(); logging.getLogger('aibot').warning('A canary sings')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**variables, "DJANGO_SETTINGS_MODULE": "aibot.settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert json.loads(log.read_text())["message"] == json.loads(done.stderr)["message"] == "A canary sings"
+    assert log.stat().st_mode & 0o077 == 0

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,12 +45,18 @@ class Command(BaseCommand):
         # The processes that follow are forks of this one, and two processes must not share a connection.
         connections.close_all()
         self.stdout.write(_banner(port, password))
-        supervisor = Supervisor(_processes(port), sys.stdout)
+        supervisor = Supervisor(_processes(port), sys.stdout, _log_file())
         # A hang-up too: closing the terminal ends everything.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: supervisor.stop())
         supervisor.run()
         self.stdout.write("Everything has ended.")
+
+
+def _log_file() -> Path:
+    folder: Path = settings.DATA_DIR / "logs"
+    folder.mkdir(exist_ok=True)
+    return folder / "combined.log"
 
 
 def _processes(port: int) -> dict[str, list[str]]:
