@@ -26,6 +26,7 @@ BUCKET = re.compile(r"[\w.-]{1,255}|arn:\S+", re.ASCII)
 POSTGRES_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
 REDIS_SCHEMES = ("redis", "rediss")  # the health check's client and Celery's write those of sockets differently
 MAX_PORT = 65_535
+MIN_KEPT_DAYS = 8
 MIN_COMPARED = 6  # characters of a name; shorter ones are alike by chance
 ALIKE = 0.8  # of 1
 READ_BY_OTHERS = {"WEB_CONCURRENCY"}  # gunicorn's
@@ -106,6 +107,17 @@ def env_int(name: str, default: int, minimum: int = 0) -> int:
     if not text.isdecimal() or int(text) < minimum:
         raise ImproperlyConfigured(f"{name} must be a whole number of at least {minimum}, not {text!r}.")
     return int(text)
+
+
+def env_days(name: str) -> int:
+    """Return after how many days something is erased; 0 is never."""
+    days = env_int(name, 0)
+    if 0 < days < MIN_KEPT_DAYS:
+        raise ImproperlyConfigured(
+            f"{name} must be 0 (never) or at least {MIN_KEPT_DAYS}: an answer waits for a week for a user who has "
+            "blocked the bot."
+        )
+    return days
 
 
 def env_list(name: str) -> list[str]:

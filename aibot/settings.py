@@ -14,6 +14,7 @@ from aibot.env import (
     env_bucket,
     env_choice,
     env_database,
+    env_days,
     env_folder,
     env_hosts,
     env_int,
@@ -370,12 +371,16 @@ MAX_TOP_UP_CREDITS = env_int("MAX_TOP_UP_CREDITS", 10_000, minimum=1)
 SYSTEM_PROMPT = env_text(
     "SYSTEM_PROMPT", "You are a helpful assistant in a Telegram chat. Answer in the language of the question."
 )
+# After so many days what users wrote and received is erased, and whole rows are deleted; 0: never.
+RETENTION_CONTENT_DAYS = env_days("RETENTION_CONTENT_DAYS")
+RETENTION_ROWS_DAYS = env_days("RETENTION_ROWS_DAYS")
 DELIVERY_BACKEND = env_text("DELIVERY_BACKEND", "telegram_bot.delivery.backend.TelegramDeliveryBackend")
 # What `manage.py sweep` calls in each round, in this order.
 SWEEPS = [
     "requests_app.services.sweeper.sweep_requests",
     "telegram_bot.sweeper.sweep_telegram",
     "providers.statistics.rollups.fold_attempts",
+    "requests_app.services.retention.sweep_retention",
 ]
 
 # --- Telegram ---------------------------------------------------------------------------------

@@ -64,6 +64,9 @@ class Account(models.Model):
         return self.name or self.key
 
 
+ERASED = "[erased]"  # in place of a prompt and its answer, once retention has taken them
+
+
 def new_request_id() -> str:
     """Return an id that sorts by time: "req_" and 32 hexadecimal digits."""
     return f"req_{time_ordered_uuid().hex}"

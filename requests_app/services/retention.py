@@ -1,0 +1,94 @@
+"""Retention: what users wrote and received is erased after a while, and whole rows later.
+
+The ledger stays: its entries keep the ids of their requests, and the statistics the hourly sums of their attempts.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from providers.db import give_back_connection, unlocked
+from providers.models import Attempt
+from providers.types import Purpose
+from requests_app.models import ERASED, Request
+
+BATCH_ROWS = 200
+MAX_SECONDS = 1.5  # of one round, so that a backlog does not hold up the other sweeps
+
+_erased_until: datetime | None = None  # everything older was erased since this process began
+
+
+def content_erase(*, requests: QuerySet[Request]) -> int:
+    """Erase the prompts, answers and files of these requests as far as they have ended; return how many.
+
+    Idempotent. The files go first: after a crash in between the rows still name them, and a repeat goes on. Rows that
+    somebody has locked are left out.
+    """
+    with transaction.atomic():
+        rows = list(unlocked(requests.filter(completed_at__isnull=False).exclude(input_text=ERASED)))
+    _delete_files(rows)
+    return Request.objects.filter(pk__in=[row.pk for row in rows]).update(
+        input_text=ERASED, output_text=ERASED, output_url="", input_media=[], output_media=[]
+    )
+
+
+def sweep_retention() -> int:
+    """Erase and delete what is older than the settings say, for at most MAX_SECONDS; return how many rows.
+
+    Idempotent, and any number of sweepers may run.
+    """
+    until = time.monotonic() + MAX_SECONDS
+    done = 0
+    for days, step in (
+        (settings.RETENTION_ROWS_DAYS, _delete_requests),
+        (settings.RETENTION_ROWS_DAYS, _delete_attempts),
+        (settings.RETENTION_CONTENT_DAYS, _erase_content),
+    ):
+        while days and time.monotonic() < until and (rows := step(timedelta(days=days))):
+            done += rows
+    return done
+
+
+def _erase_content(age: timedelta) -> int:
+    global _erased_until
+    old = Request.objects.filter(created_at__lt=Now() - age).order_by("created_at")
+    if _erased_until is not None:
+        old = old.filter(created_at__gte=_erased_until)
+    found = list(old.exclude(input_text=ERASED).values_list("pk", "created_at")[:BATCH_ROWS])
+    if not found:
+        return 0
+    _erased_until = found[0][1]
+    return content_erase(requests=Request.objects.filter(pk__in=[pk for pk, _ in found]))
+
+
+def _delete_requests(age: timedelta) -> int:
+    old = Request.objects.filter(created_at__lt=Now() - age, completed_at__isnull=False).order_by("created_at")
+    rows = list(old.only("pk", "input_media", "output_media")[:BATCH_ROWS])
+    _delete_files(rows)
+    with transaction.atomic():
+        free = list(unlocked(Request.objects.filter(pk__in=[row.pk for row in rows])).values_list("pk", flat=True))
+        Request.objects.filter(pk__in=free).delete()
+    return len(free)
+
+
+def _delete_attempts(age: timedelta) -> int:
+    """Delete attempts that the hourly sums have counted, or never will."""
+    is_counted = Q(rolled_up=True) | Q(purpose=Purpose.SANDBOX)
+    old = Attempt.objects.filter(is_counted, created_at__lt=Now() - age, finished_at__isnull=False)
+    with transaction.atomic():
+        keys = list(unlocked(old).order_by("created_at").values_list("pk", flat=True)[:BATCH_ROWS])
+        return Attempt.objects.filter(pk__in=keys).delete()[0]
+
+
+def _delete_files(rows: Sequence[Request]) -> None:
+    names = [str(stored["name"]) for row in rows for stored in (*row.input_media, *row.output_media)]
+    if names:
+        give_back_connection()  # a bucket may be slow
+        for name in names:
+            default_storage.delete(name)
