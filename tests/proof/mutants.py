@@ -41,6 +41,7 @@ LADDER = "tests/telegram_bot/test_ladder.py"
 CANCEL = "tests/telegram_bot/test_cancel_charges.py"
 HANDLERS = "tests/telegram_bot/test_idempotent_handlers.py"
 PLACEHOLDER = "tests/telegram_bot/test_placeholder.py"
+STREAMING = "tests/telegram_bot/test_streaming.py"
 WEBHOOK = "tests/telegram_bot/test_webhook.py"
 NEED_POSTGRESQL = {CANCEL, CONNECTIONS, CRASHES, EXAMPLES, FAULTS, LOCKS, QUEUE, SCHEMA}
 
@@ -431,6 +432,25 @@ MUTANTS = (
         "a late second placeholder stays",
         (PLACEHOLDER,),
         ("telegram_bot/delivery/placeholder.py", "        _remove(client, delivery, message_id)\n", ""),
+    ),
+    mutant(
+        "the deadline of a partial edit begins after the last look",
+        (STREAMING,),
+        ("telegram_bot/delivery/streaming.py", "message_id, part, deadline=deadline)", "message_id, part)"),
+    ),
+    mutant(
+        "an answer that two workers have streamed is shown once",
+        (STREAMING,),
+        ("telegram_bot/delivery/backend.py", "request.fence > 1 if", "False if"),
+    ),
+    mutant(
+        "the sweeper ends what a worker has claimed since its query",
+        (SWEEPER,),
+        (
+            "requests_app/services/sweeper.py",
+            "unlocked(_overdue().filter(id=request_id))",
+            "unlocked(Request.objects.filter(id=request_id))",
+        ),
     ),
 )
 
