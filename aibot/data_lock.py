@@ -42,9 +42,8 @@ def port_in_use(data_dir: Path) -> int | None:
 
 
 def _agreement() -> dict[str, Any]:
-    database = settings.DATABASES["default"]
-    address = f"{database.get('HOST', '')}:{database.get('PORT', '')}/{database['NAME']}"
-    return {"sandbox": settings.SANDBOX_ACTIVE, "database": address}
+    # Not the database's host: machines that share a folder, or move to a pooler one by one, write it differently.
+    return {"sandbox": settings.SANDBOX_ACTIVE, "database": str(settings.DATABASES["default"]["NAME"])}
 
 
 def _hold(mine: dict[str, Any], *, is_alone: bool) -> None:
@@ -52,7 +51,11 @@ def _hold(mine: dict[str, Any], *, is_alone: bool) -> None:
     if _held is not None:
         return
     path = settings.DATA_DIR / FILE_NAME
-    file = path.open("a+", encoding="utf-8")
+    try:
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:  # such as a file that root has made
+        logger.warning("%s cannot be opened (%s).", path, error.strerror)
+        return
     try:
         is_first = _try_lock(file, fcntl.LOCK_EX)
         if is_first:

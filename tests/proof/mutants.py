@@ -154,7 +154,7 @@ MUTANTS = (
     ),
     mutant(
         "a lease runs by the worker's clock",
-        (FAULTS,),
+        (CLAIMS,),
         (
             "requests_app/statements.py",
             "            lease_until=Now() + timedelta(seconds=lease_seconds),\n            started_at=",
@@ -183,6 +183,11 @@ MUTANTS = (
             "requests_app/statements.py",
             "for source in (Status.PROCESSING, Status.QUARANTINED):",
             "for source in (Status.PROCESSING,):",
+        ),
+        (
+            "requests_app/statements.py",
+            "status IN ('PROCESSING', 'QUARANTINED') FOR UPDATE",
+            "status = 'PROCESSING' FOR UPDATE",
         ),
     ),
     mutant(

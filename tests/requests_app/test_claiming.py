@@ -118,3 +118,13 @@ def test_the_keeper_renews_no_lease_beyond_the_deadline():
     keeper.renew()
 
     assert lease.is_lost
+
+
+@pytest.mark.django_db
+def test_a_lease_runs_by_the_databases_clock(monkeypatch):
+    now = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: now() + timedelta(hours=1))
+    claim = lease_claim(request_id=make_request().id)
+
+    assert claim is not None
+    assert claim[1].lease_until - claim[1].now < timedelta(minutes=1)
