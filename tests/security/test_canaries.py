@@ -88,7 +88,7 @@ class TestProvidersThatLeakEverything:
 
     def test_no_statistics_or_metrics_contain_it(self, say, enqueued, leaky_servers, canaries, admin_client):
         ask_leaky_providers(say)
-        WorkerHeartbeat.objects.create(name="a", kind="worker")
+        WorkerHeartbeat.objects.create(name="a", kind="worker", queues="chat,media,text")
 
         addresses = ["/metrics", "/readyz?verbose", "/healthz", "/api/schema/", "/api/docs/", "/api/providers/stats"]
         addresses += [
