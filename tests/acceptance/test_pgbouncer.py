@@ -57,6 +57,8 @@ def pgbouncer() -> Iterator[str]:
         if os.geteuid() == 0:  # it refuses to run as root
             account = pwd.getpwnam(ACCOUNT_INSTEAD_OF_ROOT)
             owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+            for file in (configuration, folder / "users.txt"):
+                os.chown(file, account.pw_uid, account.pw_gid)  # nobody else's, by the settings' umask
         with Path(folder, "log").open("wb") as log:
             process = subprocess.Popen([path, str(configuration)], stdout=log, stderr=log, **owner)
         url = f"postgres://{direct.username}:{direct.password}@127.0.0.1:{listen_port}{direct.path}"
