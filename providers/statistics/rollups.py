@@ -4,7 +4,7 @@ What is folded and what is not yet folded are both in the database, so the stati
 plus the rows that are missing from them, and are right at any moment, whatever dies in between.
 """
 
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -99,16 +99,30 @@ def _add(*, hour: Any, category: str, provider: str, **sums: Any) -> None:
 
 
 def rollups_rebuild() -> int:
-    """Count all folded attempts again from their raw rows and replace every hourly sum; return how many sums there are.
+    """Count all folded attempts again from their raw rows and replace the hourly sums; return how many were counted.
 
-    Repeatable at any time: readers see the old sums until the new ones are committed, sweepers wait.
+    The sums of hours whose attempts retention has deleted stay. Repeatable at any time: readers see the old sums until
+    the new ones are committed, sweepers wait.
     """
     with transaction.atomic():
         _lock_out_sweepers()
-        AttemptRollup.objects.all().delete()
-        sums = _hourly_sums(Attempt.objects.filter(rolled_up=True))
+        folded = Attempt.objects.filter(rolled_up=True)
+        oldest = folded.order_by("created_at").values_list("created_at", flat=True).first()
+        if oldest is None:
+            return 0
+        since = _first_whole_hour(oldest)
+        AttemptRollup.objects.filter(hour__gte=since).delete()
+        sums = _hourly_sums(folded.filter(created_at__gte=since))
         AttemptRollup.objects.bulk_create([AttemptRollup(**row) for row in sums], batch_size=1000)
     return len(sums)
+
+
+def _first_whole_hour(oldest: datetime) -> datetime:
+    """Return from which hour on no attempt was deleted; `oldest` is when the oldest that is left was made."""
+    hour = oldest.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    # Where an earlier hour was counted, its attempts were deleted, the oldest first. So may be some of this hour, and at
+    # this moment of the next one.
+    return hour + timedelta(hours=2) if AttemptRollup.objects.filter(hour__lt=hour).exists() else hour
 
 
 def _lock_out_sweepers() -> None:

@@ -201,3 +201,19 @@ def test_what_the_sandbox_answered_is_never_counted_beside_real_answers(settings
     assert [(stats.requests, stats.total_cost) for stats in provider_stats() if stats.requests] == [(2, Decimal(2))]
     settings.SANDBOX_ACTIVE = True
     assert [(stats.requests, stats.total_cost) for stats in provider_stats() if stats.requests] == [(2, Decimal(14))]
+
+
+@pytest.mark.django_db
+def test_a_rebuild_keeps_the_sums_of_hours_whose_attempts_were_deleted():
+    for hours in (0, 1, 5):
+        make_attempt(created_at=MONDAY + timedelta(hours=hours), cost=Decimal(1))
+    fold_attempts()
+    Attempt.objects.filter(created_at=MONDAY).delete()  # as retention does
+    AttemptRollup.objects.filter(hour__gt=MONDAY + timedelta(hours=2)).update(requests=7)  # a wrong one
+
+    assert rollups_rebuild() == 1
+
+    assert list(AttemptRollup.objects.order_by("hour").values_list("requests", flat=True)) == [1, 1, 1]
+    Attempt.objects.all().delete()
+    assert rollups_rebuild() == 0
+    assert AttemptRollup.objects.count() == 3
