@@ -120,8 +120,8 @@ def rollups_rebuild() -> int:
 def _first_whole_hour(oldest: datetime) -> datetime:
     """Return from which hour on no attempt was deleted; `oldest` is when the oldest that is left was made."""
     hour = oldest.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    # Where an earlier hour was counted, its attempts were deleted, the oldest first. So may be some of this hour, and at
-    # this moment of the next one.
+    # Where an earlier hour was counted, its attempts were deleted, the oldest first. So may be some of this hour, and
+    # at this moment of the next one.
     return hour + timedelta(hours=2) if AttemptRollup.objects.filter(hour__lt=hour).exists() else hour
 
 
