@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.models import BooleanField, Expression, Model, QuerySet
 
 from providers.transport.deadlines import Deadline
@@ -34,6 +34,14 @@ def unlocked(rows: QuerySet[Row]) -> QuerySet[Row]:
     SQLite, which has one lock for everything, all rows.
     """
     return rows.select_for_update(no_key=True, skip_locked=True) if is_postgresql() else rows
+
+
+def delete_unlocked(rows: QuerySet[Row]) -> int:
+    """Delete those of the rows that nobody has locked, in a transaction; return how many. `rows` may be a slice."""
+    with transaction.atomic():
+        keys = list(unlocked(rows).values_list("pk", flat=True))
+        rows.model._default_manager.filter(pk__in=keys).delete()
+    return len(keys)
 
 
 class Lazily(Expression):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models.functions import Now
 
-from providers.db import unlocked
+from providers.db import delete_unlocked, unlocked
 from telegram_bot.models import Delivery, DeliveryState, TelegramUpdate
 
 UPDATE_RETENTION = timedelta(days=7)  # of handled updates; Telegram repeats one for a day
@@ -32,6 +32,4 @@ def _mark_lost() -> int:
 
 def _delete_old() -> int:
     old = TelegramUpdate.objects.filter(handled_at__isnull=False, received_at__lt=Now() - UPDATE_RETENTION)
-    with transaction.atomic():
-        keys = list(unlocked(old).order_by("received_at").values_list("pk", flat=True)[:MAX_PER_SWEEP])
-        return TelegramUpdate.objects.filter(pk__in=keys).delete()[0]
+    return delete_unlocked(old.order_by("received_at")[:MAX_PER_SWEEP])

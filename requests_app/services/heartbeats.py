@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models.functions import Now
 
-from providers.db import unlocked
+from providers.db import delete_unlocked
 from requests_app.dispatch import QUEUES
 from requests_app.models import WorkerHeartbeat
 
@@ -69,6 +68,4 @@ def heartbeats_remove_stale() -> int:
 
     The row of a process that froze while it wrote its heartbeat is locked, and left to a later round.
     """
-    with transaction.atomic():
-        stale = list(unlocked(WorkerHeartbeat.objects.filter(seen_at__lt=Now() - STALE)).values_list("pk", flat=True))
-        return WorkerHeartbeat.objects.filter(pk__in=stale).delete()[0]
+    return delete_unlocked(WorkerHeartbeat.objects.filter(seen_at__lt=Now() - STALE))

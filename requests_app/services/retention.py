@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from providers.db import give_back_connection, unlocked
+from providers.db import delete_unlocked, give_back_connection, unlocked
 from providers.models import Attempt
 from providers.types import Purpose
 from requests_app.models import ERASED, Request
@@ -71,19 +71,14 @@ def _delete_requests(age: timedelta) -> int:
     old = Request.objects.filter(created_at__lt=Now() - age, completed_at__isnull=False).order_by("created_at")
     rows = list(old.only("pk", "input_media", "output_media")[:BATCH_ROWS])
     _delete_files(rows)
-    with transaction.atomic():
-        free = list(unlocked(Request.objects.filter(pk__in=[row.pk for row in rows])).values_list("pk", flat=True))
-        Request.objects.filter(pk__in=free).delete()
-    return len(free)
+    return delete_unlocked(Request.objects.filter(pk__in=[row.pk for row in rows]))
 
 
 def _delete_attempts(age: timedelta) -> int:
     """Delete attempts that the hourly sums have counted, or never will."""
     is_counted = Q(rolled_up=True) | Q(purpose=Purpose.SANDBOX)
     old = Attempt.objects.filter(is_counted, created_at__lt=Now() - age, finished_at__isnull=False)
-    with transaction.atomic():
-        keys = list(unlocked(old).order_by("created_at").values_list("pk", flat=True)[:BATCH_ROWS])
-        return Attempt.objects.filter(pk__in=keys).delete()[0]
+    return delete_unlocked(old.order_by("created_at")[:BATCH_ROWS])
 
 
 def _delete_files(rows: Sequence[Request]) -> None:
