@@ -4,8 +4,8 @@ import json
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import urllib3
 from providers.sandbox import Sandbox, running_sandbox
 from tests.acceptance.machine import Machine, machine
 from tests.fakes.telegram import TOKEN, FakeTelegram
+from tests.flows.processes import wait_until
 from tests.telegram_bot.updates import USER, message
 
 pytestmark = pytest.mark.acceptance
@@ -70,7 +71,7 @@ class World:
     def say(self, chat_id: int, text: str) -> None:
         """Send a prompt, and again while the webhook answers anything else than 200, as Telegram does."""
         self.telegram.chat(chat_id)
-        self.wait_until(lambda: self._is_taken(chat_id, text), f"the webhook takes {text}")
+        wait_until(lambda: self._is_taken(chat_id, text), f"the webhook takes {text}", SECONDS)
 
     def _is_taken(self, chat_id: int, text: str) -> bool:
         try:
@@ -82,12 +83,6 @@ class World:
         """Return whether the chat shows the answer to this prompt, to its end or as far as it has come."""
         end = LAST_WORDS if wholly else ""
         return any(f"You wrote: “{text}”" in shown and end in shown for shown in self.telegram.chat(chat_id).texts)
-
-    def wait_until(self, condition: Callable[[], object], description: str, seconds: float = SECONDS) -> None:
-        until = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < until, f"not after {seconds:.0f} s: {description}"
-            time.sleep(0.1)
 
     def billed(self) -> int:
         return sum(line["billed"] for line in self.sandbox.billing.as_list())
@@ -135,7 +130,7 @@ def test_a_server_from_nothing_to_its_restore(world, inside):
 
     assert world.telegram.webhook["url"] == f"https://{DOMAIN}/telegram/webhook/"
     world.say(200, "first")
-    world.wait_until(lambda: world.is_answered(200, "first"), "the first answer")
+    wait_until(lambda: world.is_answered(200, "first"), "the first answer", SECONDS)
 
     restarted_under_ten_calls(world, lambda: inside.run(chapters["Upgrade"][0]))
     inside.run(chapters["Upgrade"][1])
@@ -160,8 +155,8 @@ def test_a_server_from_nothing_to_its_restore(world, inside):
 def answered_after(world: World, text: str, *, seconds: float = SECONDS) -> None:
     chat_id = 300
     world.say(chat_id, text)
-    world.wait_until(lambda: world.is_answered(chat_id, text, wholly=False), f"an answer to {text}", seconds)
-    world.wait_until(lambda: world.is_answered(chat_id, text), f"the whole answer to {text}")
+    wait_until(lambda: world.is_answered(chat_id, text, wholly=False), f"an answer to {text}", seconds)
+    wait_until(lambda: world.is_answered(chat_id, text), f"the whole answer to {text}", SECONDS)
 
 
 def restarted_under_ten_calls(world: World, restart: Callable[[], object]) -> None:
@@ -171,6 +166,7 @@ def restarted_under_ten_calls(world: World, restart: Callable[[], object]) -> No
         world.say(chat_id, "under way")
     restart()
     for chat_id in CHATS:
-        world.wait_until(lambda chat_id=chat_id: world.is_answered(chat_id, "under way"), f"the answer in {chat_id}")
+        is_answered = partial(world.is_answered, chat_id, "under way")
+        wait_until(is_answered, f"the answer in {chat_id}", SECONDS)
     assert world.billed() - before == len(CHATS)
     assert [len(world.telegram.chat(chat_id).texts) for chat_id in CHATS] == [1] * len(CHATS)

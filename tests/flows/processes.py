@@ -68,9 +68,9 @@ def sweeper(**variables: str) -> AbstractContextManager[subprocess.Popen[bytes]]
     return running("manage.py", "sweep", **variables)
 
 
-def wait_until(condition: Callable[[], object], description: str) -> None:
-    """Wait until a condition of the database or a server is true; fail with its description if it never is."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+def wait_until(condition: Callable[[], object], description: str, seconds: float = TIMEOUT_SECONDS) -> None:
+    """Wait until a condition of the database or a server is true; fail with its description if it is not in time."""
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"timed out: {description}"
         time.sleep(0.05)
