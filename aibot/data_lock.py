@@ -27,12 +27,12 @@ def join_data_dir() -> None:
     Raises ImproperlyConfigured where processes with other settings are at work: the sandbox's inventions would be shown
     and charged beside real answers, or two databases would share one folder of media.
     """
-    _hold(_agreement(), is_alone=False)
+    _hold(_agreement(), as_first=False)
 
 
 def begin_data_dir(port: int) -> None:
     """Hold the lock as the first. Raises ImproperlyConfigured where anybody is at work here."""
-    _hold({**_agreement(), "port": port}, is_alone=True)
+    _hold({**_agreement(), "port": port}, as_first=True)
 
 
 def port_in_use(data_dir: Path) -> int | None:
@@ -46,7 +46,7 @@ def _agreement() -> dict[str, Any]:
     return {"sandbox": settings.SANDBOX_ACTIVE, "database": str(settings.DATABASES["default"]["NAME"])}
 
 
-def _hold(mine: dict[str, Any], *, is_alone: bool) -> None:
+def _hold(mine: dict[str, Any], *, as_first: bool) -> None:
     global _held
     if _held is not None:
         return
@@ -57,12 +57,11 @@ def _hold(mine: dict[str, Any], *, is_alone: bool) -> None:
         logger.warning("%s cannot be opened (%s).", path, error.strerror)
         return
     try:
-        is_first = _try_lock(file, fcntl.LOCK_EX)
-        if is_first:
+        if _is_alone(file):
             file.truncate(0)
             json.dump({**mine, "process": os.getpid()}, file)
             file.flush()
-        elif is_alone:
+        elif as_first:
             raise _refusal(path, "is in use")
         fcntl.flock(file, fcntl.LOCK_SH)  # another may write between the two locks, so what counts is what is read now
         theirs = _read(path)
@@ -76,9 +75,9 @@ def _hold(mine: dict[str, Any], *, is_alone: bool) -> None:
     _held = file
 
 
-def _try_lock(file: IO[str], kind: int) -> bool:
+def _is_alone(file: IO[str]) -> bool:
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

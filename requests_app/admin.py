@@ -225,7 +225,7 @@ class AccountAdmin(LargeTableAdmin):
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         data = form.cleaned_data
-        if not data.get("amount") or not request.user.has_perm("requests_app.add_credits"):
+        if not data["amount"] or not request.user.has_perm("requests_app.add_credits"):
             return
         entry = account_top_up(
             account_id=obj.pk,
