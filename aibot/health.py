@@ -20,6 +20,7 @@ from aibot.database_state import is_migrated
 from providers.transport.deadlines import Deadline
 from requests_app.selectors import oldest_due_seconds
 from requests_app.services.heartbeats import processes_at_work
+from requests_app.services.maintenance import maintenance_mode
 from telegram_bot.api.errors import BotApiError
 from telegram_bot.bot_status import bot_status
 from telegram_bot.selectors import deliveries_unfinished, updates_unhandled
@@ -34,8 +35,8 @@ NOTE = (
     "Ready means that the database answers and is migrated, and that each queue has a worker. Without workers updates "
     "are stored all the same, and none is lost: a proxy should ask /healthz instead. The broker only carries wake-up "
     "messages: without it requests start a few seconds late. If on_time is false, there are too few workers, or "
-    "Telegram takes no messages. Without a sweeper overdue requests do not end. With ?verbose this report says what "
-    "Telegram sees."
+    "Telegram takes no messages. In maintenance prompts wait, and nothing else. Without a sweeper overdue requests do "
+    "not end. With ?verbose this report says what Telegram sees."
 )
 
 
@@ -74,6 +75,7 @@ def _work() -> dict[str, Any]:
     }
     return {
         "ready": not unserved,
+        "maintenance": maintenance_mode() is not None,
         "workers": at_work.workers,
         "queues_without_worker": unserved,
         "sweepers": at_work.sweepers,

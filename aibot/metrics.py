@@ -19,7 +19,8 @@ from providers.statistics.selectors import ProviderStats, provider_stats
 from providers.types import Category
 from requests_app.selectors import credits_outstanding, oldest_due_seconds, unfinished_by_status
 from requests_app.services.heartbeats import processes_at_work
-from telegram_bot.selectors import MAX_COUNTED, Backlog, deliveries_unfinished, updates_unhandled
+from requests_app.services.maintenance import maintenance_mode
+from telegram_bot.selectors import MAX_COUNTED, Backlog, deliveries_unfinished, updates_held_back, updates_unhandled
 
 LABELS = ["category", "provider"]
 
@@ -79,6 +80,14 @@ def _requests() -> Iterator[Metric]:
         "aibot_oldest_update_seconds",
         "Updates that no worker has handled",
         updates_unhandled(),
+    )
+    yield GaugeMetricFamily(
+        "aibot_maintenance", "1 while maintenance mode holds prompts back.", value=maintenance_mode() is not None
+    )
+    yield GaugeMetricFamily(
+        "aibot_updates_held_back",
+        f"Chats whose prompts wait for the end of maintenance mode; {MAX_COUNTED} means that or more.",
+        value=updates_held_back().values("pk")[:MAX_COUNTED].count(),
     )
     yield from _backlog(
         "aibot_deliveries_unfinished",

@@ -368,6 +368,7 @@ MAX_PROMPT_CHARACTERS = env_int("MAX_PROMPT_CHARACTERS", 32_000, minimum=1)
 MAX_OPEN_REQUESTS = env_int("MAX_OPEN_REQUESTS", 3, minimum=1)
 WELCOME_CREDITS = env_int("WELCOME_CREDITS", 20)
 MAX_TOP_UP_CREDITS = env_int("MAX_TOP_UP_CREDITS", 10_000, minimum=1)
+MAINTENANCE = env_bool("MAINTENANCE", default=False)  # as `manage.py maintenance on`, for as long as it is set
 SYSTEM_PROMPT = env_text(
     "SYSTEM_PROMPT", "You are a helpful assistant in a Telegram chat. Answer in the language of the question."
 )

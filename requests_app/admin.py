@@ -23,7 +23,7 @@ from providers.admin_base import (
     shown_ms,
 )
 from providers.models import Attempt
-from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent
+from requests_app.models import Account, AIModel, LedgerEntry, MaintenanceMode, Request, RequestEvent
 from requests_app.services.accounts import account_set_blocked, account_top_up
 from requests_app.services.cancellation import request_cancel, request_resume
 
@@ -284,3 +284,13 @@ class RequestEventAdmin(ReadOnlyAdmin):
     search_help_text = "A request's id, in full."
     ordering = ["-id"]
     sortable_by = ["id"]
+
+
+@admin.register(MaintenanceMode)
+class MaintenanceModeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """The switch of maintenance mode: adding its row holds prompts back, deleting it lets them in."""
+
+    list_display = ["__str__", "notice", "began_at"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and not MaintenanceMode.objects.exists()

@@ -235,3 +235,20 @@ class WorkerHeartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class MaintenanceMode(models.Model):
+    """The switch of maintenance mode: on while its one row is there. It holds prompts back and nothing else."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    notice = models.CharField(
+        max_length=300, blank=True, help_text="What users read who write meanwhile; empty: the usual words."
+    )
+    began_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = verbose_name_plural = "maintenance mode"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="one_maintenance_mode")]
+
+    def __str__(self) -> str:
+        return "on"

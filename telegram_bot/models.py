@@ -70,6 +70,8 @@ class TelegramChat(models.Model):
 class TelegramUpdate(models.Model):
     """One update as it arrived. Written before it is handled; kept for a week."""
 
+    HELD_BACK = "held back"  # the target of a prompt that waits for the end of maintenance mode
+
     # Checked by nobody: each insert would lock the one row of the bot. It is never deleted.
     bot = models.ForeignKey(
         TelegramBot, on_delete=models.PROTECT, related_name="updates", db_index=False, db_constraint=False

@@ -30,8 +30,18 @@ class Backlog:
 
 
 def updates_unhandled() -> Backlog:
-    """Return the updates of chats that are not handled, those included that are to be tried again later."""
-    return Backlog(TelegramUpdate.objects.filter(handled_at=None, chat__isnull=False), "received_at")
+    """Return the updates of chats that are not handled, those included that are to be tried again later.
+
+    Left out are chats that wait for the end of maintenance mode.
+    """
+    waiting = updates_held_back().values("chat_id")
+    unhandled = TelegramUpdate.objects.filter(handled_at=None, chat__isnull=False).exclude(chat_id__in=waiting)
+    return Backlog(unhandled, "received_at")
+
+
+def updates_held_back() -> QuerySet[TelegramUpdate]:
+    """Return the prompts that wait for the end of maintenance mode, without the updates behind them."""
+    return TelegramUpdate.objects.filter(handled_at=None, target=TelegramUpdate.HELD_BACK)
 
 
 def deliveries_unfinished() -> Backlog:

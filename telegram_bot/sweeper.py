@@ -7,17 +7,20 @@ from django.db.models.functions import Now
 
 from providers.db import delete_unlocked, unlocked
 from telegram_bot.models import Delivery, DeliveryState, TelegramUpdate
+from telegram_bot.updates.held_back import updates_release
 
 UPDATE_RETENTION = timedelta(days=7)  # of handled updates; Telegram repeats one for a day
 MAX_PER_SWEEP = 1000
 
 
 def sweep_telegram() -> int:
-    """Mark deliveries whose sender was lost, delete old updates, and return how many rows were changed.
+    """Mark deliveries whose sender was lost, end the wait for maintenance mode, delete old updates.
+
+    Return how many rows were changed.
 
     Idempotent, and any number of sweepers may run. A row that somebody has locked is left to the next round.
     """
-    return _mark_lost() + _delete_old()
+    return _mark_lost() + updates_release() + _delete_old()
 
 
 def _mark_lost() -> int:

@@ -67,9 +67,11 @@ def _no_known_rows() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_chain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the routes and their health for every prompt: a test changes them more often than an operator."""
+def _fresh_switches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the operator's switches and the routes for every prompt: a test changes them more often than an operator."""
     monkeypatch.setattr("providers.chain.candidates.CHAIN_CACHE_SECONDS", 0)
+    monkeypatch.setattr("requests_app.services.maintenance.CACHE_SECONDS", 0)
+    monkeypatch.setattr("requests_app.services.maintenance._cached", None)
 
 
 @pytest.fixture

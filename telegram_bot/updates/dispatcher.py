@@ -6,6 +6,7 @@ from collections.abc import Callable
 import telegram
 from telegram.constants import ChatMemberStatus, ChatType
 
+from requests_app.services.maintenance import maintenance_mode
 from telegram_bot.chats import chat_ensure, chat_seen, chat_set_reachable, user_ensure
 from telegram_bot.handlers.balance import balance
 from telegram_bot.handlers.cancel import cancel
@@ -19,6 +20,7 @@ from telegram_bot.keyboards import CHOOSE_MODEL, parse_press
 from telegram_bot.models import TelegramChat, TelegramUpdate
 from telegram_bot.statements import Known
 from telegram_bot.updates.filters import parse_message, reason_to_ignore
+from telegram_bot.updates.held_back import update_hold_back
 
 logger = logging.getLogger("telegram_bot.updates.dispatcher")
 
@@ -35,12 +37,15 @@ COMMANDS: dict[str, Handler] = {
 BUTTONS: dict[str, Handler] = {
     CHOOSE_MODEL: model_choose,
 }
+PROMPTS: tuple[Handler, ...] = (prompt, image, voice)
 NOTHING_KNOWN = Known()
 UNREACHABLE_STATUSES = {ChatMemberStatus.BANNED, ChatMemberStatus.LEFT}
 
 
 def update_handle(*, row: TelegramUpdate, known: Known = NOTHING_KNOWN) -> str:
-    """Handle an update, and return in words what was done or why nothing was. `known` spares reading it again.
+    """Handle an update, and return in words what was done or why nothing was, "" where it is to be handled later.
+
+    `known` spares reading it again.
 
     Handling one again is harmless, except that a command may be answered twice: what a handler acts on is noted on the
     update's row when it is first handled. Raises BotApiError.
@@ -90,6 +95,10 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         audio_file_id=audio.file_id if audio else "",
         noted_target=row.target,
     )
+    mode = maintenance_mode() if handler in PROMPTS else None
+    if mode is not None:
+        update_hold_back(context=context, mode=mode)
+        return ""
     return handler(context)
 
 

@@ -140,6 +140,13 @@ def test_a_server_from_nothing_to_its_restore(world, inside):
         inside.run(f"kill -KILL {pid}")
         answered_after(world, f"killed {name}", seconds=BACK_AGAIN_SECONDS)
 
+    inside.run(chapters["Maintenance"][0])
+    world.say(400, "meanwhile")
+    told = world.telegram.chat(400)
+    wait_until(lambda: told.texts == ["Back at noon; what you write is answered then."], "the notice", SECONDS)
+    inside.run(chapters["Maintenance"][1])
+    wait_until(lambda: world.is_answered(400, "meanwhile"), "the answer after the maintenance", SECONDS)
+
     picture = "/var/lib/aibot/media/outputs/a.png"
     inside.run(f"install -d -o aibot -g aibot /var/lib/aibot/media/outputs; echo picture >{picture}")
     inside.run(chapters["Backup and restore"][0])

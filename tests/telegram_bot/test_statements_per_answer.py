@@ -70,6 +70,7 @@ def _transactions() -> int:
 def test_a_chat_answer(client, streaming_chain, fake, enqueued, settings, monkeypatch):
     """As in one worker process: the request is executed while its placeholder is sent, and streams half its answer."""
     monkeypatch.setattr("providers.chain.candidates.CHAIN_CACHE_SECONDS", 3600)
+    monkeypatch.setattr("requests_app.services.maintenance.CACHE_SECONDS", 3600)
     monkeypatch.setattr(dispatch, "_offer", None)
     settings.TELEGRAM_WEBHOOK_SECRET = "secret"
 
