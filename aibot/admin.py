@@ -1,4 +1,4 @@
-"""The admin of what belongs to none of our apps: the tokens of the API."""
+"""The admin of what belongs to no single app: the tokens of the API, and alerts."""
 
 from typing import Any
 
@@ -6,6 +6,9 @@ from django.contrib import admin, messages
 from django.http import HttpRequest
 from rest_framework.authtoken.admin import TokenAdmin
 from rest_framework.authtoken.models import Token, TokenProxy
+
+from aibot.models import Alert
+from providers.admin_base import ReadOnlyAdmin
 
 
 def _name_of(token: Token) -> str:
@@ -28,3 +31,13 @@ class ApiTokenAdmin(TokenAdmin):
         super().save_model(request, obj, form, change)
         if not change:
             self.message_user(request, f"The key is {obj.key}. It is shown only now.", messages.SUCCESS)
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    """What needed the operator, and what still does."""
+
+    list_display = ["began_at", "title", "advice", "ended_at", "told_at"]
+    list_filter = [("ended_at", admin.EmptyFieldListFilter)]
+    search_fields = ["title"]
+    ordering = ["-began_at"]

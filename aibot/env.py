@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ ORIGIN = re.compile(r"https?://(\*\.)?[\w-]+(\.[\w-]+)*(:\d+)?|https?://\[[0-9a-
 BUCKET = re.compile(r"[\w.-]{1,255}|arn:\S+", re.ASCII)
 POSTGRES_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
 REDIS_SCHEMES = ("redis", "rediss")  # the health check's client and Celery's write those of sockets differently
+MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 MAX_PORT = 65_535
 MIN_KEPT_DAYS = 8
 MIN_COMPARED = 6  # characters of a name; shorter ones are alike by chance
@@ -223,6 +225,48 @@ def env_redis_url(name: str) -> str:
             "percent-encoded."
         )
     return url
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """The server that takes our mail."""
+
+    host: str = ""  # "" where there is none
+    port: int = 0
+    user: str = ""
+    password: str = field(default="", repr=False)
+    use_starttls: bool = False
+    use_tls: bool = False  # from the first byte
+
+
+def env_mail(name: str) -> MailServer:
+    """Return a mail server. No error message contains its address, nor a part of it."""
+    url = env_secret(name)
+    if not url:
+        return MailServer()
+    parts = _split(url)
+    if parts is None or parts.scheme not in MAIL_PORTS or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ImproperlyConfigured(
+            f"{name} must have the form smtp+tls://user:password@mail.example.com:587 (or smtp+ssl:// for a port with "
+            "TLS from the first byte, smtp:// for none); special characters in the password are written "
+            "percent-encoded."
+        )
+    return MailServer(
+        parts.hostname,
+        parts.port or MAIL_PORTS[parts.scheme],
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+        use_starttls=parts.scheme == "smtp+tls",
+        use_tls=parts.scheme == "smtp+ssl",
+    )
+
+
+def env_addresses(name: str) -> list[str]:
+    """Return a comma-separated list of e-mail addresses."""
+    addresses = env_list(name)
+    if not all(re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", address) for address in addresses):
+        raise ImproperlyConfigured(f"{name} must be addresses such as me@example.com, separated by commas.")
+    return addresses
 
 
 def env_database(name: str, default: Path) -> dict[str, Any]:

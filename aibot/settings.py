@@ -10,6 +10,7 @@ from kombu import Queue
 
 from aibot.data_lock import port_in_use
 from aibot.env import (
+    env_addresses,
     env_bool,
     env_bucket,
     env_choice,
@@ -18,6 +19,7 @@ from aibot.env import (
     env_folder,
     env_hosts,
     env_int,
+    env_mail,
     env_origins,
     env_redis_url,
     env_secret,
@@ -209,7 +211,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever: the worker has work without a broker, too
 # What a worker looks for in the database by itself, and how often.
-DUE_WORK = ["requests_app.due_work.request_sources", "telegram_bot.due_work.telegram_sources"]
+DUE_WORK = [
+    "requests_app.due_work.request_sources",
+    "telegram_bot.due_work.telegram_sources",
+    "aibot.alerts.watch.alert_sources",
+]
 LOOK_SECONDS = env_int("LOOK_SECONDS", 2, minimum=1)
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any]
 if REDIS_URL:
@@ -382,7 +388,21 @@ SWEEPS = [
     "telegram_bot.sweeper.sweep_telegram",
     "providers.statistics.rollups.fold_attempts",
     "requests_app.services.retention.sweep_retention",
+    "aibot.alerts.watch.sweep_alerts",
 ]
+
+# --- Alerts -----------------------------------------------------------------------------------
+
+# To the operator's chat in any case, once it is claimed; by e-mail where both of these are set.
+ALERT_EMAIL = env_addresses("ALERT_EMAIL")
+MAIL = env_mail("EMAIL_URL")
+if bool(ALERT_EMAIL) != bool(MAIL.host):
+    raise ImproperlyConfigured("Set both ALERT_EMAIL and EMAIL_URL, or neither.")
+EMAIL_HOST, EMAIL_PORT = MAIL.host, MAIL.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL.user, MAIL.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL.use_starttls, MAIL.use_tls
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = next(iter([*env_addresses("EMAIL_FROM"), *ALERT_EMAIL]), "aibot@localhost")
 
 # --- Telegram ---------------------------------------------------------------------------------
 
@@ -401,6 +421,7 @@ SECRETS = sorted(
             REDIS_URL,
             *passwords_of(REDIS_URL),
             *passwords_of(env_secret("DATABASE_URL")),
+            *passwords_of(env_secret("EMAIL_URL")),
             DATABASES["default"].get("PASSWORD", ""),
             TELEGRAM_BOT_TOKEN,
             TELEGRAM_WEBHOOK_SECRET,

@@ -140,6 +140,7 @@ class ProviderHealth(models.Model):
         null=True, blank=True, db_column="probing_until"
     )  # until then one request probes
     reason = models.CharField(max_length=300, blank=True)
+    error_class = models.CharField(max_length=32, blank=True, db_default="")  # of the error that opened the circuit
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

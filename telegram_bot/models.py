@@ -14,6 +14,10 @@ class TelegramBot(models.Model):
         unique=True, null=True, blank=True
     )  # the number before the colon of its token; NULL until a token is set for the first time
     created_at = models.DateTimeField(db_default=Now())
+    operator_chat = models.OneToOneField(
+        "TelegramChat", on_delete=models.SET_NULL, null=True, blank=True, related_name="operated_bot"
+    )  # to which alerts go
+    operator_code = models.CharField(max_length=64, blank=True, db_default="")  # SHA-256 of the one that claims it
 
     class Meta:
         verbose_name = "bot"

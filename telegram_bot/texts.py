@@ -31,6 +31,7 @@ HELP = """Just write to me, and I answer.
 
 In groups, mention me or reply to one of my messages. A question that fails costs nothing."""
 
+OPERATOR_CLAIMED = "This chat is the operator's now: I write here when something needs you, and when it is over."
 MAINTENANCE = "🔧 I am being looked after just now. Your message waits here and costs nothing; I answer it afterwards."
 NO_MODEL_AVAILABLE = "No model is available right now. Please try again later."
 NEW_CONVERSATION = "A fresh start. What would you like to know?"

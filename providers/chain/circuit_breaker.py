@@ -51,6 +51,7 @@ class Health:
     open_until: datetime | None = None
     seconds_left: int = 0  # of the cooldown
     reason: str = ""
+    error_class: str = ""  # of the error that opened the circuit
 
 
 CLEAN = Health()
@@ -80,6 +81,7 @@ def _health_of(row: ProviderHealth, now: datetime) -> Health:
         open_until=row.open_until,
         seconds_left=max(0, round((row.open_until - now).total_seconds())),
         reason=row.reason,
+        error_class=row.error_class,
     )
 
 
@@ -157,7 +159,7 @@ def _count(category: str, provider: str, error: ProviderError) -> None:
     if cooldown:
         open_until = row.now + timedelta(seconds=cooldown)
         row.open_until = max(row.open_until, open_until) if row.open_until else open_until
-        row.reason = str(error)[:300]
+        row.reason, row.error_class = str(error)[:300], error.error_class
         if isinstance(error, AccessDenied | ModelGone):
             logger.error("%s needs the operator: paused for %.0f s in %s", provider, cooldown, category)
         else:
@@ -187,4 +189,11 @@ def reset(*, category: str, provider: str) -> bool:
     )
 
 
-_CLOSED = {"failures": 0, "consecutive_trips": 0, "open_until": None, "probe_until": None, "reason": ""}
+_CLOSED = {
+    "failures": 0,
+    "consecutive_trips": 0,
+    "open_until": None,
+    "probe_until": None,
+    "reason": "",
+    "error_class": "",
+}

@@ -1,5 +1,6 @@
 """`manage.py telegram_setup`: register the webhook, the commands and the descriptions with Telegram."""
 
+from argparse import ArgumentParser
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,13 +12,21 @@ from telegram_bot.api.client import TelegramClient, get_client
 from telegram_bot.api.errors import BotApiError
 from telegram_bot.bot_status import bot_status, webhook_url
 from telegram_bot.checks import SECRET_SHAPE
+from telegram_bot.operator import operator_line, operator_link
 from telegram_bot.updates.ingest import ALLOWED_UPDATES
 
 
 class Command(BaseCommand):
     help = "Register the webhook (where TELEGRAM_WEBHOOK_URL is set), the commands and the descriptions with Telegram."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--new-operator",
+            action="store_true",
+            help="Forget the chat to which alerts go, and print a link for another.",
+        )
+
+    def handle(self, *args: Any, new_operator: bool, **options: Any) -> None:
         try:
             client = get_client()
             self._set_webhook(client)
@@ -26,11 +35,13 @@ class Command(BaseCommand):
             for language, description in texts.DESCRIPTIONS.items():
                 client.set_descriptions(description, texts.SHORT_DESCRIPTIONS[language], language)
             status = bot_status()
+            link = operator_link(anew=new_operator)
         except BotApiError as error:
             raise CommandError(f"Telegram was not set up: {error}") from error
         self.stdout.write("The commands and the descriptions are set. What Telegram sees now:")
         for line in status.lines():
             self.stdout.write(f"  {line}")
+        self.stdout.write(operator_line(link))
 
     def _set_webhook(self, client: TelegramClient) -> None:
         if not settings.TELEGRAM_WEBHOOK_URL:

@@ -1,0 +1,302 @@
+"""Alerts: the operator is told once when something begins, and once when it is over."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from aibot.alerts import watch as watching
+from aibot.alerts.watch import alert_sources, sweep_alerts, watch
+from aibot.models import Alert
+from providers.chain import circuit_breaker
+from providers.db import give_back_connection
+from providers.errors import AccessDenied, ModelGone, ServerFault
+from providers.models import ProviderConfig
+from providers.types import Access
+from requests_app.models import Request, WorkerHeartbeat
+from requests_app.services.cancellation import request_cancel
+from telegram_bot.api.client import close_client
+from telegram_bot.bots import current_bot_id
+from telegram_bot.models import TelegramBot
+from tests.factories import make_chat, make_model, make_provider, make_request
+from tests.fakes.mail import running_mail_server
+from tests.fakes.telegram import TOKEN, FakeTelegram, no_answer, refuse
+
+pytestmark = pytest.mark.django_db
+
+OPERATOR = 77
+
+
+@pytest.fixture
+def fake(settings) -> Iterator[FakeTelegram]:
+    """A Bot API server with the operator's chat, which is claimed."""
+    server = FakeTelegram()
+    server.chat(OPERATOR)
+    settings.TELEGRAM_BOT_TOKEN = TOKEN
+    settings.TELEGRAM_API_BASE_URL = server.url
+    TelegramBot.objects.filter(pk=current_bot_id()).update(operator_chat=make_chat(OPERATOR))
+    yield server
+    close_client()
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def _at_work(monkeypatch) -> None:
+    """Workers and a sweeper are at work, and no route is configured."""
+    monkeypatch.setattr(watching, "_next_watch", 0.0)
+    WorkerHeartbeat.objects.create(name="worker", kind="worker", queues="chat,text,media")
+    WorkerHeartbeat.objects.create(name="sweeper", kind="sweeper")
+    ProviderConfig.objects.all().delete()
+
+
+def later(seconds: float) -> None:
+    """Let every alert be older by this, as if the clock had moved."""
+    shift = timedelta(seconds=seconds)
+    for alert in Alert.objects.all():
+        for name in ("began_at", "tell_at", "seen_at", "ended_at", "claimed_until"):
+            moment = getattr(alert, name)
+            setattr(alert, name, moment and moment - shift)
+        alert.save()
+
+
+def routes(settings, *slugs: str) -> None:
+    make_model()
+    for slug in slugs:
+        make_provider(slug)
+    settings.PROVIDER_ACCESS = {slug: Access(f"key-{slug}", "http://127.0.0.1:9") for slug in slugs}
+
+
+def fail(slug: str, error: Exception, times: int = 1) -> None:
+    for _ in range(times):
+        circuit_breaker.record_failure(category="TEXT", provider=slug, error=error)
+
+
+def titles() -> list[str]:
+    return [alert.title for alert in Alert.objects.order_by("began_at")]
+
+
+def test_all_is_well(fake):
+    assert watch() == 0
+    assert not Alert.objects.exists()
+
+
+def test_it_is_told_once_and_its_end_once(fake):
+    WorkerHeartbeat.objects.filter(kind="worker").delete()
+    assert watch() == 0  # a deploy takes a moment
+    later(61)
+    assert (watch(), watch()) == (1, 0)
+
+    WorkerHeartbeat.objects.create(name="worker", kind="worker", queues="chat,text,media")
+    assert watch() == 0  # it may go again at once
+    later(121)
+    assert (watch(), watch()) == (1, 0)
+
+    began, ended = fake.chat(OPERATOR).texts
+    assert began.startswith("🔴 Nobody works: no worker is running\n\nUpdates are stored and wait. Start a worker.\n")
+    assert ended.startswith("🟢 Over: Nobody works: no worker is running")
+    assert "for about 1 min" in ended
+
+
+def test_what_is_over_soon_is_told_to_nobody(fake):
+    WorkerHeartbeat.objects.filter(kind="worker").update(queues="chat,media")
+    watch()
+    assert titles() == ["Nobody works for the queue text"]
+    WorkerHeartbeat.objects.filter(kind="worker").update(queues="chat,text,media")
+    later(121)
+
+    assert watch() == 0
+    assert not Alert.objects.exists()
+
+
+def test_what_comes_and_goes_is_one_event(fake, settings):
+    routes(settings, "openai", "xai")
+    for _ in range(3):
+        fail("openai", AccessDenied("no money"))
+        watch()
+        circuit_breaker.reset(category="TEXT", provider="openai")
+        watch()
+        later(30)
+
+    assert len(fake.chat(OPERATOR).texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (AccessDenied("insufficient balance"), "OpenAI in TEXT refuses the key or the account"),
+        (ModelGone("no such model"), "OpenAI in TEXT does not serve the model openai-model"),
+    ],
+)
+def test_what_only_the_operator_can_mend_is_told_at_once(fake, settings, error, words):
+    routes(settings, "openai", "xai")
+    fail("openai", error)
+
+    watch()
+
+    (text,) = fake.chat(OPERATOR).texts
+    assert text.startswith(f"🔴 {words}")
+
+
+def test_a_route_that_is_switched_off_is_over(fake, settings):
+    routes(settings, "openai", "xai")
+    fail("openai", AccessDenied())
+    watch()
+    ProviderConfig.objects.filter(provider="openai").update(enabled=False)
+    later(121)
+
+    watch()
+
+    assert fake.chat(OPERATOR).texts[-1].startswith("🟢 Over: OpenAI")
+
+
+def test_a_category_without_a_route_that_works(fake, settings):
+    routes(settings, "openai", "xai")
+    make_provider("aimlapi")  # without a key, so nobody would ask it
+    fail("openai", ServerFault(), times=3)
+    watch()
+    assert titles() == []
+    fail("xai", ServerFault(), times=3)
+    watch()
+
+    assert titles() == ["Every route of TEXT is paused"]
+
+
+def test_a_category_that_no_model_offers_is_nobodys_concern(fake, settings):
+    routes(settings, "openai")
+    make_model().delete()
+    fail("openai", ServerFault(), times=3)
+
+    watch()
+
+    assert titles() == []
+
+
+def test_a_request_that_waits_for_a_decision(fake):
+    request = make_request(status=Request.Status.QUARANTINED)
+    watch()
+    assert fake.chat(OPERATOR).texts[0].startswith("🔴 1 request waits for your decision")
+
+    request_cancel(request_id=request.id, actor="test")
+    later(121)
+    watch()
+
+    assert fake.chat(OPERATOR).texts[1].startswith("🟢")
+
+
+class TestTelegram:
+    def test_a_webhook_that_nobody_knows(self, fake, settings):
+        settings.TELEGRAM_WEBHOOK_URL = "https://bot.example.com"
+        watch()
+        later(121)
+        watch()
+
+        assert "Telegram knows no webhook" in fake.chat(OPERATOR).texts[0]
+
+    def test_while_telegram_does_not_say_it_is_neither_begun_nor_over(self, fake, settings):
+        settings.TELEGRAM_WEBHOOK_URL = "https://bot.example.com"
+        watch()
+        later(121)
+        fake.will("getMe", no_answer)
+
+        watch()
+
+        assert Alert.objects.get().ended_at is None
+
+    def test_a_refused_token_goes_by_mail(self, fake, settings, mailoutbox):
+        settings.ALERT_EMAIL = ["me@example.com"]
+        fake.will("getMe", *[refuse(401, "Unauthorized")] * 2)
+        fake.will("sendMessage", refuse(401, "Unauthorized"))
+
+        watch()
+
+        assert mailoutbox[0].subject == "[testserver] 🔴 Telegram refuses the bot's token"
+
+
+class TestChannels:
+    def test_by_mail(self, settings):
+        WorkerHeartbeat.objects.filter(kind="sweeper").delete()
+        with running_mail_server() as server:
+            settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+            settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+            settings.ALERT_EMAIL, settings.DEFAULT_FROM_EMAIL = ["me@example.com"], "bot@example.com"
+            watch()
+            later(61)
+            watch()
+
+        (message,) = server.messages
+        assert (message["From"], message["To"]) == ("bot@example.com", "me@example.com")
+        assert message["Subject"] == "[testserver] 🔴 No sweeper is running"
+        assert "Start one." in message.get_payload(decode=True).decode()
+
+    def test_what_no_channel_takes_is_sent_again_and_what_one_takes_is_not(self, fake, settings, mailoutbox):
+        make_request(status=Request.Status.QUARANTINED)
+        fake.will("sendMessage", no_answer)
+        assert watch() == 0
+        assert watch() == 0  # not at once
+        later(61)
+        settings.ALERT_EMAIL = ["me@example.com"]
+        fake.will("sendMessage", no_answer)
+
+        assert (watch(), watch()) == (1, 0)
+        assert len(mailoutbox) == 1
+        assert len(fake.called("sendMessage")) == 2
+
+    def test_without_any_channel_it_is_in_the_log_and_the_admin(self, caplog, admin_client):
+        make_request(status=Request.Status.QUARANTINED)
+
+        watch()
+
+        assert "1 request waits for your decision" in caplog.text
+        assert "1 request waits for your decision" in admin_client.get("/admin/aibot/alert/").content.decode()
+
+    def test_no_secret_is_told(self, fake, settings):
+        settings.SECRETS = ["sk-very-secret"]
+        routes(settings, "openai", "xai")
+        fail("openai", AccessDenied("the key sk-very-secret is wrong"))
+
+        watch()
+
+        assert "[hidden]" in fake.chat(OPERATOR).texts[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_that_watch_at_once_one_tells(fake):
+    make_request(status=Request.Status.QUARANTINED)
+
+    def one(_: int) -> int:
+        try:
+            return watch()
+        finally:
+            give_back_connection()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(one, range(8))) == 1
+    assert len(fake.chat(OPERATOR).texts) == 1
+
+
+class TestWhoWatches:
+    def test_a_sweeper_every_fifteen_seconds(self, fake, monkeypatch):
+        make_request(status=Request.Status.QUARANTINED)
+
+        assert (sweep_alerts(), sweep_alerts()) == (1, 0)
+
+    def test_a_worker_where_no_sweeper_does(self, monkeypatch):
+        (source,) = alert_sources()
+        assert source.find(10, timedelta(0)) == []
+
+        WorkerHeartbeat.objects.filter(kind="sweeper").delete()
+        monkeypatch.setattr(watching, "_next_watch", 0.0)
+
+        assert source.find(10, timedelta(0)) == ["now"]
+        assert source.find(10, timedelta(0)) == []  # it has been handed out
+
+
+def test_old_alerts_are_deleted():
+    old = timezone.now() - timedelta(days=91)
+    Alert.objects.create(key="old", title="old", tell_at=old, told_at=old, ended_at=old, end_told_at=old)
+
+    watch()
+
+    assert not Alert.objects.exists()

@@ -1,0 +1,82 @@
+"""The operator's chat: claimed once, by a link that only who has the server sees."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+
+from telegram_bot import texts
+from telegram_bot.models import TelegramBot
+from telegram_bot.operator import has_operator, operator_link, operator_tell
+from tests.telegram_bot.updates import GROUP_ID, message
+
+pytestmark = pytest.mark.django_db
+
+
+def code_of(link: str) -> str:
+    assert link.startswith("https://t.me/test_bot?start=operator-")
+    code = link.partition("start=")[2]
+    assert len(code) <= 64  # Telegram's limit
+    return code
+
+
+def test_the_first_private_chat_that_brings_the_code_gets_the_alerts(fake, say):
+    code = code_of(operator_link())
+
+    assert say(message(f"/start {code}")) == "became the operator's chat"
+    operator_tell("Hello")
+
+    assert fake.chat(42).texts == [texts.OPERATOR_CLAIMED, "Hello"]
+    assert operator_link() == ""
+
+
+def test_a_code_is_good_once(fake, say):
+    code = code_of(operator_link())
+    say(message(f"/start {code}"))
+    TelegramBot.objects.update(operator_chat=None)
+
+    assert say(message(f"/start {code}")) == "greeted"
+    assert not has_operator()
+
+
+@pytest.mark.parametrize("parameter", ["", "operator-", "operator-guessed", "something"])
+def test_anything_else_is_a_greeting(fake, say, parameter):
+    operator_link()
+
+    assert say(message(f"/start {parameter}")) == "greeted"
+    assert not has_operator()
+
+
+def test_without_a_link_an_empty_code_claims_nothing(fake, say):
+    assert say(message("/start operator-")) == "greeted"
+    assert not has_operator()
+
+
+def test_a_group_cannot_be_the_operators(fake, say):
+    fake.chat(GROUP_ID)
+    code = code_of(operator_link())
+
+    say(message(f"/start@test_bot {code}", chat_id=GROUP_ID))
+
+    assert not has_operator()
+
+
+def test_a_new_link_voids_the_one_before(fake, say):
+    code = code_of(operator_link())
+    operator_link()
+
+    assert say(message(f"/start {code}")) == "greeted"
+
+
+def test_telegram_setup_prints_the_link_until_it_is_used(fake, say):
+    out = StringIO()
+    call_command("telegram_setup", stdout=out)
+    say(message("/start " + code_of(out.getvalue().split()[-1])))
+
+    again, anew = StringIO(), StringIO()
+    call_command("telegram_setup", stdout=again)
+    call_command("telegram_setup", "--new-operator", stdout=anew)
+
+    assert "Alerts go to the operator's chat" in again.getvalue()
+    assert "https://t.me/test_bot?start=operator-" in anew.getvalue()
+    assert not has_operator()
