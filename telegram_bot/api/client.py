@@ -46,6 +46,7 @@ from telegram_bot.api.errors import (
 )
 from telegram_bot.api.multipart import MultipartForm
 from telegram_bot.content.files import StoredFile, TextFile
+from telegram_bot.content.mentions import without_mentions
 from telegram_bot.content.rendering import MessagePart
 
 KEPT_CONNECTIONS = 64  # between calls; more calls than that may be under way, their connections are closed afterwards
@@ -199,6 +200,7 @@ class TelegramClient:
         keyboard: telegram.InlineKeyboardMarkup | None = None,
     ) -> int:
         """Send a message and return its id. After OutcomeUnsure it may be in the chat nevertheless."""
+        part = _for_chat(part, chat_id)
         message = self.call(
             "sendMessage",
             chat_id=chat_id,
@@ -213,6 +215,7 @@ class TelegramClient:
 
     def edit(self, chat_id: int, message_id: int, part: MessagePart, *, deadline: Deadline | None = None) -> None:
         """Replace a message's text and remove its buttons. Idempotent."""
+        part = _for_chat(part, chat_id)
         try:
             self.call(
                 "editMessageText",
@@ -552,6 +555,11 @@ def _id_at(value: Any, *path: str) -> int | None:
     """Return the whole number at this path, else None. An id may have 52 bits, and a group's is negative."""
     found = get_path(value, *path)
     return found if isinstance(found, int) else None
+
+
+def _for_chat(part: MessagePart, chat_id: int) -> MessagePart:
+    """Return what may be shown there: in a group nobody is notified by a name in an answer."""
+    return without_mentions(part) if chat_id < 0 else part
 
 
 def _reply_to(message_id: int | None) -> dict[str, Any] | None:
