@@ -4,6 +4,7 @@ from django.apps import AppConfig
 from django.core.checks import Tags, register
 
 from aibot.checks import check_media, check_proxy, check_servers, check_variables
+from aibot.telemetry import telemetry_start
 
 
 class AibotConfig(AppConfig):
@@ -11,6 +12,7 @@ class AibotConfig(AppConfig):
     verbose_name = "AI bot"
 
     def ready(self) -> None:
+        telemetry_start()
         register(check_variables, "aibot")
         register(check_servers, "aibot", deploy=True)
         register(check_proxy, "aibot", deploy=True)

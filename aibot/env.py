@@ -31,7 +31,7 @@ MAX_PORT = 65_535
 MIN_KEPT_DAYS = 8
 MIN_COMPARED = 6  # characters of a name; shorter ones are alike by chance
 ALIKE = 0.8  # of 1
-READ_BY_OTHERS = {"WEB_CONCURRENCY"}  # gunicorn's
+READ_BY_OTHERS = re.compile("WEB_CONCURRENCY|OTEL_.*|SENTRY_.*")
 
 
 def read_env_file(path: Path) -> None:
@@ -74,7 +74,7 @@ def misspelt_variables() -> list[tuple[str, str]]:
 
     Complete once the settings are loaded. Other variables of the environment belong to other programs.
     """
-    unread = os.environ.keys() - _read_variables - READ_BY_OTHERS
+    unread = {name for name in os.environ.keys() - _read_variables if not READ_BY_OTHERS.fullmatch(name)}
     found = []
     for name in sorted(name for name in unread if len(name) >= MIN_COMPARED):
         # Who mistypes a name seldom does so at its first letter, and other programs have names such as AWS_….
@@ -267,6 +267,19 @@ def env_addresses(name: str) -> list[str]:
     if not all(re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", address) for address in addresses):
         raise ImproperlyConfigured(f"{name} must be addresses such as me@example.com, separated by commas.")
     return addresses
+
+
+def env_dsn(name: str) -> str:
+    """Return the address of a project at Sentry, or at a server that takes what Sentry takes."""
+    dsn = env_secret(name)
+    parts = _split(dsn)
+    if dsn and (
+        parts is None
+        or parts.scheme not in ("http", "https")
+        or not (parts.hostname and parts.username and parts.path.rpartition("/")[2].isdecimal())
+    ):
+        raise ImproperlyConfigured(f"{name} must be a project's DSN, such as https://key@sentry.example.com/1.")
+    return dsn
 
 
 def env_database(name: str, default: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from aibot.env import (
     env_choice,
     env_database,
     env_days,
+    env_dsn,
     env_folder,
     env_hosts,
     env_int,
@@ -328,6 +329,10 @@ LOGGING = {
     },
 }
 
+SENTRY_DSN = env_dsn("SENTRY_DSN")
+# OpenTelemetry's own variables say the rest, such as OTEL_EXPORTER_OTLP_HEADERS.
+OTEL_EXPORTER_OTLP_ENDPOINT = env_url("OTEL_EXPORTER_OTLP_ENDPOINT")
+
 # Django's error reports contain the settings and the exception's message.
 DEFAULT_EXCEPTION_REPORTER = "aibot.redaction.RedactingReporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "aibot.redaction.ReportFilter"
@@ -427,6 +432,7 @@ SECRETS = sorted(
             TELEGRAM_WEBHOOK_SECRET,
             *PROVIDER_CALLBACK_SECRETS.values(),
             S3_OPTIONS["secret_key"] or "",
+            SENTRY_DSN,
             *(access.key for access in PROVIDER_ACCESS.values()),
         )
         if len(str(secret)) >= 6

@@ -3,10 +3,13 @@
 import os
 import tempfile
 
+BEGINNINGS = ("ALERT_", "EMAIL_", "OTEL_", "PUBLIC_", "REPLICATE_", "SENTRY_", "TELEGRAM_")
 ENDINGS = ("_KEY", "_TOKEN", "_BASE_URL", "_KEY_FILE", "_TOKEN_FILE")
 for name in list(os.environ):
     # A key in the developer's shell must never reach a test.
-    if name.endswith(ENDINGS) or name.startswith(("ALERT_", "EMAIL_", "PUBLIC_", "REPLICATE_", "TELEGRAM_")):
+    if name.endswith(ENDINGS) or name.startswith(
+        ("ALERT_", "EMAIL_", "OTEL_", "PUBLIC_", "REPLICATE_", "SENTRY_", "TELEGRAM_")
+    ):
         del os.environ[name]
 os.environ.update(
     ENV_FILE=os.devnull,

@@ -15,6 +15,7 @@ from providers.chain.candidates import Candidate, Skip, candidate_for_attempt, c
 from providers.chain.jobs import job_cancel, poll_delay_seconds, poll_job
 from providers.chain.outputs import output_store
 from providers.chain.provider_callbacks import callback_url
+from providers.chain.spans import attempt_span, note_outcome
 from providers.chain.statements import Proof
 from providers.db import commit_persistently, give_back_connection
 from providers.errors import (
@@ -171,7 +172,10 @@ class ChainRun:
         logger.info("Trying %s for %s", route.provider, route.category)
         attempt = attempt_open(caller_key=self.caller_key, number=number, route=route, proof=self._proof)
         try:
-            return self._record_outcome(candidate, attempt, self._call(candidate, attempt))
+            with attempt_span(route, attempt.id) as span:
+                outcome = self._call(candidate, attempt)
+                note_outcome(span, outcome)
+            return self._record_outcome(candidate, attempt, outcome)
         except ProviderError as error:
             failure = error
             if error.maybe_paid and candidate.provider.unknown_policy is UnknownPolicy.ADOPT:

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from providers.chain.attempts import Answer, AttemptRefused
 from providers.chain.fallback import ChainRun, Pending
+from providers.chain.spans import request_span
 from providers.db import commit_persistently, give_back_connection
 from providers.errors import ChainError
 from providers.transport.deadlines import Deadline
@@ -54,7 +55,7 @@ def _advance(request_id: str, on_text: OnText | None) -> bool:
     # Referenced until the end of this function: by it the delivery backend knows that this process has streamed.
     on_partial = on_text or get_delivery_backend().on_partial(request_id)
     try:
-        with keeper.kept(lease):
+        with keeper.kept(lease), request_span(request.id, request.category):
             if not _run_chain(request, lease, on_partial):
                 return True
     except AttemptRefused:
