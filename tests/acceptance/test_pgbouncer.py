@@ -3,15 +3,16 @@
 import os
 import pwd
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from django.db import connection
 
 from requests_app.models import LedgerEntry
 from telegram_bot.models import Delivery
@@ -21,7 +22,7 @@ from tests.flows.processes import environment, sweeper, wait_until, worker
 from tests.servers import ACCOUNT_INSTEAD_OF_ROOT, free_port, servers_folder
 from tests.telegram_bot.updates import message
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.acceptance
 
 CONFIGURATION = """
 [databases]
@@ -34,25 +35,27 @@ unix_socket_dir =
 auth_type = trust
 auth_file = {folder}/users.txt
 pool_mode = transaction
-default_pool_size = 4
+default_pool_size = {pool_size}
+max_client_conn = 1000
 ignore_startup_parameters = options
 """
 # One per line, as the operator types them for the role of DATABASE_URL.
 TIMEOUTS = {"lock_timeout": "3s", "statement_timeout": "20s", "idle_in_transaction_session_timeout": "20s"}
+# It makes its session read-only, and the next client of the pooler would get that session.
+READS_ONLY = "tests/providers/test_db.py::test_the_pool_replaces_its_connections_once_the_server_only_reads"
 
 
 @contextmanager
-def pgbouncer() -> Iterator[str]:
-    """Run it, and yield the DATABASE_URL that leads through it to this test's database."""
+def pgbouncer(direct_url: str, *, pool_size: int) -> Iterator[str]:
+    """Run it, and yield the DATABASE_URL that leads through it to the database of this one."""
     path = program("pgbouncer", package="pgbouncer")
-    direct = urlsplit(environment()["DATABASE_URL"])
+    direct = urlsplit(direct_url)
+    values = {"host": direct.hostname, "port": direct.port, "pool_size": pool_size}
     listen_port = free_port()
     owner = {}
     with servers_folder() as folder:
         configuration = folder / "pgbouncer.ini"
-        configuration.write_text(
-            CONFIGURATION.format(host=direct.hostname, port=direct.port, listen_port=listen_port, folder=folder)
-        )
+        configuration.write_text(CONFIGURATION.format(**values, listen_port=listen_port, folder=folder))
         (folder / "users.txt").write_text(f'"{direct.username}" "{direct.password}"\n')
         if os.geteuid() == 0:  # it refuses to run as root
             account = pwd.getpwnam(ACCOUNT_INSTEAD_OF_ROOT)
@@ -82,11 +85,21 @@ def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("pgbouncer does not answer")
 
 
+def bound_every_wait(session: psycopg.Connection[Any]) -> None:
+    for name, value in TIMEOUTS.items():
+        session.execute(f"ALTER ROLE CURRENT_USER SET {name} = '{value}'")
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_chat_is_answered_through_it_and_every_wait_is_bounded(telegram, variables, answered):
-    with connection.cursor() as cursor:
-        for name, value in TIMEOUTS.items():
-            cursor.execute(f"ALTER ROLE CURRENT_USER SET {name} = '{value}'")
-    with pgbouncer() as url, worker(DATABASE_URL=url, **variables), sweeper(DATABASE_URL=url, **variables):
+    direct_url = environment()["DATABASE_URL"]
+    with psycopg.connect(direct_url) as session:
+        bound_every_wait(session)
+    with (
+        pgbouncer(direct_url, pool_size=4) as url,
+        worker(DATABASE_URL=url, **variables),
+        sweeper(DATABASE_URL=url, **variables),
+    ):
         with psycopg.connect(url) as session:
             bounded = {name: session.execute(f"SHOW {name}").fetchone()[0] for name in TIMEOUTS}
         update_ingest(message("Say hello"))
@@ -96,3 +109,21 @@ def test_a_chat_is_answered_through_it_and_every_wait_is_bounded(telegram, varia
     assert bounded == TIMEOUTS
     assert len(telegram.chat(42).messages) == 1
     assert sorted(LedgerEntry.objects.exclude(kind="TOPUP").values_list("kind", flat=True)) == ["CAPTURE", "HOLD"]
+
+
+def test_the_whole_suite_passes_through_it():
+    """All tests that open the database, in a database of their own, but for one that changes its session for good."""
+    server = os.environ["TEST_DATABASE_URL"]
+    with psycopg.connect(server, autocommit=True) as session:
+        bound_every_wait(session)
+        session.execute("CREATE DATABASE bouncer")
+    direct_url = urlsplit(server)._replace(path="/bouncer").geturl()
+    with pgbouncer(direct_url, pool_size=60) as url:
+        # Kept at the end: the connections that PgBouncer holds would keep it from being dropped.
+        options = ["--database-only", "--reuse-db", "-q", "--tb=short", f"--deselect={READS_ONLY}"]
+        command = [sys.executable, "-m", "pytest", *options, "-p", "no:cacheprovider"]
+        suite = subprocess.run(
+            command, env={**os.environ, "TEST_DATABASE_URL": url}, capture_output=True, text=True, check=False
+        )
+
+    assert suite.returncode == 0, suite.stdout[-20_000:]
