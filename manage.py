@@ -8,7 +8,7 @@ HOLD_DATA_DIR = ("ask", "bot", "sweep")  # they work on requests; `run` holds it
 
 
 def main() -> None:
-    """Run one management command. An invalid setting, or a database that is away or not migrated, says what to do."""
+    """Run one management command. What an operator can mend says so in a line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aibot.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
@@ -24,8 +24,8 @@ def main() -> None:
     except Exception as error:
         from aibot.database_state import explain
 
-        # While migrate runs, nothing is migrated: its own error is what the operator needs.
-        what_to_do = "" if sys.argv[1:2] == ["migrate"] else explain(error)
+        # While migrate runs, nothing is migrated.
+        what_to_do = explain(error, is_migrating=sys.argv[1:2] == ["migrate"])
         if not what_to_do:
             raise
         reason, _, _ = str(error).partition("\n")

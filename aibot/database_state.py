@@ -1,13 +1,22 @@
 """Whether the database is there, and has the tables of this version of the code."""
 
+import errno
+from collections.abc import Iterator
 from functools import cache
 
+import psycopg
 from django.db import DatabaseError, OperationalError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from psycopg.errors import DiskFull, InsufficientPrivilege
 
 NOT_MIGRATED = "The database does not have the tables of this version. Run: python manage.py migrate"
-AWAY = "The database does not answer. Check that it runs, and DATABASE_URL."
+AWAY = "Check that the database runs, and DATABASE_URL."
+NO_RIGHTS = (
+    "The user of DATABASE_URL lacks this right. Make it the owner of the database and of its tables, as superuser in "
+    "it: ALTER DATABASE name OWNER TO user; REASSIGN OWNED BY former_user TO user;"
+)
+DISK_FULL = "The disk is full: make room for the database and for DATA_DIR. Nothing that was accepted is lost."
 
 
 def is_migrated() -> bool:
@@ -22,14 +31,51 @@ def _newest_migrations() -> tuple[tuple[str, str], ...]:
     return tuple(MigrationLoader(connection=None).graph.leaf_nodes())
 
 
-def explain(error: BaseException) -> str:
-    """Return in one line what the operator must do about an error of the database, "" where that is not known."""
+def explain(error: BaseException, *, is_migrating: bool = False) -> str:
+    """Return in one line what the operator must do about an error, "" where that is not known.
+
+    Takes as long as a connection to the database may take.
+    """
+    causes = list(_chain(error))
+    if any(isinstance(cause, DiskFull) or _says_full(cause) for cause in causes):
+        return DISK_FULL
+    if any(isinstance(cause, InsufficientPrivilege) for cause in causes):
+        return NO_RIGHTS
     if not isinstance(error, DatabaseError):
         return ""
     try:
         connection.close()
-        return "" if is_migrated() else NOT_MIGRATED
+        has_tables = is_migrated()
     except OperationalError:
-        return AWAY
+        return f"{_refusal()} {AWAY}"
     except DatabaseError:
         return ""
+    return "" if has_tables or is_migrating else NOT_MIGRATED
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and what caused it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _says_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, OperationalError) and "disk is full" in str(error)  # SQLite's words
+
+
+def _refusal() -> str:
+    """Return why PostgreSQL takes no connection, in its own words: the pool knows only that it got none."""
+    if connection.vendor != "postgresql":
+        return "The database does not answer."
+    parameters = connection.get_connection_params()
+    parameters.pop("pool", None)
+    try:
+        psycopg.connect(**parameters).close()
+    except psycopg.OperationalError as error:
+        first_line, *_ = str(error).strip().splitlines()
+        reason = first_line.rpartition("FATAL:")[2].rpartition("failed:")[2].strip()
+        return f"PostgreSQL refuses: {reason}."
+    return "The database does not answer."
