@@ -12,7 +12,7 @@ class Alert(models.Model):
     title = models.CharField(max_length=200)
     advice = models.CharField(max_length=500)
     began_at = models.DateTimeField(db_default=Now())
-    tell_at = models.DateTimeField()  # what is over by then is told to nobody
+    tell_at = models.DateTimeField()  # what is not the case any more by then is told to nobody
     seen_at = models.DateTimeField(db_default=Now())  # when it was last seen to be the case
     ended_at = models.DateTimeField(null=True, blank=True)
     told_at = models.DateTimeField(null=True, blank=True)

@@ -94,7 +94,7 @@ def _end_what_is_over() -> None:
 
 
 def _to_tell() -> QuerySet[Alert]:
-    begun = Q(told_at=None, ended_at=None, tell_at__lte=Now())
+    begun = Q(told_at=None, ended_at=None, seen_at__gte=F("tell_at"))  # it has lasted, and is still the case
     ended = Q(told_at__isnull=False, end_told_at=None, ended_at__gt=Now() - MAX_LATE)
     unclaimed = Q(claimed_until=None) | Q(claimed_until__lt=Now())
     return Alert.objects.filter(begun | ended, unclaimed)

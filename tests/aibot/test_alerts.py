@@ -104,7 +104,9 @@ def test_what_is_over_soon_is_told_to_nobody(fake):
     watch()
     assert titles() == ["Nobody works for the queue text"]
     WorkerHeartbeat.objects.filter(kind="worker").update(queues="chat,text,media")
-    later(121)
+    later(61)
+    assert watch() == 0
+    later(60)
 
     assert watch() == 0
     assert not Alert.objects.exists()
