@@ -82,8 +82,10 @@ def _open() -> QuerySet[Alert]:
 def _note(condition: Condition) -> None:
     words = {"title": condition.title[:200], "advice": condition.advice[:500]}
     if not _open().filter(key=condition.key).update(**words, seen_at=Now()):
-        tell_at = Now() + timedelta(seconds=condition.patience_seconds)
-        Alert.objects.bulk_create([Alert(key=condition.key, **words, tell_at=tell_at)], ignore_conflicts=True)
+        # Without patience the very moment: SQLite compares texts, and writes a sum with more digits.
+        tell_at = Now() + timedelta(seconds=condition.patience_seconds) if condition.patience_seconds else Now()
+        alert = Alert(key=condition.key, **words, tell_at=tell_at, seen_at=Now())
+        Alert.objects.bulk_create([alert], ignore_conflicts=True)
 
 
 def _end_what_is_over() -> None:

@@ -3,8 +3,10 @@
 import json
 import re
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +29,10 @@ SECONDS = 60
 LAST_WORDS = "real answers."  # of an answer of the sandbox
 BACK_AGAIN_SECONDS = 10  # after a kill -9
 CHATS = range(201, 211)
+MAKE_TOKEN = (
+    "from django.contrib.auth.models import User; from rest_framework.authtoken.models import Token; "
+    'print(Token.objects.create(user=User.objects.create_superuser("slow")).key)'
+)
 
 
 def blocks() -> dict[str, list[str]]:
@@ -124,6 +130,7 @@ def test_a_server_from_nothing_to_its_restore(world, inside):
     inside.run(settings)
     inside.run(f"setting TELEGRAM_API_BASE_URL {world.telegram.url}")
     inside.run(f"setting OPENAI_BASE_URL {world.sandbox.url}/openai/v1")
+    inside.run("sed -i 's/proxy_buffering on/proxy_buffering off/' deploy/nginx.conf")
     inside.run(proxy)
     # With one provider's key the others are named as skipped, and nothing else.
     assert re.findall(r"\((\w+\.\w+)\)", inside.run(start).partition("Telegram sees")[0]) == ["providers.W001"]
@@ -131,6 +138,8 @@ def test_a_server_from_nothing_to_its_restore(world, inside):
     assert world.telegram.webhook["url"] == f"https://{DOMAIN}/telegram/webhook/"
     world.say(200, "first")
     wait_until(lambda: world.is_answered(200, "first"), "the first answer", SECONDS)
+
+    slow_clients_keep_nobody_waiting(world, inside)
 
     restarted_under_ten_calls(world, lambda: inside.run(chapters["Upgrade"][0]))
     inside.run(chapters["Upgrade"][1])
@@ -177,3 +186,22 @@ def restarted_under_ten_calls(world: World, restart: Callable[[], object]) -> No
         wait_until(is_answered, f"the answer in {chat_id}", SECONDS)
     assert world.billed() - before == len(CHATS)
     assert [len(world.telegram.chat(chat_id).texts) for chat_id in CHATS] == [1] * len(CHATS)
+
+
+def slow_clients_keep_nobody_waiting(world: World, inside: Machine) -> None:
+    """Hold more connections than the web processes have threads: some read no video, some never end their headers."""
+    outputs = "/var/lib/aibot/media/outputs"
+    inside.run(f"install -d -o aibot -g aibot {outputs}; truncate -s 60M {outputs}/long.mp4; chown aibot: {outputs}/*")
+    key = inside.run(f"aibot shell --no-imports -c '{MAKE_TOKEN}'").split()[-1]
+    context = ssl.create_default_context(cafile=str(world.folder / "fullchain.pem"))
+    head = f"GET /media/outputs/long.mp4 HTTP/1.1\r\nHost: {DOMAIN}\r\nAuthorization: Token {key}\r\n"
+    with ExitStack() as held:
+        for ending in ["\r\n"] * 18 + [""] * 64:
+            plain = held.enter_context(socket.socket())
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            plain.connect(("127.0.0.1", 443))
+            client = held.enter_context(context.wrap_socket(plain, server_hostname=DOMAIN))
+            client.sendall((head + ending).encode())
+            if ending:
+                assert client.recv(15) == b"HTTP/1.1 200 OK"
+        answered_after(world, "beside slow clients", seconds=BACK_AGAIN_SECONDS)
