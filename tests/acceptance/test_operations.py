@@ -130,7 +130,6 @@ def test_a_server_from_nothing_to_its_restore(world, inside):
     inside.run(settings)
     inside.run(f"setting TELEGRAM_API_BASE_URL {world.telegram.url}")
     inside.run(f"setting OPENAI_BASE_URL {world.sandbox.url}/openai/v1")
-    inside.run("sed -i 's/proxy_buffering on/proxy_buffering off/' deploy/nginx.conf")
     inside.run(proxy)
     # With one provider's key the others are named as skipped, and nothing else.
     assert re.findall(r"\((\w+\.\w+)\)", inside.run(start).partition("Telegram sees")[0]) == ["providers.W001"]
