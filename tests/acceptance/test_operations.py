@@ -198,6 +198,7 @@ def slow_clients_keep_nobody_waiting(world: World, inside: Machine) -> None:
         for ending in ["\r\n"] * 18 + [""] * 64:
             plain = held.enter_context(socket.socket())
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            plain.settimeout(BACK_AGAIN_SECONDS)
             plain.connect(("127.0.0.1", 443))
             client = held.enter_context(context.wrap_socket(plain, server_hostname=DOMAIN))
             client.sendall((head + ending).encode())
