@@ -135,6 +135,9 @@ class Request(models.Model):
             models.Index(fields=["user", "conversation", "-created_at"], name="request_by_conversation"),
             # Not on lease_until: an index there would make each renewal of a lease write to it (no HOT update).
             models.Index(fields=["created_at"], condition=Q(completed_at__isnull=True), name="request_unfinished"),
+            # What a user has under way, however many requests they have made.
+            models.Index(fields=["user"], condition=Q(completed_at__isnull=True), name="request_unfinished_of_user"),
+            models.Index(fields=["user", "created_at"], condition=Q(status="CANCELLED"), name="request_cancelled"),
         ]
 
     def __str__(self) -> str:

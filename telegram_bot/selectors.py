@@ -69,5 +69,6 @@ def text_model_for(chosen: AIModel | None) -> AIModel | None:
 
 def newest_open_request(*, account: Account, chat_id: int) -> str:
     """Return the id of this user's newest open request in this chat, "" where there is none."""
-    open_requests = Request.objects.filter(user=account, status__in=Request.OPEN, deliveries__chat_id=chat_id)
+    unfinished = Request.objects.filter(user=account, completed_at__isnull=True)  # which has an index
+    open_requests = unfinished.filter(status__in=Request.OPEN, deliveries__chat_id=chat_id)
     return open_requests.order_by("-created_at").values_list("id", flat=True).first() or ""

@@ -89,7 +89,8 @@ def _refused(category: str, states: Sequence[tuple[ProviderConfig, Health]]) -> 
 
 
 def _quarantine() -> Iterator[Condition]:
-    waiting = Request.objects.filter(status=Request.Status.QUARANTINED).count()
+    unfinished = Request.objects.filter(completed_at__isnull=True)  # which has an index
+    waiting = unfinished.filter(status=Request.Status.QUARANTINED).count()
     if waiting:
         yield Condition(
             "quarantine",
