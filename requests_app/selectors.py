@@ -108,8 +108,8 @@ def longest_wait_seconds(rows: QuerySet[Any], *, since: str) -> float:
 def unfinished_by_status() -> dict[str, int]:
     """Return how many requests there are in each status that is not final, zeros included."""
     unfinished = (*Request.OPEN, Request.Status.QUARANTINED)
-    rows = Request.objects.filter(status__in=unfinished, completed_at__isnull=True)  # which has an index
-    rows = rows.order_by().values("status").annotate(number=Count("id"))
+    requests = Request.objects.filter(status__in=unfinished, completed_at__isnull=True)  # which has an index
+    rows = requests.order_by().values("status").annotate(number=Count("id"))
     return {**dict.fromkeys(unfinished, 0), **{row["status"]: row["number"] for row in rows}}
 
 
