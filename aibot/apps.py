@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
-from aibot.checks import check_media, check_proxy, check_servers, check_variables
+from aibot.checks import check_bucket, check_media, check_proxy, check_servers, check_variables
 from aibot.telemetry import telemetry_start
 
 
@@ -17,3 +17,4 @@ class AibotConfig(AppConfig):
         register(check_servers, "aibot", deploy=True)
         register(check_proxy, "aibot", deploy=True)
         register(check_media, Tags.database)
+        register(check_bucket, Tags.database)

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning  # noqa: A004 — Django's own name
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Django's own name
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.db import DatabaseError
 
 from aibot.env import misspelt_variables
@@ -72,3 +75,29 @@ def check_media(*, databases: Sequence[str] | None = None, **_: Any) -> list[Che
             id="aibot.W005",
         )
     ]
+
+
+def check_bucket(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """E001: a bucket that does not take, return or delete an object. Asks the store, so with --database only."""
+    if not databases or not settings.S3_BUCKET:
+        return []
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    step, name = "take", f"check/{uuid4()}"
+    try:
+        default_storage.save(name, ContentFile(b"a check"))
+        step = "return"
+        with default_storage.open(name) as file:
+            file.read()
+        step = "delete"
+        default_storage.delete(name)
+    except (BotoCoreError, ClientError, OSError) as error:
+        reason = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
+        return [
+            Error(
+                f"The bucket {settings.S3_BUCKET} does not {step} an object: {reason}.",
+                hint="Check S3_ENDPOINT_URL, and give the key the rights PutObject, GetObject and DeleteObject in it.",
+                id="aibot.E001",
+            )
+        ]
+    return []

@@ -56,3 +56,16 @@ def test_two_machines_without_shared_media_are_named(settings):
 
     settings.MEDIA_IS_SHARED = True
     assert checks.check_media(databases=["default"]) == []
+
+
+def test_a_bucket_without_rights_is_named_with_what_it_refuses(settings, bucket):
+    settings.S3_BUCKET = "media"
+    assert checks.check_bucket(databases=["default"]) == []
+    assert bucket.objects == {}
+
+    bucket.is_forbidden = True
+    (message,) = checks.check_bucket(databases=["default"])
+
+    assert message.id == "aibot.E001"
+    assert message.msg == "The bucket media does not take an object: AccessDenied."
+    assert checks.check_bucket() == []  # without --database nobody is asked
