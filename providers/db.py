@@ -36,6 +36,13 @@ def unlocked(rows: QuerySet[Row]) -> QuerySet[Row]:
     return rows.select_for_update(no_key=True, skip_locked=True) if is_postgresql() else rows
 
 
+def update_unlocked(rows: QuerySet[Row], **values: Any) -> int:
+    """Change those of the rows that nobody has locked, in a transaction; return how many. `rows` may be a slice."""
+    with transaction.atomic():
+        keys = list(unlocked(rows).values_list("pk", flat=True))
+        return rows.model._default_manager.filter(pk__in=keys).update(**values)
+
+
 def delete_unlocked(rows: QuerySet[Row]) -> int:
     """Delete those of the rows that nobody has locked, in a transaction; return how many. `rows` may be a slice."""
     with transaction.atomic():

@@ -2,10 +2,9 @@
 
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models.functions import Now
 
-from providers.db import delete_unlocked, unlocked
+from providers.db import delete_unlocked, update_unlocked
 from telegram_bot.models import Delivery, DeliveryState, TelegramUpdate
 from telegram_bot.updates.held_back import updates_release
 
@@ -26,11 +25,8 @@ def sweep_telegram() -> int:
 def _mark_lost() -> int:
     """Give up further parts whose sender died after its claim: they may be in the chat, so they are not sent again."""
     lost = Delivery.objects.filter(state=DeliveryState.SENDING, next_at__lte=Now())
-    with transaction.atomic():
-        keys = list(unlocked(lost).values_list("pk", flat=True)[:MAX_PER_SWEEP])
-        return Delivery.objects.filter(pk__in=keys).update(
-            state=DeliveryState.UNCERTAIN, error="its sender was lost", next_at=None
-        )
+    uncertain = {"state": DeliveryState.UNCERTAIN, "error": "its sender was lost", "next_at": None}
+    return update_unlocked(lost[:MAX_PER_SWEEP], **uncertain)
 
 
 def _delete_old() -> int:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from smtplib import SMTPException
+from typing import NamedTuple
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -16,15 +17,22 @@ logger = logging.getLogger("aibot.alerts")
 Channel = Callable[[str, str], None]
 
 
-def operator_notify(title: str, text: str) -> bool:
-    """Send a message by every channel there is, and log it. Return False where there is one and none took it.
+class Notified(NamedTuple):
+    """What came of a message."""
+
+    is_taken: bool  # by a channel; also where there is none but the log
+    is_smooth: bool  # every channel took it
+
+
+def operator_notify(title: str, text: str) -> Notified:
+    """Send a message by every channel there is, and log it.
 
     Takes as long as settings.EMAIL_TIMEOUT and a call of the Bot API at most. Raises nothing of a channel.
     """
     title, text = redact(title), redact(text)
     logger.warning("%s – %s", title, text)
     taken = [_is_taken(channel, title, text) for channel in _channels()]
-    return any(taken) or not taken
+    return Notified(any(taken) or not taken, all(taken))
 
 
 def _channels() -> list[Channel]:

@@ -1,7 +1,7 @@
 """The watch: notes as alerts what is not as it should be, tells the operator once, and once more when it is over.
 
-The sweeper keeps it; where no sweeper has shown a sign of life, the workers do. While the database is away nobody does:
-for that hour there is deploy/prometheus/alerts.yaml.
+The sweeper keeps it; where no sweeper has shown a sign of life, the workers do. A row that somebody has locked is left
+to a later round. While the database is away nobody watches: for that hour there is deploy/prometheus/alerts.yaml.
 """
 
 import logging
@@ -14,9 +14,10 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from aibot.alerts.channels import operator_notify
+from aibot.alerts.channels import Notified, operator_notify
 from aibot.alerts.conditions import WEBHOOK, Condition, service_conditions, webhook_condition
 from aibot.models import Alert
+from providers.db import delete_unlocked, update_unlocked
 from requests_app.dispatch import CHAT
 from requests_app.due_work import DueSource
 from requests_app.services.heartbeats import processes_at_work
@@ -67,12 +68,12 @@ def watch() -> int:
     try:
         condition_at_telegram = webhook_condition()
     except BotApiError:
-        _open().filter(key=WEBHOOK).update(seen_at=Now())  # nobody knows whether it is over
+        _see(WEBHOOK)  # nobody knows whether it is over
     else:
         if condition_at_telegram is not None:
             _note(condition_at_telegram)
     _end_what_is_over()
-    return sum(map(_tell, _to_tell().order_by("began_at")))
+    return _tell_all()
 
 
 def _open() -> QuerySet[Alert]:
@@ -81,18 +82,41 @@ def _open() -> QuerySet[Alert]:
 
 def _note(condition: Condition) -> None:
     words = {"title": condition.title[:200], "advice": condition.advice[:500]}
-    if not _open().filter(key=condition.key).update(**words, seen_at=Now()):
-        # Without patience the very moment: SQLite compares texts, and writes a sum with more digits.
-        tell_at = Now() + timedelta(seconds=condition.patience_seconds) if condition.patience_seconds else Now()
-        alert = Alert(key=condition.key, **words, tell_at=tell_at, seen_at=Now())
-        Alert.objects.bulk_create([alert], ignore_conflicts=True)
+    if _see(condition.key, **words):
+        return
+    # Without patience the very moment: SQLite compares texts, and writes a sum with more digits.
+    tell_at = Now() + timedelta(seconds=condition.patience_seconds) if condition.patience_seconds else Now()
+    alert = Alert(key=condition.key, **words, tell_at=tell_at, seen_at=Now())
+    Alert.objects.bulk_create([alert], ignore_conflicts=True)
+
+
+def _see(key: str, **words: str) -> bool:
+    """Note that an alert is still the case; False where there is none."""
+    alert = _open().filter(key=key)
+    return update_unlocked(alert, **words, seen_at=Now()) > 0 or alert.exists()
 
 
 def _end_what_is_over() -> None:
     over = _open().filter(seen_at__lt=Now() - CALM)
-    over.filter(told_at=None).delete()
-    over.update(ended_at=F("seen_at"))
-    Alert.objects.filter(ended_at__lt=Now() - KEPT).delete()
+    delete_unlocked(over.filter(told_at=None))
+    update_unlocked(over.exclude(told_at=None), ended_at=F("seen_at"))
+    delete_unlocked(Alert.objects.filter(ended_at__lt=Now() - KEPT))
+
+
+def _tell_all() -> int:
+    """Tell what is to be told, and return how many messages were sent.
+
+    Once a channel fails the others wait for the next round: who calls this has other work, too.
+    """
+    sent = 0
+    for alert in _to_tell().order_by("began_at"):
+        if not _claim(alert):
+            continue
+        is_taken, is_smooth = _tell(alert)
+        sent += is_taken
+        if not is_smooth:
+            break
+    return sent
 
 
 def _to_tell() -> QuerySet[Alert]:
@@ -102,21 +126,24 @@ def _to_tell() -> QuerySet[Alert]:
     return Alert.objects.filter(begun | ended, unclaimed)
 
 
-def _tell(alert: Alert) -> bool:
-    """Tell the begin or the end of an alert, unless another process does. A message that nobody took is sent again."""
-    if not _to_tell().filter(pk=alert.pk).update(claimed_until=Now() + CLAIM):
-        return False
+def _claim(alert: Alert) -> bool:
+    """Return whether this process is the one to tell it now. A message that nobody took is sent again after CLAIM."""
+    return update_unlocked(_to_tell().filter(pk=alert.pk), claimed_until=Now() + CLAIM) > 0
+
+
+def _tell(alert: Alert) -> Notified:
+    """Tell the begin or the end of an alert."""
     if alert.ended_at is None:
-        is_taken = operator_notify(f"🔴 {alert.title}", f"{alert.advice}\nSince {_time_of(alert.began_at)}.")
+        notified = operator_notify(f"🔴 {alert.title}", f"{alert.advice}\nSince {_time_of(alert.began_at)}.")
     else:
         minutes = max(1, round((alert.ended_at - alert.began_at).total_seconds() / 60))
-        is_taken = operator_notify(
+        notified = operator_notify(
             f"🟢 Over: {alert.title}", f"From {_time_of(alert.began_at)} on, for about {minutes} min."
         )
-    if is_taken:
+    if notified.is_taken:
         told = "told_at" if alert.ended_at is None else "end_told_at"
         Alert.objects.filter(pk=alert.pk).update(**{told: Now(), "claimed_until": None})
-    return is_taken
+    return notified
 
 
 def _time_of(moment: datetime) -> str:

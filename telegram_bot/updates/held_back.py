@@ -6,10 +6,9 @@ The updates that came after one in its chat wait behind it, so each chat reads t
 import logging
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models.functions import Now
 
-from providers.db import unlocked
+from providers.db import update_unlocked
 from requests_app.models import MaintenanceMode
 from requests_app.services.maintenance import maintenance_mode
 from telegram_bot import texts
@@ -42,6 +41,4 @@ def updates_release() -> int:
     """Let go of what was held back, where maintenance mode is over, and return how many. Idempotent."""
     if maintenance_mode() is not None:
         return 0
-    with transaction.atomic():
-        keys = list(unlocked(updates_held_back()).values_list("pk", flat=True)[:MAX_RELEASED])
-        return TelegramUpdate.objects.filter(pk__in=keys).update(target="", next_at=None)
+    return update_unlocked(updates_held_back()[:MAX_RELEASED], target="", next_at=None)

@@ -23,6 +23,7 @@ from telegram_bot.models import TelegramBot
 from tests.factories import make_chat, make_model, make_provider, make_request
 from tests.fakes.mail import running_mail_server
 from tests.fakes.telegram import TOKEN, FakeTelegram, no_answer, refuse
+from tests.row_locks import needs_row_locks, row_locked_by_another
 
 pytestmark = pytest.mark.django_db
 
@@ -245,6 +246,17 @@ class TestChannels:
         assert len(mailoutbox) == 1
         assert len(fake.called("sendMessage")) == 2
 
+    def test_while_a_channel_fails_one_message_a_round_is_tried(self, fake, settings):
+        routes(settings, "openai", "xai")
+        for slug in ("openai", "xai"):
+            fail(slug, AccessDenied())
+        make_request(status=Request.Status.QUARANTINED)
+        fake.will("sendMessage", *[no_answer] * 3)
+
+        watch()
+
+        assert len(fake.called("sendMessage")) == 1
+
     def test_without_any_channel_it_is_in_the_log_and_the_admin(self, caplog, admin_client):
         make_request(status=Request.Status.QUARANTINED)
 
@@ -302,3 +314,16 @@ def test_old_alerts_are_deleted():
     watch()
 
     assert not Alert.objects.exists()
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_an_alert_that_somebody_has_locked_holds_up_no_other(fake, settings):
+    WorkerHeartbeat.objects.all().delete()
+    watch()
+    routes(settings, "openai", "xai")
+    fail("openai", AccessDenied())
+    with row_locked_by_another(Alert.objects.get(key="no-worker")):
+        watch()
+
+    assert fake.chat(OPERATOR).texts[0].startswith("🔴 OpenAI in TEXT")
