@@ -74,6 +74,12 @@ def _fresh_switches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("requests_app.services.maintenance._cached", None)
 
 
+@pytest.fixture(autouse=True)
+def _nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the alerts' watch out of sweeps and of due work: its turn comes by the clock."""
+    monkeypatch.setattr("aibot.alerts.watch._next_watch", float("inf"))
+
+
 @pytest.fixture
 def memory_backend(settings: LazySettings) -> Iterator[DeliveryBackend]:
     """The in-memory delivery backend instead of the chat."""
