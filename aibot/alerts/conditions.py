@@ -65,7 +65,7 @@ def _routes() -> Iterator[Condition]:
             yield Condition(
                 f"category:{category}",
                 f"Every route of {category} is paused",
-                "Requests fail or are answered by luck. Admin → Providers' health has the reasons.",
+                "Requests are tried there all the same, and most fail. Admin → Providers' health has the reasons.",
                 60,
             )
 
