@@ -3,6 +3,8 @@
 import hashlib
 import secrets
 
+from django.db import DatabaseError
+
 from telegram_bot.api.client import get_client
 from telegram_bot.bots import current_bot_id
 from telegram_bot.content.rendering import MessagePart
@@ -26,8 +28,15 @@ def operator_link(*, anew: bool = False) -> str:
     return f"https://t.me/{get_client().me().username}?start={PREFIX}{code}"
 
 
-def operator_line(link: str) -> str:
-    """Return what a terminal says of such a link."""
+def operator_line(*, anew: bool = False) -> str:
+    """Return what a terminal says of the operator's chat, with a new link where it is not claimed.
+
+    Raises BotApiError.
+    """
+    try:
+        link = operator_link(anew=anew)
+    except DatabaseError:
+        return "No link to claim the operator's chat: the database has no answer, or no tables yet."
     if not link:
         return "Alerts go to the operator's chat; `manage.py telegram_setup --new-operator` chooses another."
     return f"To get alerts in your own chat, open this link once; do not share it: {link}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from aibot.models import Alert
 from providers.models import Attempt, ProviderConfig
 from requests_app.models import Account, AIModel, LedgerEntry, Request
 from telegram_bot.bots import current_bot_id
@@ -96,3 +97,9 @@ def make_chat(telegram_id: int = 42, **fields: Any) -> TelegramChat:
 
 def make_user(telegram_id: int, **fields: Any) -> TelegramUser:
     return TelegramUser.objects.create(bot_id=current_bot_id(), telegram_id=telegram_id, **fields)
+
+
+def make_alert(**fields: Any) -> Alert:
+    """Create an alert that has just begun and is told to nobody yet."""
+    words = {"title": "Nobody works", "advice": "Start a worker."}
+    return Alert.objects.create(**{"key": "no-worker", **words, "tell_at": timezone.now(), **fields})

@@ -312,7 +312,7 @@ def test_no_process_starts_without_its_delivery_backend(tmp_path, process):
         (["manage.py", "sweep"], "", "Run: python manage.py migrate"),
         (["manage.py", "prices"], "", "Run: python manage.py migrate"),
         (["-m", "celery", "-A", "aibot", "worker"], "", "Run: python manage.py migrate"),
-        (["manage.py", "ask", "TEXT", "Hello"], "postgres://a:a-password@127.0.0.1:1/x", "does not answer"),
+        (["manage.py", "ask", "TEXT", "Hello"], "postgres://a:a-password@127.0.0.1:1/x", "Connection refused. Check"),
     ],
     ids=lambda value: value[1] if isinstance(value, list) else "",
 )

@@ -56,6 +56,7 @@ class TestReadiness:
             "ready": True,
             "database": True,
             "migrated": True,
+            "maintenance": False,
             "workers": 1,
             "queues_without_worker": [],
             "sweepers": 0,

@@ -17,8 +17,10 @@ from providers.models import Attempt, ProviderHealth
 from providers.statistics.rollups import fold_attempts
 from requests_app.models import Account, Request
 from requests_app.services.execution import request_advance
+from requests_app.services.maintenance import maintenance_begin
 from telegram_bot.bots import current_bot_id
 from telegram_bot.models import TelegramUser
+from tests.factories import make_alert
 from tests.security.canaries import admin_models
 from tests.telegram_bot.conftest import chain, fake, say
 from tests.telegram_bot.updates import USER, message
@@ -90,6 +92,8 @@ def operator(fake, say, chain) -> Client:
     request = Request.objects.get()
     request_advance(request_id=request.id)
     fold_attempts()
+    maintenance_begin()
+    make_alert()
     log = LogEntry.objects.create(user=superuser, action_flag=CHANGE, object_id=request.id)
     for row in [*rows(), log]:
         texts = {column.name: marked_up(column) for column in row._meta.concrete_fields}

@@ -22,9 +22,10 @@ from providers.access import providers_with_callbacks
 from providers.models import ProviderHealth
 from providers.statistics.rollups import fold_attempts
 from requests_app.models import Account, LedgerEntry, RequestEvent, WorkerHeartbeat
+from requests_app.services.maintenance import maintenance_begin
 from telegram_bot.models import Delivery
 from telegram_bot.updates.ingest import update_ingest
-from tests.factories import make_account, make_attempt, make_chat, make_model, make_request, make_user
+from tests.factories import make_account, make_alert, make_attempt, make_chat, make_model, make_request, make_user
 from tests.telegram_bot.updates import message
 
 Visit = Callable[[str], HttpResponse]
@@ -71,6 +72,7 @@ EDITED = {"", "add", "<path:object_id>/change", "<path:object_id>/history", "<pa
 RECORDED = EDITED - {"add", "<path:object_id>/delete"}
 # The pages of each table that a superuser may open. Only the software writes records.
 TABLES = {
+    "aibot/alert": RECORDED,
     "auth/group": EDITED,
     "auth/user": EDITED | {"<id>/password"},
     "authtoken/tokenproxy": EDITED,
@@ -81,6 +83,7 @@ TABLES = {
     "requests_app/account": RECORDED,
     "requests_app/aimodel": EDITED - {"<path:object_id>/delete"},  # this one is in use
     "requests_app/ledgerentry": RECORDED,
+    "requests_app/maintenancemode": EDITED - {"add"},  # it is on
     "requests_app/request": RECORDED,
     "requests_app/requestevent": RECORDED,
     "telegram_bot/delivery": RECORDED,
@@ -133,6 +136,8 @@ def _rows():
     make_attempt(caller_key=request.id)
     fold_attempts()
     ProviderHealth.objects.create(category="TEXT", provider="openai")
+    maintenance_begin()
+    make_alert()
     Group.objects.create(name="Helpers")
     update_ingest(message("Hello"))
     make_user(42, account=make_account())

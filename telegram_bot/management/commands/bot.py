@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from requests_app.dispatch import flush
 from telegram_bot.api.client import TelegramClient, get_client
 from telegram_bot.api.errors import BotApiError, TokenRefused
-from telegram_bot.operator import operator_line, operator_link
+from telegram_bot.operator import operator_line
 from telegram_bot.updates.polling import poll
 
 logger = logging.getLogger("telegram_bot.updates.polling")
@@ -46,7 +46,7 @@ class Command(BaseCommand):
                 stop.wait(5)
             else:
                 self.stdout.write(f"@{name} receives updates by polling. Ctrl-C stops it.")
-                self.stdout.write(operator_line(operator_link()))
+                self.stdout.write(operator_line())
                 self.stdout.flush()
                 return
 

@@ -12,7 +12,7 @@ from telegram_bot.api.client import TelegramClient, get_client
 from telegram_bot.api.errors import BotApiError
 from telegram_bot.bot_status import bot_status, webhook_url
 from telegram_bot.checks import SECRET_SHAPE
-from telegram_bot.operator import operator_line, operator_link
+from telegram_bot.operator import operator_line
 from telegram_bot.updates.ingest import ALLOWED_UPDATES
 
 
@@ -35,13 +35,13 @@ class Command(BaseCommand):
             for language, description in texts.DESCRIPTIONS.items():
                 client.set_descriptions(description, texts.SHORT_DESCRIPTIONS[language], language)
             status = bot_status()
-            link = operator_link(anew=new_operator)
+            operator = operator_line(anew=new_operator)
         except BotApiError as error:
             raise CommandError(f"Telegram was not set up: {error}") from error
         self.stdout.write("The commands and the descriptions are set. What Telegram sees now:")
         for line in status.lines():
             self.stdout.write(f"  {line}")
-        self.stdout.write(operator_line(link))
+        self.stdout.write(operator)
 
     def _set_webhook(self, client: TelegramClient) -> None:
         if not settings.TELEGRAM_WEBHOOK_URL:
