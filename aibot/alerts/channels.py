@@ -27,7 +27,8 @@ class Notified(NamedTuple):
 def operator_notify(title: str, text: str) -> Notified:
     """Send a message by every channel there is, and log it.
 
-    Takes as long as settings.EMAIL_TIMEOUT and a call of the Bot API at most. Raises nothing of a channel.
+    A call of the Bot API has a deadline; of mail settings.EMAIL_TIMEOUT bounds each wait for the server, not the whole.
+    Of a channel's errors those of the network are caught; settings that no mail can be made with raise ValueError.
     """
     title, text = redact(title), redact(text)
     logger.warning("%s – %s", title, text)

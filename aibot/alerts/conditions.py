@@ -12,6 +12,7 @@ from providers.models import ProviderConfig
 from providers.registry import label_of
 from providers.transport.deadlines import Deadline
 from requests_app.models import AIModel, Request
+from requests_app.selectors import unfinished_by_status
 from requests_app.services.heartbeats import processes_at_work
 from telegram_bot.api.errors import TokenRefused
 from telegram_bot.bot_status import bot_status
@@ -89,8 +90,7 @@ def _refused(category: str, states: Sequence[tuple[ProviderConfig, Health]]) -> 
 
 
 def _quarantine() -> Iterator[Condition]:
-    unfinished = Request.objects.filter(completed_at__isnull=True)  # which has an index
-    waiting = unfinished.filter(status=Request.Status.QUARANTINED).count()
+    waiting = unfinished_by_status()[Request.Status.QUARANTINED]
     if waiting:
         yield Condition(
             "quarantine",

@@ -4,7 +4,6 @@ The sweeper keeps it; where no sweeper has shown a sign of life, the workers do.
 to a later round. While the database is away nobody watches: for that hour there is deploy/prometheus/alerts.yaml.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -22,8 +21,6 @@ from requests_app.dispatch import CHAT
 from requests_app.due_work import DueSource
 from requests_app.services.heartbeats import processes_at_work
 from telegram_bot.api.errors import BotApiError
-
-logger = logging.getLogger("aibot.alerts")
 
 WATCH_TASK = "aibot.tasks.watch"
 WATCH_SECONDS = 15.0  # between two looks of a process

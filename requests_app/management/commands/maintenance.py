@@ -7,7 +7,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from requests_app.models import MaintenanceMode, Request
-from requests_app.services.maintenance import maintenance_begin, maintenance_end
+from requests_app.selectors import unfinished_by_status
+from requests_app.services.maintenance import maintenance_begin, maintenance_end, maintenance_mode
 
 
 class Command(BaseCommand):
@@ -29,6 +30,7 @@ class Command(BaseCommand):
             maintenance_end()
             if settings.MAINTENANCE:
                 raise CommandError("MAINTENANCE=True holds prompts back still: remove it, and restart the processes.")
-        is_on = settings.MAINTENANCE or MaintenanceMode.objects.exists()
-        under_way = Request.objects.filter(status__in=Request.OPEN).count()
-        self.stdout.write(f"Maintenance mode is {'on' if is_on else 'off'}. Requests under way: {under_way}.")
+        unfinished = unfinished_by_status()
+        under_way = sum(unfinished[status] for status in Request.OPEN)
+        state = "on" if maintenance_mode() else "off"
+        self.stdout.write(f"Maintenance mode is {state}. Requests under way: {under_way}.")
