@@ -1,6 +1,5 @@
 """Alerts: the operator is told once when something begins, and once when it is over."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -17,13 +16,15 @@ from providers.models import ProviderConfig
 from providers.types import Access
 from requests_app.models import Request, WorkerHeartbeat
 from requests_app.services.cancellation import request_cancel
-from telegram_bot.api.client import close_client
 from telegram_bot.bots import current_bot_id
 from telegram_bot.models import TelegramBot
 from tests.factories import make_chat, make_model, make_provider, make_request
 from tests.fakes.mail import running_mail_server
-from tests.fakes.telegram import TOKEN, FakeTelegram, no_answer, refuse
+from tests.fakes.telegram import Chat, no_answer, refuse
 from tests.row_locks import needs_row_locks, row_locked_by_another
+from tests.telegram_bot.conftest import fake
+
+__all__ = ["fake"]
 
 pytestmark = pytest.mark.django_db
 
@@ -31,16 +32,10 @@ OPERATOR = 77
 
 
 @pytest.fixture
-def fake(settings) -> Iterator[FakeTelegram]:
-    """A Bot API server with the operator's chat, which is claimed."""
-    server = FakeTelegram()
-    server.chat(OPERATOR)
-    settings.TELEGRAM_BOT_TOKEN = TOKEN
-    settings.TELEGRAM_API_BASE_URL = server.url
+def chat(fake) -> Chat:
+    """The operator's chat, which is claimed, on a Bot API server."""
     TelegramBot.objects.filter(pk=current_bot_id()).update(operator_chat=make_chat(OPERATOR))
-    yield server
-    close_client()
-    server.close()
+    return fake.chat(OPERATOR)
 
 
 @pytest.fixture(autouse=True)
@@ -78,12 +73,12 @@ def titles() -> list[str]:
     return [alert.title for alert in Alert.objects.order_by("began_at")]
 
 
-def test_all_is_well(fake):
+def test_all_is_well(chat):
     assert watch() == 0
     assert not Alert.objects.exists()
 
 
-def test_it_is_told_once_and_its_end_once(fake):
+def test_it_is_told_once_and_its_end_once(chat):
     WorkerHeartbeat.objects.filter(kind="worker").delete()
     assert watch() == 0  # a deploy takes a moment
     later(61)
@@ -94,13 +89,13 @@ def test_it_is_told_once_and_its_end_once(fake):
     later(121)
     assert (watch(), watch()) == (1, 0)
 
-    began, ended = fake.chat(OPERATOR).texts
+    began, ended = chat.texts
     assert began.startswith("🔴 Nobody works: no worker is running\n\nUpdates are stored and wait. Start a worker.\n")
     assert ended.startswith("🟢 Over: Nobody works: no worker is running")
     assert "for about 1 min" in ended
 
 
-def test_what_is_over_soon_is_told_to_nobody(fake):
+def test_what_is_over_soon_is_told_to_nobody(chat):
     WorkerHeartbeat.objects.filter(kind="worker").update(queues="chat,media")
     watch()
     assert titles() == ["Nobody works for the queue text"]
@@ -113,7 +108,7 @@ def test_what_is_over_soon_is_told_to_nobody(fake):
     assert not Alert.objects.exists()
 
 
-def test_what_comes_and_goes_is_one_event(fake, settings):
+def test_what_comes_and_goes_is_one_event(chat, settings):
     routes(settings, "openai", "xai")
     for _ in range(3):
         fail("openai", AccessDenied("no money"))
@@ -122,7 +117,7 @@ def test_what_comes_and_goes_is_one_event(fake, settings):
         watch()
         later(30)
 
-    assert len(fake.chat(OPERATOR).texts) == 1
+    assert len(chat.texts) == 1
 
 
 @pytest.mark.parametrize(
@@ -132,17 +127,17 @@ def test_what_comes_and_goes_is_one_event(fake, settings):
         (ModelGone("no such model"), "OpenAI in TEXT does not serve the model openai-model"),
     ],
 )
-def test_what_only_the_operator_can_mend_is_told_at_once(fake, settings, error, words):
+def test_what_only_the_operator_can_mend_is_told_at_once(chat, settings, error, words):
     routes(settings, "openai", "xai")
     fail("openai", error)
 
     watch()
 
-    (text,) = fake.chat(OPERATOR).texts
+    (text,) = chat.texts
     assert text.startswith(f"🔴 {words}")
 
 
-def test_a_route_that_is_switched_off_is_over(fake, settings):
+def test_a_route_that_is_switched_off_is_over(chat, settings):
     routes(settings, "openai", "xai")
     fail("openai", AccessDenied())
     watch()
@@ -151,10 +146,10 @@ def test_a_route_that_is_switched_off_is_over(fake, settings):
 
     watch()
 
-    assert fake.chat(OPERATOR).texts[-1].startswith("🟢 Over: OpenAI")
+    assert chat.texts[-1].startswith("🟢 Over: OpenAI")
 
 
-def test_a_category_without_a_route_that_works(fake, settings):
+def test_a_category_without_a_route_that_works(chat, settings):
     routes(settings, "openai", "xai")
     make_provider("aimlapi")  # without a key, so nobody would ask it
     fail("openai", ServerFault(), times=3)
@@ -166,7 +161,7 @@ def test_a_category_without_a_route_that_works(fake, settings):
     assert titles() == ["Every route of TEXT is paused"]
 
 
-def test_a_category_that_no_model_offers_is_nobodys_concern(fake, settings):
+def test_a_category_that_no_model_offers_is_nobodys_concern(chat, settings):
     routes(settings, "openai")
     make_model().delete()
     fail("openai", ServerFault(), times=3)
@@ -176,28 +171,28 @@ def test_a_category_that_no_model_offers_is_nobodys_concern(fake, settings):
     assert titles() == []
 
 
-def test_a_request_that_waits_for_a_decision(fake):
+def test_a_request_that_waits_for_a_decision(chat):
     request = make_request(status=Request.Status.QUARANTINED)
     watch()
-    assert fake.chat(OPERATOR).texts[0].startswith("🔴 1 request waits for your decision")
+    assert chat.texts[0].startswith("🔴 1 request waits for your decision")
 
     request_cancel(request_id=request.id, actor="test")
     later(121)
     watch()
 
-    assert fake.chat(OPERATOR).texts[1].startswith("🟢")
+    assert chat.texts[1].startswith("🟢")
 
 
 class TestTelegram:
-    def test_a_webhook_that_nobody_knows(self, fake, settings):
+    def test_a_webhook_that_nobody_knows(self, chat, settings):
         settings.TELEGRAM_WEBHOOK_URL = "https://bot.example.com"
         watch()
         later(121)
         watch()
 
-        assert "Telegram knows no webhook" in fake.chat(OPERATOR).texts[0]
+        assert "Telegram knows no webhook" in chat.texts[0]
 
-    def test_while_telegram_does_not_say_it_is_neither_begun_nor_over(self, fake, settings):
+    def test_while_telegram_does_not_say_it_is_neither_begun_nor_over(self, fake, chat, settings):
         settings.TELEGRAM_WEBHOOK_URL = "https://bot.example.com"
         watch()
         later(121)
@@ -207,7 +202,7 @@ class TestTelegram:
 
         assert Alert.objects.get().ended_at is None
 
-    def test_a_refused_token_goes_by_mail(self, fake, settings, mailoutbox):
+    def test_a_refused_token_goes_by_mail(self, fake, chat, settings, mailoutbox):
         settings.ALERT_EMAIL = ["me@example.com"]
         fake.will("getMe", *[refuse(401, "Unauthorized")] * 2)
         fake.will("sendMessage", refuse(401, "Unauthorized"))
@@ -233,7 +228,7 @@ class TestChannels:
         assert message["Subject"] == "[testserver] 🔴 No sweeper is running"
         assert "Start one." in message.get_payload(decode=True).decode()
 
-    def test_what_no_channel_takes_is_sent_again_and_what_one_takes_is_not(self, fake, settings, mailoutbox):
+    def test_what_no_channel_takes_is_sent_again_and_what_one_takes_is_not(self, fake, chat, settings, mailoutbox):
         make_request(status=Request.Status.QUARANTINED)
         fake.will("sendMessage", no_answer)
         assert watch() == 0
@@ -246,7 +241,7 @@ class TestChannels:
         assert len(mailoutbox) == 1
         assert len(fake.called("sendMessage")) == 2
 
-    def test_while_a_channel_fails_one_message_a_round_is_tried(self, fake, settings):
+    def test_while_a_channel_fails_one_message_a_round_is_tried(self, fake, chat, settings):
         routes(settings, "openai", "xai")
         for slug in ("openai", "xai"):
             fail(slug, AccessDenied())
@@ -265,18 +260,18 @@ class TestChannels:
         assert "1 request waits for your decision" in caplog.text
         assert "1 request waits for your decision" in admin_client.get("/admin/aibot/alert/").content.decode()
 
-    def test_no_secret_is_told(self, fake, settings):
+    def test_no_secret_is_told(self, chat, settings):
         settings.SECRETS = ["sk-very-secret"]
         routes(settings, "openai", "xai")
         fail("openai", AccessDenied("the key sk-very-secret is wrong"))
 
         watch()
 
-        assert "[hidden]" in fake.chat(OPERATOR).texts[0]
+        assert "[hidden]" in chat.texts[0]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_that_watch_at_once_one_tells(fake):
+def test_of_many_that_watch_at_once_one_tells(chat):
     make_request(status=Request.Status.QUARANTINED)
 
     def one(_: int) -> int:
@@ -287,11 +282,11 @@ def test_of_many_that_watch_at_once_one_tells(fake):
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(one, range(8))) == 1
-    assert len(fake.chat(OPERATOR).texts) == 1
+    assert len(chat.texts) == 1
 
 
 class TestWhoWatches:
-    def test_a_sweeper_every_fifteen_seconds(self, fake, monkeypatch):
+    def test_a_sweeper_every_fifteen_seconds(self, chat, monkeypatch):
         make_request(status=Request.Status.QUARANTINED)
 
         assert (sweep_alerts(), sweep_alerts()) == (1, 0)
@@ -318,7 +313,7 @@ def test_old_alerts_are_deleted():
 
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
-def test_an_alert_that_somebody_has_locked_holds_up_no_other(fake, settings):
+def test_an_alert_that_somebody_has_locked_holds_up_no_other(chat, settings):
     WorkerHeartbeat.objects.all().delete()
     watch()
     routes(settings, "openai", "xai")
@@ -326,4 +321,4 @@ def test_an_alert_that_somebody_has_locked_holds_up_no_other(fake, settings):
     with row_locked_by_another(Alert.objects.get(key="no-worker")):
         watch()
 
-    assert fake.chat(OPERATOR).texts[0].startswith("🔴 OpenAI in TEXT")
+    assert chat.texts[0].startswith("🔴 OpenAI in TEXT")
