@@ -36,6 +36,7 @@ POSTGRES_SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "200",
     "timezone": "UTC",
+    "autovacuum": "off",  # its transactions would be counted beside those of a test
 }
 
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from tests.acceptance.tools import run_database_tests
+
 pytestmark = pytest.mark.acceptance
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -36,20 +38,5 @@ def test_its_tests_pass_on_todays_tables(tmp_path):
     migrate = {**os.environ, **tables, "ENV_FILE": os.devnull, "SECRET_KEY": "a-key-for-tests-only"}
     subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=ROOT, env=migrate, check=True)
 
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--database-only",
-        "--reuse-db",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *FOLDERS,
-    ]
-    database = {"TEST_DATABASE_URL": urlsplit(server)._replace(path="/release").geturl()}
-    suite = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, **database}, capture_output=True, text=True, check=False
-    )
-
-    assert suite.returncode == 0, suite.stdout[-20_000:]
+    database_url = urlsplit(server)._replace(path="/release").geturl()
+    run_database_tests(*FOLDERS, database_url=database_url, folder=tmp_path)

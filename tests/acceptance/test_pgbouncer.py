@@ -3,7 +3,6 @@
 import os
 import pwd
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,8 @@ import pytest
 from requests_app.models import LedgerEntry
 from telegram_bot.models import Delivery
 from telegram_bot.updates.ingest import update_ingest
-from tests.acceptance.tools import program
-from tests.flows.processes import environment, sweeper, wait_until, worker
+from tests.acceptance.tools import program, run_database_tests
+from tests.flows.processes import ROOT, environment, sweeper, wait_until, worker
 from tests.servers import ACCOUNT_INSTEAD_OF_ROOT, free_port, servers_folder
 from tests.telegram_bot.updates import message
 
@@ -123,11 +122,4 @@ def test_the_whole_suite_passes_through_it():
         session.execute("CREATE DATABASE bouncer")
     direct_url = urlsplit(server)._replace(path="/bouncer").geturl()
     with pgbouncer(direct_url, pool_size=60) as url:
-        # Kept at the end: the connections that PgBouncer holds would keep it from being dropped.
-        options = ["--database-only", "--reuse-db", "-q", "--tb=short", *(f"--deselect={test}" for test in LEFT_OUT)]
-        command = [sys.executable, "-m", "pytest", *options, "-p", "no:cacheprovider"]
-        suite = subprocess.run(
-            command, env={**os.environ, "TEST_DATABASE_URL": url}, capture_output=True, text=True, check=False
-        )
-
-    assert suite.returncode == 0, suite.stdout[-20_000:]
+        run_database_tests("--tb=short", *(f"--deselect={test}" for test in LEFT_OUT), database_url=url, folder=ROOT)
