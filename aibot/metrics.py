@@ -86,7 +86,7 @@ def _requests() -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "aibot_updates_held_back",
-        f"Chats whose prompts wait for the end of maintenance mode; {MAX_COUNTED} means that or more.",
+        f"Prompts that wait for the end of maintenance mode; {MAX_COUNTED} means that or more.",
         value=updates_held_back().values("pk")[:MAX_COUNTED].count(),
     )
     yield from _backlog(

@@ -28,8 +28,8 @@ def telegram_sources() -> list[DueSource]:
 def chats_due(limit: int, grace: timedelta) -> Sequence[int]:
     """Return the chats whose updates nobody handles, the longest waiting first."""
     unhandled = TelegramUpdate.objects.filter(handled_at__isnull=True, chat_id__isnull=False)
-    # A chat's updates are handled in order, so those after one that must wait wait too.
-    must_wait = unhandled.filter(next_at__gt=Now()).values("chat_id")
+    # A chat's updates are handled in order, so those after one that must wait wait too, unless it is held back.
+    must_wait = unhandled.filter(next_at__gt=Now(), held_at=None).values("chat_id")
     claimed = TelegramChat.objects.filter(lease_until__gte=Now()).values("pk")
     due = unhandled.filter(Q(next_at__lte=Now()) | Q(next_at__isnull=True, received_at__lt=Now() - grace))
     chats = due.exclude(chat_id__in=claimed).exclude(chat_id__in=must_wait).order_by().values("chat_id")

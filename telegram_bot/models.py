@@ -17,7 +17,7 @@ class TelegramBot(models.Model):
     operator_chat = models.OneToOneField(
         "TelegramChat", on_delete=models.SET_NULL, null=True, blank=True, related_name="operated_bot"
     )  # to which alerts go
-    operator_code = models.CharField(max_length=64, blank=True, db_default="")  # SHA-256 of the one that claims it
+    operator_salt = models.CharField(max_length=64, blank=True, db_default="")  # of the code that claims it
 
     class Meta:
         verbose_name = "bot"
@@ -74,8 +74,6 @@ class TelegramChat(models.Model):
 class TelegramUpdate(models.Model):
     """One update as it arrived. Written before it is handled; kept for a week."""
 
-    HELD_BACK = "held back"  # the target of a prompt that waits for the end of maintenance mode
-
     # Checked by nobody: each insert would lock the one row of the bot. It is never deleted.
     bot = models.ForeignKey(
         TelegramBot, on_delete=models.PROTECT, related_name="updates", db_index=False, db_constraint=False
@@ -93,6 +91,8 @@ class TelegramUpdate(models.Model):
     outcome = models.CharField(max_length=200, blank=True)  # what was done, or why nothing was
     tries = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(null=True, blank=True)  # not to be handled before
+    held_at = models.DateTimeField(null=True, blank=True)  # first held back: until next_at those after it pass
+    notice_at = models.DateTimeField(null=True, blank=True)  # when its chat was told why it is held back
     # What its handler acts on, such as the request that /cancel found. Chosen once, so a repeat acts on the same.
     target = models.CharField(max_length=64, blank=True, db_default="")
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 
 from providers.types import Category
 from requests_app.models import Account, AIModel, Request
@@ -11,6 +12,9 @@ from requests_app.selectors import longest_wait_seconds
 from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
 
 MAX_COUNTED = 10_000  # rows; beyond, a number tells an operator nothing new
+
+# Of updates: prompts that wait, for now, while the others of their chat are handled.
+HELD_BACK = Q(held_at__isnull=False, next_at__gt=Now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +36,14 @@ class Backlog:
 def updates_unhandled() -> Backlog:
     """Return the updates of chats that are not handled, those included that are to be tried again later.
 
-    Left out are chats that wait for the end of maintenance mode.
+    Left out are those that are held back.
     """
-    waiting = updates_held_back().values("chat_id")
-    unhandled = TelegramUpdate.objects.filter(handled_at=None, chat__isnull=False).exclude(chat_id__in=waiting)
-    return Backlog(unhandled, "received_at")
+    return Backlog(TelegramUpdate.objects.filter(~HELD_BACK, handled_at=None, chat__isnull=False), "received_at")
 
 
 def updates_held_back() -> QuerySet[TelegramUpdate]:
-    """Return the prompts that wait for the end of maintenance mode, without the updates behind them."""
-    return TelegramUpdate.objects.filter(handled_at=None, target=TelegramUpdate.HELD_BACK)
+    """Return the prompts that wait for the end of maintenance mode, or for a free place of their users."""
+    return TelegramUpdate.objects.filter(HELD_BACK, handled_at=None)
 
 
 def deliveries_unfinished() -> Backlog:

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from providers.db import LAZY, is_postgresql
 from requests_app.models import Account, AIModel
 from telegram_bot.models import TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
-from telegram_bot.selectors import model_for
+from telegram_bot.selectors import HELD_BACK, model_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ def update_claim(
 ) -> Claim:
     """Record how an update ended, and claim the chat's oldest one, if it is due, with the chat's lease.
 
+    What is held back is passed by until it is due.
+
     The lease is taken or extended by `lease_seconds`, and by `download_seconds` more where the update brings a file; it
     is released where no update is due. Of any number of workers one owns the chat. Idempotent for its holder.
 
@@ -77,7 +79,7 @@ def update_claim(
         chat = mine.select_related("model").first()
         if chat is None:
             return Claim(None, is_held=rows.exists())
-        unhandled = TelegramUpdate.objects.filter(chat_id=chat_id, handled_at__isnull=True)
+        unhandled = TelegramUpdate.objects.filter(~HELD_BACK, chat_id=chat_id, handled_at__isnull=True)
         update = unhandled.annotate(now=Now()).order_by("received_at", "update_id").first()
         if update is None or (update.next_at and update.next_at > update.now):
             mine.filter(holder=holder).update(lease_until=None, is_wanted=False)
@@ -181,6 +183,7 @@ _CLAIM = f"""
         SELECT waiting.id, waiting.next_at FROM telegram_bot_telegramupdate AS waiting, chat
         WHERE waiting.chat_id = chat.id AND waiting.handled_at IS NULL
             AND waiting.id IS DISTINCT FROM %(ended)s
+            AND (waiting.held_at IS NULL OR waiting.next_at IS NULL OR waiting.next_at <= STATEMENT_TIMESTAMP())
         ORDER BY waiting.received_at, waiting.update_id LIMIT 1
     ), claimed AS (
         UPDATE telegram_bot_telegramupdate SET tries = tries + 1 FROM oldest

@@ -36,6 +36,7 @@ class HandlerContext:
     press: ButtonPress | None = None
     known_thread: TelegramThread | None = None  # where it was read with the update
     known_model: AIModel | None = None  # the one that answers in this chat, where it was read with the update
+    was_held: bool = False  # back in maintenance mode: it was promised an answer
     noted_target: str = ""  # what an earlier handling of this update has chosen to act on
 
     @property

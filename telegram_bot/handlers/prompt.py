@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from providers.chain.candidates import can_take_audio
 from providers.storage import StoredMedia, store_audio, store_image
-from requests_app.errors import RequestRefused
+from requests_app.errors import RequestRefused, TooManyOpenRequests
 from requests_app.models import AIModel, Request
 from requests_app.services.intake import request_accept
 from telegram_bot import texts
@@ -14,6 +14,9 @@ from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_s
 from telegram_bot.handlers.context import HandlerContext
 from telegram_bot.models import Delivery
 from telegram_bot.selectors import text_model_for
+from telegram_bot.updates.held_back import update_hold_back
+
+PLACE_SECONDS = 10.0  # between two tries of a prompt that was held back, while its user has too many open requests
 
 
 def prompt(context: HandlerContext) -> str:
@@ -70,6 +73,9 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
         request, placeholder = _accept(context, model, prompt_text, media)
     except RequestRefused as error:
         accepted = Request.objects.filter(intake_key=_intake_key(context)).first()
+        if accepted is None and context.was_held and isinstance(error, TooManyOpenRequests):
+            update_hold_back(update_pk=context.update_pk, seconds=PLACE_SECONDS)
+            return ""
         if accepted is None:
             context.answer(texts.refusal(error))
             return f"refused: {error.code}"

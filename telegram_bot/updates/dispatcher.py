@@ -20,7 +20,7 @@ from telegram_bot.keyboards import CHOOSE_MODEL, parse_press
 from telegram_bot.models import TelegramChat, TelegramUpdate
 from telegram_bot.statements import Known
 from telegram_bot.updates.filters import parse_message, reason_to_ignore
-from telegram_bot.updates.held_back import update_hold_back
+from telegram_bot.updates.held_back import update_wait_for_maintenance
 
 logger = logging.getLogger("telegram_bot.updates.dispatcher")
 
@@ -94,10 +94,11 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         image_file_id=message.photo[-1].file_id if message.photo else "",
         audio_file_id=audio.file_id if audio else "",
         noted_target=row.target,
+        was_held=row.held_at is not None,
     )
     mode = maintenance_mode() if handler in PROMPTS else None
     if mode is not None:
-        update_hold_back(context=context, mode=mode)
+        update_wait_for_maintenance(context=context, mode=mode)
         return ""
     return handler(context)
 

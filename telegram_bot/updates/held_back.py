@@ -1,44 +1,60 @@
-"""Prompts that wait for the end of maintenance mode: updates that are put off, so nothing is accepted or charged.
+"""Prompts that are held back: for the end of maintenance mode, and then for a free place of their user.
 
-The updates that came after one in its chat wait behind it, so each chat reads the notice once.
+They are updates that are put off, so nothing is accepted or charged. What comes after them in their chat is handled.
 """
 
 import logging
 from datetime import timedelta
 
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from providers.db import update_unlocked
 from requests_app.models import MaintenanceMode
 from requests_app.services.maintenance import maintenance_mode
 from telegram_bot import texts
-from telegram_bot.api.errors import BotApiError
+from telegram_bot.api.errors import BotApiError, NotReached, SlowDown
+from telegram_bot.delivery.retries import pause_seconds
 from telegram_bot.handlers.context import HandlerContext
 from telegram_bot.models import TelegramUpdate
 from telegram_bot.selectors import updates_held_back
 
 logger = logging.getLogger("telegram_bot.updates.held_back")
 
-LOOK_AGAIN = timedelta(minutes=10)  # where no sweeper lets it go at the end
+LOOK_AGAIN_SECONDS = 600.0  # where no sweeper lets it go at the end
 MAX_RELEASED = 1000  # in one round
 
 
-def update_hold_back(*, context: HandlerContext, mode: MaintenanceMode) -> None:
-    """Put a prompt off, and tell its chat why. Repeating it tells nothing again."""
-    row = TelegramUpdate.objects.filter(pk=context.update_pk)
-    is_new = row.exclude(target=TelegramUpdate.HELD_BACK).update(target=TelegramUpdate.HELD_BACK) > 0
-    # It counts no try: they are for updates that crash their workers.
-    row.update(next_at=Now() + LOOK_AGAIN, tries=0)
-    if not is_new:
+def update_wait_for_maintenance(*, context: HandlerContext, mode: MaintenanceMode) -> None:
+    """Hold a prompt back, and tell its chat why, once while any of its prompts waits. Idempotent.
+
+    Where Telegram could not be asked to show the notice, the prompt is looked at again sooner.
+    """
+    update_hold_back(update_pk=context.update_pk, seconds=LOOK_AGAIN_SECONDS)
+    unhandled = TelegramUpdate.objects.filter(chat=context.chat, handled_at=None)
+    if unhandled.filter(notice_at__isnull=False).exists():
         return
     try:
         context.answer(mode.notice or texts.MAINTENANCE)
+    except (NotReached, SlowDown) as error:
+        update_hold_back(update_pk=context.update_pk, seconds=pause_seconds(error, 1))
+        return
     except BotApiError as error:
         logger.info("A chat could not be told of the maintenance: %s", error)
+    unhandled.filter(pk=context.update_pk).update(notice_at=Now())
+
+
+def update_hold_back(*, update_pk: int, seconds: float) -> None:
+    """Put an update off, and let those after it in its chat pass. Idempotent.
+
+    It counts no try: they are for updates that crash their workers.
+    """
+    TelegramUpdate.objects.filter(pk=update_pk).update(
+        held_at=Coalesce("held_at", Now()), next_at=Now() + timedelta(seconds=seconds), tries=0
+    )
 
 
 def updates_release() -> int:
-    """Let go of what was held back, where maintenance mode is over, and return how many. Idempotent."""
+    """Let go of what is held back, where maintenance mode is over, and return how many. Idempotent."""
     if maintenance_mode() is not None:
         return 0
-    return update_unlocked(updates_held_back()[:MAX_RELEASED], target="", next_at=None)
+    return update_unlocked(updates_held_back().order_by("received_at")[:MAX_RELEASED], next_at=None)

@@ -130,6 +130,22 @@ def test_one_that_must_wait_makes_those_after_it_wait():
     assert TelegramChat.objects.get().lease_until is None
 
 
+def test_one_that_is_held_back_is_passed_by_until_it_is_due():
+    make_chat(42)
+    held, other = arrive("One"), arrive("Two")
+    now = timezone.now()
+    row = TelegramUpdate.objects.filter(pk=held.pk)
+    row.update(held_at=now, next_at=now + timedelta(minutes=10))
+
+    assert claim().update == other
+    assert claim(ended=Ended(other.pk, "done")) == Claim(None)
+
+    row.update(next_at=now - timedelta(seconds=1))
+    assert claim().update == held
+    row.update(next_at=None)
+    assert claim().update == held
+
+
 def test_another_workers_chat_is_left_alone_until_its_lease_runs_out():
     make_chat(42, holder=OTHER, lease_until=timezone.now() + timedelta(seconds=30))
     update = arrive()
