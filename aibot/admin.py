@@ -3,12 +3,13 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from rest_framework.authtoken.admin import TokenAdmin
 from rest_framework.authtoken.models import Token, TokenProxy
 
-from aibot.models import Alert
-from providers.admin_base import ReadOnlyAdmin
+from aibot.models import Alert, Notification
+from providers.admin_base import ReadOnlyAdmin, ReadOnlyInline
 
 
 def _name_of(token: Token) -> str:
@@ -33,11 +34,26 @@ class ApiTokenAdmin(TokenAdmin):
             self.message_user(request, f"The key is {obj.key}. It is shown only now.", messages.SUCCESS)
 
 
+class NotificationInline(ReadOnlyInline):
+    """Which channels were told."""
+
+    model = Notification
+    fields = ["channel", "is_end", "sent_at", "tries", "next_at"]
+
+
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
     """What needed the operator, and what still does."""
 
-    list_display = ["began_at", "title", "advice", "ended_at", "told_at"]
+    list_display = ["began_at", "title", "advice", "ended_at", "told_by"]
     list_filter = [("ended_at", admin.EmptyFieldListFilter)]
     search_fields = ["title"]
     ordering = ["-began_at"]
+    inlines = [NotificationInline]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Alert]:
+        return super().get_queryset(request).prefetch_related("notifications")
+
+    @admin.display(description="told by")
+    def told_by(self, alert: Alert) -> str:
+        return ", ".join(row.channel for row in alert.notifications.all() if row.sent_at and not row.is_end)

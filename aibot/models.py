@@ -1,4 +1,4 @@
-"""The table of alerts. What changes it is in alerts/."""
+"""The tables of alerts. What changes them is in alerts/."""
 
 from django.db import models
 from django.db.models import Q
@@ -15,9 +15,6 @@ class Alert(models.Model):
     tell_at = models.DateTimeField()  # what is not the case any more by then is told to nobody
     seen_at = models.DateTimeField(db_default=Now())  # when it was last seen to be the case
     ended_at = models.DateTimeField(null=True, blank=True)
-    told_at = models.DateTimeField(null=True, blank=True)
-    end_told_at = models.DateTimeField(null=True, blank=True)
-    claimed_until = models.DateTimeField(null=True, blank=True)  # until then one process is telling it
 
     class Meta:
         ordering = ["-began_at"]
@@ -27,3 +24,26 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class Notification(models.Model):
+    """The message of one channel that an alert has begun, or that it is over."""
+
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="notifications")
+    channel = models.CharField(max_length=16)  # a name in alerts.channels.CHANNELS
+    is_end = models.BooleanField()
+    tries = models.PositiveSmallIntegerField(default=0)
+    next_at = models.DateTimeField(db_default=Now())  # not to be sent before; while it is sent, by nobody else
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["alert", "channel", "is_end"], name="one_notification_per_alert_and_channel"
+            )
+        ]
+        indexes = [models.Index(fields=["channel"], condition=Q(sent_at__isnull=True), name="notification_unsent")]
+
+    def __str__(self) -> str:
+        return f"{'end' if self.is_end else 'begin'}, {self.channel}"

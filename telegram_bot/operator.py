@@ -1,9 +1,9 @@
 """The operator's chat, to which alerts go. It is claimed once, by a link that only who has the server can see."""
 
-import hashlib
 import secrets
 
 from django.db import DatabaseError
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from telegram_bot.api.client import get_client
 from telegram_bot.bots import current_bot_id
@@ -14,22 +14,23 @@ PREFIX = "operator-"  # of what the link has /start say
 
 
 def operator_link(*, anew: bool = False) -> str:
-    """Return a link by which the operator's chat is claimed, "" where it is claimed already.
+    """Return the link by which the operator's chat is claimed, "" where it is claimed already.
 
-    Each call makes a new link, and the one before is void. With `anew` the chat that was claimed is forgotten first.
-    Raises BotApiError.
+    It stays the same until it is used. With `anew` the chat that was claimed is forgotten first, and a link that was
+    shown before is void. Idempotent without `anew`. Raises BotApiError.
     """
-    bot = TelegramBot.objects.filter(pk=current_bot_id())
+    rows = TelegramBot.objects.filter(pk=current_bot_id())
     if anew:
-        bot.update(operator_chat=None)
-    code = secrets.token_urlsafe(24)
-    if not bot.filter(operator_chat=None).update(operator_code=_hash(code)):
+        rows.update(operator_chat=None, operator_salt=secrets.token_urlsafe(16))
+    rows.filter(operator_chat=None, operator_salt="").update(operator_salt=secrets.token_urlsafe(16))
+    bot = rows.get()
+    if bot.operator_chat_id is not None:
         return ""
-    return f"https://t.me/{get_client().me().username}?start={PREFIX}{code}"
+    return f"https://t.me/{get_client().me().username}?start={PREFIX}{_code(bot)}"
 
 
 def operator_line(*, anew: bool = False) -> str:
-    """Return what a terminal says of the operator's chat, with a new link where it is not claimed.
+    """Return what a terminal says of the operator's chat, with the link where it is not claimed.
 
     Raises BotApiError.
     """
@@ -43,12 +44,20 @@ def operator_line(*, anew: bool = False) -> str:
 
 
 def operator_claim(*, chat: TelegramChat, start_parameter: str) -> bool:
-    """Make a private chat the operator's, where it brings the code of the link; it is then void."""
+    """Make a private chat the operator's, where it brings the code of the link, which is then void.
+
+    Returns whether it is the operator's now. Idempotent: of the chat that has claimed it, any code is true.
+    """
     code = start_parameter.removeprefix(PREFIX)
     if code == start_parameter or chat.telegram_id < 0:
         return False
-    bot = TelegramBot.objects.filter(pk=chat.bot_id, operator_chat=None, operator_code=_hash(code))
-    return bot.update(operator_chat=chat, operator_code="") > 0
+    bot = TelegramBot.objects.get(pk=chat.bot_id)
+    if bot.operator_chat_id is not None:
+        return bot.operator_chat_id == chat.pk
+    if not bot.operator_salt or not constant_time_compare(code, _code(bot)):
+        return False
+    unclaimed = TelegramBot.objects.filter(pk=bot.pk, operator_chat=None, operator_salt=bot.operator_salt)
+    return unclaimed.update(operator_chat=chat, operator_salt="") > 0
 
 
 def has_operator() -> bool:
@@ -63,5 +72,6 @@ def operator_tell(text: str) -> None:
         get_client().send(chat.telegram_id, MessagePart(text))
 
 
-def _hash(code: str) -> str:
-    return hashlib.sha256(code.encode()).hexdigest()
+def _code(bot: TelegramBot) -> str:
+    """Return the code of the link. Who reads the database alone cannot make it."""
+    return salted_hmac(PREFIX, f"{bot.pk}:{bot.operator_salt}", algorithm="sha256").hexdigest()[:32]

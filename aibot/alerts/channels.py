@@ -1,15 +1,12 @@
-"""The ways to the operator: e-mail, and the chat that was claimed by the link of `manage.py telegram_setup`."""
+"""The channels to the operator: the log, e-mail, and the chat that was claimed by the link of `telegram_setup`."""
 
 import logging
 from collections.abc import Callable
-from smtplib import SMTPException
-from typing import NamedTuple
 
 from django.conf import settings
 from django.core.mail import send_mail
 
 from aibot.redaction import redact
-from telegram_bot.api.errors import BotApiError
 from telegram_bot.operator import has_operator, operator_tell
 
 logger = logging.getLogger("aibot.alerts")
@@ -17,41 +14,31 @@ logger = logging.getLogger("aibot.alerts")
 Channel = Callable[[str, str], None]
 
 
-class Notified(NamedTuple):
-    """What came of a message."""
+def channels_in_use() -> list[str]:
+    """Return the names of the channels that the settings and the operator have opened."""
+    names = [LOG]
+    if settings.ALERT_EMAIL:
+        names.append(MAIL)
+    if settings.TELEGRAM_BOT_TOKEN and has_operator():
+        names.append(CHAT)
+    return names
 
-    is_taken: bool  # by a channel; also where there is none but the log
-    is_smooth: bool  # every channel took it
 
-
-def operator_notify(title: str, text: str) -> Notified:
-    """Send a message by every channel there is, and log it.
+def channel_send(channel: str, *, title: str, text: str) -> bool:
+    """Send a message by a channel and return whether it was taken. Raises nothing; repeating it sends it again.
 
     A call of the Bot API has a deadline; of mail settings.EMAIL_TIMEOUT bounds each wait for the server, not the whole.
-    Of a channel's errors those of the network are caught; settings that no mail can be made with raise ValueError.
     """
-    title, text = redact(title), redact(text)
-    logger.warning("%s – %s", title, text)
-    taken = [_is_taken(channel, title, text) for channel in _channels()]
-    return Notified(any(taken) or not taken, all(taken))
-
-
-def _channels() -> list[Channel]:
-    channels: list[Channel] = []
-    if settings.ALERT_EMAIL:
-        channels.append(_by_mail)
-    if settings.TELEGRAM_BOT_TOKEN and has_operator():
-        channels.append(_by_chat)
-    return channels
-
-
-def _is_taken(channel: Channel, title: str, text: str) -> bool:
     try:
-        channel(title, text)
-    except (BotApiError, OSError, SMTPException) as error:
-        logger.warning("An alert was not taken %s: %s", channel.__name__.strip("_").replace("_", " "), error)
+        CHANNELS[channel](redact(title), redact(text))
+    except Exception as error:  # noqa: BLE001 — what one channel raises must not silence the others
+        logger.warning("An alert was not taken by %s: %s: %s", channel, type(error).__name__, error)
         return False
     return True
+
+
+def _to_log(title: str, text: str) -> None:
+    logger.warning("%s – %s", title, text)
 
 
 def _by_mail(title: str, text: str) -> None:
@@ -61,3 +48,7 @@ def _by_mail(title: str, text: str) -> None:
 
 def _by_chat(title: str, text: str) -> None:
     operator_tell(f"{title}\n\n{text}")
+
+
+LOG, MAIL, CHAT = "log", "mail", "chat"
+CHANNELS: dict[str, Channel] = {LOG: _to_log, MAIL: _by_mail, CHAT: _by_chat}

@@ -1,16 +1,20 @@
 """Alerts: the operator is told once when something begins, and once when it is over."""
 
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db.models.functions import Now
 from django.utils import timezone
 
+from aibot.alerts import notifications
 from aibot.alerts import watch as watching
+from aibot.alerts.notifications import _Sender, notifications_write
 from aibot.alerts.watch import alert_sources, sweep_alerts, watch
-from aibot.models import Alert
+from aibot.models import Alert, Notification
 from providers.chain import circuit_breaker
-from providers.db import give_back_connection
 from providers.errors import AccessDenied, ModelGone, ServerFault
 from providers.models import ProviderConfig
 from providers.types import Access
@@ -18,9 +22,10 @@ from requests_app.models import Request, WorkerHeartbeat
 from requests_app.services.cancellation import request_cancel
 from telegram_bot.bots import current_bot_id
 from telegram_bot.models import TelegramBot
-from tests.factories import make_chat, make_model, make_provider, make_request
+from tests.factories import make_alert, make_chat, make_model, make_provider, make_request
 from tests.fakes.mail import running_mail_server
 from tests.fakes.telegram import Chat, no_answer, refuse
+from tests.flows.processes import wait_until
 from tests.row_locks import needs_row_locks, row_locked_by_another
 from tests.telegram_bot.conftest import fake
 
@@ -47,14 +52,23 @@ def _at_work(monkeypatch) -> None:
     ProviderConfig.objects.all().delete()
 
 
+@pytest.fixture(autouse=True)
+def _in_the_tests_own_transaction(request, monkeypatch) -> None:
+    """Send in the test's own thread, where it has a transaction that no other one sees into."""
+    if not request.node.get_closest_marker("django_db").kwargs.get("transaction"):
+        monkeypatch.setattr(_Sender, "start", _Sender.run)
+        monkeypatch.setattr(_Sender, "join", lambda *_: None)
+
+
 def later(seconds: float) -> None:
     """Let every alert be older by this, as if the clock had moved."""
     shift = timedelta(seconds=seconds)
-    for alert in Alert.objects.all():
-        for name in ("began_at", "tell_at", "seen_at", "ended_at", "claimed_until"):
-            moment = getattr(alert, name)
-            setattr(alert, name, moment and moment - shift)
-        alert.save()
+    for row in [*Alert.objects.all(), *Notification.objects.all()]:
+        for name in ("began_at", "tell_at", "seen_at", "ended_at", "next_at", "sent_at"):
+            moment = getattr(row, name, None)
+            if moment is not None:
+                setattr(row, name, moment - shift)
+        row.save()
 
 
 def routes(settings, *slugs: str) -> None:
@@ -82,12 +96,12 @@ def test_it_is_told_once_and_its_end_once(chat):
     WorkerHeartbeat.objects.filter(kind="worker").delete()
     assert watch() == 0  # a deploy takes a moment
     later(61)
-    assert (watch(), watch()) == (1, 0)
+    assert (watch(), watch()) == (2, 0)  # to the log, too
 
     WorkerHeartbeat.objects.create(name="worker", kind="worker", queues="chat,text,media")
     assert watch() == 0  # it may go again at once
     later(121)
-    assert (watch(), watch()) == (1, 0)
+    assert (watch(), watch()) == (2, 0)
 
     began, ended = chat.texts
     assert began.startswith("🔴 Nobody works: no worker is running\n\nUpdates are stored and wait. Start a worker.\n")
@@ -228,18 +242,76 @@ class TestChannels:
         assert message["Subject"] == "[testserver] 🔴 No sweeper is running"
         assert "Start one." in message.get_payload(decode=True).decode()
 
-    def test_what_no_channel_takes_is_sent_again_and_what_one_takes_is_not(self, fake, chat, settings, mailoutbox):
+    def test_what_a_channel_does_not_take_is_sent_there_again_and_nowhere_else(self, fake, chat, settings, mailoutbox):
         make_request(status=Request.Status.QUARANTINED)
-        fake.will("sendMessage", no_answer)
-        assert watch() == 0
-        assert watch() == 0  # not at once
-        later(61)
         settings.ALERT_EMAIL = ["me@example.com"]
-        fake.will("sendMessage", no_answer)
+        fake.will("sendMessage", *[refuse(500, "Internal Server Error")] * 2)
+        watch()
+        watch()  # not at once
+        assert len(fake.called("sendMessage")) == 1
+        later(61)
+        watch()
+        later(61)  # after the second failure the pause is longer
+        watch()
+        assert (len(fake.called("sendMessage")), chat.texts) == (2, [])
+        later(60)
+        watch()
 
-        assert (watch(), watch()) == (1, 0)
-        assert len(mailoutbox) == 1
-        assert len(fake.called("sendMessage")) == 2
+        assert len(chat.texts) == len(mailoutbox) == 1
+
+    def test_a_chat_that_is_claimed_later_is_told_what_is_still_the_case(self, fake):
+        request = make_request(status=Request.Status.QUARANTINED)
+        watch()
+        later(600)
+        fake.chat(OPERATOR)
+        TelegramBot.objects.filter(pk=current_bot_id()).update(operator_chat=make_chat(OPERATOR))
+        watch()
+        request_cancel(request_id=request.id, actor="test")
+        later(121)
+        watch()
+
+        assert [text[0] for text in fake.chat(OPERATOR).texts] == ["🔴", "🟢"]
+
+    def test_a_channel_that_heard_of_no_begin_hears_of_no_end(self, fake, chat):
+        request = make_request(status=Request.Status.QUARANTINED)
+        fake.will("sendMessage", refuse(500, "Internal Server Error"))
+        watch()
+        request_cancel(request_id=request.id, actor="test")
+        later(121)
+        watch()
+
+        assert chat.texts == []
+        assert Alert.objects.get().ended_at is not None
+
+    def test_settings_with_which_no_mail_can_be_made_silence_no_other_channel(self, chat, settings):
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.ALERT_EMAIL = ["a;b@exämple.com"]
+        settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = "ü"
+        make_request(status=Request.Status.QUARANTINED)
+        with running_mail_server() as server:
+            settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+
+            watch()
+
+        assert len(chat.texts) == 1
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_mail_server_that_hangs_holds_up_neither_the_chat_nor_the_watch(self, chat, settings, monkeypatch):
+        monkeypatch.setattr(notifications, "WAIT_SECONDS", 0.2)
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.ALERT_EMAIL = ["me@example.com"]
+        settings.EMAIL_TIMEOUT = 60
+        make_request(status=Request.Status.QUARANTINED)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            settings.EMAIL_HOST, settings.EMAIL_PORT = silent.getsockname()
+            for _ in range(3):
+                watch()
+                Notification.objects.update(next_at=Now())
+            wait_until(lambda: chat.texts, "the message in the chat")
+            (by_mail,) = [thread for thread in threading.enumerate() if thread.name == "alerts by mail"]
+
+            assert len(chat.texts) == 1
+        by_mail.join()
 
     def test_while_a_channel_fails_one_message_a_round_is_tried(self, fake, chat, settings):
         routes(settings, "openai", "xai")
@@ -271,14 +343,14 @@ class TestChannels:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_that_watch_at_once_one_tells(chat):
-    make_request(status=Request.Status.QUARANTINED)
+def test_of_many_that_send_at_once_one_tells(chat):
+    make_alert(tell_at=timezone.now() - timedelta(minutes=1))
 
     def one(_: int) -> int:
-        try:
-            return watch()
-        finally:
-            give_back_connection()
+        notifications_write()
+        sender = _Sender("chat")
+        sender.run()
+        return sender.sent
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(one, range(8))) == 1
@@ -289,7 +361,7 @@ class TestWhoWatches:
     def test_a_sweeper_every_fifteen_seconds(self, chat, monkeypatch):
         make_request(status=Request.Status.QUARANTINED)
 
-        assert (sweep_alerts(), sweep_alerts()) == (1, 0)
+        assert (sweep_alerts(), sweep_alerts()) == (2, 0)
 
     def test_a_worker_where_no_sweeper_does(self, monkeypatch):
         (source,) = alert_sources()
@@ -304,7 +376,7 @@ class TestWhoWatches:
 
 def test_old_alerts_are_deleted():
     old = timezone.now() - timedelta(days=91)
-    Alert.objects.create(key="old", title="old", tell_at=old, told_at=old, ended_at=old, end_told_at=old)
+    Alert.objects.create(key="old", title="old", tell_at=old, ended_at=old)
 
     watch()
 

@@ -6,8 +6,11 @@ import pytest
 from django.core.management import call_command
 
 from telegram_bot import texts
-from telegram_bot.models import TelegramBot
+from telegram_bot.models import TelegramBot, TelegramUpdate
 from telegram_bot.operator import has_operator, operator_link, operator_tell
+from telegram_bot.updates.queue import queue_drain
+from tests.factories import make_chat
+from tests.fakes.telegram import refuse
 from tests.telegram_bot.updates import GROUP_ID, message
 
 pytestmark = pytest.mark.django_db
@@ -61,11 +64,29 @@ def test_a_group_cannot_be_the_operators(fake, say):
     assert not has_operator()
 
 
-def test_a_new_link_voids_the_one_before(fake, say):
-    code = code_of(operator_link())
-    operator_link()
+def test_the_link_is_the_same_until_it_is_used_or_replaced(fake, say):
+    link = operator_link()
+    assert operator_link() == link
+    assert operator_link(anew=True) != link
 
-    assert say(message(f"/start {code}")) == "greeted"
+    assert say(message(f"/start {code_of(link)}")) == "greeted"
+
+
+def test_a_claim_whose_reply_telegram_puts_off_is_the_same_claim(fake, say):
+    code = code_of(operator_link())
+    fake.will("sendMessage", refuse(429, "Too Many Requests", retry_after=30))
+    say(message(f"/start {code}"))
+    TelegramUpdate.objects.update(next_at=None)
+    queue_drain(chat_id=make_chat(42).pk)
+
+    assert fake.chat(42).texts == [texts.OPERATOR_CLAIMED]
+
+
+def test_who_reads_the_database_alone_has_no_code(fake, say):
+    operator_link()
+    salt = TelegramBot.objects.get().operator_salt
+
+    assert say(message(f"/start operator-{salt}")) == "greeted"
 
 
 def test_telegram_setup_prints_the_link_until_it_is_used(fake, say):

@@ -5,6 +5,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from aibot.supervisor import Supervisor
 from providers.access import is_configured
 from providers.registry import PROVIDERS
 from requests_app.dispatch import CHAT
+from telegram_bot.api.errors import BotApiError
+from telegram_bot.operator import operator_line
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
@@ -49,8 +52,19 @@ class Command(BaseCommand):
         # A hang-up too: closing the terminal ends everything.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: supervisor.stop())
+        if settings.TELEGRAM_BOT_TOKEN:
+            threading.Thread(target=self._show_operator_line, daemon=True).start()
         supervisor.run()
         self.stdout.write("Everything has ended.")
+
+    def _show_operator_line(self) -> None:
+        """Print how the operator's chat is claimed, to the terminal alone: the log is no place for the link."""
+        try:
+            self.stdout.write(operator_line())
+        except BotApiError as error:
+            self.stdout.write(f"No link to claim the operator's chat, `manage.py telegram_setup` prints it: {error}")
+        finally:
+            connections.close_all()
 
 
 def _log_file() -> Path:

@@ -46,7 +46,8 @@ class Command(BaseCommand):
                 stop.wait(5)
             else:
                 self.stdout.write(f"@{name} receives updates by polling. Ctrl-C stops it.")
-                self.stdout.write(operator_line())
+                if self.stdout.isatty():  # a log that others read is no place for the link
+                    self.stdout.write(operator_line())
                 self.stdout.flush()
                 return
 
