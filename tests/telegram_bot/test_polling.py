@@ -147,9 +147,8 @@ def test_the_command_ends_cleanly_in_the_middle_of_a_poll(fake, number, tmp_path
         hold.go()
 
     assert command.returncode == 0
-    first, operator, last = output.splitlines()
-    assert (first, last) == ("@test_bot receives updates by polling. Ctrl-C stops it.", "Stopped.")
-    assert operator.startswith("No link to claim the operator's chat")  # without a database it polls all the same
+    # Without a terminal no link: who reads a log is not who has the server. Without a database it polls all the same.
+    assert output.splitlines() == ["@test_bot receives updates by polling. Ctrl-C stops it.", "Stopped."]
     assert fake.webhook == {}
 
 
