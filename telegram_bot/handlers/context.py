@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import telegram
+from django.db.models.functions import Coalesce, Now
 
 from requests_app.models import AIModel
 from telegram_bot.api.client import get_client
@@ -77,6 +79,15 @@ class HandlerContext:
             if not row.filter(target="").update(target=noted):
                 noted = row.values_list("target", flat=True).first() or noted
         return "" if noted == NOTHING else noted
+
+    def hold_back(self, *, seconds: float) -> None:
+        """Have this update handled again later, and let those after it in its chat pass. Idempotent.
+
+        It counts no try: they are for updates that crash their workers.
+        """
+        TelegramUpdate.objects.filter(pk=self.update_pk).update(
+            held_at=Coalesce("held_at", Now()), next_at=Now() + timedelta(seconds=seconds), tries=0
+        )
 
     def acknowledge(self) -> None:
         """Have the pressed button stop spinning, if Telegram still takes it."""

@@ -14,7 +14,6 @@ from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_s
 from telegram_bot.handlers.context import HandlerContext
 from telegram_bot.models import Delivery
 from telegram_bot.selectors import text_model_for
-from telegram_bot.updates.held_back import update_hold_back
 
 PLACE_SECONDS = 10.0  # between two tries of a prompt that was held back, while its user has too many open requests
 
@@ -74,7 +73,7 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
     except RequestRefused as error:
         accepted = Request.objects.filter(intake_key=_intake_key(context)).first()
         if accepted is None and context.was_held and isinstance(error, TooManyOpenRequests):
-            update_hold_back(update_pk=context.update_pk, seconds=PLACE_SECONDS)
+            context.hold_back(seconds=PLACE_SECONDS)
             return ""
         if accepted is None:
             context.answer(texts.refusal(error))

@@ -4,9 +4,8 @@ They are updates that are put off, so nothing is accepted or charged. What comes
 """
 
 import logging
-from datetime import timedelta
 
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Now
 
 from providers.db import update_unlocked
 from requests_app.models import MaintenanceMode
@@ -29,28 +28,18 @@ def update_wait_for_maintenance(*, context: HandlerContext, mode: MaintenanceMod
 
     Where Telegram could not be asked to show the notice, the prompt is looked at again sooner.
     """
-    update_hold_back(update_pk=context.update_pk, seconds=LOOK_AGAIN_SECONDS)
+    context.hold_back(seconds=LOOK_AGAIN_SECONDS)
     unhandled = TelegramUpdate.objects.filter(chat=context.chat, handled_at=None)
     if unhandled.filter(notice_at__isnull=False).exists():
         return
     try:
         context.answer(mode.notice or texts.MAINTENANCE)
     except (NotReached, SlowDown) as error:
-        update_hold_back(update_pk=context.update_pk, seconds=pause_seconds(error, 1))
+        context.hold_back(seconds=pause_seconds(error, 1))
         return
     except BotApiError as error:
         logger.info("A chat could not be told of the maintenance: %s", error)
     unhandled.filter(pk=context.update_pk).update(notice_at=Now())
-
-
-def update_hold_back(*, update_pk: int, seconds: float) -> None:
-    """Put an update off, and let those after it in its chat pass. Idempotent.
-
-    It counts no try: they are for updates that crash their workers.
-    """
-    TelegramUpdate.objects.filter(pk=update_pk).update(
-        held_at=Coalesce("held_at", Now()), next_at=Now() + timedelta(seconds=seconds), tries=0
-    )
 
 
 def updates_release() -> int:
