@@ -21,6 +21,9 @@ PRODUCTION := ENV_FILE=.env.example DEBUG=False SECRET_KEY=$$($(BIN)/python -c '
 # A virtual environment whose Python has gone, or is not the one that PYTHON=… names, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f .venv/.runtime-* .venv/.development-*)
 ifneq ($(origin PYTHON),file)
+ifneq ($(shell $(PYTHON) -c 'print(1)' 2>&1),1)
+$(error PYTHON is $(PYTHON), which is no Python that runs)
+endif
 VERSION := -c 'import sys; print(sys.version)'
 $(shell wanted=$$($(PYTHON) $(VERSION)) && [ "$$wanted" != "$$($(BIN)/python $(VERSION) 2>/dev/null)" ] && \
 	rm -f .venv/.runtime-* .venv/.development-* $(BIN)/python)

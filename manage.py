@@ -1,10 +1,12 @@
 #!/usr/bin/env python
 """Django's command line for this project."""
 
+import logging
 import os
 import sys
 
 HOLD_DATA_DIR = ("ask", "bot", "sweep")  # they work on requests; `run` holds it, too, and begins it
+GO_ON = ("bot", "run", "sweep")  # the others end at a database that does not answer, and say why
 
 
 def main() -> None:
@@ -13,6 +15,8 @@ def main() -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
+    if not sys.argv[1:2] or sys.argv[1] not in GO_ON:
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     try:
         if sys.argv[1:2] and sys.argv[1] in HOLD_DATA_DIR:
             from aibot.data_lock import join_data_dir

@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
-from aibot.checks import check_bucket, check_media, check_proxy, check_servers, check_variables
+from aibot.checks import check_bucket, check_database, check_media, check_proxy, check_servers, check_variables
 from aibot.telemetry import telemetry_start
 
 
@@ -16,5 +16,6 @@ class AibotConfig(AppConfig):
         register(check_variables, "aibot")
         register(check_servers, "aibot", deploy=True)
         register(check_proxy, "aibot", deploy=True)
+        register(check_database, Tags.database)
         register(check_media, Tags.database)
         register(check_bucket, Tags.database)

@@ -11,7 +11,8 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError
 
-from aibot.env import misspelt_variables
+from aibot.database_state import NO_RIGHTS, NOT_MIGRATED, explain, is_migrated, may_write
+from aibot.env import is_command, misspelt_variables
 
 
 def check_variables(**_: Any) -> list[CheckMessage]:
@@ -55,6 +56,19 @@ def check_proxy(**_: Any) -> list[CheckMessage]:
             id="aibot.W004",
         )
     ]
+
+
+def check_database(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """E002: a database that does not answer, lacks the tables of this version, or lets its user only read."""
+    if not databases or is_command("migrate"):
+        return []
+    try:
+        problem = "" if is_migrated() else NOT_MIGRATED
+        if not problem and not may_write():
+            problem = NO_RIGHTS
+    except DatabaseError as error:
+        problem = explain(error) or str(error).partition("\n")[0]
+    return [Error(problem, id="aibot.E002")] if problem else []
 
 
 def check_media(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:

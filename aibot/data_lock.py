@@ -8,6 +8,7 @@ import fcntl
 import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,8 +18,9 @@ from django.core.exceptions import ImproperlyConfigured
 logger = logging.getLogger("aibot.data_lock")
 
 FILE_NAME = "lock"
+SHARE_SECONDS = 5.0  # to wait for another process that is just taking it
 
-_held: IO[str] | None = None
+_held: IO[bytes] | None = None
 
 
 def join_data_dir() -> None:
@@ -52,20 +54,18 @@ def _hold(mine: dict[str, Any], *, as_first: bool) -> None:
         return
     path = settings.DATA_DIR / FILE_NAME
     try:
-        file = path.open("a+", encoding="utf-8")
+        file = path.open("a+b", buffering=0)
     except OSError as error:  # such as a file that root has made
         logger.warning("%s cannot be opened (%s).", path, error.strerror)
         return
     try:
-        if _is_alone(file):
-            file.truncate(0)
-            json.dump({**mine, "process": os.getpid()}, file)
-            file.flush()
+        if _is_locked(file, fcntl.LOCK_EX):
+            _write(file, {**mine, "process": os.getpid()})
         elif as_first:
             raise _refusal(path, "is in use")
-        fcntl.flock(file, fcntl.LOCK_SH)  # another may write between the two locks, so what counts is what is read now
-        theirs = _read(path)
-        if any(theirs.get(name) != value for name, value in mine.items()):
+        _share(file, path)
+        theirs = _read(path)  # another may write between the two locks, so what counts is what is read now
+        if any(theirs.get(name, value) != value for name, value in mine.items()):
             raise _refusal(path, "is in use with other settings")
     except ImproperlyConfigured:
         file.close()
@@ -75,12 +75,32 @@ def _hold(mine: dict[str, Any], *, as_first: bool) -> None:
     _held = file
 
 
-def _is_alone(file: IO[str]) -> bool:
+def _is_locked(file: IO[bytes], kind: int) -> bool:
+    """Take a lock, without waiting; return whether it was free."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def _write(file: IO[bytes], record: dict[str, Any]) -> None:
+    """Replace what the file says. On a full disk, which usually has room for this, it may say nothing afterwards."""
+    content = json.dumps(record).encode()
+    try:
+        os.ftruncate(file.fileno(), 0)
+        file.write(content)
+    except OSError as error:
+        logger.warning("%s says nothing of this process (%s).", file.name, error.strerror)
+
+
+def _share(file: IO[bytes], path: Path) -> None:
+    """Hold the lock together with others. Whoever takes it alone does so for a moment, unless it was frozen there."""
+    until = time.monotonic() + SHARE_SECONDS
+    while not _is_locked(file, fcntl.LOCK_SH):
+        if time.monotonic() > until:
+            raise _refusal(path, f"is being taken by another process for more than {SHARE_SECONDS:.0f} s")
+        time.sleep(0.05)
 
 
 def _refusal(path: Path, words: str) -> ImproperlyConfigured:

@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from functools import cache
 
 import psycopg
+from django.apps import apps
 from django.db import DatabaseError, OperationalError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from psycopg.errors import DiskFull, InsufficientPrivilege
+from psycopg.errors import DiskFull, InsufficientPrivilege, LockNotAvailable, QueryCanceled
 
-NOT_MIGRATED = "The database does not have the tables of this version. Run: python manage.py migrate"
+NOT_MIGRATED = "The database does not have the tables of this version. Run: manage.py migrate"
 AWAY = "Check that the database runs, and DATABASE_URL."
 NO_RIGHTS = (
     "The user of DATABASE_URL lacks this right. Make it the owner of the database and of its tables, as superuser in "
     "it: ALTER DATABASE name OWNER TO user; REASSIGN OWNED BY former_user TO user;"
 )
+LOCKED = "Another session holds a lock on these rows, or the database is very busy. Try again."
 DISK_FULL = "The disk is full: make room for the database and for DATA_DIR. Nothing that was accepted is lost."
 
 
@@ -23,6 +25,20 @@ def is_migrated() -> bool:
     """Return whether every migration of this code is applied. One query; raises DatabaseError without a database."""
     applied = MigrationRecorder(connection).applied_migrations()
     return all(migration in applied for migration in _newest_migrations())
+
+
+def may_write() -> bool:
+    """Return whether the user of DATABASE_URL may add, change and delete rows. One query."""
+    if connection.vendor != "postgresql":
+        return True
+    names = [model._meta.db_table for model in apps.get_models() if model._meta.managed]
+    rights = "SELECT BOOL_AND(has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'INSERT') AND "
+    rights += (
+        "has_table_privilege(name, 'UPDATE') AND has_table_privilege(name, 'DELETE')) FROM UNNEST(%s::text[]) AS name"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(rights, [[f'"{name}"' for name in names]])
+        return bool(cursor.fetchone()[0])
 
 
 @cache
@@ -41,6 +57,8 @@ def explain(error: BaseException, *, is_migrating: bool = False) -> str:
         return DISK_FULL
     if any(isinstance(cause, InsufficientPrivilege) for cause in causes):
         return NO_RIGHTS
+    if any(isinstance(cause, LockNotAvailable | QueryCanceled) or _says_locked(cause) for cause in causes):
+        return LOCKED
     if not isinstance(error, DatabaseError):
         return ""
     try:
@@ -64,6 +82,10 @@ def _says_full(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return isinstance(error, OperationalError) and "disk is full" in str(error)  # SQLite's words
+
+
+def _says_locked(error: BaseException) -> bool:
+    return isinstance(error, OperationalError) and "database is locked" in str(error)  # SQLite's words
 
 
 def _refusal() -> str:

@@ -14,7 +14,8 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import environ
 import psycopg
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 from psycopg.conninfo import make_conninfo
 
 # By their old names. An empty value is no value, as everywhere.
@@ -28,18 +29,26 @@ POSTGRES_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
 REDIS_SCHEMES = ("redis", "rediss")  # the health check's client and Celery's write those of sockets differently
 MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 MAX_PORT = 65_535
+MAX_INT = 2**31 - 1
 MIN_KEPT_DAYS = 8
 MIN_COMPARED = 6  # characters of a name; shorter ones are alike by chance
 ALIKE = 0.8  # of 1
 READ_BY_OTHERS = re.compile("WEB_CONCURRENCY|OTEL_.*|SENTRY_.*")
 
 
-def read_env_file(path: Path) -> None:
-    """Set the variables of a .env file that are not set yet; a file that is not there sets none."""
+def read_env_file(default: Path) -> None:
+    """Set the variables that are not set yet from the file that ENV_FILE names, or from `default` where it is there.
+
+    Raises ImproperlyConfigured where it cannot be read: half of the settings would be those of another installation.
+    """
+    named = env_text("ENV_FILE")
+    path = Path(named or default)
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError:
-        return
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not named:
+            return
+        raise ImproperlyConfigured(f"{path} cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise ImproperlyConfigured(f"{path} is not UTF-8 text.") from None
     for number, line in enumerate(text.splitlines(), start=1):
@@ -101,14 +110,34 @@ def env_choice(name: str, choices: Sequence[str]) -> str:
     return text
 
 
-def env_int(name: str, default: int, minimum: int = 0) -> int:
-    """Return a whole number of at least `minimum`."""
+def env_int(name: str, default: int, minimum: int = 0, maximum: int = MAX_INT) -> int:
+    """Return a whole number from `minimum` to `maximum`."""
     text = env_text(name)
     if not text:
         return default
-    if not text.isdecimal() or int(text) < minimum:
-        raise ImproperlyConfigured(f"{name} must be a whole number of at least {minimum}, not {text!r}.")
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and minimum <= int(text) <= maximum):
+        most = "" if maximum == MAX_INT else f" and at most {maximum}"
+        raise ImproperlyConfigured(f"{name} must be a whole number of at least {minimum}{most}, not {text[:40]!r}.")
     return int(text)
+
+
+def env_port(name: str, default: int) -> int:
+    """Return a TCP port."""
+    return env_int(name, default, minimum=1, maximum=MAX_PORT)
+
+
+def env_log_file(name: str) -> str:
+    """Return the path of a file to which this process may append, "" where none is named. Nothing is created."""
+    text = env_text(name)
+    path = Path(text)
+    may_write = (
+        os.access(path, os.W_OK) and path.is_file() if path.exists() else os.access(path.parent, os.W_OK | os.X_OK)
+    )
+    if text and not may_write:
+        raise ImproperlyConfigured(
+            f"{name} is {text}, where this user must not write, or whose folder is missing. Create it, or name another."
+        )
+    return text
 
 
 def env_days(name: str) -> int:
@@ -251,11 +280,14 @@ def env_mail(name: str) -> MailServer:
             "TLS from the first byte, smtp:// for none); special characters in the password are written "
             "percent-encoded."
         )
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if not (user + password).isascii():
+        raise ImproperlyConfigured(f"The user and the password of {name} must be ASCII: mail servers know no other.")
     return MailServer(
         parts.hostname,
         parts.port or MAIL_PORTS[parts.scheme],
-        unquote(parts.username or ""),
-        unquote(parts.password or ""),
+        user,
+        password,
         use_starttls=parts.scheme == "smtp+tls",
         use_tls=parts.scheme == "smtp+ssl",
     )
@@ -264,8 +296,13 @@ def env_mail(name: str) -> MailServer:
 def env_addresses(name: str) -> list[str]:
     """Return a comma-separated list of e-mail addresses."""
     addresses = env_list(name)
-    if not all(re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", address) for address in addresses):
-        raise ImproperlyConfigured(f"{name} must be addresses such as me@example.com, separated by commas.")
+    for address in addresses:
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise ImproperlyConfigured(
+                f"{name} must be addresses such as me@example.com, separated by commas."
+            ) from None
     return addresses
 
 

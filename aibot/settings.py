@@ -20,8 +20,10 @@ from aibot.env import (
     env_folder,
     env_hosts,
     env_int,
+    env_log_file,
     env_mail,
     env_origins,
+    env_port,
     env_redis_url,
     env_secret,
     env_secrets,
@@ -39,7 +41,7 @@ from providers.types import Access
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # Variables that are set already win over the file. ENV_FILE keeps tests away from a developer's own .env.
-read_env_file(Path(env_text("ENV_FILE", str(BASE_DIR / ".env"))))
+read_env_file(BASE_DIR / ".env")
 refuse_renamed_variables()
 DATA_DIR = env_folder("DATA_DIR", BASE_DIR / "var")
 if not is_command("collectstatic"):  # whose files a proxy may serve
@@ -56,6 +58,7 @@ if not SECRET_KEY:
     )
 # Keys that signed earlier; what they signed stays valid until they are removed from here.
 SECRET_KEY_FALLBACKS = env_secrets("SECRET_KEY_FALLBACKS")
+PORT = env_port("PORT", 8000)  # of `manage.py run`, on this machine
 ALLOWED_HOSTS = env_hosts("ALLOWED_HOSTS") or (["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env_origins("CSRF_TRUSTED_ORIGINS")
 ROOT_URLCONF = "aibot.urls"
@@ -292,11 +295,11 @@ SPECTACULAR_SETTINGS = {
 # --- Logging ----------------------------------------------------------------------------------
 
 LOG_FORMAT = env_choice("LOG_FORMAT", ["line", "json"])
-LOG_FILE = env_text("LOG_FILE")  # beside the console; opened again where it was renamed, as by deploy/logrotate
+LOG_FILE = env_log_file("LOG_FILE")  # beside the console; opened again where it was renamed, as by deploy/logrotate
 HANDLERS: dict[str, Any] = {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}}
 if LOG_FILE:
     HANDLERS["file"] = {
-        "class": "logging.handlers.WatchedFileHandler",
+        "class": "aibot.log_files.ReopenedLog",
         "filename": LOG_FILE,
         "formatter": LOG_FORMAT,
         "delay": True,
@@ -363,7 +366,7 @@ PROVIDER_CALLBACK_SECRETS = {
 }
 if SANDBOX_ACTIVE:
     # The sandbox calls too, on this machine. Its secret protects nothing but its own inventions.
-    PUBLIC_URL = PUBLIC_URL or f"http://127.0.0.1:{env_int('PORT', port_in_use(DATA_DIR) or 8000, minimum=1)}"
+    PUBLIC_URL = PUBLIC_URL or f"http://127.0.0.1:{env_port('PORT', port_in_use(DATA_DIR) or PORT)}"
     PROVIDER_CALLBACK_SECRETS = {
         slug: secret or "whsec_c2FuZGJveC13ZWJob29rLXNlY3JldA==" for slug, secret in PROVIDER_CALLBACK_SECRETS.items()
     }

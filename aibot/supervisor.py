@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
 from django.conf import settings
+
+from aibot.log_files import RotatedLog
 
 CHECK_SECONDS = 0.1
 MIN_PAUSE_SECONDS = 1.0  # before a process that has died is started again
@@ -42,7 +43,7 @@ class Supervisor:
 
     def __init__(self, commands: Mapping[str, Sequence[str]], output: TextIO, log: Path | None = None) -> None:
         """`log` is a file that gets the same lines; it is rotated."""
-        self._log = RotatingFileHandler(log, maxBytes=MAX_LOG_BYTES, backupCount=KEPT_LOGS) if log else None
+        self._log = RotatedLog(log, maxBytes=MAX_LOG_BYTES, backupCount=KEPT_LOGS) if log else None
         self._children = [Child(name, command) for name, command in commands.items()]
         self._width = max(map(len, commands))
         self._output: TextIO | None = output

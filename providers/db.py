@@ -98,6 +98,12 @@ def watch_connections(*, connection: Any, **_: Any) -> None:
         connection.execute_wrappers.append(drop_read_only_connections)
 
 
+def words_of(error: Exception) -> str:
+    """Return what a database error says, in one line: those that follow may quote values."""
+    first_line, _, _ = str(error).partition("\n")
+    return f"{type(error).__name__}: {first_line}"
+
+
 def call_before_waiting(call: Callable[[], None]) -> None:
     """Have `call` called in each thread that is about to wait for a network, which must not take long. Idempotent."""
     if call not in _before_waiting:

@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.utils.module_loading import import_string
 
 from providers.chain.jobs import jobs_to_cancel
-from providers.db import give_back_connection
+from providers.db import give_back_connection, words_of
 from requests_app.dispatch import CHAT, MEDIA, TEXT
 from requests_app.selectors import requests_due
 from requests_app.services.completion import CANCEL_JOB_TASK
@@ -231,7 +231,7 @@ class Look:
             step()
         except (DatabaseError, InterfaceError) as error:
             if not self._is_database_away:
-                logger.warning("No look into the database was possible (%s); trying on.", type(error).__name__)
+                logger.warning("No look into the database was possible (%s); trying on.", words_of(error))
             self._is_database_away = True
         except Exception:
             logger.exception("A look into the database failed; the next round tries again.")

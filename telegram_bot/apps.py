@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.core.checks import register
 
-from telegram_bot.checks import check_deployed_secret, check_secret, check_token
+from telegram_bot.checks import check_deployed_secret, check_secret, check_token, check_url
 
 
 class TelegramBotConfig(AppConfig):
@@ -12,5 +12,6 @@ class TelegramBotConfig(AppConfig):
 
     def ready(self) -> None:
         register(check_token, "telegram")
+        register(check_url, "telegram")
         register(check_secret, "telegram")
         register(check_deployed_secret, "telegram", deploy=True)

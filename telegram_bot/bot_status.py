@@ -13,7 +13,7 @@ from providers.transport.deadlines import Deadline
 from telegram_bot.api.client import BotIdentity, WebhookInfo, get_client
 from telegram_bot.updates.ingest import ALLOWED_UPDATES
 
-RECENT = timedelta(minutes=10)  # Telegram repeats a failed call sooner
+RECENT = timedelta(hours=1)  # Telegram repeats a failed call sooner, however long it has failed
 SET_UP = "run `manage.py telegram_setup`"
 
 

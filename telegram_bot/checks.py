@@ -2,13 +2,15 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Django's own name
+from django.urls import reverse
 
 SECRET_SHAPE = re.compile(r"[A-Za-z0-9_-]{1,256}")
 TOKEN_SHAPE = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
-SECRET_COMMAND = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"  # noqa: S105 — how to make one
+SECRET_COMMAND = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"  # noqa: S105 — how to make one
 
 
 def check_token(**_: Any) -> list[CheckMessage]:
@@ -21,6 +23,23 @@ def check_token(**_: Any) -> list[CheckMessage]:
             "TELEGRAM_BOT_TOKEN does not look like a bot's token.",
             hint="One looks like 123456789:letters-and-digits; @BotFather shows it.",
             id="telegram_bot.W002",
+        )
+    ]
+
+
+def check_url(**_: Any) -> list[CheckMessage]:
+    """W003: an address at which only a proxy that changes paths could find the webhook."""
+    from telegram_bot.bot_status import webhook_url  # it needs the apps, which are loaded by now
+
+    url, served = settings.TELEGRAM_WEBHOOK_URL, reverse("telegram_webhook").rstrip("/")
+    path = urlsplit(webhook_url(url)).path.rstrip("/")
+    if not url or path.endswith(served):
+        return []
+    return [
+        Warning(
+            f"TELEGRAM_WEBHOOK_URL leads to {path}, and the webhook is at {served}/: is there a proxy that knows?",
+            hint=f"Otherwise set it to https://your-host, or to https://your-host{served}/.",
+            id="telegram_bot.W003",
         )
     ]
 

@@ -17,7 +17,7 @@ from django.db import DatabaseError, close_old_connections, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from providers.db import give_back_connection, unlocked
+from providers.db import give_back_connection, unlocked, words_of
 from providers.transport.deadlines import CancelToken
 from requests_app.models import Request
 from requests_app.statements import OWNED, request_claim
@@ -158,7 +158,7 @@ class LeaseKeeper:
                 close_old_connections()
                 self.renew()
             except DatabaseError as error:
-                logger.warning("Leases could not be renewed: %s", type(error).__name__)
+                logger.warning("Leases could not be renewed: %s", words_of(error))
             finally:
                 give_back_connection()
 

@@ -6,6 +6,7 @@ import subprocess
 import tarfile
 import time
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,13 @@ def test_the_database_and_the_media_are_read_back(folder, database, capsys):
 
 @on_sqlite
 def test_old_ones_are_deleted_and_nothing_else(folder, database):
-    old, young, foreign = folder / "aibot-1.sqlite3", folder / "aibot-2.sqlite3", folder / "photos.tar"
-    for path, days in ((old, 15), (young, 13), (foreign, 99)):
+    old, young = folder / "aibot-20260101T000000Z.sqlite3", folder / "aibot-20260102T000000Z-media.tar"
+    foreign = folder / "aibot-photos.tar"
+    a_folder = folder / "aibot-old"
+    a_folder.mkdir()
+    for path in (old, young, foreign):
         path.write_bytes(b"")
+    for path, days in ((old, 15), (young, 13), (foreign, 99), (a_folder, 99)):
         os.utime(path, (time.time() - days * 86_400,) * 2)
 
     call_command("backup", str(folder))
@@ -67,11 +72,62 @@ def test_old_ones_are_deleted_and_nothing_else(folder, database):
     assert not old.exists()
     assert young.exists()
     assert foreign.exists()
+    assert a_folder.exists()
+
+
+@on_sqlite
+@pytest.mark.parametrize("days", ["0", "-1", "x"])
+def test_a_backup_that_would_delete_itself_is_refused(folder, database, days):
+    with pytest.raises(CommandError, match="at least 1"):
+        call_command("backup", str(folder), f"--keep-days={days}")
+
+    assert not list(folder.iterdir())
+
+
+@on_sqlite
+def test_where_there_is_no_database_none_is_made_and_none_is_deleted(folder, monkeypatch, settings, tmp_path):
+    old = folder / "aibot-20260101T000000Z.sqlite3"
+    old.write_bytes(b"")
+    os.utime(old, (0, 0))
+    missing = tmp_path / "mistyped" / "db.sqlite3"
+    missing.parent.mkdir()
+    monkeypatch.setitem(settings.DATABASES["default"], "NAME", str(missing))
+
+    with pytest.raises(CommandError, match="There is no database at"):
+        call_command("backup", str(folder))
+
+    assert old.exists()
+    assert not missing.exists()
+
+
+@on_sqlite
+def test_a_database_without_our_tables_is_not_backed_up(folder, database, monkeypatch):
+    monkeypatch.setattr(backup, "OUR_TABLE", "another")
+
+    with pytest.raises(CommandError, match="no tables of this service"):
+        call_command("backup", str(folder))
+
+
+@on_sqlite
+def test_a_backup_of_the_same_second_is_not_overwritten(folder, database, monkeypatch):
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 1, 12, tzinfo=tz)
+
+    monkeypatch.setattr(backup, "datetime", Noon)
+    call_command("backup", str(folder))
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+    with pytest.raises(CommandError, match="Try again in a second"):
+        call_command("backup", str(folder))
+
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 @on_sqlite
 def test_where_a_backup_cannot_be_read_none_is_deleted_and_none_is_left(folder, database, monkeypatch):
-    old = folder / "aibot-1.sqlite3"
+    old = folder / "aibot-20260101T000000Z.sqlite3"
     old.write_bytes(b"")
     os.utime(old, (0, 0))
 

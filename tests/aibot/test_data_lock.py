@@ -1,5 +1,7 @@
 """The lock on DATA_DIR: who agrees shares it, anybody else is refused with what to do."""
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -62,6 +64,37 @@ def test_who_disagrees_is_refused_and_told_what_to_do(another, settings, monkeyp
     another.kill()
     another.wait()
     data_lock.join_data_dir()
+
+
+def test_on_a_full_disk_nobody_waits_and_nobody_is_refused(data_dir, monkeypatch, caplog):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data_lock.os, "ftruncate", full)
+        data_lock.join_data_dir()
+    first, data_lock._held = data_lock._held, None
+
+    data_lock.join_data_dir()
+
+    assert "No space left on device" in caplog.text
+    assert first
+    first.close()
+
+
+def test_a_file_that_says_nothing_is_no_reason_to_refuse(another, data_dir):
+    (data_dir / data_lock.FILE_NAME).write_text("", encoding="utf-8")
+
+    data_lock.join_data_dir()
+
+
+def test_a_process_that_froze_while_it_took_the_lock_is_not_waited_for(data_dir, monkeypatch):
+    monkeypatch.setattr(data_lock, "SHARE_SECONDS", 0.1)
+    with (data_dir / data_lock.FILE_NAME).open("a+b") as frozen:
+        fcntl.flock(frozen, fcntl.LOCK_EX)
+
+        with pytest.raises(ImproperlyConfigured, match="is being taken by another process"):
+            data_lock.join_data_dir()
 
 
 def test_a_second_run_in_one_folder_is_refused(another):

@@ -10,8 +10,11 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection
 
-from aibot.database_state import DISK_FULL, NO_RIGHTS, NOT_MIGRATED, explain
+from aibot.checks import check_database
+from aibot.database_state import DISK_FULL, LOCKED, NO_RIGHTS, NOT_MIGRATED, explain
+from requests_app.models import MaintenanceMode
 from tests.flows.processes import environment
+from tests.row_locks import row_locked_by_another
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [
@@ -70,6 +73,40 @@ def test_a_database_that_does_not_exist():
 
 def test_a_port_at_which_nobody_listens():
     assert manage("postgres://a:b@127.0.0.1:1/x", "migrate")[-1].startswith("PostgreSQL refuses: Connection refused. ")
+
+
+def test_a_lock_that_another_session_holds():
+    MaintenanceMode.objects.create(pk=1)
+    url = environment()["DATABASE_URL"]
+    with row_locked_by_another(MaintenanceMode.objects.get()):
+        assert manage(url, "maintenance", "off")[-1] == LOCKED
+
+
+class TestTheCheck:
+    """`manage.py check --database default`."""
+
+    def check(self, url: str) -> str:
+        return " ".join(manage(url, "check", "--database", "default"))
+
+    def test_a_good_database(self):
+        assert check_database(databases=["default"]) == []
+
+    def test_a_wrong_password(self, stranger):
+        assert "password authentication failed" in self.check(stranger.replace("a-password", "another-password"))
+
+    def test_a_user_who_may_only_read(self, stranger):
+        with connection.cursor() as cursor:
+            cursor.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO stranger")
+        try:
+            assert NO_RIGHTS in self.check(stranger)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM stranger")
+
+    def test_a_database_without_tables(self):
+        url = urlsplit(environment()["DATABASE_URL"])._replace(path="/postgres").geturl()
+
+        assert NOT_MIGRATED in self.check(url)
 
 
 def test_a_full_disk():

@@ -243,6 +243,23 @@ def run_manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess
         ({"SECRET_KEY": "x" * 50, "XAI_BASE_URL": "nowhere"}, "XAI_BASE_URL must be a plain address"),
         ({"SECRET_KEY": "x" * 50, "DATA_DIR": "/proc/x"}, "DATA_DIR cannot be created at /proc/x"),
         ({"SECRET_KEY": "x" * 50, "ALLOWED_HOSTS": "http://x"}, "ALLOWED_HOSTS must be host names"),
+        ({"SECRET_KEY": "x" * 50, "PORT": "99999"}, "PORT must be a whole number of at least 1 and at most 65535"),
+        ({"SECRET_KEY": "x" * 50, "WELCOME_CREDITS": "9" * 5000}, "WELCOME_CREDITS must be a whole number"),
+        ({"SECRET_KEY": "x" * 50, "LOG_FILE": "/nowhere/aibot.log"}, "LOG_FILE is /nowhere/aibot.log, where this user"),
+        ({"SECRET_KEY": "x" * 50, "LOG_FILE": "/"}, "LOG_FILE is /, where this user must not write"),
+        ({"SECRET_KEY": "x" * 50, "ENV_FILE": "/nowhere/.env"}, "/nowhere/.env cannot be read (No such file"),
+        ({"SECRET_KEY": "x" * 50, "ENV_FILE": "/"}, "/ cannot be read (Is a directory)"),
+        *(
+            (
+                {"SECRET_KEY": "x" * 50, "EMAIL_URL": "smtp://m", "ALERT_EMAIL": address},
+                "ALERT_EMAIL must be addresses",
+            )
+            for address in ("a;b@example.com", "me@exa..mple.com", "me", "me@example.com <x>")
+        ),
+        (
+            {"SECRET_KEY": "x" * 50, "ALERT_EMAIL": "me@example.com", "EMAIL_URL": "smtp://m%C3%BC:x@mail"},
+            "The user and the password of EMAIL_URL must be ASCII",
+        ),
         ({"SECRET_KEY": "x" * 50, "S3_ACCESS_KEY_ID": "pw-secret"}, "Set both S3_ACCESS_KEY_ID and"),
         ({"SECRET_KEY": "x" * 50, "DATABASE_URL": "postgres//u:pw-secret@h/d"}, "DATABASE_URL must start with"),
         (
@@ -308,10 +325,10 @@ def test_no_process_starts_without_its_delivery_backend(tmp_path, process):
 @pytest.mark.parametrize(
     ("process", "database", "words"),
     [
-        (["manage.py", "ask", "TEXT", "Hello"], "", "Run: python manage.py migrate"),
-        (["manage.py", "sweep"], "", "Run: python manage.py migrate"),
-        (["manage.py", "prices"], "", "Run: python manage.py migrate"),
-        (["-m", "celery", "-A", "aibot", "worker"], "", "Run: python manage.py migrate"),
+        (["manage.py", "ask", "TEXT", "Hello"], "", "Run: manage.py migrate"),
+        (["manage.py", "sweep"], "", "Run: manage.py migrate"),
+        (["manage.py", "prices"], "", "Run: manage.py migrate"),
+        (["-m", "celery", "-A", "aibot", "worker"], "", "Run: manage.py migrate"),
         (["manage.py", "ask", "TEXT", "Hello"], "postgres://a:a-password@127.0.0.1:1/x", "Connection refused. Check"),
     ],
     ids=lambda value: value[1] if isinstance(value, list) else "",

@@ -3,6 +3,7 @@
 import pytest
 from django.core.checks import run_checks
 
+SERVED = ("/", "/telegram/webhook", "/telegram/webhook/", "/behind-a-proxy/telegram/webhook/")
 VALID = {"TOKEN": "4242:abc_DEF-1", "SECRET": "a-secret", "URL": "https://bot.example"}
 
 
@@ -11,6 +12,8 @@ VALID = {"TOKEN": "4242:abc_DEF-1", "SECRET": "a-secret", "URL": "https://bot.ex
     [
         ("", "", "", []),
         (VALID["TOKEN"], VALID["SECRET"], VALID["URL"], []),
+        *((VALID["TOKEN"], VALID["SECRET"], f"{VALID['URL']}{path}", []) for path in SERVED),
+        (VALID["TOKEN"], VALID["SECRET"], f"{VALID['URL']}/wrong/", ["telegram_bot.W003"]),
         (VALID["TOKEN"], "", "", ["telegram_bot.W001"]),
         (VALID["TOKEN"], "", VALID["URL"], ["telegram_bot.E001", "telegram_bot.W001"]),
         (VALID["TOKEN"], "with spaces", VALID["URL"], ["telegram_bot.E002"]),

@@ -1,12 +1,13 @@
 """`manage.py backup FOLDER`: the database and the media, each read back before it counts as a backup."""
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 import tarfile
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -17,7 +18,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-NAME = "aibot-"  # what every backup's name begins with; nothing else in the folder is deleted
+from requests_app.models import Request
+
+NAME = "aibot-"  # what every backup's name begins with
+BACKUP = re.compile(r"aibot-\d{8}T\d{6}Z(\.dump|\.sqlite3|-media\.tar)")  # nothing else in the folder is deleted
+OUR_TABLE = Request._meta.db_table
 PART = ".part"  # at the end of a file that is being written
 DAY_SECONDS = 86_400
 SSL = ("sslmode", "sslrootcert", "sslcert", "sslkey")  # options of DATABASE_URL that PostgreSQL's programs need, too
@@ -31,11 +36,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("folder", type=Path, help="An existing folder, best on another disk.")
-        parser.add_argument("--keep-days", type=int, default=14, help="How old a backup may become (14).")
+        parser.add_argument("--keep-days", type=_days, default=14, help="How old a backup may become (14).")
 
     def handle(self, *args: Any, folder: Path, keep_days: int, **options: Any) -> None:
         if not folder.is_dir():
             raise CommandError(f"{folder} is no folder. Create it, best on another disk.")
+        _refuse_a_database_that_is_not_ours()
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         try:
             if connection.vendor == "postgresql":
@@ -51,6 +57,8 @@ class Command(BaseCommand):
     def _write(self, path: Path, write: Callable[[Path], None], read: Callable[[Path], None]) -> None:
         """Write a file under a name of its own, read it back, and only then give it its name."""
         part = path.with_name(path.name + PART)
+        if path.exists() or part.exists():
+            raise CommandError(f"{path} is there, or is being written. Try again in a second.")
         try:
             write(part)
             read(part)
@@ -60,6 +68,31 @@ class Command(BaseCommand):
         finally:
             part.unlink(missing_ok=True)
         self.stdout.write(f"{path}: {path.stat().st_size:,} bytes, read back")
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError("at least 1: the backup that is made now would be deleted at once")
+    return int(text)
+
+
+def _refuse_a_database_that_is_not_ours() -> None:
+    """Raise CommandError where there is nothing to back up: old backups would be deleted in favour of nothing."""
+    if OUR_TABLE not in (_tables_of_sqlite() if connection.vendor == "sqlite" else _tables()):
+        raise CommandError("The database has no tables of this service. Check DATABASE_URL, or run manage.py migrate.")
+
+
+def _tables() -> list[str]:
+    return connection.introspection.table_names()
+
+
+def _tables_of_sqlite() -> list[str]:
+    """Return the tables of the file, which is not made by looking."""
+    name = settings.DATABASES["default"]["NAME"]
+    if not Path(name).is_file():
+        raise CommandError(f"There is no database at {name}. Check DATA_DIR and DATABASE_URL.")
+    with closing(sqlite3.connect(name)) as database:
+        return [table for (table,) in database.execute("SELECT name FROM sqlite_master")]
 
 
 def _dump_postgresql(path: Path) -> None:
@@ -117,6 +150,7 @@ def _read_archive(path: Path) -> None:
 
 
 def _delete_old(folder: Path, keep_days: int) -> None:
-    for path in folder.glob(f"{NAME}*"):
-        if path.stat().st_mtime < time.time() - keep_days * DAY_SECONDS:
+    for path in folder.iterdir():
+        is_backup = BACKUP.fullmatch(path.name) and path.is_file()
+        if is_backup and path.stat().st_mtime < time.time() - keep_days * DAY_SECONDS:
             path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from aibot.data_lock import begin_data_dir
-from aibot.env import env_int
+from aibot.env import MAX_PORT
 from aibot.supervisor import Supervisor
 from providers.access import is_configured
 from providers.registry import PROVIDERS
@@ -27,7 +27,6 @@ from telegram_bot.api.errors import BotApiError
 from telegram_bot.operator import operator_line
 
 HOST = "127.0.0.1"
-DEFAULT_PORT = 8000
 ADMIN_NAME = "admin"
 
 
@@ -35,12 +34,12 @@ class Command(BaseCommand):
     help = "Start everything in this terminal: web, worker, sweeper, the sandbox without keys, polling with a bot."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        port = env_int("PORT", DEFAULT_PORT, minimum=1)
+        port = settings.PORT
         begin_data_dir(port)
-        _refuse_a_taken_port(HOST, port, f"PORT={port + 1} make run")
+        _refuse_a_taken_port(HOST, port, f"PORT={_next_port(port)} make run")
         if settings.SANDBOX_ACTIVE:
             sandbox = urlsplit(settings.SANDBOX_URL)
-            other_url = f"http://{HOST}:{(sandbox.port or 80) + 1}"
+            other_url = f"http://{HOST}:{_next_port(sandbox.port or 80)}"
             _refuse_a_taken_port(sandbox.hostname or "", sandbox.port or 80, f"SANDBOX_URL={other_url} in .env")
         call_command("migrate", verbosity=0)
         call_command("sync_providers", stdout=StringIO())
@@ -65,6 +64,10 @@ class Command(BaseCommand):
             self.stdout.write(f"No link to claim the operator's chat, `manage.py telegram_setup` prints it: {error}")
         finally:
             connections.close_all()
+
+
+def _next_port(port: int) -> int:
+    return port + 1 if port < MAX_PORT else port - 1
 
 
 def _log_file() -> Path:

@@ -1,0 +1,31 @@
+"""Log files whose disk may be full: the console has every line, and says once a minute that the file has not."""
+
+import sys
+import time
+from logging import Handler, LogRecord
+from logging.handlers import RotatingFileHandler, WatchedFileHandler
+
+REMIND_SECONDS = 60.0
+
+
+class _SaysBriefly(Handler):
+    """Reports a line that cannot be written in one line, instead of a traceback for each."""
+
+    _said_at = float("-inf")  # on time.monotonic()
+
+    def handleError(self, record: LogRecord) -> None:  # noqa: N802 — logging's own name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif time.monotonic() - self._said_at > REMIND_SECONDS:
+            self._said_at = time.monotonic()
+            name = getattr(self, "baseFilename", "The log")
+            sys.stderr.write(f"{name} cannot be written: {error.strerror}.\n")
+
+
+class ReopenedLog(_SaysBriefly, WatchedFileHandler):
+    """LOG_FILE, which is opened again where it was renamed."""
+
+
+class RotatedLog(_SaysBriefly, RotatingFileHandler):
+    """The log of `make run`, which rotates itself."""
