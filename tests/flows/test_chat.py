@@ -46,7 +46,9 @@ def answers(telegram: FakeTelegram) -> list[str]:
 
 
 def is_finished(telegram: FakeTelegram) -> bool:
-    return any("real answers." in text for text in answers(telegram))
+    """Return whether the whole answer is shown and committed: as a stream it may be shown a moment before."""
+    is_shown = any("real answers." in text for text in answers(telegram))
+    return is_shown and Request.objects.filter(status="COMPLETED").exists()
 
 
 def ledger() -> list[str]:
