@@ -37,7 +37,7 @@ def store_output(*, category: Category, content: bytes, key: str) -> StoredMedia
     try:
         return _store(content, file_type, f"results/{key[-2:]}/{key}")
     except Exception as error:  # a full disk, a network failure: each storage has errors of its own
-        logger.exception("The output %s could not be stored", key)
+        logger.error("The output %s could not be stored: %s: %s", key, type(error).__name__, error)
         raise NotStored(type(error).__name__) from error
 
 

@@ -116,6 +116,7 @@ class Request(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
+    content_erased_at = models.DateTimeField(null=True, blank=True)  # then texts are ERASED and files are gone
 
     class Meta:
         db_table = "requests"

@@ -11,7 +11,7 @@ from providers.chain.candidates import can_serve
 from providers.models import Attempt
 from providers.types import Category, Turn
 from requests_app.dispatch import TEXT
-from requests_app.models import ERASED, Account, AIModel, Request
+from requests_app.models import Account, AIModel, Request
 
 MAX_EARLIER_REQUESTS = 10
 MAX_HISTORY_CHARACTERS = 16_000
@@ -36,6 +36,7 @@ def earlier_turns(request: Request) -> QuerySet[Request, tuple[str, str]]:
         conversation=request.conversation,
         category=request.category,
         status=Request.Status.COMPLETED,
+        content_erased_at=None,
         created_at__lt=request.created_at,
     )
     return earlier.order_by("-created_at").values_list("input_text", "output_text")[:MAX_EARLIER_REQUESTS]
@@ -46,8 +47,6 @@ def history_of(request: Request) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     characters_left = MAX_HISTORY_CHARACTERS
     for question, answer in request.earlier_turns or ():  # type: ignore[attr-defined]  # set by its claim
-        if question == ERASED:
-            break
         characters_left -= len(question) + len(answer)
         if characters_left < 0:
             break

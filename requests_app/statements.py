@@ -193,7 +193,7 @@ _CLAIM = f"""
             SELECT input_text, output_text FROM requests AS earlier
             WHERE claimed.category = 'TEXT' AND claimed.conversation <> '' AND earlier.user_id = claimed.user_id
                 AND earlier.conversation = claimed.conversation AND earlier.created_at < claimed.created_at
-                AND earlier.category = 'TEXT' AND earlier.status = 'COMPLETED'
+                AND earlier.category = 'TEXT' AND earlier.status = 'COMPLETED' AND earlier.content_erased_at IS NULL
             ORDER BY earlier.created_at DESC LIMIT {MAX_EARLIER_REQUESTS}
         ) AS turns
     ) AS earlier_turns FROM claimed

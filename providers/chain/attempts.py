@@ -47,6 +47,7 @@ class OpenAttempt:
         self.id = attempt_id
         self.route = route
         self.first_token_ms: int | None = None
+        self.has_job = False  # on its row, so that its output can be fetched again
         self._started = time.monotonic() - age_seconds
 
     def elapsed_ms(self) -> int:
@@ -64,9 +65,12 @@ class OpenAttempt:
         """
         rows = Attempt.objects.filter(id=self.id)
         with suppress(IntegrityError), transaction.atomic():
-            if not rows.filter(finished_at=None).update(
-                state=Attempt.State.RUNNING, job_id=job.id, error_class="", error_text=""
-            ):
+            self.has_job = bool(
+                rows.filter(finished_at=None).update(
+                    state=Attempt.State.RUNNING, job_id=job.id, error_class="", error_text=""
+                )
+            )
+            if not self.has_job:
                 # The caller has ended while the submission was on its way. The sweeper cancels the job.
                 rows.filter(state=Attempt.State.UNKNOWN, job_id="").update(job_id=job.id, error_class="")
 

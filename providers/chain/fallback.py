@@ -43,6 +43,8 @@ Recorded = TypeVar("Recorded")
 
 MIN_TRY_SECONDS = 3.0  # with less than this left before the deadline, no further provider is asked
 REFUSALS_TO_BELIEVE = 2  # one provider's refusal may be a false alarm
+MIN_STORE_AGAIN_SECONDS = 20.0  # until a job's output is fetched again that our own storage did not take
+STORE_AGAIN_SHARE = 0.3  # of the job's age: the older it is, the longer the pause
 DEFAULT_PENDING_SECONDS = 5.0  # for a provider that says nothing of polls
 
 
@@ -178,6 +180,9 @@ class ChainRun:
             return self._record_outcome(candidate, attempt, outcome)
         except ProviderError as error:
             failure = error
+            again = self._store_again(attempt, error) if isinstance(error, NotStored) and attempt.has_job else None
+            if again:
+                return again
             if error.maybe_paid and candidate.provider.unknown_policy is UnknownPolicy.ADOPT:
                 logger.warning("? %s may have taken a job for %s: %s", route.provider, route.category, error)
                 self._commit(lambda: attempt.await_adoption(failure))
@@ -257,6 +262,8 @@ class ChainRun:
             outcome = self._poll(row, candidate, candidate.provider)
             if outcome is not None and not (is_late and isinstance(outcome, Job)):
                 return self._record_outcome(candidate, attempt, outcome)
+        except NotStored as error:
+            return self._store_again(attempt, error)
         except ProviderError as error:
             if error.ends_job:
                 job_error, end = error, attempt.abandon if isinstance(error, JobNotFound) else attempt.fail
@@ -270,6 +277,17 @@ class ChainRun:
         self._commit(lambda: attempt.expire(late))
         _record_failure(candidate, late)
         job_cancel(attempt_id=row.id)
+        return None
+
+    def _store_again(self, attempt: OpenAttempt, error: NotStored) -> Pending | None:
+        """Have a job's output fetched again later, or note that there is no time left for that.
+
+        Nothing else is bought: another output would not be stored either.
+        """
+        seconds = max(MIN_STORE_AGAIN_SECONDS, STORE_AGAIN_SHARE * attempt.elapsed_ms() / 1000)
+        if self.deadline.remaining() > seconds + MIN_TRY_SECONDS:
+            return Pending(seconds)
+        self._commit(lambda: attempt.expire(error))
         return None
 
     def _poll(self, row: Attempt, candidate: Candidate, provider: JobProvider) -> MediaResult | Job | None:

@@ -4,8 +4,9 @@ The ledger stays: its entries keep the ids of their requests, and the statistics
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -17,10 +18,12 @@ from providers.db import delete_unlocked, give_back_connection, unlocked
 from providers.models import Attempt
 from providers.types import Purpose
 from requests_app.models import ERASED, Request
+from requests_app.services.faulty_rows import FaultyRows
 
 BATCH_ROWS = 200
 MAX_SECONDS = 1.5  # of one round, so that a backlog does not hold up the other sweeps
 
+_faulty = FaultyRows()
 _erased_until: datetime | None = None  # everything older was erased since this process began
 
 
@@ -28,13 +31,13 @@ def content_erase(*, requests: QuerySet[Request]) -> int:
     """Erase the prompts, answers and files of these requests as far as they have ended; return how many.
 
     Idempotent. The files go first: after a crash in between the rows still name them, and a repeat goes on. Rows that
-    somebody has locked are left out.
+    somebody has locked are left out. Raises what the storage raises.
     """
     with transaction.atomic():
-        rows = list(unlocked(requests.filter(completed_at__isnull=False).exclude(input_text=ERASED)))
+        rows = list(unlocked(requests.filter(completed_at__isnull=False, content_erased_at=None)))
     _delete_files(rows)
     return Request.objects.filter(pk__in=[row.pk for row in rows]).update(
-        input_text=ERASED, output_text=ERASED, output_url="", input_media=[], output_media=[]
+        input_text=ERASED, output_text=ERASED, output_url="", input_media=[], output_media=[], content_erased_at=Now()
     )
 
 
@@ -50,31 +53,46 @@ def sweep_retention() -> int:
         (settings.RETENTION_ROWS_DAYS, _delete_attempts),
         (settings.RETENTION_CONTENT_DAYS, _erase_content),
     ):
-        while days and time.monotonic() < until and (rows := step(timedelta(days=days))):
+        while days and time.monotonic() < until and (rows := step(timedelta(days=days), until)):
             done += rows
     return done
 
 
-def _erase_content(age: timedelta) -> int:
+def _erase_content(age: timedelta, until: float) -> int:
     global _erased_until
-    old = Request.objects.filter(created_at__lt=Now() - age).order_by("created_at")
+    old = Request.objects.filter(created_at__lt=Now() - age, content_erased_at=None).order_by("created_at")
     if _erased_until is not None:
         old = old.filter(created_at__gte=_erased_until)
-    found = list(old.exclude(input_text=ERASED).values_list("pk", "created_at")[:BATCH_ROWS])
-    if not found:
-        return 0
-    _erased_until = found[0][1]
-    return content_erase(requests=Request.objects.filter(pk__in=[pk for pk, _ in found]))
+    rows = _batch(old)
+    if rows:
+        _erased_until = rows[0].created_at
+    return _step(rows, content_erase, until)
 
 
-def _delete_requests(age: timedelta) -> int:
+def _delete_requests(age: timedelta, until: float) -> int:
     old = Request.objects.filter(created_at__lt=Now() - age, completed_at__isnull=False).order_by("created_at")
-    rows = list(old.only("pk", "input_media", "output_media")[:BATCH_ROWS])
-    _delete_files(rows)
-    return delete_unlocked(Request.objects.filter(pk__in=[row.pk for row in rows]))
+    return _step(_batch(old), _delete_with_files, until)
 
 
-def _delete_attempts(age: timedelta) -> int:
+def _batch(requests: QuerySet[Request]) -> list[Request]:
+    # Those that are put aside are among the oldest, and must not be all that is seen.
+    return list(requests.only("pk", "created_at", "input_media", "output_media")[: BATCH_ROWS + len(_faulty)])
+
+
+def _step(rows: Sequence[Request], step: Callable[..., int], until: float) -> int:
+    """Run a step on the rows without files, together, and on each of the others, whose files a storage may refuse."""
+    plain = [row.pk for row in rows if not (row.input_media or row.output_media)]
+    done = step(requests=Request.objects.filter(pk__in=plain)) if plain else 0
+    others = takewhile(lambda _: time.monotonic() < until, (row.pk for row in rows if row.pk not in set(plain)))
+    return done + _faulty.each(lambda pk: bool(step(requests=Request.objects.filter(pk=pk))), others)
+
+
+def _delete_with_files(*, requests: QuerySet[Request]) -> int:
+    _delete_files(list(requests.only("pk", "input_media", "output_media")))
+    return delete_unlocked(requests)
+
+
+def _delete_attempts(age: timedelta, _: float) -> int:
     """Delete attempts that the hourly sums have counted, or never will."""
     is_counted = Q(rolled_up=True) | Q(purpose=Purpose.SANDBOX)
     old = Attempt.objects.filter(is_counted, created_at__lt=Now() - age, finished_at__isnull=False)

@@ -1,8 +1,5 @@
 """The sweeper's part for requests: a periodic reconciliation of what the database says with what workers do."""
 
-import logging
-import time
-from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from django.conf import settings
@@ -15,37 +12,11 @@ from providers.db import unlocked
 from providers.models import Attempt
 from requests_app.models import Request
 from requests_app.services.completion import request_end
+from requests_app.services.faulty_rows import FaultyRows
 from requests_app.services.heartbeats import heartbeats_remove_stale
-
-logger = logging.getLogger("requests_app.sweeper")
 
 QUARANTINED = Request.Status.QUARANTINED
 MAX_PER_SWEEP = 500
-MIN_ASIDE_SECONDS = 30.0
-MAX_ASIDE_SECONDS = 3600.0
-
-
-class FaultyRows:
-    """Rows whose step failed, put aside with exponential backoff: one row's fault never ends a round."""
-
-    def __init__(self) -> None:
-        self._aside: dict[str, tuple[float, float]] = {}  # key: (time.monotonic() of the next try, pause in seconds)
-
-    def each(self, step: Callable[[str], bool], keys: Iterable[str]) -> int:
-        """Run `step` for each key and return how many returned True. What it raises is logged, and ends nothing."""
-        done = 0
-        for key in keys:
-            until, pause_seconds = self._aside.get(key, (0.0, MIN_ASIDE_SECONDS))
-            if until > time.monotonic():
-                continue
-            try:
-                done += step(key)
-                self._aside.pop(key, None)
-            except Exception:
-                logger.exception("%s cannot be swept; it is put aside for %.0f s.", key, pause_seconds)
-                self._aside[key] = time.monotonic() + pause_seconds, min(2 * pause_seconds, MAX_ASIDE_SECONDS)
-        return done
-
 
 _faulty = FaultyRows()
 

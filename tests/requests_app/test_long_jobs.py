@@ -14,7 +14,7 @@ from PIL import Image
 
 from providers.chain.jobs import job_cancel
 from providers.errors import AccessDenied, JobGone, NotSent, OutcomeUnknown, ServerFault
-from providers.models import Attempt, ProviderConfig
+from providers.models import Attempt, ProviderConfig, ProviderHealth
 from providers.types import Access, Job, MediaResult, UnknownPolicy, Usage
 from requests_app.due_work import due_work
 from requests_app.models import Account, Request
@@ -35,6 +35,11 @@ DONE = MediaResult(url="https://replicate.delivery/video.mp4", usage=Usage(image
 @pytest.fixture
 def account() -> Account:
     return make_account(credits=10)
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch):
+    monkeypatch.setattr("providers.chain.outputs.PAUSES_SECONDS", (0, 0))
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +136,7 @@ def test_a_job_that_is_done_at_once_is_recorded_before_its_output_is_fetched(pro
     with monkeypatch.context() as patched:
         fill_the_disk(patched)
         step(request)
-    assert (attempt_of(request).state, attempt_of(request).job_id) == ("UNKNOWN", "job-1")
+    assert (attempt_of(request).state, attempt_of(request).job_id) == ("RUNNING", "job-1")
 
     assert step(request).status == "COMPLETED"
     assert jobs.polled == ["job-1"]
@@ -412,6 +417,41 @@ def test_a_jobs_output_that_cannot_be_stored_is_fetched_again_later(provider, ac
     assert (request.status, attempt_of(request).state) == ("PROCESSING", "RUNNING")
 
     assert step(request).status == "COMPLETED"
+
+
+def test_while_an_output_cannot_be_stored_nothing_else_is_bought(provider, account, settings, monkeypatch):
+    provider(submissions=[Job("job-1")], polls=[DONE] * 3)
+    make_provider("aimlapi", category="VIDEO", priority=2)
+    settings.PROVIDER_ACCESS |= {"aimlapi": Access("key", "http://127.0.0.1:9")}
+    request = step(accept(account))
+    fill_the_disk(monkeypatch)
+
+    Attempt.objects.update(created_at=timezone.now() - timedelta(seconds=901))  # the route's time is over
+    assert step(request).status == "PROCESSING"
+    assert request.next_at is not None
+    assert (request.next_at - timezone.now()).total_seconds() > 200  # seldom, for each is a download
+    Request.objects.update(deadline_at=timezone.now() + timedelta(seconds=60))
+    step(request)
+
+    attempt = attempt_of(request)
+    assert (request.status, request.error_code) == ("FAILED", "STORAGE_FAILED")
+    assert (attempt.state, attempt.error_class) == ("EXPIRED", "NotStored")
+    assert balance(account) == 10
+    assert not ProviderHealth.objects.filter(failures__gt=0).exists()
+
+
+def test_a_storage_that_fails_for_a_moment_loses_nothing(provider, account, monkeypatch):
+    provider(submissions=[replace(DONE, content=VIDEO_FILE, url="")])
+    save, failures = default_storage.save, iter([OSError("a moment"), OSError("another")])
+
+    def at_last(*arguments: Any) -> str:
+        for error in failures:
+            raise error
+        return save(*arguments)
+
+    monkeypatch.setattr(default_storage, "save", at_last)
+
+    assert step(accept(account)).status == "COMPLETED"
 
 
 def test_an_output_that_is_sent_once_and_cannot_be_stored_is_not_generated_again(provider, account, monkeypatch):

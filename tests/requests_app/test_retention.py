@@ -14,6 +14,8 @@ from providers.statistics.selectors import provider_stats
 from requests_app.models import ERASED, LedgerEntry, Request, RequestEvent
 from requests_app.selectors import history_of
 from requests_app.services import retention
+from requests_app.services.faulty_rows import FaultyRows
+from requests_app.services.leases import lease_claim
 from requests_app.services.retention import content_erase, sweep_retention
 from tests.factories import make_attempt, make_request
 from tests.telegram_bot.rows import make_delivery
@@ -117,7 +119,44 @@ def test_a_round_ends_in_time_and_the_next_ones_go_on(monkeypatch):
 
 
 def test_what_was_erased_is_no_history_of_a_conversation():
-    request = make_request()
-    request.earlier_turns = [("And then?", "Then this."), (ERASED, ERASED), ("never", "asked")]
+    old = old_request(31, conversation="c")
+    old_request(1, user=old.user, conversation="c", input_text="And then?", output_text="Then this.")
+    sweep_retention()
+    request = make_request(user=old.user, conversation="c")
 
-    assert [turn.text for turn in history_of(request)] == ["And then?", "Then this."]
+    claim = lease_claim(request_id=request.id)
+
+    assert claim
+    _, claimed = claim
+    assert [turn.text for turn in history_of(claimed)] == ["And then?", "Then this."]
+
+
+def test_a_prompt_that_reads_like_the_mark_is_erased_like_any_other():
+    old = old_request(31, input_text=ERASED, output_text="it sings")
+
+    assert (sweep_retention(), sweep_retention()) == (1, 0)
+
+    old.refresh_from_db()
+    assert (old.output_text, old.content_erased_at is not None) == (ERASED, True)
+
+
+@pytest.mark.parametrize("days", [31, 366])
+def test_a_file_that_the_storage_does_not_delete_holds_up_no_other(monkeypatch, days):
+    monkeypatch.setattr(retention, "BATCH_ROWS", 2)
+    monkeypatch.setattr(retention, "_faulty", FaultyRows())
+    refused = [old_request(days + 5, output_media=[stored(f"outputs/refused{number}.png")]) for number in range(3)]
+    others = [old_request(days), old_request(days, output_media=[stored("outputs/other.png")])]
+    delete = default_storage.delete
+
+    def refuse(name: str) -> None:
+        if "refused" in name:
+            raise PermissionError(name)
+        delete(name)
+
+    monkeypatch.setattr(default_storage, "delete", refuse)
+    for _ in range(3):
+        sweep_retention()
+
+    left = Request.objects.filter(content_erased_at=None)
+    assert set(left) == set(refused)
+    assert not default_storage.exists(others[1].output_media[0]["name"])

@@ -117,6 +117,7 @@ class TestInsert:
             "created_at": True,
             "started_at": False,
             "completed_at": False,
+            "content_erased_at": None,
         }
         assert timedelta(seconds=89) < request.deadline_at - request.created_at < timedelta(seconds=91)
 
