@@ -4,10 +4,28 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
 
+from aibot.health import healthz, readyz
+
 NUL = ("\x00", "%00")
 
 
-def refuse_nul(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+View = Callable[[HttpRequest], HttpResponse]
+HEALTH: dict[str, View] = {"/healthz": healthz, "/readyz": readyz}
+
+
+def answer_health_checks(get_response: View) -> View:
+    """Answer /healthz and /readyz whatever the Host header says and whatever the scheme is, before anything else.
+
+    Who checks a process asks it by its address, which is in no list of hosts.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return HEALTH.get(request.path_info.removesuffix("/"), get_response)(request)
+
+    return middleware
+
+
+def refuse_nul(get_response: View) -> View:
     """Answer 404 where an address contains a NUL: no row and no file has one, and PostgreSQL and the disk refuse it."""
 
     def middleware(request: HttpRequest) -> HttpResponse:

@@ -93,6 +93,7 @@ INSTALLED_APPS = [
     "telegram_bot",
 ]
 MIDDLEWARE = [
+    "aibot.middleware.answer_health_checks",
     "aibot.middleware.refuse_nul",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -244,7 +245,6 @@ else:
 
 HTTPS = env_bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz/?$", r"^readyz/?$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -296,13 +296,15 @@ SPECTACULAR_SETTINGS = {
 
 LOG_FORMAT = env_choice("LOG_FORMAT", ["line", "json"])
 LOG_FILE = env_log_file("LOG_FILE")  # beside the console; opened again where it was renamed, as by deploy/logrotate
-HANDLERS: dict[str, Any] = {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}}
+# What a stranger sends, such as a wrong Host header, is a line and not a traceback.
+LOG_HANDLER = {"formatter": LOG_FORMAT, "filters": ["refusals"]}
+HANDLERS: dict[str, Any] = {"console": {"class": "logging.StreamHandler", **LOG_HANDLER}}
 if LOG_FILE:
     HANDLERS["file"] = {
         "class": "aibot.log_files.ReopenedLog",
         "filename": LOG_FILE,
-        "formatter": LOG_FORMAT,
         "delay": True,
+        **LOG_HANDLER,
     }
 LOGGING = {
     "version": 1,
@@ -315,6 +317,7 @@ LOGGING = {
         },
         "json": {"()": "aibot.redaction.JsonFormatter"},
     },
+    "filters": {"refusals": {"()": "aibot.log_files.RefusalsInBrief"}},
     "handlers": HANDLERS,
     "root": {"handlers": [*HANDLERS], "level": "INFO"},
     "loggers": {

@@ -25,7 +25,7 @@ def telemetry_start() -> None:
 def _start_error_reports() -> None:
     import sentry_sdk
     from sentry_sdk.integrations.atexit import AtexitIntegration
-    from sentry_sdk.integrations.logging import LoggingIntegration
+    from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
 
     # Whatever fails is logged, so the log is all that is read. Sentry's other sources record addresses, which contain
     # the bot's token, and the values of variables, which contain prompts and keys.
@@ -43,6 +43,7 @@ def _start_error_reports() -> None:
         before_send=_redacted,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
+    ignore_logger("django.security.*")  # which anybody may cause by the thousand
 
 
 def _redacted(event: Any, _: Any = None) -> Any:

@@ -1,11 +1,10 @@
-"""The URLs of the project."""
+"""The URLs of the project, without /healthz and /readyz, which the middleware answers."""
 
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from aibot.health import healthz, readyz
 from aibot.media_views import MediaView
 from aibot.metrics import MetricsView
 
@@ -22,10 +21,6 @@ urlpatterns = [
     path("hooks/", include("requests_app.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("healthz", healthz),
-    path("healthz/", healthz),
-    path("readyz", readyz),
-    path("readyz/", readyz),
     path("media/<path:name>", MediaView.as_view(), name="media"),
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("metrics/", MetricsView.as_view()),

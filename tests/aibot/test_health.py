@@ -29,11 +29,15 @@ class TestLiveness:
         assert (response.status_code, response.json()) == (200, {"alive": True})
         assert "no-store" in response["cache-control"]
 
-    def test_it_is_not_redirected_to_https(self, client, settings):
-        settings.SECURE_SSL_REDIRECT = True
+    @pytest.mark.parametrize("path", ["/healthz", "/healthz/", "/readyz", "/readyz/"])
+    @pytest.mark.django_db
+    def test_who_asks_by_address_and_without_https_is_answered(self, client, settings, path):
+        settings.SECURE_SSL_REDIRECT, settings.ALLOWED_HOSTS = True, ["bot.example.com"]
 
-        for path in ("/healthz", "/healthz/"):
-            assert client.get(path).status_code == 200
+        response = client.get(path, headers={"host": "10.1.2.3:8000"})
+
+        assert response["content-type"] == "application/json"
+        assert client.get("/admin/", headers={"host": "10.1.2.3:8000"}).status_code == 400
 
 
 def make_worker(queues: str = "chat,media,text") -> None:
