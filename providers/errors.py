@@ -15,6 +15,7 @@ class ProviderError(Exception):
     error_class = "ProviderError"  # what the attempt's row says
     tries_elsewhere = True  # may the next provider be asked?
     counts_as_failure = True  # does the circuit breaker count it?
+    counts_when_repeated = False  # does it count where several requests meet the very same?
     trips_at_once = False  # does a single one open the circuit?
     maybe_paid = False  # may the provider have executed and billed the call?
     ends_job = False  # is the polled job over? Otherwise only the question failed, and can be asked again
@@ -26,6 +27,7 @@ class ProviderError(Exception):
         provider: str = "",
         status: int | None = None,
         code: str = "",
+        param: str = "",
         retry_after: float | None = None,
         usage: Usage | None = None,
         maybe_paid: bool | None = None,
@@ -35,6 +37,7 @@ class ProviderError(Exception):
         self.provider = provider
         self.status = status  # the HTTP status, where a response came at all
         self.code = code  # the provider's machine-readable code
+        self.param = param  # the field of the request that the provider names
         self.retry_after = retry_after  # seconds
         self.usage = usage  # what the failed call used, where the provider says it
         if maybe_paid is not None:
@@ -104,11 +107,20 @@ class RequestRejected(ProviderError):
 
     error_class = "RequestRejected"
     counts_as_failure = False
+    counts_when_repeated = True  # several requests that meet the very same refusal speak of the route
+
+
+class RequestTooLarge(RequestRejected):
+    """The provider rejects this request for its size, or for what it would cost."""
+
+    counts_when_repeated = False
 
 
 class ModelGone(RequestRejected):
     """The provider does not serve this model; its route needs another model id."""
 
+    error_class = "ModelGone"
+    counts_when_repeated = False
     # A retired id fails every request alike, so the circuit opens and the operator is told.
     counts_as_failure = True
     trips_at_once = True
@@ -118,6 +130,7 @@ class ContentRefused(RequestRejected):
     """The provider refuses the content of this request."""
 
     error_class = "ContentRefused"
+    counts_when_repeated = False
     # False alarms happen (OpenAI, autumn 2026), so one other provider may be asked; a second refusal is believed.
 
 

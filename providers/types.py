@@ -1,5 +1,6 @@
 """The values that cross the border of a provider. Frozen, and free of Django."""
 
+import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -62,10 +63,26 @@ class CostSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach a provider. The key stays out of every repr."""
+    """How to reach a provider. The keys stay out of every repr."""
 
     key: str = field(repr=False)  # empty: the provider is skipped
     base_url: str  # a path is appended to it
+    other_keys: tuple[str, ...] = field(default=(), repr=False)  # which take turns with it
+
+    @property
+    def key_id(self) -> str:
+        """What tells this key from another one without containing it, whatever SECRET_KEY is."""
+        return hmac.digest(b"aibot key id", self.key.encode(), "sha256").hex()[:32]
+
+    def each(self) -> "list[Access]":
+        """Return the access with each key alone."""
+        return [Access(key, self.base_url) for key in (self.key, *self.other_keys)]
+
+
+def access_with(keys: Sequence[str], base_url: str) -> Access:
+    """Return the access with these keys, which take turns; without any the provider is skipped."""
+    first, *others = keys or [""]
+    return Access(first, base_url, tuple(others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +112,15 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the operator changes in the calls of a route."""
+
+    extra_body: Mapping[str, Any] = field(default_factory=dict)  # merged into the body, objects within objects, too
+    drop_fields: tuple[str, ...] = ()  # left out of the body; a dot leads into an object
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What a user asks, in no provider's format. Texts stay out of the repr, so that no log holds them."""
 
@@ -108,6 +134,10 @@ class Prompt:
     output_options: OutputOptions = OutputOptions()
     callback_url: str = ""  # where the provider may call when a job is over; the chain fills it in
     submission_id: str = ""  # the attempt's id, for providers that let us name the job; the chain fills it in
+    operation: Operation = Operation.GENERATE
+    tag: str = ""  # only routes with this tag are asked; "": all of the category
+    reasoning_effort: str = ""  # of the route; "": low, where the model is known to take it
+    overrides: Overrides = Overrides()  # of the route
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +172,9 @@ class Usage:
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
+CUT = "length"  # why an answer ended that is not whole
+
+
 @dataclass(frozen=True, slots=True)
 class TextResult:
     """A finished text answer."""
@@ -149,6 +182,7 @@ class TextResult:
     text: str = field(repr=False)  # never blank
     usage: Usage = field(default_factory=Usage)
     model: str = ""  # the model that the provider says has answered
+    finish_reason: str = ""  # CUT, or "" where the answer is whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ PLACEHOLDER = "⏳"
 NOTICE_READY = "✅ Ready."
 NOTICE_FAILED = "⚠️ That did not work; please see above."
 PART_NOT_SHOWN = "⚠️ A part of the answer belongs here, but Telegram does not take it."
+ANSWER_CUT = "✂️ The answer was cut here: it is as long as one may be. Write “go on” for the rest."
 EMPTY_ANSWER = "The answer came back without any text. Please ask again in other words."
 # What takes the place of an answer that cannot be shown, by the delivery's reason.
 NOT_SHOWN = {

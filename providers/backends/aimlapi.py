@@ -45,7 +45,8 @@ class AimlapiText(OpenAICompatibleText):
     models_with_effort = ("openai/gpt-5", "deepseek/deepseek-v4", "google/gemini-3")
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
-        return {"reasoning_effort": "low"} if prompt.model.startswith(self.models_with_effort) else {}
+        takes_it = bool(prompt.reasoning_effort) or prompt.model.startswith(self.models_with_effort)
+        return {"reasoning_effort": prompt.reasoning_effort or "low"} if takes_it else {}
 
     def parse_raw_usage(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         raw = super().parse_raw_usage(body)

@@ -8,6 +8,7 @@ from typing import Any
 
 from providers.backends.base import TextProvider, Transcript
 from providers.backends.error_mapping import ErrorRule
+from providers.backends.token_usage import larger_counts
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -55,7 +56,9 @@ class AnthropicText(TextProvider):
                 *({"role": turn.role, "content": turn.text} for turn in prompt.history),
                 {"role": "user", "content": content},
             ],
-            "output_config": {"effort": "low"},  # thinking is on by default; current models refuse sampling fields
+            "output_config": {
+                "effort": prompt.reasoning_effort or "low"
+            },  # thinking is on by default; current models refuse sampling fields
         }
         if prompt.system:
             body["system"] = prompt.system
@@ -70,6 +73,12 @@ class AnthropicText(TextProvider):
         # Models up to the Haiku 4.5 are listed with the date of their release and called without it as well.
         dated = super().parse_models(body)
         return [*dated, *(replace(listed, id=re.sub(r"-[0-9]{8}$", "", listed.id)) for listed in dated)]
+
+    def finish_reason(self, body: Mapping[str, Any]) -> str:
+        return text_at(body, "stop_reason").lower()
+
+    def is_finished(self, message: Mapping[str, Any]) -> bool:
+        return bool(text_at(message, "delta", "stop_reason"))
 
     def parse_text(self, body: Mapping[str, Any]) -> str:
         stop_reason = text_at(body, "stop_reason")
@@ -102,10 +111,10 @@ class AnthropicText(TextProvider):
         for message in messages:
             if message.get("type") == "message_start":
                 body.update(_known(message.get("message")))
-                usage.update(_known(body.get("usage")))
+                usage = larger_counts(usage, _known(body.get("usage")))
             elif message.get("type") == "message_delta":
                 body.update(_known(message.get("delta")))
-                usage.update(_known(message.get("usage")))  # totals, which replace the first ones
+                usage = larger_counts(usage, _known(message.get("usage")))  # totals so far
             transcript.add(text_at(message, "content_block", "text") + text_at(message, "delta", "text"))
         return {**body, "content": [{"type": "text", "text": transcript.text}], "usage": usage}
 

@@ -4,23 +4,39 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any, ClassVar
 
 from providers.backends.error_mapping import ErrorReply, ErrorRule, error_for, parse_error, retry_after
-from providers.errors import OutcomeUnknown, ProviderError, Unsupported
+from providers.backends.optional_fields import asked_with_optional_fields
+from providers.backends.overrides import with_overrides
+from providers.backends.thoughts import Thoughts, without_thoughts
+from providers.errors import NotSent, OutcomeUnknown, ProviderError, Unsupported
 from providers.transport import client, sse
 from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import (
     date_at,
+    decode_first_object,
     decode_object,
     encode_json,
     list_at,
+    money_at,
     text_at,
     valid_unicode,
 )
 from providers.transport.redaction import Redactor
-from providers.types import Access, Call, Feature, ListedModel, OnText, Prompt, TextResult, UnknownPolicy, Usage
+from providers.types import CUT, Access, Call, Feature, ListedModel, OnText, Prompt, TextResult, UnknownPolicy, Usage
 
+# Why a model stops, in the words of all providers and servers in use. Any other word is that of a fault: the answer is
+# half of one ("network_error", "insufficient_system_resource", "abort", "error").
+FINISHED = frozenset(
+    ("", "stop", "end_turn", "stop_sequence", "eos", "eos_token", "complete", "completed", "finish", "finished", "done")
+) | {"tool_calls", "tool_use", "function_call", "pause_turn"}
+CUT_WORDS = frozenset(
+    ("length", "max_tokens", "max_output_tokens", "model_length", "token_limit", "model_context_window_exceeded")
+)
+LONGEST_FIELD = 6  # characters of a field's name with which a stream may begin
+NO_KEY = "none"  # in place of a key, for a server that wants none
 SHOW_SECONDS = 0.05  # between two looks at a growing text, at most
 
 
@@ -98,7 +114,7 @@ class Provider:
         Every ProviderError that leaves it, the caller's own included, names provider and status and contains neither
         the key nor the prompt.
         """
-        headers = {self.auth_header: f"{self.auth_scheme}{self.access.key}", **call.headers}
+        headers = {**self._authorization(), **call.headers}
         body = None
         if call.json is not None:
             headers["Content-Type"] = "application/json"
@@ -115,6 +131,8 @@ class Provider:
                 allow_http=True,
             ) as response:
                 status = response.status
+                if 300 <= status < 400:
+                    raise NotSent("the server leads to another address: correct the base URL")
                 if not 200 <= status < 300:
                     raise self.refusal(response, _error_body(response), redactor)
                 yield response
@@ -123,12 +141,18 @@ class Provider:
             redactor.redact_error(error)
             raise
 
+    def _authorization(self) -> Mapping[str, str]:
+        return {} if self.access.key == NO_KEY else {self.auth_header: f"{self.auth_scheme}{self.access.key}"}
+
     def refusal(self, response: client.ProviderResponse, body: Mapping[str, Any], redactor: Redactor) -> ProviderError:
         """Return the error that an error body means. The prompt is cut out first: its words must decide nothing."""
         reply = self.parse_error(response.status, body)
         reply = replace(reply, text=redactor.redact(reply.text))
         return error_for(reply, self.rules)(
-            reply.text, code=" ".join(reply.codes[:1]), retry_after=retry_after(response.headers, body)
+            reply.text,
+            code=" ".join(reply.codes[:1]),
+            param=text_at(body, "error", "param"),
+            retry_after=retry_after(response.headers, body),
         )
 
     def checked_object(self, response: client.ProviderResponse, redactor: Redactor) -> dict[str, Any]:
@@ -144,6 +168,7 @@ class Transcript:
 
     def __init__(self, on_text: OnText | None) -> None:
         self._on_text = on_text
+        self._thoughts = Thoughts()
         self._parts: list[str] = []  # valid Unicode
         self._half = ""  # a character's first half, at the end; the other may follow
         self._length = 0
@@ -163,20 +188,26 @@ class Transcript:
         Where deltas come quickly not each is shown: only after SHOW_SECONDS, or when the text has grown by a sixteenth,
         so that the work is linear. end() shows the rest.
         """
+        delta = self._thoughts.without(delta)
         if not delta:
             return
+        self._append(delta)
+        has_grown = 16 * (self._length - self._shown_length) >= self._length
+        if self._is_visible and (has_grown or time.monotonic() >= self._show_at):
+            self._show()
+
+    def _append(self, delta: str) -> None:
         self._length += len(delta)
         delta = self._half + delta
         self._half = delta[-1] if "\ud800" <= delta[-1] <= "\udbff" else ""
         part = valid_unicode(delta[: len(delta) - len(self._half)])
         self._parts.append(part)
         self._is_visible = self._is_visible or bool(part.strip() or self._half)
-        has_grown = 16 * (self._length - self._shown_length) >= self._length
-        if self._is_visible and (has_grown or time.monotonic() >= self._show_at):
-            self._show()
 
     def end(self) -> None:
         """Show what add() has not shown."""
+        if rest := self._thoughts.end():
+            self._append(rest)
         if self._is_visible and self._length > self._shown_length:
             self._show()
 
@@ -206,10 +237,16 @@ class TextProvider(Provider):
         self.check(prompt)
         transcript = Transcript(on_text)
         call = self.build(prompt, stream=on_text is not None and Feature.STREAMING in self.features)
+        call = with_overrides(call, prompt.overrides)
         redactor = Redactor(self.access.key, prompt)
-        try:
+
+        def ask(call: Call) -> TextResult:
             with self.exchange(call, redactor, timeout_seconds=timeout_seconds, deadline=deadline) as response:
                 result = self._result_of(self._receive(response, transcript, redactor))
+                return replace(result, usage=_with_told_cost(result.usage, response.headers))
+
+        try:
+            result = asked_with_optional_fields(call, prompt, self.access.base_url, ask)
         except ProviderError as error:
             # A provider that has begun to answer has worked, whatever stopped the answer.
             error.complete(maybe_paid=error.maybe_paid or bool(transcript.text))
@@ -237,52 +274,118 @@ class TextProvider(Provider):
         """
         raise NotImplementedError
 
+    def finish_reason(self, body: Mapping[str, Any]) -> str:
+        """Return why the model has stopped, in small letters, "" where the provider does not say."""
+        raise NotImplementedError
+
+    def is_finished(self, message: Mapping[str, Any]) -> bool:
+        """Return whether a message of a stream says why the model has stopped."""
+        raise NotImplementedError
+
     def _receive(self, response: client.ProviderResponse, transcript: Transcript, redactor: Redactor) -> dict[str, Any]:
-        """Return the body of an answer, whole or put together from a stream."""
-        if response.content_type == "text/event-stream":
-            body = self.parse_stream(self._messages(response, redactor), transcript)
+        """Return the body of an answer, whole or put together from a stream, whatever its content type says."""
+        start, chunks = _started(response)
+        if start.startswith(sse.FIELDS):
+            body = self.parse_stream(self._messages(response, chunks, redactor), transcript)
             transcript.end()
             response.drain()
             return body
-        body = self.checked_object(response, redactor)
-        if self.answer_field not in body:
+        text = b"".join(chunks).decode("utf-8-sig", "replace")
+        try:
+            body = decode_first_object(text) if "[DONE]" in text[-20:] else decode_object(text)
+        except ValueError as error:
+            raise _no_object(response) from error
+        if self.has_error(body) or self.answer_field not in body:
             raise self.refusal(response, body, redactor)
         return body
 
-    def _messages(self, response: client.ProviderResponse, redactor: Redactor) -> Iterator[dict[str, Any]]:
-        """Yield the JSON objects of a stream up to its end marker, without which it is no answer."""
-        for event in sse.events(response.chunks()):
-            if self.end_marker == event.data:
-                return
-            if not event.data or event.name == "ping":
+    def _messages(
+        self, response: client.ProviderResponse, chunks: Iterable[bytes], redactor: Redactor
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the JSON objects of a stream.
+
+        It ends at its end marker, or where its bytes end in order after a reason why the model has stopped. Anything
+        else is no answer.
+        """
+        is_finished = False
+        for event in sse.events(chunks, on_comment=response.reset_idle_timer):
+            if event.name == "ping":
                 continue
-            message = _decoded(event.data, response)
-            if self.has_error(message):
-                raise self.refusal(response, message, redactor)
-            response.reset_idle_timer()
-            yield message
-            if self.end_marker == event.name:
-                return
-        raise OutcomeUnknown("the stream stopped before its end")
+            for data in self._pieces_of(event.data):
+                if data == self.end_marker:
+                    return
+                message = _decoded(data, response)
+                if self.has_error(message):
+                    raise self.refusal(response, message, redactor)
+                response.reset_idle_timer()
+                yield message
+                is_finished = is_finished or self.is_finished(message)
+                if self.end_marker in (event.name, message.get("type")):
+                    return
+        if not is_finished:
+            raise OutcomeUnknown("the stream stopped before its end")
+
+    def _pieces_of(self, data: str) -> list[str]:
+        """Return what an event contains: one piece, or one a line where the server leaves out the blank lines."""
+        lines = [line for line in map(str.strip, data.splitlines()) if line]
+        are_pieces = all(line == self.end_marker or (line[0] == "{" and line[-1] == "}") for line in lines)
+        return lines if are_pieces else [data]
 
     def _result_of(self, body: Mapping[str, Any]) -> TextResult:
         usage = self.parse_usage(body)
         try:
-            text = valid_unicode(self.parse_text(body))
+            text = without_thoughts(valid_unicode(self.parse_text(body)))
             if not text.strip():
                 raise OutcomeUnknown("no text")
+            reason = self.finish_reason(body)
+            if reason not in FINISHED | CUT_WORDS:
+                raise OutcomeUnknown(f"the model did not finish: {reason}")
         except ProviderError as error:
             # A model has worked on this, be it for a refusal or for nothing.
             error.complete(usage=usage, maybe_paid=True)
             raise
-        return TextResult(text, usage, valid_unicode(text_at(body, "model")))
+        finish_reason = CUT if reason in CUT_WORDS else ""
+        return TextResult(text, _told(usage), valid_unicode(text_at(body, "model")), finish_reason)
+
+
+def _told(usage: Usage) -> Usage:
+    """Return the usage of an answer; counts by which nothing was read or written only mean that nobody has counted."""
+    if usage.output_tokens == 0 or (usage.input_tokens == 0 and not usage.cached_input_tokens):
+        return replace(usage, input_tokens=None, cached_input_tokens=0, output_tokens=None)
+    return usage
+
+
+def _with_told_cost(usage: Usage, headers: Mapping[str, str]) -> Usage:
+    """Return the usage with the cost that LiteLLM's proxy puts into a header; its zero means that it has no price.
+
+    Source: https://docs.litellm.ai/docs/proxy/response_headers (read 2026-11).
+    """
+    cost = money_at(headers.get("x-litellm-response-cost") or None)
+    return replace(usage, reported_cost=cost) if cost and usage.reported_cost is None else usage
+
+
+def _started(response: client.ProviderResponse) -> tuple[str, Iterator[bytes]]:
+    """Return how the body begins, without blanks, and all of its bytes."""
+    chunks = response.chunks()
+    read = []
+    start = b""
+    for chunk in chunks:
+        read.append(chunk)
+        start = (start + chunk).lstrip(b"\xef\xbb\xbf \t\r\n")
+        if len(start) >= LONGEST_FIELD or b"\n" in start:
+            break
+    return start.decode("utf-8", "replace"), chain(read, chunks)
 
 
 def _decoded(text: str, response: client.ProviderResponse) -> dict[str, Any]:
     try:
         return decode_object(text)
     except ValueError as error:
-        raise OutcomeUnknown(f"not a JSON object, content type {response.content_type or 'missing'}") from error
+        raise _no_object(response) from error
+
+
+def _no_object(response: client.ProviderResponse) -> OutcomeUnknown:
+    return OutcomeUnknown(f"not a JSON object, content type {response.content_type or 'missing'}")
 
 
 def _error_body(response: client.ProviderResponse) -> Mapping[str, Any]:

@@ -5,13 +5,19 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from providers.backends.base import Provider
 from providers.backends.error_mapping import ErrorReply
+from providers.backends.optional_fields import asked_with_optional_fields
+from providers.backends.overrides import with_overrides
+from providers.common.data_uris import data_uri_content, data_uri_type, is_data_uri
 from providers.errors import JobGone, ModelGone, OutcomeUnknown, ProviderError, ServerFault, Unsupported
 from providers.transport import client
 from providers.transport.deadlines import Deadline
+from providers.transport.json_fields import urls_in
 from providers.transport.redaction import Redactor
 from providers.types import Call, Category, Job, MediaResult, OnText, Prompt
 
@@ -22,7 +28,32 @@ POLL_SECONDS = 30.0  # for one question about a job
 JOB_ID = re.compile(r"[\w.:@/+=-]{1,200}", re.ASCII)  # it becomes part of an address, and a column holds it
 FILE_TYPES = ("image/", "video/", "audio/", "application/octet-stream")
 GONE = {"404", "410"}  # HTTP's status, or the code that the body of a 200 names
+ENDINGS = {
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".svg"), "IMAGE"),
+    **dict.fromkeys((".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"), "VIDEO"),
+    **dict.fromkeys((".mp3", ".wav", ".ogg", ".opus", ".flac", ".m4a", ".aac"), "AUDIO"),
+    **dict.fromkeys((".txt", ".json", ".log", ".srt", ".vtt", ".csv", ".html", ".zip", ".safetensors"), "OTHER"),
+}
 NO_PROMPT = Prompt(Category.VIDEO, "")  # for calls that carry none
+
+
+def outputs_in(value: Any, category: Category) -> list[str]:
+    """Return the addresses and data URIs of a category's files in a string, a list or an object.
+
+    Beside a film there may be its first picture, beside a picture its prompt as a text. What has an ending that nobody
+    knows may be anything, and counts where nothing is known to be of the category.
+    """
+    found = urls_in(value)
+    kinds = [_kind_of(each) for each in found]
+    wanted = [each for each, kind in zip(found, kinds, strict=True) if kind == category]
+    return wanted or [each for each, kind in zip(found, kinds, strict=True) if not kind]
+
+
+def _kind_of(address: str) -> str:
+    if is_data_uri(address):
+        return data_uri_type(address).partition("/")[0].upper()
+    ending = PurePosixPath(urlsplit(address).path).suffix.lower()
+    return ENDINGS.get(ending, "")
 
 
 def job_of(job_id: Any) -> Job:
@@ -70,11 +101,15 @@ class MediaProvider(Provider):
         """
         self.check(prompt)
         redactor = Redactor(self.access.key, prompt)
-        call = self.build(prompt)
-        with self.exchange(call, redactor, timeout_seconds=timeout_seconds, deadline=deadline) as response:
-            if self.answers_with_file and response.content_type.startswith(FILE_TYPES):
-                return self.parse_file(prompt, response.body(), response.headers)
-            return self.parse_result(prompt, self.checked_object(response, redactor))
+
+        def ask(call: Call) -> MediaResult | Job:
+            with self.exchange(call, redactor, timeout_seconds=timeout_seconds, deadline=deadline) as response:
+                if self.answers_with_file and response.content_type.startswith(FILE_TYPES):
+                    return self.parse_file(prompt, response.body(), response.headers)
+                return self.parse_result(prompt, self.checked_object(response, redactor))
+
+        call = with_overrides(self.build(prompt), prompt.overrides)
+        return asked_with_optional_fields(call, prompt, self.access.base_url, ask)
 
     @abstractmethod
     def build(self, prompt: Prompt) -> Call:
@@ -91,8 +126,11 @@ class MediaProvider(Provider):
     def fetch_output(self, url: str, *, deadline: Deadline) -> bytes:
         """Return the bytes of an output. The key stays here: a file server is not the provider's API.
 
-        Raises a ProviderError after a few tries; fetching again is free.
+        Quick files come as a data URI in the place of their address. Raises a ProviderError after a few tries; fetching
+        again is free.
         """
+        if is_data_uri(url):
+            return data_uri_content(url)
         redactor = Redactor(self.access.key, NO_PROMPT)
         for tries_left in reversed(range(FETCH_TRIES)):
             try:

@@ -49,7 +49,7 @@ class OpenAIText(OpenAICompatibleText):
     model_end_field = "shutdown_date"
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
-        return {"reasoning_effort": "low"}
+        return {"reasoning_effort": prompt.reasoning_effort or "low"}
 
 
 class OpenAIImage(OpenAICompatibleImage):

@@ -5,15 +5,21 @@ Source: https://platform.openai.com/docs/api-reference/chat (read 2026-11).
 
 import base64
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from providers.backends.base import TextProvider, Transcript
 from providers.backends.media_generation import MediaProvider
+from providers.backends.token_usage import larger_counts, token_usage
+from providers.common.data_uris import data_uri_content, decode_base64
 from providers.errors import ContentRefused, OutcomeUnknown
-from providers.transport.json_fields import count_at, get_path, json_safe, money_at, text_at
-from providers.types import Attachment, Call, MediaResult, Prompt, Usage
+from providers.transport.client import ANY_HOST
+from providers.transport.json_fields import get_path, json_safe, money_at, text_at
+from providers.types import Attachment, Call, Feature, MediaResult, Prompt, Usage
 
+REFUSED = frozenset(("content_filter", "safety", "recitation", "prohibited_content", "blocklist"))
+TEXT_PARTS = (None, "text", "output_text")  # of a content that is a list; the others are thoughts
 AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/ogg": "ogg", "audio/wav": "wav", "audio/flac": "flac"}
 
 
@@ -30,12 +36,15 @@ class OpenAICompatibleText(TextProvider):
     cost_unit: ClassVar[Decimal] = Decimal(1)  # USD
 
     def has_error(self, body: Mapping[str, Any]) -> bool:
-        # {"error": {…}}, or flat: {"object": "error", "message": …}.
-        return super().has_error(body) or body.get("object") == "error"
+        # {"error": {…}}, or flat: {"object": "error", "message": …}, {"code": 500, "message": …}.
+        if super().has_error(body) or body.get("object") == "error":
+            return True
+        is_flat = isinstance(body.get("message"), str) and not {"code", "status", "success"}.isdisjoint(body)
+        return is_flat and "choices" not in body
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         """Return further fields of the request. Sampling fields stay out: newer models answer them with a 400."""
-        return {}
+        return {"reasoning_effort": prompt.reasoning_effort} if prompt.reasoning_effort else {}
 
     def messages(self, prompt: Prompt) -> list[dict[str, Any]]:
         """Return the conversation in the provider's roles."""
@@ -60,34 +69,39 @@ class OpenAICompatibleText(TextProvider):
 
     def parse_text(self, body: Mapping[str, Any]) -> str:
         choice = get_path(body, "choices", 0)
-        finish_reason = text_at(choice, "finish_reason")
+        finish_reason = self.finish_reason(body)
         refusal = text_at(choice, "message", "refusal")
         text = _text_of(get_path(choice, "message", "content"))
-        if refusal or finish_reason == "content_filter":
-            raise ContentRefused(refusal or "content_filter")
+        if refusal or finish_reason in REFUSED:
+            raise ContentRefused(refusal or finish_reason)
         # Blank with "length": reasoning has eaten the budget. Text with "length" is an answer, only a short one.
-        if not text.strip() or finish_reason == "error":
+        if not text.strip():
             raise OutcomeUnknown(f"no text, finish reason {finish_reason or 'missing'}")
         return text
 
+    def finish_reason(self, body: Mapping[str, Any]) -> str:
+        return text_at(body, "choices", 0, "finish_reason").lower()
+
+    def is_finished(self, message: Mapping[str, Any]) -> bool:
+        return bool(self.finish_reason(message))
+
     def parse_usage(self, body: Mapping[str, Any]) -> Usage:
-        usage = body.get("usage")
-        cached = count_at(usage, "prompt_tokens_details", "cached_tokens") or 0
-        prompt_tokens = count_at(usage, "prompt_tokens")
-        output_tokens = count_at(usage, "completion_tokens")
-        if output_tokens is not None and not self.output_includes_reasoning:
-            output_tokens += count_at(usage, "completion_tokens_details", "reasoning_tokens") or 0
-        return Usage(
-            input_tokens=None if prompt_tokens is None else max(0, prompt_tokens - cached),
-            cached_input_tokens=cached,
-            output_tokens=output_tokens,
-            reported_cost=money_at(body, *self.cost_path, unit=self.cost_unit),
-            raw=self.parse_raw_usage(body),
+        raw = self.parse_raw_usage(body)
+        return replace(
+            token_usage(raw, reasoning_is_inside=self.output_includes_reasoning),
+            reported_cost=self.parse_cost(body),
+            raw=raw,
         )
 
+    def parse_cost(self, body: Mapping[str, Any]) -> Decimal | None:
+        """Return the cost that the provider names, in USD. A gateway's zero only means that it has no price."""
+        if self.cost_path:
+            return money_at(body, *self.cost_path, unit=self.cost_unit)
+        return money_at(body, "usage", "cost") or None
+
     def parse_raw_usage(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the provider's own usage block, as it came."""
-        usage = json_safe(body.get("usage"))
+        """Return the provider's own usage block, as it came. Moonshot puts it into the choice."""
+        usage = json_safe(body.get("usage") or get_path(body, "choices", 0, "usage"))
         return usage if isinstance(usage, dict) else {}
 
     def parse_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
@@ -95,7 +109,10 @@ class OpenAICompatibleText(TextProvider):
         finish_reason, refusal = None, ""
         for chunk in messages:
             # The last of each counts. The chunk with the usage may have `choices: []`.
-            body.update({name: chunk[name] for name in ("model", "usage", "meta") if chunk.get(name)})
+            body.update({name: chunk[name] for name in ("model", "meta") if chunk.get(name)})
+            usage = chunk.get("usage") or get_path(chunk, "choices", 0, "usage")
+            if isinstance(usage, dict):
+                body["usage"] = larger_counts(body.get("usage") or {}, usage)
             transcript.add(_text_of(get_path(chunk, "choices", 0, "delta", "content")))
             refusal += text_at(chunk, "choices", 0, "delta", "refusal")
             finish_reason = get_path(chunk, "choices", 0, "finish_reason") or finish_reason
@@ -104,17 +121,20 @@ class OpenAICompatibleText(TextProvider):
 
 
 class OpenAICompatibleImage(MediaProvider):
-    """Images that come at once and in the answer itself, as base64: data[0].b64_json."""
+    """Images that come at once and in the answer itself, as base64: data[0].b64_json, or at an address."""
+
+    output_hosts = (ANY_HOST,)  # a gateway hands on the address of whoever has made the image
 
     cost_path: ClassVar[tuple[str, ...]] = ()  # where the body names the cost
     cost_unit: ClassVar[Decimal] = Decimal(1)  # USD
 
     def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
         usage = self.parse_usage(body)
-        content = image_in(body)
-        if not content:
+        content, url = image_in(body), text_at(body, "data", 0, "url")
+        if not content and not url:
             raise OutcomeUnknown("no image in the answer", usage=usage)
-        return MediaResult(content=content, usage=usage, model=prompt.model)
+        # Compatible servers give an address although the image itself was asked for.
+        return MediaResult(content=content, url="" if content else url, usage=usage, model=prompt.model)
 
     def parse_usage(self, body: Mapping[str, Any]) -> Usage:
         """Return what the provider says was used. Must not raise: a bill is never lost for its form."""
@@ -123,22 +143,39 @@ class OpenAICompatibleImage(MediaProvider):
         return Usage(images=1, reported_cost=cost, raw=raw if isinstance(raw, dict) else {})
 
 
+class CompatibleServerText(OpenAICompatibleText):
+    """Chat completions of a server that OPENAI_COMPATIBLE names: a gateway, or one of the operator's own."""
+
+    slug = ""  # the registry makes a class for each
+    features = OpenAICompatibleText.features | {Feature.IMAGE_INPUT}
+    image_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+    models_path = "/models"
+
+
+class CompatibleServerImage(OpenAICompatibleImage):
+    """Images of such a server."""
+
+    slug = ""
+    models_path = "/models"
+
+    def build(self, prompt: Prompt) -> Call:
+        body = {"model": prompt.model, "prompt": prompt.text, "n": 1, "response_format": "b64_json"}
+        return Call("/images/generations", json=body)
+
+
 def image_in(body: Mapping[str, Any]) -> bytes:
     """Return the image in an answer's data[0].b64_json, b"" where there is none.
 
     Some put "data:image/jpeg;base64," before it.
     """
     encoded = text_at(body, "data", 0, "b64_json")
-    try:
-        return base64.b64decode(encoded.partition(",")[2] if encoded.startswith("data:") else encoded, validate=True)
-    except ValueError:
-        return b""
+    return data_uri_content(encoded) or decode_base64(encoded)
 
 
 def _text_of(content: Any) -> str:
     """Return the text of a message's content, which some models send as a list of thoughts and text."""
     if isinstance(content, list):
-        return "".join(text_at(part, "text") for part in content if get_path(part, "type") == "text")
+        return "".join(text_at(part, "text") for part in content if get_path(part, "type") in TEXT_PARTS)
     return content if isinstance(content, str) else ""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from providers.backends.base import Provider
@@ -17,7 +18,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.transport.json_fields import get_path, text_at
+from providers.transport.json_fields import get_path, money_at, text_at
 from providers.types import Call, Feature, MediaResult, Prompt, Usage
 
 MODERATED = "moderated"  # our own code for an error that lists what a moderation has found
@@ -72,7 +73,15 @@ class OpenRouterText(_OpenRouter, OpenAICompatibleText):
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         # Dropped for models that do not reason (docs, 2026-11), so it may be sent to all.
-        return {"reasoning": {"effort": "low"}}
+        return {"reasoning": {"effort": prompt.reasoning_effort or "low"}}
+
+    def parse_cost(self, body: Mapping[str, Any]) -> Decimal | None:
+        cost = super().parse_cost(body)
+        if get_path(body, "usage", "is_byok") is not True:
+            return cost
+        # With a key of the operator's own at the upstream, whose bill comes beside OpenRouter's fee.
+        upstream = money_at(body, "usage", "cost_details", "upstream_inference_cost")
+        return None if upstream is None else upstream + (cost or 0)
 
     def has_error(self, body: Mapping[str, Any]) -> bool:
         return super().has_error(body) or bool(get_path(body, "choices", 0, "error"))

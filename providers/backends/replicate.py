@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from providers.backends.error_mapping import ErrorReply, ErrorRule
-from providers.backends.media_generation import JOB_ID, POLL_SECONDS, JobProvider, job_of
+from providers.backends.media_generation import JOB_ID, POLL_SECONDS, JobProvider, job_of, outputs_in
 from providers.errors import ContentRefused, OutcomeUnknown
 from providers.transport.deadlines import Deadline
-from providers.transport.json_fields import get_path, json_safe, text_at, urls_in, valid_unicode
+from providers.transport.json_fields import get_path, json_safe, text_at, valid_unicode
 from providers.transport.redaction import Redactor
-from providers.types import Call, Job, ListedModel, MediaResult, Prompt, UnknownPolicy, Usage
+from providers.types import Call, Category, Job, ListedModel, MediaResult, Prompt, UnknownPolicy, Usage
 
 MAX_PAGES = 5  # of a hundred predictions each, the newest first
 
@@ -31,6 +31,7 @@ class ReplicatePrediction(JobProvider):
     rules = (REFUSALS,)
     models_path = "/models/{model}"
 
+    makes: ClassVar[Category]
     prefer: ClassVar[str] = ""  # the header Prefer: how long the response may be held back for a quick result
     cancel_after: ClassVar[str]  # the provider cancels the job itself after this; a little above our own limit
 
@@ -86,12 +87,14 @@ class ReplicatePrediction(JobProvider):
             raise self.job_failure(prompt, ErrorReply(200, text=text_at(body, "error") or status))
         if status != "succeeded":  # "starting", "processing", and whatever may come: it goes on until our time is up
             return job_of(body.get("id"))
-        urls = urls_in(body.get("output"))  # a string, a list or an object, as each model likes
-        if not urls:
-            raise OutcomeUnknown("succeeded without an output", ends_job=True)
+        # A string, a list or an object, as each model likes; with a data URI in the place of a quick file.
+        outputs = outputs_in(body.get("output"), self.makes)
+        if not outputs:
+            raise OutcomeUnknown(f"succeeded without {self.makes.lower()}", ends_job=True)
         metrics = json_safe(body.get("metrics"))
-        usage = replace(self.used(prompt, len(urls)), raw=metrics if isinstance(metrics, dict) else {})
-        return MediaResult(url=urls[0], usage=usage, model=valid_unicode(text_at(body, "model")))
+        usage = replace(self.used(prompt, len(outputs)), raw=metrics if isinstance(metrics, dict) else {})
+        model = valid_unicode(text_at(body, "model"))
+        return MediaResult(url=outputs[0], usage=usage, model=model)
 
     def find_jobs(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
         redactor = Redactor(self.access.key, prompt)
@@ -129,6 +132,7 @@ def _moment(text: str) -> datetime | None:
 class ReplicateImage(ReplicatePrediction):
     """Flux. Source: https://replicate.com/black-forest-labs/flux-schnell/api/schema (read 2026-11)."""
 
+    makes = Category.IMAGE
     default_aspect_ratio = "1:1"
     first_poll_seconds = 1.0
     max_poll_seconds = 5.0
@@ -152,6 +156,7 @@ class ReplicateVideo(ReplicatePrediction):
     Source: https://replicate.com/kwaivgi/kling-v3-video/api/schema, …/luma/ray-3.2/api/schema (read 2026-11).
     """
 
+    makes = Category.VIDEO
     default_aspect_ratio = "16:9"
     first_poll_seconds = 10.0
     max_poll_seconds = 10.0
@@ -178,6 +183,7 @@ class ReplicateAudio(ReplicatePrediction):
     Source: https://replicate.com/minimax/speech-2.6-turbo/api/schema (read 2026-11).
     """
 
+    makes = Category.AUDIO
     first_poll_seconds = 1.0
     max_poll_seconds = 5.0
     prefer = "wait=10"

@@ -35,7 +35,9 @@ class XaiText(OpenAICompatibleText):
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         # The variants that do not reason answer the field with a 400.
-        return {} if "non-reasoning" in prompt.model else {"reasoning_effort": "low"}
+        if "non-reasoning" in prompt.model and not prompt.reasoning_effort:
+            return {}
+        return {"reasoning_effort": prompt.reasoning_effort or "low"}
 
 
 class XaiImage(OpenAICompatibleImage):

@@ -232,9 +232,9 @@ def fetch(
 ) -> bytes:
     """Return the bytes behind an address that a provider has named.
 
-    It must be https on one of the provider's `hosts` (".example.com" means all below it) and lead to a public
-    address; what lies under `trusted_base_url`, which comes from the environment, is trusted as it is. No key goes
-    along.
+    It must be https on one of the provider's `hosts` (".example.com" means all below it, ANY_HOST all) and lead to a
+    public address; what lies under `trusted_base_url`, which comes from the environment, is trusted as it is. No key
+    goes along.
 
     Raises NotSent for any other address, OutcomeUnknown for anything but a complete file within the limits.
     """
@@ -268,7 +268,9 @@ def _is_among(netloc: str, hosts: Iterable[str]) -> bool:
     # A port or a user name in the address makes it another one; so does a backslash, at which some end the host.
     if not HOST.fullmatch(netloc):
         return False
-    return any(netloc.endswith(host) if host.startswith(".") else netloc == host for host in hosts)
+    return any(
+        host == ANY_HOST or (netloc.endswith(host) if host.startswith(".") else netloc == host) for host in hosts
+    )
 
 
 def public_address_of(name: str, port: int) -> str:
@@ -280,6 +282,7 @@ def public_address_of(name: str, port: int) -> str:
     return str(found[0])
 
 
+ANY_HOST = "*"  # among the hosts: any public one
 HOST = re.compile(r"[a-z0-9.-]+")
 UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given out; NAT64 and old ways to write IPv4 lie outside of it
 # 6to4 and Teredo hold an IPv4 address of somebody's choice; the others are reserved, which older Pythons do not know.

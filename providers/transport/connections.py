@@ -3,6 +3,7 @@
 Every HTTP client of the product is built on these. What a response means is not known here.
 """
 
+import http.client
 import logging
 import socket
 import threading
@@ -70,12 +71,27 @@ class _Guarded:
         return is_young and super().is_connected  # type: ignore[misc]
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """A response behind the interim ones (1xx), of which Python's own knows only 100: proxies send 103, Early Hints."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # its types leave it out
+            if not 102 <= status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
 class GuardedHTTPConnection(_Guarded, HTTPConnection):
     """An HTTP connection under the deadline of the call that it serves."""
+
+    response_class = _FinalResponse
 
 
 class GuardedHTTPSConnection(_Guarded, HTTPSConnection):
     """An HTTPS connection under the deadline of the call that it serves."""
+
+    response_class = _FinalResponse
 
 
 class GuardedHTTPPool(urllib3.HTTPConnectionPool):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from json import JSONDecoder
-from typing import Any, Never
+from typing import Any
 
 MAX_COUNT = 10**9  # tokens: more than any model takes
 MAX_COST_USD = Decimal(10**5)  # USD for one call; the column holds a little more
@@ -17,12 +17,21 @@ MAX_NESTING = 600  # of a whole text
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\(?:.|\Z)[^"\\]*)*(?:"|\Z)|[\[\]{}]', re.DOTALL)
 
 
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(f"{name} is not JSON")
+# Money is read from the digits themselves, never through a float. NaN and Infinity are no JSON, and some servers write
+# them all the same, in fields that nobody reads: they are nothing.
+_decoder = JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
 
 
-# Money is read from the digits themselves, never through a float.
-_decoder = JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+def decode_first_object(text: str) -> dict[str, Any]:
+    """Return the JSON object with which this text begins, whatever follows it. Raises ValueError."""
+    try:
+        _refuse_deep_nesting(text)
+        value, _ = _decoder.raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError("a JSON object was expected")
+    return value
 
 
 def decode_object(text: str) -> dict[str, Any]:
@@ -111,9 +120,9 @@ def date_at(value: Any, *path: str | int) -> date | None:
 
 
 def urls_in(value: Any, *, level: int = 0) -> list[str]:
-    """Return the web addresses in a string, a list or an object, however they are nested."""
+    """Return the web addresses and data URIs in a string, a list or an object, however they are nested."""
     if isinstance(value, str):
-        return [value] if value.startswith(("https://", "http://")) else []
+        return [value] if value.startswith(("https://", "http://", "data:")) else []
     if isinstance(value, Mapping):
         value = list(value.values())
     if not isinstance(value, list) or level == MAX_DEPTH:
@@ -124,6 +133,10 @@ def urls_in(value: Any, *, level: int = 0) -> list[str]:
 def count_at(value: Any, *path: str | int) -> int | None:
     """Return the plausible whole number at this path, else None."""
     found = get_path(value, *path)
+    if isinstance(found, str) and found.isascii() and found.isdecimal() and len(found) < 12:
+        found = int(found)
+    if isinstance(found, Decimal) and found == found.to_integral_value():
+        found = int(found)
     is_count = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MAX_COUNT
     return found if is_count else None
 

@@ -1,8 +1,10 @@
 """Server-sent events: bytes as they come in, events out. Source: https://html.spec.whatwg.org/#event-stream-interpretation"""
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
+
+FIELDS = ("data:", "event:", "id:", "retry:", ":")  # with one of these a stream begins, whatever its content type says
 
 
 class Event(NamedTuple):
@@ -12,10 +14,11 @@ class Event(NamedTuple):
     data: str
 
 
-def events(chunks: Iterable[bytes]) -> Iterator[Event]:
+def events(chunks: Iterable[bytes], *, on_comment: Callable[[], None] = lambda: None) -> Iterator[Event]:
     """Yield the events of a stream whose bytes are cut anywhere, even inside a character or between CR and LF.
 
-    Comments, retry times and ids are skipped. An event that the stream's end leaves unfinished is dropped.
+    Retry times and ids are skipped; comments, by which servers keep a connection alive, call `on_comment`. Unlike in a
+    browser an event that the end of the bytes leaves unfinished counts: servers forget the last newline.
     """
     name = ""
     data: list[str] = []
@@ -30,10 +33,14 @@ def events(chunks: Iterable[bytes]) -> Iterator[Event]:
             data.append(value)
         elif field == "event":
             name = value
+        elif not field:
+            on_comment()
+    if data:
+        yield Event(name or "message", "\n".join(data))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Yield complete lines, which end with LF, CRLF or CR."""
+    """Yield the lines, which end with LF, CRLF, CR or the last byte."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     rest = held = ""
     for chunk in chunks:
@@ -44,5 +51,5 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
         for line in others:
             yield rest
             rest = line
-    if held:
+    if rest or held:
         yield rest

@@ -9,7 +9,7 @@ from django.db import DatabaseError
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest, Now
 
-from providers.types import Category, OnText
+from providers.types import CUT, Category, OnText
 from requests_app.delivery_backend import DeliveryBackend
 from requests_app.log_context import logs_about
 from requests_app.models import LedgerEntry, Request
@@ -124,7 +124,10 @@ def _contents_of(first: Delivery) -> Sequence[Content] | GivenUp:
     if file:
         return [file] if file.size <= MAX_BYTES else GivenUp.TOO_LARGE
     try:
-        return message_parts(request.output_text) or GivenUp.EMPTY
+        parts = message_parts(request.output_text)
+        # A message of its own, for the answer may have been cut inside of a block of code.
+        note = [MessagePart(texts.ANSWER_CUT)] if request.finish_reason == CUT else []
+        return [*parts, *note] if parts else GivenUp.EMPTY
     except Exception as error:  # noqa: BLE001 — whatever a model wrote, its user has paid for it
         _log_bug(first, error)
         return [TextFile.of(request.output_text)]

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -202,11 +203,18 @@ class TextProviderContract(ProviderContract):
             with pytest.raises(OutcomeUnknown):
                 provider.parse_text(body)
 
-    def test_a_stream_without_its_end_marker_is_no_answer(self, server: FakeServer) -> None:
+    def test_a_stream_that_does_not_say_why_it_stops_is_no_answer(self, server: FakeServer) -> None:
+        provider = self.provider()
+        events = self.sample("stream")
+        unfinished = takewhile(lambda event: isinstance(event, str) or not provider.is_finished(event), events)
         seen: list[str] = []
-        error = self.failure(server, stream(self.events()[:-1]), on_text=seen.append)
+        error = self.failure(server, stream([event_bytes(event) for event in unfinished]), on_text=seen.append)
         assert type(error) is OutcomeUnknown
         assert seen  # the next provider starts afresh
+
+    def test_a_stream_that_says_why_and_ends_in_order_needs_no_end_marker(self, server: FakeServer) -> None:
+        server.will(stream(self.events()[:-1]))
+        assert self.run(server, on_text=len).text
 
     def test_an_error_in_a_stream_is_no_answer_and_may_have_been_paid(self, server: FakeServer) -> None:
         seen: list[str] = []

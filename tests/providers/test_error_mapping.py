@@ -8,7 +8,15 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from providers.backends.error_mapping import ErrorReply, ErrorRule, error_for, parse_error, retry_after
-from providers.errors import AccessDenied, ModelGone, OutcomeUnknown, ProviderError, RateLimited, RequestRejected
+from providers.errors import (
+    AccessDenied,
+    ModelGone,
+    OutcomeUnknown,
+    ProviderError,
+    RateLimited,
+    RequestRejected,
+    RequestTooLarge,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,12 +34,69 @@ from providers.errors import AccessDenied, ModelGone, OutcomeUnknown, ProviderEr
         ({"Retry-After": "nan"}, {"retry_after": "inf"}, None),
         ({}, {"retry_after": [1]}, None),
         ({}, {"error": "text"}, None),
+        ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "0"}, {}, 360.0),
+        (
+            {
+                "x-ratelimit-reset-requests": "6m0s",
+                "x-ratelimit-remaining-requests": "12",
+                "x-ratelimit-reset-tokens": "1m30.5s",
+                "x-ratelimit-remaining-tokens": "0",
+            },
+            {},
+            90.5,
+        ),
+        ({"x-ratelimit-reset-tokens": "20ms", "x-ratelimit-remaining-tokens": "0"}, {}, 0.02),
+        ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "12"}, {}, None),
+        ({"Retry-After": "7", "x-ratelimit-reset-requests": "6m0s"}, {}, 7.0),
+        ({}, {"error": {"message": "Rate limit reached. Please try again in 2m30s."}}, 150.0),
+        ({}, {"error": {"message": "Please retry in 12.5s, thank you"}}, 12.5),
+        ({}, {"message": "Quota exceeded; wait 42 seconds"}, 42.0),
+        ({}, {"error": {"message": "try again later: 500 words"}}, None),
         ({"Retry-After": "Fri, 01 Jan 2021 00:00:00 GMT"}, {}, 0.0),
         ({"Retry-After": "Fri, 01 Jan 2021 00:00:00 -0000"}, {}, 0.0),
     ],
 )
 def test_when_to_ask_again(headers: dict[str, str], body: dict[str, Any], seconds: float | None) -> None:
     assert retry_after(CaseInsensitiveDict(headers), body) == seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("anthropic-ratelimit-tokens-reset", lambda moment: moment.isoformat().replace("+00:00", "Z")),
+        ("X-RateLimit-Reset", lambda moment: str(round(moment.timestamp() * 1000))),
+        ("x-ratelimit-reset", lambda moment: str(round(moment.timestamp()))),
+    ],
+)
+def test_a_limit_may_name_the_moment_of_its_reset(name, form):
+    headers = {name: form(datetime.now(UTC) + timedelta(seconds=240))}
+    in_body = {"error": {"metadata": {"headers": headers}}}
+
+    for seconds in (retry_after(CaseInsensitiveDict(headers), {}), retry_after({}, in_body)):
+        assert seconds is not None
+        assert 230 < seconds < 245
+
+
+@pytest.mark.parametrize(
+    ("status", "codes", "text", "expected"),
+    [
+        # Named by their repositories: how gateways dress up what others have said.
+        (400, (), "litellm.AuthenticationError: Incorrect API key provided: sk-x", AccessDenied),  # BerriAI/litellm
+        (500, (), "API key not valid. Please pass a valid API key.", AccessDenied),
+        (403, ("insufficient_user_quota",), "user quota is not enough", AccessDenied),  # QuantumNous/new-api
+        (400, ("billing_hard_limit_reached",), "Billing hard limit has been reached.", AccessDenied),
+        (503, (), "No available channel for model gpt-6 under group default", ModelGone),  # QuantumNous/new-api
+        (400, (), "litellm.BadRequestError: The model `gpt-9` does not exist", ModelGone),  # BerriAI/litellm
+        (404, ("DeploymentNotFound",), "The API deployment for this resource does not exist.", ModelGone),  # Azure
+        (429, (), "Request too large for gpt-6 on tokens per min: Limit 30000, Requested 42000.", RequestTooLarge),
+        (400, ("context_length_exceeded",), "This model's maximum context length is 8192 tokens.", RequestTooLarge),
+        (401, (), "You have 30 credits remaining, while 900 credits are required.", RequestTooLarge),
+        (401, (), "You have 0 credits remaining, while 900 credits are required.", AccessDenied),
+        (400, (), "messages: at least one message is required", RequestRejected),
+    ],
+)
+def test_what_is_dressed_up_is_known(status, codes, text, expected):
+    assert error_for(ErrorReply(status, codes, text), ()) is expected
 
 
 def test_when_to_ask_again_as_a_date() -> None:

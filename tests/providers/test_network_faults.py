@@ -20,6 +20,7 @@ from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, RateLimited
 from providers.registry import PROVIDERS, provider_class
 from providers.shipped import shipped_route
+from providers.transport.client import ANY_HOST
 from providers.transport.deadlines import Deadline
 from providers.types import Access, Category, Prompt, UnknownPolicy
 from tests.contracts.base import NOWHERE
@@ -276,7 +277,7 @@ def test_every_output_host_is_a_domain_name_on_the_internet() -> None:
     backends = [provider_class(category, slug) for slug, spec in PROVIDERS.items() for category in spec.backends]
     hosts = {host for backend in backends if issubclass(backend, MediaProvider) for host in backend.output_hosts}
     assert hosts
-    for host in hosts:
+    for host in hosts - {ANY_HOST}:
         labels = host.removeprefix(".").split(".")
         assert len(labels) >= 2, host
         assert all(label.replace("-", "a").isalnum() and label.islower() for label in labels), host

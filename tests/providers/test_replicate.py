@@ -111,7 +111,7 @@ class TestReplicateImage(ReplicateContract):
         result = self.poll(server, prediction("succeeded", output=output))
         self.assert_result(result, MediaResult(url=FILE, usage=Usage(images=images)))
 
-    @pytest.mark.parametrize("output", [None, "", [], {}, "a word", ["data:image/png;base64,AA=="], 7, [[None]]])
+    @pytest.mark.parametrize("output", [None, "", [], {}, "a word", ["https://replicate.delivery/a.txt"], 7, [[None]]])
     def test_a_success_without_an_output_ends_the_job(self, server: FakeServer, output: Any) -> None:
         error = self.poll_failure(server, prediction("succeeded", output=output, data_removed=True))
         assert type(error) is OutcomeUnknown

@@ -21,6 +21,7 @@ EXPECTED = [
     Event("message", "second"),
     Event("message", "\n third"),
     Event("message", "fourth"),
+    Event("message", "never finished"),
 ]
 
 

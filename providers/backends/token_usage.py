@@ -1,0 +1,62 @@
+"""Token counts in the words of all who copy OpenAI's: what lies inside of what, `total_tokens` decides."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from providers.transport.json_fields import count_at
+from providers.types import Usage
+
+INPUT = (("prompt_tokens",), ("input_tokens",))
+OUTPUT = (("completion_tokens",), ("output_tokens",))
+CACHED = (
+    ("prompt_tokens_details", "cached_tokens"),
+    ("input_tokens_details", "cached_tokens"),
+    ("prompt_cache_hit_tokens",),  # DeepSeek
+    ("cached_tokens",),  # Moonshot
+    ("cache_read_input_tokens",),  # Anthropic behind a gateway
+)
+REASONING = (
+    ("completion_tokens_details", "reasoning_tokens"),
+    ("output_tokens_details", "reasoning_tokens"),
+    ("reasoning_tokens",),
+)
+
+
+def token_usage(usage: Any, *, reasoning_is_inside: bool) -> Usage:
+    """Return the counts of a usage block, which do not overlap any more. Never raises.
+
+    Cached tokens are a part of the input, and reasoning of the output, unless the total says otherwise;
+    `reasoning_is_inside` is for a block without a total.
+    """
+    prompt, completion = _first(usage, INPUT), _first(usage, OUTPUT)
+    cached, reasoning = _first(usage, CACHED) or 0, _first(usage, REASONING) or 0
+    if prompt is None or completion is None:
+        return Usage(input_tokens=prompt, output_tokens=completion)
+    beside = (count_at(usage, "total_tokens") or 0) - prompt - completion
+    is_cached_inside = not (cached and beside in (cached, cached + reasoning)) or cached == reasoning
+    if count_at(usage, "total_tokens") is not None:
+        reasoning_is_inside = not (reasoning and beside in (reasoning, cached + reasoning))
+    return Usage(
+        input_tokens=max(0, prompt - cached) if is_cached_inside else prompt,
+        cached_input_tokens=cached,
+        output_tokens=completion if reasoning_is_inside else completion + reasoning,
+    )
+
+
+def _first(usage: Any, paths: tuple[tuple[str, ...], ...]) -> int | None:
+    return next((count for path in paths if (count := count_at(usage, *path)) is not None), None)
+
+
+def larger_counts(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two usage blocks of one stream as one: counts grow, and a later zero is not the count."""
+    merged = dict(known)
+    for name, value in new.items():
+        before = merged.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            merged[name] = larger_counts(before, value)
+        elif isinstance(value, int | Decimal) and isinstance(before, int | Decimal):
+            merged[name] = max(before, value)
+        elif value is not None or before is None:
+            merged[name] = value
+    return merged
