@@ -5,8 +5,9 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ RENAMED_VARIABLES: Mapping[str, str] = {"RESULT_OUTLET": "DELIVERY_BACKEND"}
 ENV_LINE = re.compile(r"(?:export )?[A-Za-z_0-9]+=.*|\s*(?:#.*)?")
 HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9a-f:.]+\]", re.IGNORECASE)
 ORIGIN = re.compile(r"https?://(\*\.)?[\w-]+(\.[\w-]+)*(:\d+)?|https?://\[[0-9a-f:.]+\](:\d+)?", re.IGNORECASE)
+SERVER = re.compile("[a-z][a-z0-9-]{0,31}")
 BUCKET = re.compile(r"[\w.-]{1,255}|arn:\S+", re.ASCII)
 POSTGRES_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
 REDIS_SCHEMES = ("redis", "rediss")  # the health check's client and Celery's write those of sockets differently
@@ -140,6 +142,30 @@ def env_log_file(name: str) -> str:
     return text
 
 
+def env_money(name: str) -> Decimal | None:
+    """Return an amount in USD, None where none is set."""
+    text = env_text(name)
+    return _money(name, text) if text else None
+
+
+def env_caps(name: str, providers: Collection[str]) -> dict[str, Decimal]:
+    """Return an amount in USD for each provider that is named, from `openai=5 replicate=20`."""
+    caps: dict[str, Decimal] = {}
+    for entry in re.split(r"[\s,]+", env_text(name)):
+        slug, _, amount = entry.partition("=")
+        if entry and slug not in providers:
+            raise ImproperlyConfigured(f"{name} names {slug[:40]!r}, which is no provider. Use {', '.join(providers)}.")
+        if entry:
+            caps[slug] = _money(name, amount)
+    return caps
+
+
+def _money(name: str, text: str) -> Decimal:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text, re.ASCII):
+        raise ImproperlyConfigured(f"{name} must be an amount in USD such as 12.50, not {text[:40]!r}.")
+    return Decimal(text)
+
+
 def env_days(name: str) -> int:
     """Return after how many days something is erased; 0 is never."""
     days = env_int(name, 0)
@@ -169,6 +195,17 @@ def env_secret(name: str) -> str:
         raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error.__class__.__name__}.") from error
 
 
+def env_keys(name: str) -> list[str]:
+    """Return the keys of a provider, separated by commas, from the variable or from the file that `NAME_FILE` names."""
+    text = env_secret(name)
+    keys = text.split(",") if text else []
+    if not all(keys) or len(set(keys)) < len(keys):
+        raise ImproperlyConfigured(
+            f"{name} must be keys separated by single commas, each once; one is empty or double."
+        )
+    return keys
+
+
 def env_secrets(name: str) -> list[str]:
     """Return a comma-separated list of secrets, from the variable or from the file that `NAME_FILE` names."""
     return [secret for secret in env_secret(name).split(",") if secret]
@@ -186,16 +223,27 @@ def env_url(name: str, default: str = "", *, keeps_slash: bool = False) -> str:
     text = env_text(name, default)
     if not text:
         return ""
-    parts = _split(text)
-    if (
-        parts is None
-        or parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or any(sign in text for sign in "?#@\\")
-        or not all(character.isprintable() and not character.isspace() for character in text)
-    ):
+    if not _is_plain_address(text):
         raise ImproperlyConfigured(f"{name} must be a plain address such as https://api.example.com/v1.")
     return text if keeps_slash else text.rstrip("/")
+
+
+def env_servers(name: str, taken: Collection[str]) -> dict[str, str]:
+    """Return servers by their names, none of which is `taken`, from `name=https://address` separated by blanks."""
+    servers: dict[str, str] = {}
+    for entry in re.split(r"[\s,]+", env_text(name)):
+        slug, separator, url = entry.partition("=")
+        if not entry:
+            continue
+        if not separator or not SERVER.fullmatch(slug) or not _is_plain_address(url):
+            raise ImproperlyConfigured(
+                f"{name} must be names and addresses, separated by blanks, such as "
+                "deepseek=https://api.deepseek.com/v1; a name has small letters, digits and -."
+            )
+        if slug in taken or slug in servers:
+            raise ImproperlyConfigured(f"{name} contains {slug}, which is there already. Give it another name.")
+        servers[slug] = url.rstrip("/")
+    return servers
 
 
 def env_hosts(name: str) -> list[str]:
@@ -216,6 +264,17 @@ def env_origins(name: str) -> list[str]:
             f"{name} must be origins such as https://bot.example.com, separated by commas: with scheme, without path."
         )
     return origins
+
+
+def _is_plain_address(text: str) -> bool:
+    parts = _split(text)
+    return (
+        parts is not None
+        and parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and not any(sign in text for sign in "?#@\\")
+        and all(character.isprintable() and not character.isspace() for character in text)
+    )
 
 
 def env_bucket(name: str) -> str:

@@ -14,7 +14,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from providers.chain.circuit_breaker import CircuitState, read_health
+from providers.chain.circuit_breaker import CLEAN, Circuit, CircuitState, circuits_of_keys, read_health
 from providers.statistics.selectors import ProviderStats, provider_stats
 from providers.types import Category
 from requests_app.selectors import credits_outstanding, oldest_due_seconds, unfinished_by_status
@@ -22,7 +22,7 @@ from requests_app.services.heartbeats import processes_at_work
 from requests_app.services.maintenance import maintenance_mode
 from telegram_bot.selectors import MAX_COUNTED, Backlog, deliveries_unfinished, updates_held_back, updates_unhandled
 
-LABELS = ["category", "provider"]
+LABELS = ["category", "provider", "route"]
 
 
 class DatabaseCollector(Collector):
@@ -47,7 +47,7 @@ def _attempts(stats: Sequence[ProviderStats]) -> Iterator[Metric]:
     costs = CounterMetricFamily("aibot_cost_usd", "Known cost in USD.", labels=LABELS)
     unknown = GaugeMetricFamily("aibot_unknown_costs", "Attempts that may be billed at an unknown cost.", labels=LABELS)
     for row in stats:
-        labels = [row.category, row.provider]
+        labels = [row.category, row.provider, row.route]
         attempts.add_metric(labels, row.requests)
         successes.add_metric(labels, row.successes)
         failures.add_metric(labels, row.failures)
@@ -60,8 +60,11 @@ def _open_circuits(stats: Sequence[ProviderStats]) -> Metric:
     open_circuits = GaugeMetricFamily("aibot_circuit_open", "1 while the circuit breaker is open.", labels=LABELS)
     health = {category.value: read_health(category.value) for category in Category}
     for row in stats:
-        known = health[row.category].get(row.provider)
-        open_circuits.add_metric([row.category, row.provider], bool(known and known.state is CircuitState.OPEN))
+        known = health[row.category]
+        circuits = [Circuit(row.provider, row.category, row.route), *circuits_of_keys(row.provider)]
+        is_open, *are_keys_open = [known.get(each, CLEAN).state is CircuitState.OPEN for each in circuits]
+        value = is_open or (bool(are_keys_open) and all(are_keys_open))
+        open_circuits.add_metric([row.category, row.provider, row.route], value)
     return open_circuits
 
 

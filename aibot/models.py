@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 class Alert(models.Model):
     """One event that the operator is told of, from its first sight until it has been gone for a while."""
 
-    key = models.CharField(max_length=64)  # what it is about: "no-worker:text", "access:openai:TEXT"
+    key = models.CharField(max_length=100)  # what it is about: "no-worker:text", "model:openai:TEXT"
     title = models.CharField(max_length=200)
     advice = models.CharField(max_length=500)
     began_at = models.DateTimeField(db_default=Now())

@@ -13,6 +13,7 @@ from aibot.env import (
     env_addresses,
     env_bool,
     env_bucket,
+    env_caps,
     env_choice,
     env_database,
     env_days,
@@ -20,13 +21,16 @@ from aibot.env import (
     env_folder,
     env_hosts,
     env_int,
+    env_keys,
     env_log_file,
     env_mail,
+    env_money,
     env_origins,
     env_port,
     env_redis_url,
     env_secret,
     env_secrets,
+    env_servers,
     env_text,
     env_url,
     is_command,
@@ -34,8 +38,8 @@ from aibot.env import (
     read_env_file,
     refuse_renamed_variables,
 )
-from providers.registry import PROVIDERS
-from providers.types import Access
+from providers.registry import BUILT_IN, PROVIDERS, register_compatible
+from providers.types import Access, access_with
 
 # --- Environment ------------------------------------------------------------------------------
 
@@ -346,11 +350,18 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "aibot.redaction.ReportFilter"
 # --- Providers --------------------------------------------------------------------------------
 
 # Base URLs come from the environment only, never from the admin: whoever changes one receives the key.
+OPENAI_COMPATIBLE = env_servers("OPENAI_COMPATIBLE", BUILT_IN)
+for server, address in OPENAI_COMPATIBLE.items():
+    register_compatible(server, address)
 SANDBOX_URL = env_url("SANDBOX_URL")
 PROVIDER_ACCESS = {
-    slug: Access(key=env_secret(spec.key_variable), base_url=env_url(spec.base_url_variable, spec.base_url))
+    slug: access_with(env_keys(spec.key_variable), env_url(spec.base_url_variable, spec.base_url))
     for slug, spec in PROVIDERS.items()
 }
+# Caps of what a day's calls may cost (UTC), in USD. Routes have their own, in the admin.
+DAILY_SPEND_CAP_USD = env_money("DAILY_SPEND_CAP_USD")
+PROVIDER_DAILY_CAPS_USD = env_caps("PROVIDER_DAILY_CAPS_USD", PROVIDERS)
+REQUIRE_PRICES = env_bool("REQUIRE_PRICES", default=False)  # routes whose calls nobody can price are not asked
 # The sandbox answers only where no key at all is set: invented answers must never mix with paid ones.
 SANDBOX_ACTIVE = bool(SANDBOX_URL) and not any(access.key for access in PROVIDER_ACCESS.values())
 if SANDBOX_ACTIVE:
@@ -359,7 +370,7 @@ if SANDBOX_ACTIVE:
             key=f"sandbox-key-{slug}",
             base_url=env_url(spec.base_url_variable, f"{SANDBOX_URL}/{slug}{spec.base_path}"),
         )
-        for slug, spec in PROVIDERS.items()
+        for slug, spec in BUILT_IN.items()
     }
 
 # Where providers call us when a job is over; without the address or a provider's secret its jobs are only polled.
@@ -439,7 +450,7 @@ SECRETS = sorted(
             *PROVIDER_CALLBACK_SECRETS.values(),
             S3_OPTIONS["secret_key"] or "",
             SENTRY_DSN,
-            *(access.key for access in PROVIDER_ACCESS.values()),
+            *(each.key for access in PROVIDER_ACCESS.values() for each in access.each()),
         )
         if len(str(secret)) >= 6
     },

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def access_to(slug: str) -> Access | None:
-    """Return key and base URL of a provider; None where the registry does not know it or its key is not set."""
+    """Return keys and base URL of a provider; None where the registry does not know it or its key is not set."""
     access: Access | None = settings.PROVIDER_ACCESS.get(slug)
     return access if access and access.key else None
 
@@ -32,9 +32,14 @@ def is_ready(category: Category, slug: str) -> bool:
 
 
 def connect(category: Category, slug: str) -> "TextProvider | MediaProvider | None":
-    """Return the provider, ready to call; None where it is not ready."""
+    """Return the provider with its first key, ready to call; None where it is not ready."""
+    return next(iter(connect_each(category, slug)), None)
+
+
+def connect_each(category: Category, slug: str) -> "list[TextProvider | MediaProvider]":
+    """Return the provider once with each of its keys, ready to call; empty where it is not ready."""
     access, backend = access_to(slug), backend_for(category, slug)
-    return backend(access) if access and backend else None
+    return [backend(each) for each in access.each()] if access and backend else []
 
 
 def backend_for(category: Category, slug: str) -> "type[TextProvider | MediaProvider] | None":

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from providers.access import is_configured
 from providers.admin_base import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
-from providers.chain.circuit_breaker import reset
+from providers.chain.circuit_breaker import circuit_of, reset
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth
 from providers.registry import is_implemented
 from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
@@ -25,7 +25,7 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
     """The chain. Keys and addresses come from the environment and are not shown."""
 
     list_display = [
-        "shown_provider",
+        "shown_route",
         "category",
         "enabled",
         "priority",
@@ -41,24 +41,52 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
     readonly_fields = ["has_key", "circuit", "pause_reason", "updated_at"]
     formfield_overrides = {PositiveSmallIntegerField: {"widget": NumberInput(attrs={"style": "width: 4em"})}}
     fieldsets = [
-        (None, {"fields": [("category", "provider"), "model", "has_key", "circuit", "pause_reason"]}),
-        ("Order", {"fields": ["enabled", "priority", "weight"]}),
+        (
+            None,
+            {
+                "fields": [
+                    ("category", "operation"),
+                    ("provider", "name"),
+                    "model",
+                    "has_key",
+                    "circuit",
+                    "pause_reason",
+                ]
+            },
+        ),
+        ("Order", {"fields": ["enabled", "priority", "weight", "tags"]}),
         ("Prices", {"fields": [("list_price", "price_unit"), "prices", "daily_cap_usd"]}),
-        ("Calls", {"fields": ["capabilities", "timeout_seconds", "updated_at"]}),
+        (
+            "Calls",
+            {
+                "fields": [
+                    "capabilities",
+                    "timeout_seconds",
+                    ("max_output_tokens", "reasoning_effort"),
+                    "extra_body",
+                    "drop_fields",
+                    "extra_headers",
+                    "updated_at",
+                ]
+            },
+        ),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderConfig]:
-        health = ProviderHealth.objects.filter(category=OuterRef("category"), provider=OuterRef("provider"))
+        of_route = ProviderHealth.objects.filter(category=OuterRef("category"), route=OuterRef("name"), key_id="")
+        of_keys = ProviderHealth.objects.filter(provider=OuterRef("provider")).exclude(key_id="")
+        paused = (of_route | of_keys).filter(open_until__isnull=False).order_by("-open_until")
         routes: QuerySet[ProviderConfig] = super().get_queryset(request)
         return routes.annotate(
             now=Now(),
-            open_until=Subquery(health.values("open_until")),
-            reason_of_pause=Subquery(health.values("reason")),
+            open_until=Subquery(paused.values("open_until")[:1]),
+            paused_key=Subquery(paused.values("key_id")[:1]),
+            reason_of_pause=Subquery(paused.values("reason")[:1]),
         )
 
-    @admin.display(description="provider", ordering="provider")
-    def shown_provider(self, row: ProviderConfig) -> str:
-        return row.get_provider_display()
+    @admin.display(description="route", ordering="provider")
+    def shown_route(self, row: ProviderConfig) -> str:
+        return row.label
 
     @admin.display(description="list price", ordering="list_price", empty_value="unknown")
     def shown_price(self, row: ProviderConfig) -> str | None:
@@ -74,9 +102,10 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
             return "not supported yet"
         if row.open_until is None:
             return "closed"
+        key = f"key {row.paused_key[:8]} " if row.paused_key else ""
         if row.open_until <= row.now:
-            return "half-open: probed next"
-        return f"paused until {row.open_until:%H:%M:%S}"
+            return f"{key}half-open: probed next"
+        return f"{key}paused until {row.open_until:%H:%M:%S}"
 
     @admin.display(description="why it is paused")
     def pause_reason(self, row: Any) -> str:
@@ -87,9 +116,9 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
 class ProviderHealthAdmin(ReadOnlyAdmin):
     """The circuit breaker's rows. Written by workers; an operator can close a circuit at once."""
 
-    list_display = ["provider", "category", "failures", "open_until", "probe_until", "reason"]
+    list_display = ["__str__", "category", "failures", "open_until", "probe_until", "reason"]
     list_filter = ["category"]
-    ordering = ["category", "provider"]
+    ordering = ["category", "provider", "route"]
     actions = ["reset_now"]
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
@@ -97,7 +126,7 @@ class ProviderHealthAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Resume now: try it again with the next request", permissions=["operate"])
     def reset_now(self, request: HttpRequest, queryset: QuerySet[ProviderHealth]) -> None:
-        resumed = sum(reset(category=row.category, provider=row.provider) for row in queryset)
+        resumed = sum(reset(circuit_of(row)) for row in queryset)
         level = messages.SUCCESS if resumed else messages.INFO
         self.message_user(request, f"{resumed} of {len(queryset)} resumed.", level)
 

@@ -1,7 +1,6 @@
 """What a route can do. It is data: the operator sees and corrects it, and it decides which routes are candidates."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -60,8 +59,7 @@ def unsupported_reason(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
     return ""
 
 
-def apply_route_defaults(prompt: Prompt, *, model: str, capabilities: Mapping[str, Any]) -> Prompt:
-    """Return the prompt as one route is asked: with its model, and with its first voice where the options name none."""
+def voice_for(prompt: Prompt, capabilities: Mapping[str, Any]) -> str:
+    """Return the voice that the options name, else the route's first one, "" where it has none."""
     voices = capabilities.get("voices") or [""]
-    voice = prompt.output_options.voice or voices[0]
-    return replace(prompt, model=model, output_options=replace(prompt.output_options, voice=voice))
+    return prompt.output_options.voice or str(voices[0])

@@ -13,6 +13,13 @@ from providers import registry
 from providers.capabilities import validate_capabilities
 from providers.common.ids import time_ordered_uuid
 from providers.pricing import validate_prices
+from providers.route_fields import (
+    validate_drop_fields,
+    validate_effort,
+    validate_extra_body,
+    validate_extra_headers,
+    validate_tags,
+)
 from providers.types import Category, CostSource, Operation, Purpose
 
 CATEGORY_CHOICES = [(category.value, category.value) for category in Category]
@@ -87,14 +94,49 @@ class ProviderConfig(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(Decimal(0))],
-        help_text="The provider is skipped for the rest of the day (UTC) once it has cost this much. Empty: no cap.",
+        help_text="What this route may cost in a day (UTC); a call that might exceed it is not made. Empty: no cap.",
     )
-    tags = models.JSONField(default=list, blank=True, db_default=EMPTY_LIST)
-    extra_body = models.JSONField(default=dict, blank=True, db_default=EMPTY_OBJECT)
-    extra_headers = models.JSONField(default=dict, blank=True, db_default=EMPTY_OBJECT)
-    drop_fields = models.JSONField(default=list, blank=True, db_default=EMPTY_LIST)
-    max_output_tokens = models.PositiveIntegerField(null=True, blank=True)
-    reasoning_effort = models.CharField(max_length=16, blank=True, db_default="")
+    tags = models.JSONField(
+        default=list,
+        blank=True,
+        db_default=EMPTY_LIST,
+        validators=[validate_tags],
+        help_text='By which AI models choose routes, such as ["music"]. An AI model without a tag chooses from all.',
+    )
+    extra_body = models.JSONField(
+        default=dict,
+        blank=True,
+        db_default=EMPTY_OBJECT,
+        validators=[validate_extra_body],
+        help_text='Merged into the body of each call, such as {"temperature": 0.7} or {"input": {"go_fast": true}}.',
+    )
+    extra_headers = models.JSONField(
+        default=dict,
+        blank=True,
+        db_default=EMPTY_OBJECT,
+        validators=[validate_extra_headers],
+        help_text='Sent with each call, such as {"X-Title": "My bot"}. Keys come from the environment only.',
+    )
+    drop_fields = models.JSONField(
+        default=list,
+        blank=True,
+        db_default=EMPTY_LIST,
+        validators=[validate_drop_fields],
+        help_text='Left out of the body, such as ["reasoning_effort"], for models that refuse them.',
+    )
+    max_output_tokens = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Of an answer, reasoning included. Empty: 4,096. A small one buys empty answers.",
+    )
+    reasoning_effort = models.CharField(
+        max_length=16,
+        blank=True,
+        db_default="",
+        validators=[validate_effort],
+        help_text="Such as low or high. Empty: low, where the model is known to take it.",
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -107,12 +149,18 @@ class ProviderConfig(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.category} · {registry.label_of(self.provider)}"
+        return f"{self.category} · {self.label}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the route; without a name it gets its provider's."""
         self.name = self.name if isinstance(self.name, str) and self.name else self.provider
         super().save(*args, **kwargs)
+
+    @property
+    def label(self) -> str:
+        """The provider as people write it, and the route's own name where it has one."""
+        label = registry.label_of(self.provider)
+        return label if self.name in ("", self.provider) else f"{label} ({self.name})"
 
 
 class SeededRoute(models.Model):
@@ -129,10 +177,12 @@ class SeededRoute(models.Model):
 
 
 class ProviderHealth(models.Model):
-    """The circuit breaker of one provider in one category, shared by all workers. Times are the database's."""
+    """The circuit of a route, or of a key, shared by all workers. Times are the database's."""
 
-    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES, blank=True)  # "" for a key
     provider = models.CharField(max_length=32, choices=registry.choices)
+    route = models.CharField(max_length=64, blank=True, db_default="")  # its name; "" for a key
+    key_id = models.CharField(max_length=64, blank=True, db_default="")  # "" for a route
     failures = models.PositiveIntegerField(default=0)  # in a row
     consecutive_trips = models.PositiveSmallIntegerField(default=0, db_column="level")  # each cools down twice as long
     open_until = models.DateTimeField(null=True, blank=True, db_column="resting_until")  # NULL: the circuit is closed
@@ -141,18 +191,21 @@ class ProviderHealth(models.Model):
     )  # until then one request probes
     reason = models.CharField(max_length=300, blank=True)
     error_class = models.CharField(max_length=32, blank=True, db_default="")  # of the error that opened the circuit
+    rejection = models.CharField(max_length=64, blank=True, db_default="")  # the last one's words, as a hash
+    rejections = models.PositiveSmallIntegerField(db_default=0)  # the very same, in a row
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         verbose_name = "provider's health"
         verbose_name_plural = "providers' health"
-        ordering = ["category", "provider"]
+        ordering = ["category", "provider", "route"]
         constraints = [
-            models.UniqueConstraint(fields=["category", "provider"], name="one_health_per_category_and_provider")
+            models.UniqueConstraint(fields=["category", "provider", "route", "key_id"], name="one_health_per_circuit")
         ]
 
     def __str__(self) -> str:
-        return f"{self.category} · {registry.label_of(self.provider)}"
+        label = registry.label_of(self.provider)
+        return f"{label}, key {self.key_id[:8]}" if self.key_id else f"{self.category} · {self.route or label}"
 
 
 class Attempt(models.Model):
@@ -239,7 +292,7 @@ class Attempt(models.Model):
 
 
 class AttemptRollup(models.Model):
-    """The sums of one provider's finished attempts in one hour; the statistics read these instead of every row."""
+    """The sums of one route's finished attempts in one hour; the statistics read these instead of every row."""
 
     hour = models.DateTimeField()
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
@@ -247,16 +300,22 @@ class AttemptRollup(models.Model):
     route = models.CharField(max_length=64, blank=True, db_default="")
     requests = models.PositiveBigIntegerField(default=0)
     successes = models.PositiveBigIntegerField(default=0)
+    refusals = models.PositiveBigIntegerField(db_default=0)  # attempts whose content was refused
     total_cost = models.DecimalField(max_digits=20, decimal_places=10, default=Decimal(0))  # USD, known costs only
     priced_successes = models.PositiveBigIntegerField(default=0)  # successes whose cost is known
     unknown_costs = models.PositiveBigIntegerField(default=0)  # attempts that may be billed at an unknown cost
+    reserved_cost = models.DecimalField(
+        max_digits=20, decimal_places=10, db_default=Decimal(0)
+    )  # USD, the most that these may have cost
     success_ms = models.PositiveBigIntegerField(default=0)  # sum over the successes
 
     class Meta:
         verbose_name = "hourly sum"
         ordering = ["-hour", "category", "provider"]
         constraints = [
-            models.UniqueConstraint(fields=["hour", "category", "provider"], name="one_rollup_per_hour_and_provider")
+            models.UniqueConstraint(
+                fields=["hour", "category", "provider", "route"], name="one_rollup_per_hour_and_route"
+            )
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ Reading this file imports no provider. To add one, follow docs/adding-a-provider
 entry here.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -40,7 +41,7 @@ class ProviderSpec:
     @property
     def base_url_variable(self) -> str:
         """The environment variable of its base URL."""
-        return f"{self.key_variable.split('_')[0]}_BASE_URL"
+        return re.sub("(_API)?_(KEY|TOKEN)$", "_BASE_URL", self.key_variable)
 
     @property
     def base_path(self) -> str:
@@ -48,7 +49,7 @@ class ProviderSpec:
         return urlsplit(self.base_url).path
 
 
-PROVIDERS: Mapping[str, ProviderSpec] = {
+BUILT_IN: Mapping[str, ProviderSpec] = {
     "aimlapi": ProviderSpec(
         "AIMLAPI",
         "AIMLAPI_KEY",
@@ -158,6 +159,23 @@ PROVIDERS: Mapping[str, ProviderSpec] = {
 }
 
 
+# Those, and the servers of OPENAI_COMPATIBLE, which the settings add before anybody reads this.
+PROVIDERS: dict[str, ProviderSpec] = dict(BUILT_IN)
+
+
+def register_compatible(slug: str, base_url: str) -> None:
+    """Add a server that speaks as OpenAI's does. Its key is in the variable that is named after it. Idempotent."""
+    PROVIDERS[slug] = ProviderSpec(
+        slug,
+        f"{slug.upper().replace('-', '_')}_API_KEY",
+        base_url,
+        {
+            Category.TEXT: "providers.backends.openai_compatible.CompatibleServerText",
+            Category.IMAGE: "providers.backends.openai_compatible.CompatibleServerImage",
+        },
+    )
+
+
 def choices() -> list[tuple[str, str]]:
     """Return (slug, label) pairs in reading order, for models and forms."""
     return [(slug, spec.label) for slug, spec in PROVIDERS.items()]
@@ -183,4 +201,4 @@ def provider_class(category: Category, slug: str) -> type["TextProvider | MediaP
     """
     module_path, _, name = PROVIDERS[slug].backends[category].rpartition(".")
     found: type[TextProvider | MediaProvider] = getattr(import_module(module_path), name)
-    return found
+    return found if found.slug == slug else type(name, (found,), {"slug": slug})

@@ -21,7 +21,8 @@ def create_shipped_routes(routes: Rows, wanted: list[ShippedRoute] | None = None
     created = []
     for route in shipped_routes() if wanted is None else wanted:
         fields = {name: value for name, value in route.as_fields().items() if name in known}
-        key = {name: fields.pop(name) for name in ("category", "provider")}
+        # Before routes had names there was one of a provider in a category.
+        key = {name: fields.pop(name) for name in ("category", "name" if "name" in known else "provider")}
         if routes.get_or_create(**key, defaults=fields)[1]:
             created.append(route)
     return created

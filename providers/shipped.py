@@ -5,7 +5,7 @@ sandbox charges by these prices, and the tests take their lists of providers fro
 renamed or deleted is never touched.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -29,6 +29,7 @@ class ShippedRoute:
     timeout_seconds: int = 30  # idle timeout, wait for a whole answer, or a job's age
     capabilities: Mapping[str, Any] = field(default_factory=dict)  # see capabilities.py
     enabled: bool = True
+    tags: Sequence[str] = ()  # by which AI models choose: speech and music are both AUDIO
     since: str = "0.1.0"  # the release that brought it
 
     @property
@@ -40,6 +41,7 @@ class ShippedRoute:
         """Return the values of the ProviderConfig row, as any version of that model takes them."""
         return {
             "category": self.category.value,
+            "name": self.name,
             "provider": self.provider,
             "enabled": self.enabled,
             "priority": self.priority,
@@ -49,6 +51,7 @@ class ShippedRoute:
             "prices": dict(self.prices),
             "timeout_seconds": self.timeout_seconds,
             "capabilities": dict(self.capabilities),
+            "tags": list(self.tags),
         }
 
 
@@ -297,6 +300,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         prices={"as_of": "2026-09-28"},
         timeout_seconds=60,
         capabilities={"max_prompt_characters": 10000},
+        tags=["speech"],
     ),
     ShippedRoute(
         Category.AUDIO,
@@ -307,6 +311,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "1k_characters",
         timeout_seconds=120,
         capabilities={"max_prompt_characters": 10000},
+        tags=["speech"],
     ),
     ShippedRoute(
         Category.AUDIO,
@@ -317,6 +322,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         timeout_seconds=60,
         capabilities={"voices": ["en_paul_neutral"]},
         enabled=False,
+        tags=["speech"],
     ),
     ShippedRoute(
         Category.AUDIO,
@@ -327,6 +333,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         timeout_seconds=60,
         capabilities={"voices": ["Alex", "Ashley", "Deborah", "Dennis", "Mark", "Olivia", "Sarah", "Timothy"]},
         enabled=False,
+        tags=["speech"],
     ),
     ShippedRoute(
         Category.AUDIO,
@@ -338,6 +345,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         prices={"as_of": "2026-11-23"},
         timeout_seconds=300,
         enabled=False,
+        tags=["music"],
     ),
 )
 

@@ -22,7 +22,9 @@ from providers.admin_base import (
     shown_cost,
     shown_ms,
 )
+from providers.chain.candidates import has_route
 from providers.models import Attempt
+from providers.types import Category
 from requests_app.models import Account, AIModel, LedgerEntry, MaintenanceMode, Request, RequestEvent
 from requests_app.services.accounts import account_set_blocked, account_top_up
 from requests_app.services.cancellation import request_cancel, request_resume
@@ -33,11 +35,25 @@ def actor_of(request: HttpRequest) -> str:
     return f"admin:{request.user.get_username()}"[:64]
 
 
+class AIModelForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """An AI model, whose tag some route must have."""
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        category, tag = values.get("category"), values.get("tag")
+        if category and tag and not has_route(Category(category), tag):
+            self.add_error(
+                "tag", f"No route of {category} has the tag {tag!r}. Give it to one first: Admin → Providers."
+            )
+        return values
+
+
 @admin.register(AIModel)
 class AIModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """The AI models that users pick."""
 
-    list_display = ["name", "category", "provider", "token_cost", "enabled", "position"]
+    form = AIModelForm
+    list_display = ["name", "category", "tag", "provider", "token_cost", "enabled", "position"]
     list_editable = ["token_cost", "enabled", "position"]
     list_filter = ["category", "enabled"]
     search_fields = ["name", "slug"]

@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 from providers import registry
 from providers.common.ids import time_ordered_uuid
 from providers.models import CATEGORY_CHOICES
+from providers.route_fields import validate_tag
 from providers.types import CostSource
 from requests_app.options import validate_options
 
@@ -24,7 +25,13 @@ class AIModel(models.Model):
     provider = models.CharField(
         max_length=32, blank=True, choices=registry.choices, help_text="The provider that the name suggests."
     )
-    tag = models.CharField(max_length=32, blank=True, db_default="")  # only routes with this tag serve it
+    tag = models.CharField(
+        max_length=32,
+        blank=True,
+        db_default="",
+        validators=[validate_tag],
+        help_text="Only routes with this tag serve it. Empty: all of the category.",
+    )
     rates = models.JSONField(default=dict, blank=True, db_default=EMPTY_OBJECT)  # credits by size; empty: flat
     token_cost = models.PositiveIntegerField(default=1, help_text="Credits that a request costs its user.")
     description = models.CharField(max_length=200, blank=True)
@@ -94,6 +101,7 @@ class Request(models.Model):
     input_text = models.TextField()
     input_media = models.JSONField(default=list, blank=True)
     options = models.JSONField(default=dict, blank=True)
+    tag = models.CharField(max_length=32, blank=True, db_default="")  # of the AI model: which routes may serve it
     output_text = models.TextField(blank=True)
     output_media = models.JSONField(default=list, blank=True)
     output_url = models.URLField(max_length=2000, blank=True)

@@ -20,8 +20,9 @@ MAX_HISTORY_CHARACTERS = 16_000
 def offered_models() -> list[AIModel]:
     """Return the AI models that some provider can serve now, in the order in which users see them."""
     models = list(AIModel.objects.filter(enabled=True))
-    served = {category for category in {model.category for model in models} if can_serve(Category(category))}
-    return [model for model in models if model.category in served]
+    wanted = {(model.category, model.tag) for model in models}
+    served = {(category, tag) for category, tag in wanted if can_serve(Category(category), tag)}
+    return [model for model in models if (model.category, model.tag) in served]
 
 
 def earlier_turns(request: Request) -> QuerySet[Request, tuple[str, str]]:

@@ -73,7 +73,7 @@ def _insert_compound(request: Request, actor: str, max_under_way: int, deadline_
     values = {
         name: _prepared(name, getattr(request, name))
         for name in (
-            "id", "model_id", "category", "conversation", "input_text", "input_media", "options", "intake_key",
+            "id", "model_id", "category", "conversation", "input_text", "input_media", "options", "tag", "intake_key",
         )
     }  # fmt: skip
     under_way, under_way_params = requests_under_way(request.user_id).values("id").query.sql_with_params()
@@ -119,11 +119,11 @@ _INSERT = """
             AND NOT EXISTS (SELECT 1 FROM known) AND (SELECT number FROM under_way) < %s
         RETURNING id
     ), accepted AS (
-        INSERT INTO requests (id, model_id, category, conversation, input_text, input_media, options, intake_key,
-            credits, deadline_at, user_id, status, output_text, output_media, output_url, cost_source, error_code,
-            fence, tries, created_at)
-        SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, STATEMENT_TIMESTAMP() + %s, id, 'PENDING', '', '[]', '', '', '',
-            0, 0, STATEMENT_TIMESTAMP()
+        INSERT INTO requests (id, model_id, category, conversation, input_text, input_media, options, tag,
+            intake_key, credits, deadline_at, user_id, status, output_text, output_media, output_url, cost_source,
+            error_code, fence, tries, created_at)
+        SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, STATEMENT_TIMESTAMP() + %s, id, 'PENDING', '', '[]', '', '',
+            '', 0, 0, STATEMENT_TIMESTAMP()
         FROM charged RETURNING id, user_id, credits, created_at, deadline_at
     ), hold AS (
         INSERT INTO requests_app_ledgerentry

@@ -60,8 +60,9 @@ def make_request(*, account: Account | None = None, model: AIModel | None = None
 
 def make_provider(provider: str, *, category: str = "TEXT", **fields: Any) -> ProviderConfig:
     """Return the provider's route in this category, shipped or new, with these fields."""
+    name = fields.pop("name", provider)
     route, _ = ProviderConfig.objects.update_or_create(
-        category=category, provider=provider, defaults={"model": f"{provider}-model", **fields}
+        category=category, name=name, defaults={"provider": provider, "model": f"{provider}-model", **fields}
     )
     return route
 

@@ -1,13 +1,16 @@
 """What is worth an alert, as it is at this moment. Nothing is written or told here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from django.conf import settings
 
-from providers.chain.candidates import provider_for
-from providers.chain.circuit_breaker import CLEAN, CircuitState, Health, read_health
-from providers.errors import AccessDenied, ModelGone
+from providers.access import access_to
+from providers.chain.candidates import route_candidates
+from providers.chain.circuit_breaker import CLEAN, Circuit, Health, circuit_of_route, read_health
+from providers.chain.spending import spent_today
+from providers.errors import AccessDenied, ModelGone, RequestRejected
 from providers.models import ProviderConfig
 from providers.registry import label_of
 from providers.transport.deadlines import Deadline
@@ -19,6 +22,7 @@ from telegram_bot.bot_status import bot_status
 
 TELEGRAM_SECONDS = 5.0  # for all its calls
 WEBHOOK = "webhook"
+SPENDING_TO_TELL = Decimal("0.8")  # of a cap
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ def service_conditions() -> Iterator[Condition]:
     yield from _processes()
     yield from _routes()
     yield from _quarantine()
+    yield from _spending()
 
 
 def _processes() -> Iterator[Condition]:
@@ -57,36 +62,68 @@ def _processes() -> Iterator[Condition]:
 
 def _routes() -> Iterator[Condition]:
     offered = set(AIModel.objects.filter(enabled=True).values_list("category", flat=True))
+    refused: dict[Circuit, Health] = {}
     for category in sorted(offered):
         routes = ProviderConfig.objects.filter(category=category, enabled=True)
         health = read_health(category)
-        states = [(route, health.get(route.provider, CLEAN)) for route in routes if provider_for(route)]
-        yield from _refused(category, states)
-        if states and all(known.state is not CircuitState.CLOSED for _, known in states):
+        ready = [candidates for route in routes if (candidates := route_candidates(route, health))]
+        for candidates in ready:
+            yield from _gone(candidates[0].route, health)
+            refused |= {
+                circuit: known
+                for candidate in candidates
+                for circuit, known in candidate.circuits.items()
+                if known.error_class == AccessDenied.error_class
+            }
+        if ready and all(candidate.is_paused for candidates in ready for candidate in candidates):
             yield Condition(
                 f"category:{category}",
                 f"Every route of {category} is paused",
                 "Requests are tried there all the same, and most fail. Admin → Providers' health has the reasons.",
                 60,
             )
+    yield from _refused(refused)
 
 
-def _refused(category: str, states: Sequence[tuple[ProviderConfig, Health]]) -> Iterator[Condition]:
-    """Yield what only the operator can mend: a wrong key, an empty wallet, a retired model."""
-    for route, health in states:
-        name = f"{label_of(route.provider)} in {category}"
-        if health.error_class == AccessDenied.error_class:
-            yield Condition(
-                f"access:{route.provider}:{category}",
-                f"{name} refuses the key or the account",
-                f"{health.reason}. Check the key and the balance there, then press Resume now in Providers' health.",
-            )
-        elif health.error_class == ModelGone.error_class:
-            yield Condition(
-                f"model:{route.provider}:{category}",
-                f"{name} does not serve the model {route.model}",
-                "Put another model id into the route.",
-            )
+def _gone(route: ProviderConfig, health: Mapping[Circuit, Health]) -> Iterator[Condition]:
+    known = health.get(circuit_of_route(route), CLEAN)
+    if known.error_class == ModelGone.error_class:
+        yield Condition(
+            f"model:{route.name}:{route.category}",
+            f"{route.label} in {route.category} does not serve the model {route.model}",
+            "Put another model id into the route.",
+        )
+    if known.error_class == RequestRejected.error_class:
+        yield Condition(
+            f"rejected:{route.name}:{route.category}",
+            f"{route.label} in {route.category} rejects every request alike",
+            f"{known.reason}. Correct the route (model, extra body, fields to leave out), then press Resume now.",
+        )
+
+
+def _refused(circuits: Mapping[Circuit, Health]) -> Iterator[Condition]:
+    """Yield what only the operator can mend: a wrong key, an empty wallet."""
+    for circuit, health in circuits.items():
+        yield Condition(
+            f"access:{circuit.provider}:{circuit.key_id[:8]}",
+            f"{label_of(circuit.provider)} refuses {_key_words(circuit)} or the account",
+            f"{health.reason}. Check the key and the balance there, then press Resume now in Providers' health.",
+        )
+
+
+def _key_words(circuit: Circuit) -> str:
+    access = access_to(circuit.provider)
+    return f"the key {circuit.key_id[:8]}" if access and access.other_keys else "the key"
+
+
+def _spending() -> Iterator[Condition]:
+    cap = settings.DAILY_SPEND_CAP_USD
+    if cap and spent_today() >= cap * SPENDING_TO_TELL:
+        yield Condition(
+            "spending",
+            f"Most of today's ${cap} is spent",
+            "What might exceed it is not asked any more. The day ends at midnight UTC; DAILY_SPEND_CAP_USD is the cap.",
+        )
 
 
 def _quarantine() -> Iterator[Condition]:

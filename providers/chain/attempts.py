@@ -4,6 +4,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from providers.access import current_purpose
+from providers.chain.spending import caps_check, caps_of
 from providers.chain.statements import Proof, attempt_insert
 from providers.errors import ProviderError
 from providers.models import Attempt, ProviderConfig
@@ -88,6 +90,7 @@ class OpenAttempt:
             "usage": result.usage.raw,
             "cost": cost,
             "cost_source": source,
+            "answered_by": result.model[:200],
             "duration_ms": duration_ms,
             "first_token_ms": self.first_token_ms,
             "finished_at": Now(),
@@ -147,11 +150,20 @@ class OpenAttempt:
         return cost_of(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
 
 
-def attempt_open(*, caller_key: str, number: int, route: ProviderConfig, proof: Proof | None = None) -> OpenAttempt:
-    """Commit the row of a call that is about to be made, the caller's `number`th.
+def attempt_open(
+    *,
+    caller_key: str,
+    number: int,
+    route: ProviderConfig,
+    key_id: str = "",
+    reserved: Decimal | None = None,
+    proof: Proof | None = None,
+) -> OpenAttempt:
+    """Commit the row of a call that is about to be made, the caller's `number`th, which may cost `reserved` USD.
 
     With `proof` the row is written only where it holds, in one statement: no call is begun on a stale read. Raises
-    AttemptRefused (nothing written) where it does not, or where another worker makes this caller's calls.
+    AttemptRefused (nothing written) where it does not, or where another worker makes this caller's calls; CapReached
+    (nothing written) where the call does not fit a daily cap.
     """
     attempt = Attempt(
         caller_key=caller_key,
@@ -160,10 +172,13 @@ def attempt_open(*, caller_key: str, number: int, route: ProviderConfig, proof: 
         purpose=current_purpose(),
         provider=route.provider,
         route=route.name,
+        key_id=key_id,
         model=route.model,
+        reserved_cost=reserved,
     )
+    check = partial(caps_check, route, reserved=reserved) if caps_of(route) else None
     try:
-        is_written = attempt_insert(attempt=attempt, proof=proof)
+        is_written = attempt_insert(attempt=attempt, proof=proof, check=check)
     except IntegrityError as error:
         raise AttemptRefused from error
     if not is_written:

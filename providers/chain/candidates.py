@@ -1,31 +1,39 @@
 """Which routes could answer a prompt, and in which order they are asked."""
 
+import itertools
 import logging
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC
-from decimal import Decimal
+from dataclasses import dataclass, replace
 
-from django.db.models import Sum
-from django.db.models.functions import Now, TruncDay
+from django.conf import settings
 
-from providers.access import backend_for, connect
+from providers.access import backend_for, connect, connect_each
 from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
-from providers.capabilities import apply_route_defaults, unsupported_reason
+from providers.capabilities import unsupported_reason, voice_for
 from providers.chain import circuit_breaker
 from providers.chain.attempts import JOB_CANCELLED, WORKER_LOST
-from providers.chain.circuit_breaker import CLEAN, CircuitState, Health
-from providers.errors import Unsupported
+from providers.chain.circuit_breaker import (
+    CLEAN,
+    Circuit,
+    CircuitState,
+    Health,
+    circuit_of_key,
+    circuit_of_route,
+)
+from providers.chain.spending import reservation
+from providers.errors import AccessDenied, ProviderError, RateLimited, Unsupported
 from providers.models import Attempt, ProviderConfig
-from providers.types import Category, Feature, Prompt, UnknownPolicy
+from providers.types import Category, Feature, Operation, Overrides, Prompt, UnknownPolicy
 
 logger = logging.getLogger("providers")
 
 # What says nothing of the provider: its job was given up, before and after it was cancelled, or its worker was lost.
 ENDED_BY_US = {"", JOB_CANCELLED, WORKER_LOST}
+# What another key of the same provider may not meet.
+ERRORS_OF_KEYS = {AccessDenied.error_class, RateLimited.error_class}
 CHAIN_CACHE_SECONDS = 1.0  # after the operator's switch, and after a circuit opens
 
 
@@ -34,24 +42,69 @@ class _Chain:
     """A category's enabled routes and their health, as read at one moment of this machine's monotonic clock."""
 
     routes: Sequence[ProviderConfig]
-    health: Mapping[str, Health]
+    health: Mapping[Circuit, Health]
     read_at: float
 
 
 _chains: dict[str, _Chain] = {}  # by category; replaced whole, so that threads may share it
+_turns = itertools.count()  # of the keys
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A route that could answer this prompt."""
+    """A route that could answer this prompt, with one of the provider's keys."""
 
     route: ProviderConfig
     provider: TextProvider | MediaProvider
-    health: Health
+    circuits: Mapping[Circuit, Health]  # of the route and of the key
+    has_other_keys: bool = False
+
+    @property
+    def key_id(self) -> str:
+        """Which key it uses."""
+        return self.provider.access.key_id
+
+    @property
+    def is_paused(self) -> bool:
+        """Its route or its key is asked only where nothing else is left, or as a probe."""
+        return any(health.state is not CircuitState.CLOSED for health in self.circuits.values())
 
     def prompt_for(self, prompt: Prompt) -> Prompt:
         """Return the prompt as this route is asked."""
-        return apply_route_defaults(prompt, model=self.route.model, capabilities=self.route.capabilities)
+        route = self.route
+        return replace(
+            prompt,
+            model=route.model,
+            max_output_tokens=route.max_output_tokens or prompt.max_output_tokens,
+            reasoning_effort=route.reasoning_effort,
+            output_options=replace(prompt.output_options, voice=voice_for(prompt, route.capabilities)),
+            overrides=Overrides(route.extra_body, tuple(route.drop_fields), route.extra_headers),
+        )
+
+    def circuit_for(self, error: ProviderError) -> Circuit:
+        """Return what this failure counts against: the key where another one might do, else the route."""
+        is_of_key = isinstance(error, AccessDenied) or (isinstance(error, RateLimited) and self.has_other_keys)
+        return circuit_of_key(self.route.provider, self.key_id) if is_of_key else circuit_of_route(self.route)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call that has failed this caller, in this run or in an earlier one."""
+
+    route: str  # its name
+    key_id: str
+    error_class: str
+
+    def rules_out(self, candidate: Candidate) -> bool:
+        """Return whether there is no sense in asking the candidate after this."""
+        if self.route != candidate.route.name or self.error_class in ENDED_BY_US:
+            return False
+        return self.error_class not in ERRORS_OF_KEYS or self.key_id == candidate.key_id
+
+
+def asked_in(attempt: Attempt) -> Asked:
+    """Return what an attempt of this caller says."""
+    return Asked(attempt.route or attempt.provider, attempt.key_id, attempt.error_class)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,68 +120,93 @@ class Skip:
         return {"route": self.route, "provider": self.provider, "reason": self.reason}
 
 
-def candidates_for(prompt: Prompt, earlier: Sequence[Attempt], skips: list[Skip]) -> Iterator[Candidate]:
-    """Yield the routes to ask, in the operator's order: those whose circuit is closed, then those that are paused.
+def candidates_for(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> Iterator[Candidate]:
+    """Yield the routes to ask, in the operator's order: those whose circuits are closed, then those that are paused.
 
-    `earlier` are the attempts that were made for this prompt before a crash. What is passed by is added to `skips`. The
-    circuit breaker is asked only when a candidate's turn comes, so a probe is acquired by whoever makes it.
+    `asked` are the calls that have failed this caller; whoever iterates adds to it. What is passed by is added to
+    `skips`. The circuit breaker is asked only when a candidate's turn comes, so a probe is acquired by whoever makes
+    it.
     """
     paused: list[Candidate] = []
-    for candidate in _capable(prompt, earlier, skips):
-        route, health = candidate.route, candidate.health
-        may_probe = health.state is CircuitState.HALF_OPEN and circuit_breaker.acquire_probe(
-            category=route.category, provider=route.provider, seconds=route.timeout_seconds
-        )
-        if health.state is CircuitState.CLOSED or may_probe:
+    for candidate in _capable(prompt, asked, skips):
+        if any(earlier.rules_out(candidate) for earlier in asked):
+            continue
+        reason = _pause_of(candidate)
+        if not reason:
             yield candidate
         else:
-            _skip(skips, route, _pause_of(health))
+            skip_route(skips, candidate.route, reason)
             paused.append(candidate)
     # Never fail while a provider might work: a cooldown is a guess, the user's request is real.
-    yield from paused
+    for candidate in paused:
+        if not any(earlier.rules_out(candidate) for earlier in asked):
+            yield candidate
 
 
-def _pause_of(health: Health) -> str:
-    if health.state is CircuitState.HALF_OPEN:
-        return f"another request tries whether it works again ({health.reason})"
-    return f"paused for another {health.seconds_left} s ({health.reason})"
+def _pause_of(candidate: Candidate) -> str:
+    """Return why the candidate is not asked now, "" where it may be; of half-open circuits it is the probe then."""
+    for circuit, health in candidate.circuits.items():
+        if health.state is CircuitState.OPEN:
+            return f"{_subject(circuit)}paused for another {health.seconds_left} s ({health.reason})"
+    for circuit, health in candidate.circuits.items():
+        if health.state is CircuitState.HALF_OPEN and not circuit_breaker.acquire_probe(
+            circuit, seconds=candidate.route.timeout_seconds
+        ):
+            return f"{_subject(circuit)}another request tries whether it works again ({health.reason})"
+    return ""
 
 
-def _skip(skips: list[Skip], route: ProviderConfig, reason: str) -> None:
+def _subject(circuit: Circuit) -> str:
+    return f"its key {circuit.key_id[:8]}: " if circuit.key_id else ""
+
+
+def skip_route(skips: list[Skip], route: ProviderConfig, reason: str) -> None:
+    """Note that a route was passed by, and why."""
     logger.info("Skipping %s for %s: %s", route.provider, route.category, reason)
     skips.append(Skip(route.name, route.provider, reason))
 
 
-def _capable(prompt: Prompt, earlier: Sequence[Attempt], skips: list[Skip]) -> list[Candidate]:
-    """Return every route that could answer this prompt, in the operator's order.
+def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[Candidate]:
+    """Return every route that could answer this prompt, in the operator's order, each with each of its keys.
 
-    A provider whose worker was lost in the middle of this caller's call, or whose job was given up with a quarantine,
-    may still be the only one that works, so it is asked again, but last.
+    One whose worker was lost in the middle of this caller's call, or whose job was given up with a quarantine, may
+    still be the only one that works, so it is asked again, but last.
     """
-    outcomes = {attempt.provider: attempt.error_class for attempt in earlier}
     chain = _read_chain(prompt.category.value)
     candidates = []
     for route in _by_priority(chain.routes):
-        if outcomes.get(route.provider, WORKER_LOST) not in ENDED_BY_US:
+        if route.operation != prompt.operation or (prompt.tag and prompt.tag not in route.tags):
             continue
-        provider = provider_for(route)
-        if provider is None:
+        each_key = route_candidates(route, chain.health)
+        if not each_key:
             skips.append(Skip(route.name, route.provider, "no key"))
             continue
-        candidate = Candidate(route, provider, chain.health.get(route.provider, CLEAN))
-        reason = _reason_to_skip(candidate, prompt)
+        reason = _reason_toskip_route(each_key[0], prompt)
         if reason:
-            _skip(skips, route, reason)
+            skip_route(skips, route, reason)
         else:
-            candidates.append(candidate)
-    return sorted(candidates, key=lambda candidate: candidate.route.provider in outcomes)
+            candidates += each_key
+    failed_before = {earlier.route for earlier in asked}
+    return sorted(candidates, key=lambda candidate: candidate.route.name in failed_before)
 
 
-def _reason_to_skip(candidate: Candidate, prompt: Prompt) -> str:
+def route_candidates(route: ProviderConfig, health: Mapping[Circuit, Health]) -> list[Candidate]:
+    """Return the route with each of its provider's keys, which take turns at coming first; empty without a key."""
+    providers = connect_each(Category(route.category), route.provider)
+    turn = next(_turns) % len(providers) if len(providers) > 1 else 0
+    candidates = []
+    for provider in [*providers[turn:], *providers[:turn]]:
+        circuits = (circuit_of_route(route), circuit_of_key(route.provider, provider.access.key_id))
+        known = {circuit: health.get(circuit, CLEAN) for circuit in circuits}
+        candidates.append(Candidate(route, provider, known, has_other_keys=len(providers) > 1))
+    return candidates
+
+
+def _reason_toskip_route(candidate: Candidate, prompt: Prompt) -> str:
     """Return why this route cannot be asked for this prompt, "" where it can."""
     route = candidate.route
-    if _is_over_its_cap(route):
-        return "it has reached its daily cap"
+    if settings.REQUIRE_PRICES and reservation(route, candidate.provider, candidate.prompt_for(prompt)) is None:
+        return "nobody knows what a call may cost, and REQUIRE_PRICES is set: put in its price"
     reason = unsupported_reason(route.capabilities, prompt)
     if reason:
         return reason
@@ -140,15 +218,14 @@ def _reason_to_skip(candidate: Candidate, prompt: Prompt) -> str:
 
 
 def candidate_for_attempt(attempt: Attempt) -> Candidate | None:
-    """Return the route of an attempt that is under way, whatever the operator has switched since.
+    """Return the route of an attempt that is under way with the key it was made with, whatever was switched since.
 
-    None where the route or its key is gone.
+    Where that key is gone, another one of the provider may know the job. None where the route or every key is gone.
     """
-    route = ProviderConfig.objects.filter(category=attempt.category, provider=attempt.provider).first()
-    provider = provider_for(route) if route else None
-    if route is None or provider is None:
-        return None
-    return Candidate(route, provider, circuit_breaker.read_health(attempt.category).get(attempt.provider, CLEAN))
+    name = attempt.route or attempt.provider
+    route = ProviderConfig.objects.filter(category=attempt.category, provider=attempt.provider, name=name).first()
+    candidates = route_candidates(route, circuit_breaker.read_health(attempt.category)) if route else []
+    return next((each for each in candidates if each.key_id == attempt.key_id), next(iter(candidates), None))
 
 
 def unknown_policy(attempt: Attempt) -> UnknownPolicy:
@@ -157,9 +234,20 @@ def unknown_policy(attempt: Attempt) -> UnknownPolicy:
     return backend.unknown_policy if backend else UnknownPolicy.RESPEND
 
 
-def can_serve(category: Category) -> bool:
-    """Return whether any enabled route of this category is ready."""
-    return any(provider_for(route) for route in ProviderConfig.objects.filter(category=category.value, enabled=True))
+def can_serve(category: Category, tag: str = "") -> bool:
+    """Return whether any enabled route of this category, with this tag if one is given, is ready."""
+    return any(provider_for(route) for route in _routes(category, tag) if route.enabled)
+
+
+def has_route(category: Category, tag: str) -> bool:
+    """Return whether any route of this category has this tag, enabled or not."""
+    return bool(_routes(category, tag))
+
+
+def _routes(category: Category, tag: str) -> list[ProviderConfig]:
+    # SQLite cannot ask what a list in JSON contains; there are dozens of routes at most.
+    routes = ProviderConfig.objects.filter(category=category.value, operation=Operation.GENERATE.value)
+    return [route for route in routes if not tag or tag in route.tags]
 
 
 def can_take_audio() -> bool:
@@ -192,12 +280,3 @@ def _by_priority(routes: Sequence[ProviderConfig]) -> list[ProviderConfig]:
 def _weighted_chance(weight: int) -> float:
     # The largest of random**(1/weight) falls to each route in proportion to its weight (Efraimidis and Spirakis, 2006).
     return random.random() ** (1 / weight) if weight else 0.0  # noqa: S311 — load sharing, not a secret
-
-
-def _is_over_its_cap(route: ProviderConfig) -> bool:
-    if route.daily_cap_usd is None:
-        return False
-    midnight = TruncDay(Now(), tzinfo=UTC)
-    attempts = Attempt.objects.filter(provider=route.provider, category=route.category, created_at__gte=midnight)
-    spent = attempts.aggregate(spent=Sum("cost"))["spent"] or Decimal(0)
-    return bool(spent >= route.daily_cap_usd)

@@ -1,30 +1,35 @@
-"""The circuit breaker: which provider is passed by, for how long, and who may probe it afterwards.
+"""The circuit breaker: which route or key is passed by, for how long, and who may probe it afterwards.
 
-One row per category and provider, shared by all workers; all times are the database's. It is advisory: where its table
-cannot be read or written, traffic passes. The operator's `enabled` switch is another matter.
+One row per circuit, shared by all workers; all times are the database's. It is advisory: where its table cannot be read
+or written, traffic passes. The operator's `enabled` switch is another matter.
 
     CLOSED ──3 failures in a row, or one that trips at once──▶ OPEN ──cooldown over──▶ HALF_OPEN
        ▲                                                        ▲                          │
        └───────────────the probe succeeds───────────────────────┼───the probe fails────────┘
 """
 
+import hashlib
 import logging
 import random
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from providers.access import access_to
 from providers.errors import AccessDenied, ModelGone, ProviderError, RateLimited
-from providers.models import ProviderHealth
+from providers.models import ProviderConfig, ProviderHealth
 
 logger = logging.getLogger("providers.chain.circuit_breaker")
 
 FAILURES_TO_OPEN = 3  # in a row
+REJECTIONS_TO_OPEN = 3  # of different requests, in a row and in the same words
 BASE_COOLDOWN_SECONDS = 30  # doubled with each further trip: exponential backoff
 MAX_COOLDOWN_SECONDS = 600
 MAX_COUNTED_TRIPS = 10  # 30 s doubled that often is far beyond the longest cooldown
@@ -34,7 +39,7 @@ JITTER = 0.2  # share of a cooldown by which it varies, so that those of a fleet
 
 
 class CircuitState(Enum):
-    """What the breaker says of a provider right now."""
+    """What the breaker says of a circuit right now."""
 
     CLOSED = "closed"  # calls pass
     OPEN = "open"  # cooling down: passed by
@@ -42,8 +47,41 @@ class CircuitState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Circuit:
+    """What is paused by itself: a route, or a key with all the routes that use it."""
+
+    provider: str
+    category: str = ""  # of the route
+    route: str = ""  # its name
+    key_id: str = ""  # of the key
+
+    def __str__(self) -> str:
+        return f"the key of {self.provider}" if self.key_id else f"{self.route} in {self.category}"
+
+    def rows(self) -> QuerySet[ProviderHealth]:
+        """Return its row, where it has ever failed."""
+        return ProviderHealth.objects.filter(**asdict(self))
+
+
+def circuit_of_route(route: ProviderConfig) -> Circuit:
+    """Return the circuit of a route, whichever key it uses."""
+    return Circuit(route.provider, category=route.category, route=route.name)
+
+
+def circuit_of_key(provider: str, key_id: str) -> Circuit:
+    """Return the circuit of a key."""
+    return Circuit(provider, key_id=key_id)
+
+
+def circuits_of_keys(provider: str) -> list[Circuit]:
+    """Return the circuits of all keys of a provider that are set."""
+    access = access_to(provider)
+    return [circuit_of_key(provider, each.key_id) for each in access.each()] if access else []
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
-    """One provider's circuit, as read at one moment of the database's clock."""
+    """One circuit, as read at one moment of the database's clock."""
 
     state: CircuitState = CircuitState.CLOSED
     is_clean: bool = True  # nothing to clear after a success
@@ -57,22 +95,27 @@ class Health:
 CLEAN = Health()
 
 
-def read_health(category: str) -> Mapping[str, Health]:
-    """Return the health of every provider of the category that ever failed; the others are CLEAN.
+def read_health(category: str) -> Mapping[Circuit, Health]:
+    """Return the circuits of the category's routes, and of all keys, that ever failed; the others are CLEAN.
 
     An unreadable table gives an empty mapping: traffic passes.
     """
     try:
-        rows = list(ProviderHealth.objects.filter(category=category).annotate(now=Now()))
+        rows = list(ProviderHealth.objects.filter(category__in=[category, ""]).annotate(now=Now()))
     except DatabaseError:
         logger.exception("The circuit breaker's table cannot be read; traffic passes.")
         return {}
-    return {row.provider: _health_of(row, row.now) for row in rows}
+    return {circuit_of(row): _health_of(row, row.now) for row in rows}
+
+
+def circuit_of(row: ProviderHealth) -> Circuit:
+    """Return the circuit of a row."""
+    return Circuit(row.provider, row.category, row.route, row.key_id)
 
 
 def _health_of(row: ProviderHealth, now: datetime) -> Health:
     if row.open_until is None:
-        return Health(is_clean=not row.failures)
+        return Health(is_clean=not (row.failures or row.rejections))
     is_open = row.open_until > now
     return Health(
         state=CircuitState.OPEN if is_open else CircuitState.HALF_OPEN,
@@ -85,30 +128,25 @@ def _health_of(row: ProviderHealth, now: datetime) -> Health:
     )
 
 
-def acquire_probe(*, category: str, provider: str, seconds: float) -> bool:
-    """Try to become the one request that probes a half-open provider; the right lasts `seconds`.
+def acquire_probe(circuit: Circuit, *, seconds: float) -> bool:
+    """Try to become the one request that probes a half-open circuit; the right lasts `seconds`.
 
     A compare-and-set: of all workers that ask at once, exactly one gets True.
     """
-    return bool(
-        ProviderHealth.objects.filter(
-            Q(probe_until__isnull=True) | Q(probe_until__lte=Now()),
-            category=category,
-            provider=provider,
-            open_until__lte=Now(),
-        ).update(probe_until=Now() + timedelta(seconds=seconds))
-    )
+    free = Q(probe_until__isnull=True) | Q(probe_until__lte=Now())
+    until = Now() + timedelta(seconds=seconds)
+    return bool(circuit.rows().filter(free, open_until__lte=Now()).update(probe_until=until))
 
 
-def record_success(*, category: str, provider: str, health: Health) -> None:
-    """Close the circuit of a provider that has just answered. `health` is what was read before the call.
+def record_success(circuit: Circuit, *, health: Health) -> None:
+    """Close a circuit through which an answer has just come. `health` is what was read before the call.
 
     A call that began while the circuit was clean writes nothing, so the usual case costs no query, and it does not
     close a circuit that others have opened meanwhile. Raises nothing.
     """
     if health.is_clean:
         return
-    rows = ProviderHealth.objects.filter(category=category, provider=provider)
+    rows = circuit.rows()
     if health.state is CircuitState.CLOSED:
         rows = rows.filter(open_until__isnull=True)
     try:
@@ -117,29 +155,32 @@ def record_success(*, category: str, provider: str, health: Health) -> None:
         logger.exception("The circuit breaker's table cannot be written.")
 
 
-def record_failure(*, category: str, provider: str, error: ProviderError) -> None:
+def record_failure(circuit: Circuit, *, error: ProviderError) -> None:
     """Count a failed call and open the circuit where the error says so. Raises nothing.
 
     Errors that say nothing about the provider's health (`counts_as_failure` is False) change nothing.
     """
-    if not error.counts_as_failure:
+    if not (error.counts_as_failure or error.counts_when_repeated):
         return
     try:
-        if not _is_open_already(category, provider, error):
+        if error.counts_when_repeated:
             with transaction.atomic():
-                _count(category, provider, error)
+                _count_rejection(circuit, error)
+        elif not _is_open_already(circuit, error):
+            with transaction.atomic():
+                _count(circuit, error)
     except DatabaseError:
         logger.exception("The circuit breaker's table cannot be written.")
 
 
-def _is_open_already(category: str, provider: str, error: ProviderError) -> bool:
+def _is_open_already(circuit: Circuit, error: ProviderError) -> bool:
     """Return whether the circuit is open for as long as this error could open it: then there is nothing to write.
 
     A hundred calls that were under way when it opened would else queue up at its row, all for the same reason.
     """
     # Half of it: a second refused key says nothing new while most of the first one's cooldown is still to come.
     until = Now() + timedelta(seconds=_named_seconds(error) / 2)
-    return ProviderHealth.objects.filter(category=category, provider=provider, open_until__gt=until).exists()
+    return circuit.rows().filter(open_until__gt=until).exists()
 
 
 def _named_seconds(error: ProviderError) -> float:
@@ -149,9 +190,8 @@ def _named_seconds(error: ProviderError) -> float:
     return ACCESS_COOLDOWN_SECONDS if error.trips_at_once else 0
 
 
-def _count(category: str, provider: str, error: ProviderError) -> None:
-    ProviderHealth.objects.get_or_create(category=category, provider=provider)
-    row = ProviderHealth.objects.select_for_update().annotate(now=Now()).get(category=category, provider=provider)
+def _count(circuit: Circuit, error: ProviderError) -> None:
+    row = _locked_row(circuit)
     is_open = row.open_until is not None and row.open_until > row.now
     row.failures += 1
     row.probe_until = None
@@ -161,10 +201,31 @@ def _count(category: str, provider: str, error: ProviderError) -> None:
         row.open_until = max(row.open_until, open_until) if row.open_until else open_until
         row.reason, row.error_class = str(error)[:300], error.error_class
         if isinstance(error, AccessDenied | ModelGone):
-            logger.error("%s needs the operator: paused for %.0f s in %s", provider, cooldown, category)
+            logger.error("%s needs the operator: paused for %.0f s", circuit, cooldown)
         else:
-            logger.warning("%s is paused for %.0f s in %s", provider, cooldown, category)
+            logger.warning("%s is paused for %.0f s", circuit, cooldown)
     row.save()
+
+
+def _count_rejection(circuit: Circuit, error: ProviderError) -> None:
+    """Open the circuit where several requests in a row have met the very same refusal: it is about the route."""
+    words = re.sub(r"\d+", "0", f"{error.status} {error.code} {error.param} {error.excerpt}")
+    rejection = hashlib.sha256(words.encode()).hexdigest()
+    row = _locked_row(circuit)
+    row.rejections = row.rejections + 1 if row.rejection == rejection else 1
+    row.rejection = rejection
+    if row.rejections >= REJECTIONS_TO_OPEN:
+        row.rejections = 0
+        row.open_until = row.now + timedelta(seconds=ACCESS_COOLDOWN_SECONDS)
+        row.probe_until = None
+        row.reason, row.error_class = str(error)[:300], error.error_class
+        logger.error("%s needs the operator: it rejects every request alike", circuit)
+    row.save()
+
+
+def _locked_row(circuit: Circuit) -> Any:
+    ProviderHealth.objects.get_or_create(**asdict(circuit))
+    return circuit.rows().select_for_update().annotate(now=Now()).get()
 
 
 def _cooldown_seconds(row: ProviderHealth, error: ProviderError, *, is_open: bool) -> float:
@@ -180,13 +241,9 @@ def _cooldown_seconds(row: ProviderHealth, error: ProviderError, *, is_open: boo
     return cooldown * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 — jitter, not a secret
 
 
-def reset(*, category: str, provider: str) -> bool:
-    """Close a provider's circuit at once, by the operator's hand. Returns whether there was anything to close."""
-    return bool(
-        ProviderHealth.objects.filter(category=category, provider=provider)
-        .exclude(open_until=None, failures=0)
-        .update(**_CLOSED)
-    )
+def reset(circuit: Circuit) -> bool:
+    """Close a circuit at once, by the operator's hand. Returns whether there was anything to close."""
+    return bool(circuit.rows().exclude(open_until=None, failures=0).update(**_CLOSED))
 
 
 _CLOSED = {
@@ -196,4 +253,6 @@ _CLOSED = {
     "probe_until": None,
     "reason": "",
     "error_class": "",
+    "rejection": "",
+    "rejections": 0,
 }

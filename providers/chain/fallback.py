@@ -11,11 +11,21 @@ from django.db.models.functions import Now
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.chain import circuit_breaker
 from providers.chain.attempts import Answer, OpenAttempt, attempt_open, attempt_write_off
-from providers.chain.candidates import Candidate, Skip, candidate_for_attempt, candidates_for, unknown_policy
+from providers.chain.candidates import (
+    Asked,
+    Candidate,
+    Skip,
+    asked_in,
+    candidate_for_attempt,
+    candidates_for,
+    skip_route,
+    unknown_policy,
+)
 from providers.chain.jobs import job_cancel, poll_delay_seconds, poll_job
 from providers.chain.outputs import output_store
 from providers.chain.provider_callbacks import callback_url
 from providers.chain.spans import attempt_span, note_outcome
+from providers.chain.spending import CapReached, reservation
 from providers.chain.statements import Proof
 from providers.db import commit_persistently, give_back_connection
 from providers.errors import (
@@ -123,6 +133,7 @@ class ChainRun:
         self.skips: list[Skip] = []  # routes that were passed by, in the order in which that happened
         self._attempts: list[Attempt] = []  # of this caller, oldest first
         self._outcomes: list[PastOutcome] = []
+        self._asked: list[Asked] = []
 
     def answer(self) -> Answer | Pending:
         """Return the first answer, which `store` has kept by then, or Pending where a provider takes its time.
@@ -139,17 +150,21 @@ class ChainRun:
                 return under_way
             self._read_attempts()
         self._outcomes = [past_outcome(attempt) for attempt in self._attempts]
+        self._asked = [asked_in(attempt) for attempt in self._attempts]
         self._end_if_decided()
         number = self._attempts[-1].number if self._attempts else 0
-        for candidate in candidates_for(self.prompt, self._attempts, self.skips):
+        for candidate in candidates_for(self.prompt, self._asked, self.skips):
             if self.deadline.remaining() < MIN_TRY_SECONDS:
                 raise OutOfTime
-            number += 1
             try:
-                return self._try(candidate, number)
+                return self._try(candidate, number + 1)
+            except CapReached as reached:
+                skip_route(self.skips, candidate.route, str(reached))
             except ProviderError as error:
+                number += 1
                 policy = candidate.provider.unknown_policy
                 self._outcomes.append(PastOutcome(error.error_class, error.maybe_paid, policy))
+                self._asked.append(Asked(candidate.route.name, candidate.key_id, error.error_class))
                 self._end_if_decided(error)
         if verdict_on(self._outcomes).refusals:
             raise RefusedByProviders
@@ -171,8 +186,15 @@ class ChainRun:
     def _try(self, candidate: Candidate, number: int) -> Answer | Pending:
         """Make one attempt. Raises the ProviderError after which the next provider may be asked."""
         route = candidate.route
+        attempt = attempt_open(
+            caller_key=self.caller_key,
+            number=number,
+            route=route,
+            key_id=candidate.key_id,
+            reserved=reservation(route, candidate.provider, candidate.prompt_for(self.prompt)),
+            proof=self._proof,
+        )
         logger.info("Trying %s for %s", route.provider, route.category)
-        attempt = attempt_open(caller_key=self.caller_key, number=number, route=route, proof=self._proof)
         try:
             with attempt_span(route, attempt.id) as span:
                 outcome = self._call(candidate, attempt)
@@ -231,7 +253,8 @@ class ChainRun:
         answer = self._commit(lambda: self._succeed(attempt, outcome, media))
         logger.info("✓ %s succeeded for %s", route.provider, route.category)
         logger.info("Request %s served by provider: %s", self.caller_key, route.provider)
-        circuit_breaker.record_success(category=route.category, provider=route.provider, health=candidate.health)
+        for circuit, health in candidate.circuits.items():
+            circuit_breaker.record_success(circuit, health=health)
         return answer
 
     def _commit(self, write: Callable[[], Recorded]) -> Recorded:
@@ -309,4 +332,4 @@ def _record_failure(candidate: Candidate, error: ProviderError) -> None:
         logger.info("The call of %s for %s was aborted: nobody waits for it", route.provider, route.category)
         return
     logger.warning("✗ %s failed for %s: %s", route.provider, route.category, error)
-    circuit_breaker.record_failure(category=route.category, provider=route.provider, error=error)
+    circuit_breaker.record_failure(candidate.circuit_for(error), error=error)

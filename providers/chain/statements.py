@@ -3,7 +3,7 @@
 Both leave the same row (tests/requests_app/test_statements.py). Those of requests are in requests_app/statements.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from django.db import connection, transaction
@@ -22,21 +22,24 @@ class Proof(Protocol):
         """Lock what proves it until the transaction ends. False: the caller has ended, or belongs to another worker."""
 
 
-def attempt_insert(*, attempt: Attempt, proof: Proof | None) -> bool:
+def attempt_insert(*, attempt: Attempt, proof: Proof | None, check: Callable[[], None] | None = None) -> bool:
     """Write a new attempt where the proof holds; return whether it does. `attempt` is unsaved.
 
-    Raises IntegrityError where another worker makes this caller's calls.
+    `check` is called in the transaction that writes it, and keeps it from being written by what it raises. Raises
+    IntegrityError where another worker makes this caller's calls.
     """
-    if proof is not None and is_postgresql():
+    if proof is not None and check is None and is_postgresql():
         query, params = proof.query()
         values: list[Any] = [
             *(attempt.id, attempt.caller_key, attempt.number, attempt.category, attempt.purpose),
-            *(attempt.provider, attempt.route, attempt.model),
+            *(attempt.provider, attempt.route, attempt.key_id, attempt.model, attempt.reserved_cost),
         ]
         with connection.cursor() as cursor:
             cursor.execute(_INSERT.format(proof=query), [*values, *params])
             return bool(cursor.rowcount)
     with transaction.atomic():
+        if check is not None:
+            check()
         if proof is not None and not proof.hold():
             return False
         attempt.save(force_insert=True)
@@ -44,8 +47,8 @@ def attempt_insert(*, attempt: Attempt, proof: Proof | None) -> bool:
 
 
 _INSERT = """
-    INSERT INTO providers_attempt (id, caller_key, number, category, purpose, provider, route, model, state, job_id,
-        error_class, error_text, usage, cost_source, rolled_up, created_at)
-    SELECT %s, %s, %s, %s, %s, %s, %s, %s, 'SENDING', '', '', '', '{{}}', '', FALSE, STATEMENT_TIMESTAMP()
+    INSERT INTO providers_attempt (id, caller_key, number, category, purpose, provider, route, key_id, model,
+        reserved_cost, state, job_id, error_class, error_text, usage, cost_source, rolled_up, created_at)
+    SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'SENDING', '', '', '', '{{}}', '', FALSE, STATEMENT_TIMESTAMP()
     FROM ({proof}) AS proof
 """

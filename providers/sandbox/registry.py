@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 
-from providers.registry import PROVIDERS
+from providers.registry import BUILT_IN
 from providers.sandbox import vendors
 from providers.sandbox.vendor_base import SandboxVendor
 
 
 def vendor_classes() -> Mapping[str, type[SandboxVendor]]:
     """Return the class of every provider that has one, in the registry's order."""
-    paths = {slug: f"{vendors.__name__}.{slug}" for slug in PROVIDERS}
+    paths = {slug: f"{vendors.__name__}.{slug}" for slug in BUILT_IN}
     return {slug: _class_in(path, slug) for slug, path in paths.items() if find_spec(path)}
 
 

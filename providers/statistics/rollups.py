@@ -10,8 +10,9 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import BigIntegerField, Count, DecimalField, F, Q, QuerySet, Sum, Value
-from django.db.models.functions import Cast, Now, Round, TruncHour
+from django.db.models.functions import Cast, Coalesce, Now, NullIf, Round, TruncHour
 
+from providers.errors import ContentRefused
 from providers.models import Attempt, AttemptRollup
 from providers.types import Purpose
 
@@ -26,20 +27,28 @@ IS_SUCCESS = Q(state=State.OK)
 TICKS_PER_USD = 10**10  # the finest part of a dollar that the cost column keeps
 
 
-def sum_in_ticks(column: str) -> Sum:
+def sum_in_ticks(column: str, which: Q | None = None) -> Sum:
     """Sum a column of dollars in whole ticks: on SQLite decimals are floats, and only whole numbers add up exactly."""
     ticks = Round(F(column) * Value(Decimal(TICKS_PER_USD), output_field=DecimalField()))
-    return Sum(Cast(ticks, BigIntegerField()), default=0)
+    return Sum(Cast(ticks, BigIntegerField()), filter=which, default=0)
 
+
+# Before routes had names of their own each was called as its provider.
+ROUTE_NAME = Coalesce(NullIf("route", Value("")), "provider")
+
+IS_UNKNOWN = Q(state__in=[State.OK, *Attempt.PERHAPS_BILLED], cost__isnull=True)
+IN_TICKS = ("total_cost", "reserved_cost")
 
 # What is counted of finished attempts, by the name of the sum. The costs are in ticks here.
 SUMS = {
     "requests": Count("pk"),
     "successes": Count("pk", filter=IS_SUCCESS),
+    "refusals": Count("pk", filter=Q(error_class=ContentRefused.error_class)),
     "priced_successes": Count("pk", filter=IS_SUCCESS & Q(cost__isnull=False)),
     # A FAILED attempt has no cost either, but nobody bills it.
-    "unknown_costs": Count("pk", filter=Q(state__in=[State.OK, *Attempt.PERHAPS_BILLED], cost__isnull=True)),
+    "unknown_costs": Count("pk", filter=IS_UNKNOWN),
     "total_cost": sum_in_ticks("cost"),
+    "reserved_cost": sum_in_ticks("reserved_cost", IS_UNKNOWN),
     "success_ms": Sum("duration_ms", filter=IS_SUCCESS, default=0),
 }
 
@@ -77,12 +86,14 @@ def _foldable() -> QuerySet[Attempt]:
 
 
 def _hourly_sums(attempts: QuerySet[Attempt]) -> list[dict[str, Any]]:
-    """Return the sums per hour, category and provider, always in this order: two sweepers that add to the same rows
+    """Return the sums per hour, category and route, always in this order: two sweepers that add to the same rows
     then wait for each other instead of deadlocking."""
-    hours = attempts.annotate(hour=TruncHour("created_at", tzinfo=UTC)).values("hour", "category", "provider")
-    sums = list(hours.annotate(**SUMS).order_by("hour", "category", "provider"))
+    group = ("hour", "category", "provider", "route_name")
+    hours = attempts.annotate(hour=TruncHour("created_at", tzinfo=UTC), route_name=ROUTE_NAME).values(*group)
+    sums = list(hours.annotate(**SUMS).order_by(*group))
     for row in sums:
-        row["total_cost"] = in_dollars(row["total_cost"])
+        row["route"] = row.pop("route_name")
+        row |= {name: in_dollars(row[name]) for name in IN_TICKS}
     return sums
 
 
@@ -91,8 +102,10 @@ def in_dollars(ticks: int | Decimal) -> Decimal:
     return Decimal(ticks).scaleb(-10)
 
 
-def _add(*, hour: Any, category: str, provider: str, **sums: Any) -> None:
-    rollup, _ = AttemptRollup.objects.select_for_update().get_or_create(hour=hour, category=category, provider=provider)
+def _add(*, hour: Any, category: str, provider: str, route: str, **sums: Any) -> None:
+    rollup, _ = AttemptRollup.objects.select_for_update().get_or_create(
+        hour=hour, category=category, provider=provider, route=route
+    )
     for name, value in sums.items():
         setattr(rollup, name, getattr(rollup, name) + value)
     rollup.save(update_fields=list(sums))

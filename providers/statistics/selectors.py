@@ -10,29 +10,39 @@ from django.db.models import QuerySet, Sum
 
 from providers.access import current_purpose, is_ready
 from providers.models import Attempt, AttemptRollup, ProviderConfig
-from providers.statistics.rollups import SUMS, in_dollars, sum_in_ticks
+from providers.statistics.rollups import IN_TICKS, ROUTE_NAME, SUMS, in_dollars, sum_in_ticks
 from providers.types import Category, Purpose
 
 RECOMMENDED_ABOVE = 80  # per cent of successes
+# What an answer usually takes of the unit of a list price, so that an expectation compares with what was measured: a
+# film of five seconds, a spoken message of 300 characters; else one.
+USUAL_SIZES = {
+    ProviderConfig.PriceUnit.SECOND.value: Decimal(5),
+    ProviderConfig.PriceUnit.THOUSAND_CHARACTERS.value: Decimal("0.3"),
+}
 CATEGORY_ORDER = {category.value: position for position, category in enumerate(Category)}
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderStats:
-    """What one provider did in one category. Money is in USD; a figure that nobody knows is None, never 0."""
+    """What one route did. Money is in USD; a figure that nobody knows is None, never 0."""
 
     category: str
     provider: str
+    route: str  # its name
     priority: int | None  # None: the operator has removed its row, but it was used
     enabled: bool
     list_price: Decimal | None
     price_unit: str  # what the list price buys, in words
+    usual_size: Decimal  # how much of that an answer usually takes
     since: datetime | None  # the first hour that is counted; None counts everything
     requests: int = 0  # finished attempts
     successes: int = 0
+    refusals: int = 0  # of content, which say nothing of the provider
     priced_successes: int = 0  # successes whose cost is known
     unknown_costs: int = 0  # attempts that may be billed at an unknown cost
     total_cost: Decimal = Decimal(0)  # all known costs, those of failures included
+    reserved_cost: Decimal = Decimal(0)  # what those of unknown cost may have cost at most
     success_ms: int = 0  # sum over the successes
 
     @property
@@ -41,19 +51,20 @@ class ProviderStats:
 
     @property
     def expected(self) -> bool:
-        """Nothing was measured: the average cost is the list price."""
+        """Nothing was measured: the average cost is the list price of an answer of the usual size."""
         return not self.requests
 
     @property
     def success_rate(self) -> Decimal | None:
-        """Per cent, two decimals."""
-        return round(Decimal(100 * self.successes) / self.requests, 2) if self.requests else None
+        """Per cent of what was not refused for its content, two decimals."""
+        counted = self.requests - self.refusals
+        return round(Decimal(100 * self.successes) / counted, 2) if counted else None
 
     @property
     def avg_cost(self) -> Decimal | None:
         """What an answer costs: failures that were billed make the answers dearer."""
         if self.expected:
-            return self.list_price
+            return None if self.list_price is None else round(self.list_price * self.usual_size, 10)
         return round(self.total_cost / self.priced_successes, 10) if self.priced_successes else None
 
     @property
@@ -64,7 +75,7 @@ class ProviderStats:
     @property
     def is_reliable(self) -> bool:
         # Whole numbers: a rate of 80.001 % is above the line, though it is shown as 80.00.
-        return self.successes * 100 > self.requests * RECOMMENDED_ABOVE
+        return self.successes * 100 > (self.requests - self.refusals) * RECOMMENDED_ABOVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +83,17 @@ class Recommendation:
     """The provider that the figures speak for, and why."""
 
     category: str
-    recommended: str | None  # None: nobody qualifies
+    recommended: str | None  # its slug; None: nobody qualifies
+    route: str | None  # the route that is meant
     explanation: str
     since: datetime | None
 
 
 def provider_stats(category: Category | None = None, since: datetime | None = None) -> list[ProviderStats]:
-    """Return the statistics of each provider in the operator's order, used or not.
+    """Return the statistics of each route in the operator's order, used or not.
 
     They are those of the sandbox while it answers, and of real calls otherwise. `since` is taken back to its full hour.
-    Providers that were used but have no row any more come last in their category, so that the sums stay whole.
+    Routes that were used but have no row any more come last in their category, so that the sums stay whole.
     """
     since = since and since.replace(minute=0, second=0, microsecond=0)
     configs = ProviderConfig.objects.filter(category=category.value) if category else ProviderConfig.objects.all()
@@ -90,12 +102,14 @@ def provider_stats(category: Category | None = None, since: datetime | None = No
         ProviderStats(
             category=config.category,
             provider=config.provider,
+            route=config.name,
             priority=config.priority,
             enabled=config.enabled,
             list_price=config.list_price,
             price_unit=config.get_price_unit_display(),
+            usual_size=USUAL_SIZES.get(config.price_unit, Decimal(1)),
             since=since,
-            **sums.pop((config.category, config.provider), {}),
+            **sums.pop((config.category, config.provider, config.name), {}),
         )
         for config in configs
     ]
@@ -103,14 +117,16 @@ def provider_stats(category: Category | None = None, since: datetime | None = No
         ProviderStats(
             category=removed_category,
             provider=provider,
+            route=route,
             priority=None,
             enabled=False,
             list_price=None,
             price_unit="",
+            usual_size=Decimal(1),
             since=since,
             **figures,
         )
-        for (removed_category, provider), figures in sums.items()
+        for (removed_category, provider, route), figures in sums.items()
     ]
     return sorted(stats, key=_operators_order)
 
@@ -128,29 +144,35 @@ def recommended(category: Category, since: datetime | None = None) -> Recommenda
     enabled = [stats for stats in cost_comparison(category, since) if stats.enabled]
     used = [stats for stats in enabled if not stats.expected]
     choice, explanation = _of_used(used) if used else _of_unused(enabled, since)
-    return Recommendation(category.value, choice, explanation, enabled[0].since if enabled else since)
+    return Recommendation(
+        category.value,
+        choice.provider if choice else None,
+        choice.route if choice else None,
+        explanation,
+        enabled[0].since if enabled else since,
+    )
 
 
-def _of_used(used: list[ProviderStats]) -> tuple[str | None, str]:
+def _of_used(used: list[ProviderStats]) -> tuple[ProviderStats | None, str]:
     reliable = [stats for stats in used if stats.is_reliable]
     if not reliable:
         return None, f"None of the {len(used)} used providers has a success rate over {RECOMMENDED_ABOVE} %."
     best = reliable[0]
     cost = "an unknown amount" if best.avg_cost is None else f"{shown_usd(best.avg_cost)} an answer"
-    return best.provider, (
+    return best, (
         f"It costs {cost} and succeeds in {best.success_rate} % of {best.requests} attempts: the cheapest of "
         f"{len(reliable)} with a success rate over {RECOMMENDED_ABOVE} %."
     )
 
 
-def _of_unused(enabled: list[ProviderStats], since: datetime | None) -> tuple[str | None, str]:
+def _of_unused(enabled: list[ProviderStats], since: datetime | None) -> tuple[ProviderStats | None, str]:
     ready = [stats for stats in enabled if is_ready(Category(stats.category), stats.provider)]
     if not ready:
         return None, "No enabled provider has a key and is supported here."
     best = ready[0]
     when = f"since {since:%Y-%m-%d}" if since else "yet"
     price = "it has no list price" if best.list_price is None else f"{shown_usd(best.list_price)} per {best.price_unit}"
-    return best.provider, f"No enabled provider was used {when}: this is the cheapest by list price ({price})."
+    return best, f"No enabled provider was used {when}: this is the cheapest by list price ({price})."
 
 
 def shown_usd(amount: Decimal | None) -> str:
@@ -158,14 +180,16 @@ def shown_usd(amount: Decimal | None) -> str:
     return "unknown" if amount is None else f"${amount.normalize():f}"
 
 
-def _sums(category: Category | None, since: datetime | None) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the sums per category and provider: what is folded plus what is not."""
-    counters: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+def _sums(category: Category | None, since: datetime | None) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Return the sums per category, provider and route: what is folded plus what is not."""
+    counters: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     for row in _folded_and_not(category, since):
-        key = row.pop("category"), row.pop("provider")
+        key = row.pop("category"), row.pop("provider"), row.pop("route_name")
         # PostgreSQL returns the sum of whole numbers as a decimal.
         counters[key].update({name: int(value) for name, value in row.items()})
-    return {key: {**counter, "total_cost": in_dollars(counter["total_cost"])} for key, counter in counters.items()}
+    return {
+        key: {**counter, **{name: in_dollars(counter[name]) for name in IN_TICKS}} for key, counter in counters.items()
+    }
 
 
 def _folded_and_not(category: Category | None, since: datetime | None) -> QuerySet[Any, dict[str, Any]]:
@@ -180,21 +204,19 @@ def _folded_and_not(category: Category | None, since: datetime | None) -> QueryS
     if since:
         rollups, attempts = rollups.filter(hour__gte=since), attempts.filter(created_at__gte=since)
     # The names of the second half differ because a sum must not be called like its field; the union drops them.
-    folded = {f"all_{name}": sum_in_ticks(name) if name == "total_cost" else Sum(name) for name in SUMS}
+    folded = {f"all_{name}": sum_in_ticks(name) if name in IN_TICKS else Sum(name) for name in SUMS}
     # One statement, because it sees one moment of the database: between two of them a sweeper may fold rows, which
     # would then be counted twice or not at all.
-    return (
-        attempts.values("category", "provider")
-        .annotate(**SUMS)
-        .union(rollups.values("category", "provider").annotate(**folded), all=True)
-    )
+    group = ("category", "provider", "route_name")
+    attempts, rollups = attempts.annotate(route_name=ROUTE_NAME), rollups.annotate(route_name=ROUTE_NAME)
+    return attempts.values(*group).annotate(**SUMS).union(rollups.values(*group).annotate(**folded), all=True)
 
 
-def _operators_order(stats: ProviderStats) -> tuple[int, bool, int, str]:
+def _operators_order(stats: ProviderStats) -> tuple[int, bool, int, str, str]:
     priority = stats.priority
-    return CATEGORY_ORDER[stats.category], priority is None, priority or 0, stats.provider
+    return CATEGORY_ORDER[stats.category], priority is None, priority or 0, stats.provider, stats.route
 
 
-def _cheapest_first(stats: ProviderStats) -> tuple[bool, Decimal, tuple[int, bool, int, str]]:
+def _cheapest_first(stats: ProviderStats) -> tuple[bool, Decimal, tuple[int, bool, int, str, str]]:
     cost = stats.avg_cost
     return cost is None, cost or Decimal(0), _operators_order(stats)

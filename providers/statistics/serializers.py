@@ -10,13 +10,18 @@ from typing import Any
 from rest_framework import serializers
 
 NO_TRAFFIC_RATE = "Per cent; null: no traffic."
-WHAT_AVG_COST_IS = "USD an answer; without traffic the list price (see `expected`); null: unknown."
+WHAT_AVG_COST_IS = (
+    "USD an answer; without traffic the list price of one of the usual size (see `expected`); null: unknown."
+)
+WHAT_REFUSALS_ARE = "Attempts whose content was refused; the success rate leaves them out."
 WHAT_UNKNOWN_COSTS_ARE = "Attempts that may be billed at an unknown cost."
+WHAT_ROUTE_IS = "The route's name; that of a shipped one is its provider's."
+WHAT_PERHAPS_BILLED_IS = "USD that the attempts of unknown cost may have cost at most."
 WHAT_SINCE_IS = "The first hour counted; null: everything."
 
 
 class ProviderStatsSerializer(serializers.Serializer[Any]):
-    """One provider in one category."""
+    """One route."""
 
     category = serializers.CharField()
     provider = serializers.CharField()
@@ -32,25 +37,31 @@ class ProviderStatsSerializer(serializers.Serializer[Any]):
         source="avg_time", allow_null=True, help_text="Milliseconds of a success; null: none yet."
     )
     unknownCosts = serializers.IntegerField(source="unknown_costs", help_text=WHAT_UNKNOWN_COSTS_ARE)
-    expected = serializers.BooleanField(help_text="No traffic: avgCost is the list price.")
+    expected = serializers.BooleanField(help_text="No traffic: avgCost is the list price of an answer of usual size.")
     listPrice = serializers.FloatField(source="list_price", allow_null=True, help_text="USD per priceUnit.")
     priceUnit = serializers.CharField(source="price_unit")
     since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
+    route = serializers.CharField(help_text=WHAT_ROUTE_IS)
+    refusals = serializers.IntegerField(help_text=WHAT_REFUSALS_ARE)
+    perhapsBilled = serializers.FloatField(source="reserved_cost", help_text=WHAT_PERHAPS_BILLED_IS)
 
 
 class ProviderCostSerializer(serializers.Serializer[Any]):
-    """One provider in the comparison of a category."""
+    """One route in the comparison of a category."""
 
     provider = serializers.CharField()
     avgCost = serializers.FloatField(source="avg_cost", allow_null=True, help_text=WHAT_AVG_COST_IS)
     successRate = serializers.FloatField(source="success_rate", allow_null=True, help_text=NO_TRAFFIC_RATE)
     requests = serializers.IntegerField(help_text="Finished attempts.")
     unknownCosts = serializers.IntegerField(source="unknown_costs", help_text=WHAT_UNKNOWN_COSTS_ARE)
-    expected = serializers.BooleanField(help_text="No traffic: avgCost is the list price.")
+    expected = serializers.BooleanField(help_text="No traffic: avgCost is the list price of an answer of usual size.")
     listPrice = serializers.FloatField(source="list_price", allow_null=True, help_text="USD per priceUnit.")
     priceUnit = serializers.CharField(source="price_unit")
     enabled = serializers.BooleanField()
     since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
+    route = serializers.CharField(help_text=WHAT_ROUTE_IS)
+    refusals = serializers.IntegerField(help_text=WHAT_REFUSALS_ARE)
+    perhapsBilled = serializers.FloatField(source="reserved_cost", help_text=WHAT_PERHAPS_BILLED_IS)
 
 
 class RecommendationSerializer(serializers.Serializer[Any]):
@@ -60,6 +71,7 @@ class RecommendationSerializer(serializers.Serializer[Any]):
     recommended = serializers.CharField(allow_null=True, help_text="Null: nobody qualifies.")
     explanation = serializers.CharField()
     since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
+    route = serializers.CharField(allow_null=True, help_text="The route that is meant; null: nobody qualifies.")
 
 
 class ProblemSerializer(serializers.Serializer[Any]):

@@ -51,6 +51,9 @@ STATS_EXAMPLE = {
     "listPrice": 0.0015,
     "priceUnit": "1,000 tokens",
     "since": None,
+    "route": "aimlapi",
+    "refusals": 0,
+    "perhapsBilled": 0,
 }
 COST_EXAMPLE = {
     "provider": "replicate",
@@ -63,6 +66,9 @@ COST_EXAMPLE = {
     "priceUnit": "image",
     "enabled": True,
     "since": None,
+    "route": "replicate",
+    "refusals": 0,
+    "perhapsBilled": 0,
 }
 RECOMMENDATION_EXAMPLE = {
     "category": "TEXT",
@@ -70,6 +76,7 @@ RECOMMENDATION_EXAMPLE = {
     "explanation": "It costs $0.0012 an answer and succeeds in 98.25 % of 57 attempts: the cheapest of 3 with a "
     "success rate over 80 %.",
     "since": None,
+    "route": "piapi",
 }
 
 
@@ -95,7 +102,7 @@ def _documented(
 
 
 class StatsView(APIView):
-    """Requests, successes, costs and times of every provider."""
+    """Requests, successes, costs and times of every route."""
 
     @_documented("stats", ProviderStatsSerializer(many=True), STATS_EXAMPLE, of_category=False)
     def get(self, request: Request) -> Response:
@@ -103,7 +110,7 @@ class StatsView(APIView):
 
 
 class CategoryStatsView(APIView):
-    """Requests, successes, costs and times of one category's providers."""
+    """Requests, successes, costs and times of one category's routes."""
 
     @_documented("categoryStats", ProviderStatsSerializer(many=True), STATS_EXAMPLE)
     def get(self, request: Request, category: str) -> Response:
@@ -112,7 +119,7 @@ class CategoryStatsView(APIView):
 
 
 class CostView(APIView):
-    """What an answer costs at each provider of a category, cheapest first, unknown costs last."""
+    """What an answer costs on each route of a category, cheapest first, unknown costs last."""
 
     @_documented("cost", ProviderCostSerializer(many=True), COST_EXAMPLE)
     def get(self, request: Request, category: str) -> Response:

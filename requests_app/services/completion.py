@@ -35,6 +35,7 @@ def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip
         reason=f"answered by {answer.provider}",
         values={
             **_output_of(answer),
+            "finish_reason": answer.result.finish_reason if isinstance(answer.result, TextResult) else "",
             "actual_provider": answer.provider,
             "actual_route": answer.route,
             "skipped": [skip.as_dict() for skip in skipped],

@@ -139,6 +139,7 @@ def _prompt_of(request: Request) -> Prompt:
         history=history_of(request),
         system=settings.SYSTEM_PROMPT if request.category == Category.TEXT else "",
         output_options=output_options_of(request.options),
+        tag=request.tag,
         attachments=_attachments_of(request),
     )
 

@@ -50,6 +50,7 @@ def request_accept(
         input_text=text,
         input_media=[stored.as_dict() for stored in input_media],
         options=model.options,
+        tag=model.tag,
         credits=model.token_cost,
         intake_key=intake_key,
     )

@@ -15,8 +15,9 @@ from aibot.alerts.notifications import _Sender, notifications_write
 from aibot.alerts.watch import alert_sources, sweep_alerts, watch
 from aibot.models import Alert, Notification
 from providers.chain import circuit_breaker
-from providers.errors import AccessDenied, ModelGone, ServerFault
-from providers.models import ProviderConfig
+from providers.chain.candidates import route_candidates
+from providers.errors import AccessDenied, ModelGone, RequestRejected, ServerFault
+from providers.models import ProviderConfig, ProviderHealth
 from providers.types import Access
 from requests_app.models import Request, WorkerHeartbeat
 from requests_app.services.cancellation import request_cancel
@@ -80,7 +81,8 @@ def routes(settings, *slugs: str) -> None:
 
 def fail(slug: str, error: Exception, times: int = 1) -> None:
     for _ in range(times):
-        circuit_breaker.record_failure(category="TEXT", provider=slug, error=error)
+        (candidate,) = route_candidates(ProviderConfig.objects.get(provider=slug), {})
+        circuit_breaker.record_failure(candidate.circuit_for(error), error=error)
 
 
 def titles() -> list[str]:
@@ -127,7 +129,7 @@ def test_what_comes_and_goes_is_one_event(chat, settings):
     for _ in range(3):
         fail("openai", AccessDenied("no money"))
         watch()
-        circuit_breaker.reset(category="TEXT", provider="openai")
+        ProviderHealth.objects.all().delete()
         watch()
         later(30)
 
@@ -137,7 +139,7 @@ def test_what_comes_and_goes_is_one_event(chat, settings):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (AccessDenied("insufficient balance"), "OpenAI in TEXT refuses the key or the account"),
+        (AccessDenied("insufficient balance"), "OpenAI refuses the key or the account"),
         (ModelGone("no such model"), "OpenAI in TEXT does not serve the model openai-model"),
     ],
 )
@@ -149,6 +151,17 @@ def test_what_only_the_operator_can_mend_is_told_at_once(chat, settings, error, 
 
     (text,) = chat.texts
     assert text.startswith(f"🔴 {words}")
+
+
+def test_a_route_that_rejects_every_request_alike(chat, settings):
+    routes(settings, "openai", "xai")
+    fail("openai", RequestRejected("unknown field x", status=400), times=3)
+
+    watch()
+
+    (text,) = chat.texts
+    assert text.startswith("🔴 OpenAI in TEXT rejects every request alike")
+    assert "unknown field x" in text
 
 
 def test_a_route_that_is_switched_off_is_over(chat, settings):
@@ -393,4 +406,4 @@ def test_an_alert_that_somebody_has_locked_holds_up_no_other(chat, settings):
     with row_locked_by_another(Alert.objects.get(key="no-worker")):
         watch()
 
-    assert chat.texts[0].startswith("🔴 OpenAI in TEXT")
+    assert chat.texts[0].startswith("🔴 OpenAI refuses")

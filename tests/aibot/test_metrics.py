@@ -51,12 +51,12 @@ def test_attempts_and_costs_equal_the_statistics(client, headers):
 
     samples = scrape(client, headers)
 
-    assert samples["aibot_attempts_total", "TEXT", "aimlapi"] == 4
-    assert samples["aibot_attempt_successes_total", "TEXT", "aimlapi"] == 3
-    assert samples["aibot_attempt_failures", "TEXT", "aimlapi"] == 1
-    assert samples["aibot_cost_usd_total", "TEXT", "aimlapi"] == 0.75
-    assert samples["aibot_unknown_costs", "TEXT", "aimlapi"] == 1
-    assert samples["aibot_attempts_total", "TEXT", "piapi"] == 0
+    assert samples["aibot_attempts_total", "TEXT", "aimlapi", "aimlapi"] == 4
+    assert samples["aibot_attempt_successes_total", "TEXT", "aimlapi", "aimlapi"] == 3
+    assert samples["aibot_attempt_failures", "TEXT", "aimlapi", "aimlapi"] == 1
+    assert samples["aibot_cost_usd_total", "TEXT", "aimlapi", "aimlapi"] == 0.75
+    assert samples["aibot_unknown_costs", "TEXT", "aimlapi", "aimlapi"] == 1
+    assert samples["aibot_attempts_total", "TEXT", "piapi", "piapi"] == 0
 
 
 def test_open_circuits_open_requests_and_credits(client, headers):
@@ -65,13 +65,15 @@ def test_open_circuits_open_requests_and_credits(client, headers):
     make_request(account=account)
     make_request(account=account, status="QUARANTINED")
     make_request(account=account, status="FAILED")
-    ProviderHealth.objects.create(category="TEXT", provider="openai", open_until=Now() + timedelta(minutes=1))
-    ProviderHealth.objects.create(category="TEXT", provider="xai", open_until=Now() - timedelta(minutes=1))
+    ProviderHealth.objects.create(
+        category="TEXT", provider="openai", route="openai", open_until=Now() + timedelta(minutes=1)
+    )
+    ProviderHealth.objects.create(category="TEXT", provider="xai", route="xai", open_until=Now() - timedelta(minutes=1))
 
     samples = scrape(client, headers)
 
-    assert samples["aibot_circuit_open", "TEXT", "openai"] == 1
-    assert samples["aibot_circuit_open", "TEXT", "xai"] == 0
+    assert samples["aibot_circuit_open", "TEXT", "openai", "openai"] == 1
+    assert samples["aibot_circuit_open", "TEXT", "xai", "xai"] == 0
     assert samples["aibot_requests_open", "PENDING"] == 1
     assert samples["aibot_requests_open", "PROCESSING"] == 0
     assert samples["aibot_requests_open", "QUARANTINED"] == 1

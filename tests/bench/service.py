@@ -159,7 +159,7 @@ def chain(postgres: int) -> None:
 def breaker() -> None:
     from django.db import connection
 
-    from providers.chain.circuit_breaker import record_failure
+    from providers.chain.circuit_breaker import Circuit, record_failure
     from providers.errors import ServerFault
     from providers.models import ProviderHealth
 
@@ -175,7 +175,7 @@ def breaker() -> None:
         spans = []
         for _ in range(FAILURES):
             began = time.perf_counter()
-            record_failure(category="TEXT", provider="openai", error=ServerFault())
+            record_failure(Circuit("openai", "TEXT", "openai"), error=ServerFault())
             connection.close()  # as a worker's thread does before it waits for its next call
             spans.append((time.perf_counter() - began) * 1000)
         return spans

@@ -33,6 +33,7 @@ class _ScriptedText:
 
     def __init__(self, access: Access) -> None:
         assert access.key
+        self.access = access
 
     def check(self, prompt: Prompt) -> None:
         assert prompt.model

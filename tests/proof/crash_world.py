@@ -211,7 +211,8 @@ class ImmediateProvider:
     world: ClassVar[World]
 
     def __init__(self, access: Access) -> None:
-        """Ignore the key."""
+        """Keep the key, and look at nothing of it."""
+        self.access = access
 
     def check(self, prompt: Prompt) -> None:
         """Accept everything."""
@@ -236,7 +237,8 @@ class LongJobProvider(JobProvider):
     world: ClassVar[World]
 
     def __init__(self, access: Access) -> None:
-        """Ignore the key."""
+        """Keep the key, and look at nothing of it."""
+        self.access = access
 
     def check(self, prompt: Prompt) -> None:
         """Accept everything."""

@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 
 from providers.chain import circuit_breaker
-from providers.chain.circuit_breaker import CircuitState, read_health, record_failure
+from providers.chain.circuit_breaker import Circuit, CircuitState, read_health, record_failure
 from providers.errors import ServerFault
 from providers.models import AttemptRollup, ProviderHealth
 from providers.statistics.rollups import fold_attempts
@@ -23,6 +23,8 @@ from requests_app.errors import TooManyOpenRequests
 from requests_app.models import Request
 from requests_app.services.intake import request_accept
 from tests.factories import make_account, make_attempt, make_model
+
+OPENAI = Circuit("openai", category="TEXT", route="openai")
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -121,14 +123,14 @@ def test_prompts_that_one_user_sends_at_once_are_accepted_one_after_the_other(se
 
 def test_two_failures_at_once_both_count_for_the_circuit_breaker(monkeypatch):
     def fail() -> None:
-        record_failure(category="TEXT", provider="openai", error=ServerFault())
+        record_failure(OPENAI, error=ServerFault())
 
     for _ in range(circuit_breaker.FAILURES_TO_OPEN - 2):
         fail()
     with gate_before_saving(ProviderHealth, monkeypatch) as gate:
         run_beside(gate, fail, fail)
 
-    assert read_health("TEXT")["openai"].state is CircuitState.OPEN
+    assert read_health("TEXT")[OPENAI].state is CircuitState.OPEN
 
 
 def test_two_sweepers_that_fold_at_once_count_each_attempt_once(monkeypatch):

@@ -35,6 +35,12 @@ def form_of(route: ProviderConfig, **changes: str) -> dict[str, str]:
         "prices": "{}",
         "timeout_seconds": "30",
         "daily_cap_usd": "",
+        "name": route.name if isinstance(route.name, str) else "",
+        "operation": "generate",
+        "tags": "[]",
+        "extra_body": "{}",
+        "extra_headers": "{}",
+        "drop_fields": "[]",
         **changes,
     }
 
@@ -57,10 +63,18 @@ class TestChain:
     def test_it_says_who_is_paused_until_when_and_why(self, admin_client):
         row = ProviderConfig.objects.get(category="TEXT", provider="openai")
         ProviderHealth.objects.create(
-            category="TEXT", provider="openai", open_until=Now() + timedelta(minutes=5), reason="HTTP 429"
+            category="TEXT",
+            provider="openai",
+            route="openai",
+            open_until=Now() + timedelta(minutes=5),
+            reason="HTTP 429",
         )
         ProviderHealth.objects.create(
-            category="TEXT", provider="xai", open_until=Now() - timedelta(minutes=5), reason="HTTP 500"
+            category="TEXT",
+            provider="xai",
+            route="xai",
+            open_until=Now() - timedelta(minutes=5),
+            reason="HTTP 500",
         )
 
         ProviderConfig.objects.create(category="VIDEO", provider="anthropic", model="none")

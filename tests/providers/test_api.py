@@ -54,6 +54,9 @@ class TestFieldsOfTheAnswers:
             "listPrice": 0.0015,
             "priceUnit": "1,000 tokens",
             "since": None,
+            "route": "aimlapi",
+            "refusals": 0,
+            "perhapsBilled": 0,
         }
         assert len(rows) == ProviderConfig.objects.count()  # all shipped routes, used or not, enabled or not
         assert rows[1]["expected"] is True

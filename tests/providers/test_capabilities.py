@@ -3,7 +3,7 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from providers.capabilities import apply_route_defaults, unsupported_reason, validate_capabilities
+from providers.capabilities import unsupported_reason, validate_capabilities, voice_for
 from providers.types import Attachment, Category, OutputOptions, Prompt
 
 IMAGE = Attachment("image/png", b"")
@@ -37,16 +37,10 @@ def test_a_route_says_why_it_does_not_support_a_prompt(capabilities, asked, reas
     assert unsupported_reason(capabilities, asked) == reason
 
 
-def test_a_route_is_asked_with_its_model_and_its_first_voice():
-    asked = apply_route_defaults(prompt(), model="m", capabilities={"voices": ["eve", "adam"]})
-
-    assert (asked.model, asked.output_options.voice) == ("m", "eve")
-    assert (
-        apply_route_defaults(
-            prompt(voice="adam"), model="m", capabilities={"voices": ["eve", "adam"]}
-        ).output_options.voice
-        == "adam"
-    )
+def test_a_route_speaks_with_the_voice_that_is_wanted_else_with_its_first():
+    assert voice_for(prompt(), {"voices": ["eve", "adam"]}) == "eve"
+    assert voice_for(prompt(voice="adam"), {"voices": ["eve", "adam"]}) == "adam"
+    assert voice_for(prompt(), {}) == ""
 
 
 @pytest.mark.parametrize(

@@ -221,3 +221,43 @@ class TestRecommendation:
         ProviderConfig.objects.filter(provider="piapi").update(enabled=False)
 
         assert recommended(Category.TEXT).recommended == "openai"
+
+
+def test_refused_content_says_nothing_of_the_provider():
+    for _ in range(9):
+        make_attempt(state="FAILED", error_class="ContentRefused", cost=None)
+    make_attempt()
+    make_attempt(state="FAILED", error_class="ServerFault", cost=None)
+    for _ in range(5):
+        make_attempt()
+
+    for _ in range(2):  # before they are folded, and after
+        (stats,) = [stats for stats in provider_stats(Category.TEXT) if stats.provider == "aimlapi"]
+        assert (stats.requests, stats.refusals, stats.successes) == (16, 9, 6)
+        assert stats.success_rate == Decimal("85.71")
+        assert recommended(Category.TEXT).recommended == "aimlapi"
+        fold_attempts()
+
+
+def test_an_expectation_compares_with_what_was_measured():
+    make_provider("replicate", category="VIDEO", list_price="0.084", price_unit="second")
+    make_provider("piapi", category="VIDEO", list_price="0.10", price_unit="second")
+    make_attempt(category="VIDEO", provider="piapi", cost=Decimal("0.30"))
+
+    measured, expected = cost_comparison(Category.VIDEO)
+
+    assert (measured.provider, measured.avg_cost) == ("piapi", Decimal("0.3"))
+    assert (expected.provider, expected.avg_cost) == ("replicate", Decimal("0.42"))  # a film of five seconds
+
+
+def test_each_route_has_its_own_figures_and_what_was_before_routes_had_names_is_its_providers():
+    make_provider("aimlapi", name="smart", priority=7)
+    make_attempt(route="smart", cost=Decimal("0.5"))
+    make_attempt(route="", cost=Decimal("0.1"))
+    make_attempt(route="aimlapi", cost=Decimal("0.1"))
+
+    for _ in range(2):
+        figures = {stats.route: stats for stats in provider_stats(Category.TEXT) if stats.provider == "aimlapi"}
+        assert (figures["smart"].requests, figures["smart"].total_cost) == (1, Decimal("0.5"))
+        assert (figures["aimlapi"].requests, figures["aimlapi"].total_cost) == (2, Decimal("0.2"))
+        fold_attempts()

@@ -237,7 +237,7 @@ def test_paused_routes_are_tried_in_their_order_when_nothing_else_is_left(chain,
     later = timezone.now() + timedelta(seconds=300)
     for provider in ("aimlapi", "piapi", "openrouter"):
         ProviderHealth.objects.create(
-            category="TEXT", provider=provider, failures=3, open_until=later, reason="HTTP 500"
+            category="TEXT", provider=provider, route=provider, failures=3, open_until=later, reason="HTTP 500"
         )
 
     request = advance(accept(account))
@@ -250,7 +250,9 @@ def test_paused_routes_are_tried_in_their_order_when_nothing_else_is_left(chain,
 def test_the_request_says_which_routes_were_passed_by_and_why(chain, account):
     chain(aimlapi=["never called"], piapi=["Hi"])
     later = timezone.now() + timedelta(seconds=300)
-    ProviderHealth.objects.create(category="TEXT", provider="aimlapi", failures=3, open_until=later, reason="HTTP 500")
+    ProviderHealth.objects.create(
+        category="TEXT", provider="aimlapi", route="aimlapi", failures=3, open_until=later, reason="HTTP 500"
+    )
 
     request = advance(accept(account))
 
@@ -264,7 +266,13 @@ def test_a_route_that_another_request_probes_is_passed_by_and_says_so(chain, acc
     chain(aimlapi=["never called"], piapi=["Hi"])
     earlier, later = (timezone.now() + timedelta(seconds=seconds) for seconds in (-1, 300))
     ProviderHealth.objects.create(
-        category="TEXT", provider="aimlapi", failures=3, open_until=earlier, probe_until=later, reason="HTTP 500"
+        category="TEXT",
+        provider="aimlapi",
+        route="aimlapi",
+        failures=3,
+        open_until=earlier,
+        probe_until=later,
+        reason="HTTP 500",
     )
 
     request = advance(accept(account))

@@ -65,6 +65,7 @@ def new_request(account: Account, **fields: Any) -> Request:
             "input_text": "Say “hello” 🐤",
             "input_media": [{"name": "a.png", "content_type": "image/png", "size": 1}],
             "options": {"seconds": 5},
+            "tag": "fast",
             "credits": 3,
             "intake_key": "telegram:1",
             **fields,
@@ -118,6 +119,7 @@ class TestInsert:
             "started_at": False,
             "completed_at": False,
             "content_erased_at": None,
+            "tag": "fast",
         }
         assert timedelta(seconds=89) < request.deadline_at - request.created_at < timedelta(seconds=91)
 
@@ -263,7 +265,9 @@ class TestAttempt:
             purpose="sandbox",
             provider="aimlapi",
             route="fast",
+            key_id="a-key",
             model="m",
+            reserved_cost=Decimal("0.25"),
         )
 
     def test_it_is_written_while_the_claim_holds(self, variant, lease):
@@ -279,7 +283,7 @@ class TestAttempt:
             "purpose": "sandbox",
             "provider": "aimlapi",
             "route": "fast",
-            "key_id": "",
+            "key_id": "a-key",
             "model": "m",
             "answered_by": "",
             "state": "SENDING",
@@ -290,7 +294,7 @@ class TestAttempt:
             "usage": {},
             "cost": None,
             "cost_source": "",
-            "reserved_cost": None,
+            "reserved_cost": Decimal("0.25"),
             "duration_ms": None,
             "first_token_ms": None,
             "created_at": True,

@@ -16,6 +16,7 @@ from providers.models import Attempt
 from providers.types import Category
 from requests_app.errors import InsufficientCredits, RequestRefused, UnknownCategory, UnknownModel
 from requests_app.models import Account, AIModel, Request
+from requests_app.selectors import offered_models
 from requests_app.services.accounts import account_ensure, account_top_up
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
@@ -104,7 +105,9 @@ def _model_for(category: str, slug: str) -> AIModel:
     if category.upper() not in Category.__members__:
         raise UnknownCategory(f"Unknown category {category!r}. Choose one of {', '.join(Category)}.")
     models = AIModel.objects.filter(category=category.upper(), enabled=True)
-    model = models.filter(slug=slug).first() if slug else models.first()
+    # One that can be served; else the first, whose failure says why.
+    offered = (model for model in offered_models() if model.category == category.upper())
+    model = models.filter(slug=slug).first() if slug else next(offered, None) or models.first()
     if model is None:
         known = ", ".join(models.values_list("slug", flat=True)) or "none; enable one in the admin"
         raise UnknownModel(f"Unknown model {slug!r} for {category.upper()}. Available: {known}.")

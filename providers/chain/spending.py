@@ -1,0 +1,128 @@
+"""Daily caps: what today's calls have cost and may still cost, and whether one more fits.
+
+A call reserves the most that it can cost with the row of its attempt, so calls that begin at the same moment see each
+other. What is still under way, and what may be billed at an unknown cost, counts at its reservation.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Case, DecimalField, F, Q, QuerySet, Sum, Value, When
+from django.db.models.functions import Coalesce, Now, TruncDay
+
+from providers.backends.base import TextProvider
+from providers.backends.media_generation import MediaProvider
+from providers.models import Attempt, AttemptRollup, ProviderConfig
+from providers.pricing import cost_of
+from providers.types import Category, Prompt, Purpose, Usage
+
+TOKENS_OF_A_TURN = 20  # around its text
+TOKENS_OF_A_FILE = 5_000  # an image, or a voice message of some minutes
+LOCK = 7_001_003  # the advisory lock of PostgreSQL under which capped attempts are written
+State = Attempt.State
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """A sum that a day's calls may cost."""
+
+    words: str  # what it caps
+    usd: Decimal
+    attempts: Q  # which attempts, and which hourly sums, it is about
+
+
+class CapReached(Exception):
+    """One more call might cost more than a cap leaves. Nothing was written."""
+
+
+def caps_of(route: ProviderConfig) -> list[Cap]:
+    """Return the caps that a call on this route must fit."""
+    return list(_caps_of(route))
+
+
+def _caps_of(route: ProviderConfig) -> Iterator[Cap]:
+    if route.daily_cap_usd is not None:
+        yield Cap(
+            "its daily cap",
+            route.daily_cap_usd,
+            Q(category=route.category, provider=route.provider, route__in=_names_of(route)),
+        )
+    of_provider = settings.PROVIDER_DAILY_CAPS_USD.get(route.provider)
+    if of_provider is not None:
+        yield Cap("its provider's daily cap", of_provider, Q(provider=route.provider))
+    if settings.DAILY_SPEND_CAP_USD is not None:
+        yield Cap("the daily cap of the service", settings.DAILY_SPEND_CAP_USD, Q())
+
+
+def reservation(route: ProviderConfig, provider: TextProvider | MediaProvider, prompt: Prompt) -> Decimal | None:
+    """Return the most that a call may cost in USD, None where nobody knows. `prompt` is as the route is asked."""
+    usage = _most_used(provider, prompt)
+    cost, _ = cost_of(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
+    return cost
+
+
+def _most_used(provider: TextProvider | MediaProvider, prompt: Prompt) -> Usage:
+    if isinstance(provider, MediaProvider):
+        return {
+            Category.IMAGE: Usage(images=1),
+            Category.VIDEO: Usage(seconds=Decimal(provider.seconds_of(prompt))),
+        }.get(prompt.category, Usage(characters=len(prompt.text)))
+    texts = [prompt.system, prompt.text, *(turn.text for turn in prompt.history)]
+    # No tokenizer makes more than a token of two bytes; Latin letters come four to a token.
+    tokens = sum(len(text.encode("utf-8", "replace")) // 2 + TOKENS_OF_A_TURN for text in texts)
+    tokens += TOKENS_OF_A_FILE * len(prompt.attachments)
+    return Usage(input_tokens=tokens, output_tokens=prompt.max_output_tokens)
+
+
+def _names_of(route: ProviderConfig) -> list[str]:
+    # Before routes had names each was called as its provider.
+    return [route.name, ""] if route.name == route.provider else [route.name]
+
+
+def caps_check(route: ProviderConfig, *, reserved: Decimal | None) -> None:
+    """Raise CapReached where a call that may cost `reserved` does not fit. Inside the transaction that writes it.
+
+    Whoever asks at the same moment waits for this transaction, so that no two calls take the same rest.
+    """
+    caps = caps_of(route)
+    if not caps:
+        return
+    if reserved is None:
+        raise CapReached(f"{caps[0].words} cannot hold, because nobody knows what a call may cost: put in its price")
+    if connection.vendor == "postgresql":  # SQLite's transaction is the only one that writes
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    for cap in caps:
+        spent = spent_today(cap.attempts)
+        if spent + reserved > cap.usd:
+            raise CapReached(f"{cap.words} of ${cap.usd:.2f} leaves ${max(Decimal(0), cap.usd - spent):.4f}")
+
+
+def spent_today(attempts: Q = Q()) -> Decimal:  # noqa: B008 — it is never changed
+    """Return what today's calls (UTC) have cost, or may have, or may still, in USD. Three small queries."""
+    midnight = TruncDay(Now(), tzinfo=UTC)
+    folded = AttemptRollup.objects.filter(attempts, hour__gte=midnight).aggregate(
+        usd=Coalesce(Sum(F("total_cost") + F("reserved_cost")), Decimal(0), output_field=DecimalField())
+    )["usd"]
+    rows = Attempt.objects.filter(attempts, created_at__gte=midnight).exclude(purpose=Purpose.SANDBOX)
+    return (
+        Decimal(folded)
+        + _sum(rows.filter(rolled_up=False, finished_at__isnull=False))
+        + _sum(rows.filter(finished_at=None))
+    )
+
+
+def _sum(rows: QuerySet[Attempt]) -> Decimal:
+    return Decimal(rows.aggregate(usd=Coalesce(Sum(MAY_COST), Decimal(0), output_field=DecimalField()))["usd"])
+
+
+MAY_COST = Case(
+    When(cost__isnull=False, then=F("cost")),
+    When(state=State.FAILED, then=Value(Decimal(0))),
+    default=Coalesce(F("reserved_cost"), Decimal(0)),
+    output_field=DecimalField(max_digits=16, decimal_places=10),
+)
