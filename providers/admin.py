@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Case, OuterRef, PositiveSmallIntegerField, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
@@ -74,7 +75,8 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderConfig]:
         of_route = ProviderHealth.objects.filter(category=OuterRef("category"), route=OuterRef("name"), key_id="")
-        of_keys = ProviderHealth.objects.filter(provider=OuterRef("provider")).exclude(key_id="")
+        keys = [each.key_id for access in settings.PROVIDER_ACCESS.values() if access.key for each in access.each()]
+        of_keys = ProviderHealth.objects.filter(provider=OuterRef("provider"), key_id__in=keys)
         paused = (of_route | of_keys).filter(open_until__isnull=False).order_by("-open_until")
         routes: QuerySet[ProviderConfig] = super().get_queryset(request)
         return routes.annotate(
@@ -83,6 +85,11 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
             paused_key=Subquery(paused.values("key_id")[:1]),
             reason_of_pause=Subquery(paused.values("reason")[:1]),
         )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ProviderConfig | None = None) -> list[str]:
+        """Once a route has made a call, its name stands in attempts and sums, and stays."""
+        has_name_to_keep = obj is not None and _has_attempts(obj)
+        return [*super().get_readonly_fields(request, obj), *(["name"] if has_name_to_keep else [])]
 
     @admin.display(description="route", ordering="provider")
     def shown_route(self, row: ProviderConfig) -> str:
@@ -110,6 +117,12 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
     @admin.display(description="why it is paused")
     def pause_reason(self, row: Any) -> str:
         return row.reason_of_pause or "–"
+
+
+def _has_attempts(route: ProviderConfig) -> bool:
+    # In two small tables: the sums, and what is not in them yet.
+    names = {"category": route.category, "provider": route.provider, "route": route.name}
+    return AttemptRollup.objects.filter(**names).exists() or Attempt.objects.filter(rolled_up=False, **names).exists()
 
 
 @admin.register(ProviderHealth)

@@ -143,7 +143,11 @@ class ProviderConfig(models.Model):
         verbose_name = "provider"
         ordering = ["category", "priority", "provider"]
         constraints = [
-            models.UniqueConstraint(fields=["category", "name"], name="one_route_per_category_and_name"),
+            models.UniqueConstraint(
+                fields=["category", "name"],
+                name="one_route_per_category_and_name",
+                violation_error_message="The category has a route of this name. Give this one a name of its own.",
+            ),
             models.CheckConstraint(condition=Q(list_price__gte=0), name="list_price_is_not_negative"),
             models.CheckConstraint(condition=Q(timeout_seconds__gte=1), name="timeout_is_positive"),
         ]
@@ -153,8 +157,16 @@ class ProviderConfig(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the route; without a name it gets its provider's."""
-        self.name = self.name if isinstance(self.name, str) and self.name else self.provider
+        self._name_after_provider()
         super().save(*args, **kwargs)
+
+    def clean(self) -> None:
+        """Give it its provider's name where it has none, before that is compared with the others'."""
+        self._name_after_provider()
+
+    def _name_after_provider(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            self.name = self.provider
 
     @property
     def label(self) -> str:

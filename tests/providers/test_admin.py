@@ -154,6 +154,41 @@ class TestChain:
 
         assert ProviderConfig.objects.filter(provider="xai").exists()
 
+    def test_a_second_route_of_a_provider_needs_a_name(self, admin_client):
+        page = reverse("admin:providers_providerconfig_add")
+        row = ProviderConfig(category="TEXT", provider="openai", model="gpt", priority=9)
+
+        refused = admin_client.post(page, form_of(row))
+        assert "Give this one a name of its own." in refused.content.decode()
+
+        assert admin_client.post(page, form_of(row, name="smart")).status_code == 302
+        assert ProviderConfig.objects.filter(provider="openai", category="TEXT").count() == 2
+
+    @pytest.mark.parametrize("is_folded", [False, True])
+    def test_a_name_stays_once_a_call_was_made(self, admin_client, is_folded):
+        row = make_provider("openai", name="smart")
+        page = reverse("admin:providers_providerconfig_change", args=[row.pk])
+        assert 'name="name"' in admin_client.get(page).content.decode()
+        make_attempt(provider="openai", route="smart")
+        if is_folded:
+            fold_attempts()
+
+        assert 'name="name"' not in admin_client.get(page).content.decode()
+        admin_client.post(page, form_of(row, name="clever"))
+
+        row.refresh_from_db()
+        assert row.name == "smart"
+
+    def test_a_key_that_is_not_used_any_more_pauses_nothing(self, admin_client, settings):
+        settings.PROVIDER_ACCESS = {"openai": Access("key", "http://127.0.0.1:9")}
+        later = Now() + timedelta(minutes=5)
+        ProviderHealth.objects.create(category="", provider="openai", key_id="an-old-key", open_until=later)
+        assert "paused until" not in admin_client.get(changelist("providerconfig")).content.decode()
+
+        key_id = settings.PROVIDER_ACCESS["openai"].key_id
+        ProviderHealth.objects.create(category="", provider="openai", key_id=key_id, open_until=later)
+        assert f"key {key_id[:8]} paused until" in admin_client.get(changelist("providerconfig")).content.decode()
+
 
 class TestBreaker:
     def reset(self, client, row: ProviderHealth):
