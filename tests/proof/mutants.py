@@ -32,6 +32,7 @@ CHAIN = "tests/requests_app/test_execution.py"
 JOBS = "tests/requests_app/test_long_jobs.py"
 QUEUE = "tests/telegram_bot/test_update_queue.py"
 SCHEMA = "tests/test_schema.py"
+SPENDING = "tests/providers/test_spending.py"
 SWEEPER = "tests/requests_app/test_sweeper.py"
 CONNECTIONS = "tests/telegram_bot/test_connections.py"
 DUE_WORK = "tests/requests_app/test_due_work.py"
@@ -43,7 +44,7 @@ HANDLERS = "tests/telegram_bot/test_idempotent_handlers.py"
 PLACEHOLDER = "tests/telegram_bot/test_placeholder.py"
 STREAMING = "tests/telegram_bot/test_streaming.py"
 WEBHOOK = "tests/telegram_bot/test_webhook.py"
-NEED_POSTGRESQL = {CANCEL, CONNECTIONS, CRASHES, EXAMPLES, FAULTS, LOCKS, QUEUE, SCHEMA}
+NEED_POSTGRESQL = {CANCEL, CONNECTIONS, CRASHES, EXAMPLES, FAULTS, LOCKS, QUEUE, SCHEMA, SPENDING}
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ MUTANTS = (
         (CHAIN, EXAMPLES),
         (
             "providers/chain/attempts.py",
-            "attempt_insert(attempt=attempt, proof=proof)",
-            "attempt_insert(attempt=attempt, proof=None)",
+            "attempt_insert(attempt=attempt, proof=proof, check=check)",
+            "attempt_insert(attempt=attempt, proof=None, check=check)",
         ),
     ),
     mutant(
@@ -325,8 +326,26 @@ MUTANTS = (
         (LOCKS,),
         (
             "providers/chain/circuit_breaker.py",
-            "ProviderHealth.objects.select_for_update().annotate",
-            "ProviderHealth.objects.annotate",
+            "circuit.rows().select_for_update().annotate",
+            "circuit.rows().annotate",
+        ),
+    ),
+    mutant(
+        "two calls take the same rest of a daily cap",
+        (SPENDING,),
+        (
+            "providers/chain/spending.py",
+            'cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])',
+            "pass",
+        ),
+    ),
+    mutant(
+        "another provider is paid where our own storage takes no output",
+        (JOBS,),
+        (
+            "providers/chain/fallback.py",
+            "            return self._store_again(attempt, error)\n",
+            "            pass\n",
         ),
     ),
     mutant(
@@ -353,8 +372,8 @@ MUTANTS = (
         (CRASHES,),
         (
             "telegram_bot/sweeper.py",
-            'state=DeliveryState.UNCERTAIN, error="its sender was lost", next_at=None',
-            'state=DeliveryState.PENDING, error="its sender was lost", next_at=None',
+            '"state": DeliveryState.UNCERTAIN, "error": "its sender was lost"',
+            '"state": DeliveryState.PENDING, "error": "its sender was lost"',
         ),
     ),
     mutant(
