@@ -46,7 +46,7 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
             None,
             {
                 "fields": [
-                    ("category", "operation"),
+                    "category",
                     ("provider", "name"),
                     "model",
                     "has_key",

@@ -36,7 +36,6 @@ def form_of(route: ProviderConfig, **changes: str) -> dict[str, str]:
         "timeout_seconds": "30",
         "daily_cap_usd": "",
         "name": route.name if isinstance(route.name, str) else "",
-        "operation": "generate",
         "tags": "[]",
         "extra_body": "{}",
         "extra_headers": "{}",
