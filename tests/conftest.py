@@ -1,8 +1,10 @@
 """Fixtures that more than one folder uses, and the option that lets tests without a database run once."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.conf import LazySettings
 from django.test import TransactionTestCase
@@ -17,6 +19,12 @@ DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "django_db_res
 # The processes that these tests start open the database that the environment names.
 PROCESS_FOLDERS = {Path(__file__).parent / "flows"}
 LEFT_OUT = pytest.StashKey[int]()
+# A change that was green stays green: new examples of a property are looked for where somebody asks for them.
+EXAMPLES = int(os.environ.get("PROOF_EXAMPLES", "0"))
+REPEATABLE = hypothesis.settings(derandomize=True, database=None)
+SEARCHING = hypothesis.settings(max_examples=EXAMPLES or 1, deadline=None)
+hypothesis.settings.register_profile("chosen", SEARCHING if EXAMPLES else REPEATABLE)
+hypothesis.settings.load_profile("chosen")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

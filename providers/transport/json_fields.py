@@ -135,7 +135,8 @@ def count_at(value: Any, *path: str | int) -> int | None:
     found = get_path(value, *path)
     if isinstance(found, str) and found.isascii() and found.isdecimal() and len(found) < 12:
         found = int(found)
-    if isinstance(found, Decimal) and found == found.to_integral_value():
+    # The size first: 1e999999999 is a valid number, and its digits would fill the memory.
+    if isinstance(found, Decimal) and found.is_finite() and 0 <= found <= MAX_COUNT and found == int(found):
         found = int(found)
     is_count = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MAX_COUNT
     return found if is_count else None

@@ -47,6 +47,14 @@ def test_it_follows_a_path() -> None:
     assert list_at(body, "list") == [1]
 
 
+@pytest.mark.parametrize(
+    ("spelled", "count"),
+    [("7", 7), ("7.0", 7), ("7e2", 700), ('"7"', 7), ("7.5", None), ("-1.0", None), ("1e999999999", None)],
+)
+def test_a_count_is_a_whole_number_of_a_plausible_size(spelled: str, count: int | None) -> None:
+    assert count_at(decode_object(f'{{"n": {spelled}}}'), "n") == count
+
+
 def test_money_is_read_from_its_digits() -> None:
     body = decode_object('{"a": 0.1000000000000000055, "b": "0.0012", "c": 6730000, "d": 1e-7}')
     assert money_at(body, "a") == Decimal("0.1000000000000000055")
