@@ -142,9 +142,9 @@ def env_log_file(name: str) -> str:
     return text
 
 
-def env_money(name: str) -> Decimal | None:
+def env_money(name: str, default: str = "") -> Decimal | None:
     """Return an amount in USD, None where none is set."""
-    text = env_text(name)
+    text = env_text(name, default)
     return _money(name, text) if text else None
 
 

@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -394,6 +395,8 @@ LEASE_SECONDS = env_int("LEASE_SECONDS", 15, minimum=1)
 SWEEP_SECONDS = env_int("SWEEP_SECONDS", 3, minimum=1)
 MAX_PROMPT_CHARACTERS = env_int("MAX_PROMPT_CHARACTERS", 32_000, minimum=1)
 MAX_OPEN_REQUESTS = env_int("MAX_OPEN_REQUESTS", 3, minimum=1)
+# What a credit is sold for, in USD; 0: nothing is sold. The AI models as shipped earn their cost with this price.
+CREDIT_PRICE_USD: Decimal = env_money("CREDIT_PRICE_USD", "0.01") or Decimal(0)
 WELCOME_CREDITS = env_int("WELCOME_CREDITS", 20)
 MAX_TOP_UP_CREDITS = env_int("MAX_TOP_UP_CREDITS", 10_000, minimum=1)
 MAINTENANCE = env_bool("MAINTENANCE", default=False)  # as `manage.py maintenance on`, for as long as it is set

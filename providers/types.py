@@ -120,6 +120,10 @@ class Overrides:
     extra_headers: Mapping[str, str] = field(default_factory=dict)
 
 
+# Of a text answer, reasoning included, so keep it generous: a small limit buys empty answers.
+MAX_OUTPUT_TOKENS = 4096
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What a user asks, in no provider's format. Texts stay out of the repr, so that no log holds them."""
@@ -128,7 +132,8 @@ class Prompt:
     text: str = field(repr=False)
     history: tuple[Turn, ...] = field(default=(), repr=False)  # oldest first, ends with an assistant's turn
     system: str = field(default="", repr=False)
-    max_output_tokens: int = 4096  # reasoning included, so keep it generous: a small cap buys empty answers
+    max_output_tokens: int = MAX_OUTPUT_TOKENS  # where the route does not say
+    output_limit: int | None = None  # tokens that the user has agreed to pay for; no route may write more
     model: str = ""  # the provider's id; the chain fills it in from the route
     attachments: tuple[Attachment, ...] = ()
     output_options: OutputOptions = OutputOptions()

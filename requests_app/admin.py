@@ -23,8 +23,9 @@ from providers.admin_base import (
     shown_ms,
 )
 from providers.chain.candidates import has_route
-from providers.models import Attempt
+from providers.models import Attempt, ProviderConfig
 from providers.types import Category
+from requests_app.margins import Margin, margin_of
 from requests_app.models import Account, AIModel, LedgerEntry, MaintenanceMode, Request, RequestEvent
 from requests_app.services.accounts import account_set_blocked, account_top_up
 from requests_app.services.cancellation import request_cancel, request_resume
@@ -53,11 +54,34 @@ class AIModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's clas
     """The AI models that users pick."""
 
     form = AIModelForm
-    list_display = ["name", "category", "tag", "provider", "token_cost", "enabled", "position"]
+    list_display = [
+        "name",
+        "category",
+        "tag",
+        "provider",
+        "token_cost",
+        "usual_margin",
+        "worst_margin",
+        "enabled",
+        "position",
+    ]
     list_editable = ["token_cost", "enabled", "position"]
     list_filter = ["category", "enabled"]
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
+    readonly_fields = ["usual_margin", "worst_margin"]
+
+    @admin.display(description="usual answer")
+    def usual_margin(self, obj: AIModel) -> str:
+        return str(self._margin(obj).usual or "unknown")
+
+    @admin.display(description="dearest answer")
+    def worst_margin(self, obj: AIModel) -> str:
+        margin = self._margin(obj)
+        return f"{'⚠ ' if margin.is_loss else ''}{margin.worst or 'unknown'}"
+
+    def _margin(self, obj: AIModel) -> Margin:
+        return margin_of(obj, ProviderConfig.objects.filter(category=obj.category, enabled=True))
 
     def has_delete_permission(self, request: HttpRequest, obj: AIModel | None = None) -> bool:
         # Only unused ones, one at a time: the confirmation page would list all requests. Others can be disabled.

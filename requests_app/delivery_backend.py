@@ -26,13 +26,14 @@ class DeliveryBackend:
         """
         return None
 
-    def has_shown(self, request_id: str) -> bool:
-        """Return whether the user has seen a part of the answer. A request that is cancelled then is charged.
+    def bytes_shown(self, request_id: str) -> int | None:
+        """Return how much of the answer the user has seen, None for nothing. What was seen of a request is charged.
 
-        Called under a lock on the request's row. A backend that notes under the same lock, before it shows a part for
-        the first time, that it does leaves no moment in which reading is free.
+        A lower bound, of the text in UTF-8, is enough. Called under a lock on the request's row. A backend that notes
+        under the same lock, before it shows a part for the first time, that it does leaves no moment in which reading
+        is free.
         """
-        return False
+        return None
 
     def deliver(self, request_id: str) -> None:
         """Show how the request ended: its answer, or why there is none.

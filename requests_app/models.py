@@ -1,5 +1,6 @@
 """The tables of AI models, accounts, requests and the ledger. What changes them is in services and states."""
 
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
@@ -8,7 +9,8 @@ from providers import registry
 from providers.common.ids import time_ordered_uuid
 from providers.models import CATEGORY_CHOICES
 from providers.route_fields import validate_tag
-from providers.types import CostSource
+from providers.types import MAX_OUTPUT_TOKENS, CostSource
+from requests_app.credit_rates import Terms, validate_rates
 from requests_app.options import validate_options
 
 # Columns that came after the first release have a default in the database, so that older code can still insert.
@@ -32,8 +34,17 @@ class AIModel(models.Model):
         validators=[validate_tag],
         help_text="Only routes with this tag serve it. Empty: all of the category.",
     )
-    rates = models.JSONField(default=dict, blank=True, db_default=EMPTY_OBJECT)  # credits by size; empty: flat
-    token_cost = models.PositiveIntegerField(default=1, help_text="Credits that a request costs its user.")
+    rates = models.JSONField(
+        default=dict,
+        blank=True,
+        db_default=EMPTY_OBJECT,
+        validators=[validate_rates],
+        help_text='Credits by size, such as {"per_thousand_input_tokens": "0.2", "per_thousand_output_tokens": "1.5"}, '
+        '{"per_thousand_characters": "6"} or {"per_second": "12"}. Empty: the price is flat.',
+    )
+    token_cost = models.PositiveIntegerField(
+        default=1, validators=[MaxValueValidator(1_000_000)], help_text="Credits that a request costs at least."
+    )
     description = models.CharField(max_length=200, blank=True)
     options = models.JSONField(
         default=dict,
@@ -51,6 +62,11 @@ class AIModel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def terms(self) -> Terms:
+        """What a request costs now."""
+        return Terms(self.token_cost, self.rates, self.options.get("max_output_tokens", MAX_OUTPUT_TOKENS))
 
 
 class Account(models.Model):
@@ -113,7 +129,8 @@ class Request(models.Model):
     cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD of the answering attempt
     cost_source = models.CharField(max_length=20, blank=True, choices=[(s.value, s.value) for s in CostSource])
     processing_ms = models.PositiveIntegerField(null=True, blank=True)
-    credits = models.PositiveIntegerField()  # the price for the user, fixed at acceptance
+    credits = models.PositiveIntegerField()  # what it costs its user: held at acceptance, charged at its end
+    terms = models.JSONField(default=dict, blank=True, db_default=EMPTY_OBJECT)  # of a price by size, see credit_rates
     error_code = models.CharField(max_length=32, blank=True)
     intake_key = models.CharField(max_length=100, unique=True)  # makes acceptance idempotent: one message, one request
     fence = models.PositiveIntegerField(default=0)  # fencing token: grows with each claim, older writes are refused
@@ -158,7 +175,7 @@ class LedgerEntry(models.Model):
 
     class Kind(models.TextChoices):
         HOLD = "HOLD", "held for a request"
-        CAPTURE = "CAPTURE", "answered or shown in part: the hold is kept"
+        CAPTURE = "CAPTURE", "answered or shown in part: what was used is kept"
         RELEASE = "RELEASE", "request failed, hold given back"
         REFUND = "REFUND", "credits given back after the answer"
         TOPUP = "TOPUP", "credits bought or given"
@@ -173,7 +190,7 @@ class LedgerEntry(models.Model):
         Request, on_delete=models.DO_NOTHING, db_constraint=False, null=True, blank=True, related_name="ledger"
     )
     kind = models.CharField(max_length=16, choices=Kind.choices)
-    amount = models.BigIntegerField()  # added to the balance: HOLD is negative, CAPTURE 0, RELEASE positive
+    amount = models.BigIntegerField()  # added to the balance: HOLD is negative, CAPTURE what was held too much
     actor = models.CharField(max_length=64)
     reason = models.CharField(max_length=200, blank=True)
     external_ref = models.CharField(max_length=100, blank=True)  # of the payment behind a TOPUP

@@ -7,7 +7,9 @@ from django.core.exceptions import ValidationError
 
 from providers.types import OutputOptions
 
-OPTION_TYPES: Mapping[str, type] = {"seconds": int, "aspect_ratio": str, "voice": str, "language": str}
+OUTPUT_OPTIONS: Mapping[str, type] = {"seconds": int, "aspect_ratio": str, "voice": str, "language": str}
+OPTION_TYPES: Mapping[str, type] = {**OUTPUT_OPTIONS, "max_output_tokens": int}
+LARGEST = {"seconds": 3_600, "max_output_tokens": 1_000_000}
 
 
 def validate_options(options: Any) -> None:
@@ -20,8 +22,10 @@ def validate_options(options: Any) -> None:
         if type(value) is not OPTION_TYPES[name]:
             expected = "whole number" if OPTION_TYPES[name] is int else "text in quotes"
             raise ValidationError(f"{name} must be a {expected}.")
+        if isinstance(value, int) and not 1 <= value <= LARGEST[name]:
+            raise ValidationError(f"{name} must be between 1 and {LARGEST[name]:,}.")
 
 
 def output_options_of(options: Mapping[str, Any]) -> OutputOptions:
     """Return a request's options as providers take them."""
-    return OutputOptions(**{name: options[name] for name in OPTION_TYPES if name in options})
+    return OutputOptions(**{name: options[name] for name in OUTPUT_OPTIONS if name in options})

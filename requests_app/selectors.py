@@ -5,16 +5,20 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db.models.functions import Coalesce, Greatest, Length, Now
 
+from providers.backends.media_generation import MediaProvider
 from providers.chain.candidates import can_serve
 from providers.models import Attempt
 from providers.types import Category, Turn
+from requests_app.credit_rates import Size, tokens_at_most
 from requests_app.dispatch import TEXT
 from requests_app.models import Account, AIModel, Request
 
 MAX_EARLIER_REQUESTS = 10
 MAX_HISTORY_CHARACTERS = 16_000
+CHARACTERS_PER_TOKEN = 2  # of earlier turns at the worst
+TOKENS_OF_A_FILE = 2_000  # an image, or a voice message of a minute
 
 
 def offered_models() -> list[AIModel]:
@@ -30,17 +34,21 @@ def earlier_turns(request: Request) -> QuerySet[Request, tuple[str, str]]:
 
     Only text has a history: media routes take none, so with one they would be skipped.
     """
+    earlier = _answered_turns(request).filter(created_at__lt=request.created_at)
+    return earlier.values_list("input_text", "output_text")[:MAX_EARLIER_REQUESTS]
+
+
+def _answered_turns(request: Request) -> QuerySet[Request]:
     if not request.conversation or request.category != Category.TEXT:
-        return Request.objects.none().values_list("input_text", "output_text")
-    earlier = Request.objects.filter(
+        return Request.objects.none()
+    answered = Request.objects.filter(
         user_id=request.user_id,
         conversation=request.conversation,
         category=request.category,
         status=Request.Status.COMPLETED,
         content_erased_at=None,
-        created_at__lt=request.created_at,
     )
-    return earlier.order_by("-created_at").values_list("input_text", "output_text")[:MAX_EARLIER_REQUESTS]
+    return answered.order_by("-created_at")
 
 
 def history_of(request: Request) -> tuple[Turn, ...]:
@@ -53,6 +61,20 @@ def history_of(request: Request) -> tuple[Turn, ...]:
             break
         turns[:0] = [Turn("user", question), Turn("assistant", answer)]
     return tuple(turns)
+
+
+def asked_size(request: Request) -> Size:
+    """Return how large a request is that is about to be accepted, its conversation included. One query."""
+    turns = _answered_turns(request).annotate(characters=Length("input_text") + Length("output_text"))
+    history_characters = sum(turns.values_list("characters", flat=True)[:MAX_EARLIER_REQUESTS])
+    return Size(
+        input_tokens=tokens_at_most(request.input_text)
+        + tokens_at_most(settings.SYSTEM_PROMPT)
+        + min(history_characters, MAX_HISTORY_CHARACTERS) // CHARACTERS_PER_TOKEN
+        + len(request.input_media) * TOKENS_OF_A_FILE,
+        characters=len(request.input_text),
+        seconds=request.options.get("seconds", MediaProvider.default_seconds),
+    )
 
 
 def requests_under_way(account_id: int) -> QuerySet[Request]:

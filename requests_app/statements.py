@@ -73,7 +73,8 @@ def _insert_compound(request: Request, actor: str, max_under_way: int, deadline_
     values = {
         name: _prepared(name, getattr(request, name))
         for name in (
-            "id", "model_id", "category", "conversation", "input_text", "input_media", "options", "tag", "intake_key",
+            "id", "model_id", "category", "conversation", "input_text", "input_media", "options", "tag", "terms",
+            "intake_key",
         )
     }  # fmt: skip
     under_way, under_way_params = requests_under_way(request.user_id).values("id").query.sql_with_params()
@@ -119,10 +120,10 @@ _INSERT = """
             AND NOT EXISTS (SELECT 1 FROM known) AND (SELECT number FROM under_way) < %s
         RETURNING id
     ), accepted AS (
-        INSERT INTO requests (id, model_id, category, conversation, input_text, input_media, options, tag,
+        INSERT INTO requests (id, model_id, category, conversation, input_text, input_media, options, tag, terms,
             intake_key, credits, deadline_at, user_id, status, output_text, output_media, output_url, cost_source,
             error_code, fence, tries, created_at)
-        SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, STATEMENT_TIMESTAMP() + %s, id, 'PENDING', '', '[]', '', '',
+        SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, STATEMENT_TIMESTAMP() + %s, id, 'PENDING', '', '[]', '', '',
             '', 0, 0, STATEMENT_TIMESTAMP()
         FROM charged RETURNING id, user_id, credits, created_at, deadline_at
     ), hold AS (
@@ -200,17 +201,23 @@ _CLAIM = f"""
 """  # noqa: S608 — no value is interpolated
 
 
-def request_complete(*, request: Request, reason: str, values: dict[str, Any]) -> bool:
+def request_complete(*, request: Request, reason: str, charged: int, values: dict[str, Any]) -> bool:
     """Complete a request that is being answered or in quarantine, with its event and its CAPTURE.
 
-    `values` are columns of the request. Returns False, with nothing written, where the request has ended already. Call
-    inside the transaction that marks the attempt as succeeded.
+    Of the credits held `charged` are kept, and the CAPTURE gives back the rest. `values` are columns of the request.
+    Returns False, with nothing written, where the request has ended already. Call inside the transaction that marks the
+    attempt as succeeded.
     """
+    rest = request.credits - charged
+    values = {**values, "credits": charged}
     if is_postgresql():
         columns = ", ".join(f"{connection.ops.quote_name(name)} = %s" for name in values)
         prepared = [_prepared(name, value) for name, value in values.items()]
         with connection.cursor() as cursor:
-            cursor.execute(_COMPLETE.format(columns=columns), [request.id, *prepared, reason[:300]])
+            cursor.execute(
+                _COMPLETE.format(columns=columns, rest=_REST if rest else ""),
+                [request.id, *prepared, *([rest] if rest else []), reason[:300], rest],
+            )
             return bool(cursor.fetchone())
     for source in (Status.PROCESSING, Status.QUARANTINED):
         rows = Request.objects.filter(id=request.id, status=source)
@@ -219,8 +226,10 @@ def request_complete(*, request: Request, reason: str, values: dict[str, Any]) -
                 request=request, from_status=source, to_status=Status.COMPLETED, actor="worker", reason=reason[:300]
             )
             LedgerEntry.objects.create(
-                account_id=request.user_id, request=request, kind=LedgerEntry.Kind.CAPTURE, amount=0, actor="system"
+                account_id=request.user_id, request=request, kind=LedgerEntry.Kind.CAPTURE, amount=rest, actor="system"
             )
+            if rest:
+                Account.objects.filter(id=request.user_id).update(balance=F("balance") + rest)
             return True
     return False
 
@@ -232,14 +241,19 @@ _COMPLETE = """
         UPDATE requests SET status = 'COMPLETED', lease_until = NULL, next_at = NULL,
             completed_at = STATEMENT_TIMESTAMP(), {columns}
         FROM before WHERE requests.id = before.id RETURNING requests.id, requests.user_id
-    ), event AS (
+    ), {rest}event AS (
         INSERT INTO requests_app_requestevent (request_id, from_status, to_status, actor, reason, created_at)
         SELECT id, status, 'COMPLETED', 'worker', %s, STATEMENT_TIMESTAMP() FROM before
     )
     INSERT INTO requests_app_ledgerentry
         (account_id, request_id, kind, amount, actor, reason, external_ref, created_at)
-    SELECT user_id, id, 'CAPTURE', 0, 'system', '', '', STATEMENT_TIMESTAMP() FROM completed RETURNING request_id
+    SELECT user_id, id, 'CAPTURE', %s, 'system', '', '', STATEMENT_TIMESTAMP() FROM completed RETURNING request_id
 """
+
+_REST = """given_back AS (
+        UPDATE requests_app_account SET balance = balance + %s
+        FROM completed WHERE requests_app_account.id = completed.user_id
+    ), """  # only where there is one: a flat price does not touch the account's row
 
 
 def _prepared(name: str, value: Any) -> Any:

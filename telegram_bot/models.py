@@ -207,6 +207,7 @@ class Delivery(models.Model):
     error = models.CharField(max_length=200, blank=True)  # of the last attempt
     created_at = models.DateTimeField(db_default=Now())
     shown_at = models.DateTimeField(null=True, blank=True)  # part 0: when the first partial answer was about to be sent
+    shown_bytes = models.PositiveIntegerField(db_default=0)  # of partial answers, a little less than what was seen
     delivered_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -9,6 +9,7 @@ PLACEHOLDER = "⏳"
 NOTICE_READY = "✅ Ready."
 NOTICE_FAILED = "⚠️ That did not work; please see above."
 PART_NOT_SHOWN = "⚠️ A part of the answer belongs here, but Telegram does not take it."
+ANSWER_CUT_BY_BALANCE = "✂️ The answer was cut here: your credits did not buy a longer one. /balance shows what is left."
 ANSWER_CUT = "✂️ The answer was cut here: it is as long as one may be. Write “go on” for the rest."
 EMPTY_ANSWER = "The answer came back without any text. Please ask again in other words."
 # What takes the place of an answer that cannot be shown, by the delivery's reason.
@@ -101,13 +102,24 @@ def greeting(name: str, balance: int, models: Sequence[AIModel]) -> str:
 
 def model_button(model: AIModel, *, is_chosen: bool = False) -> str:
     """Return the text on an AI model's button."""
-    return f"{'✓ ' if is_chosen else ''}{model.name} · {credits_of(model.token_cost)}"
+    return f"{'✓ ' if is_chosen else ''}{model.name} · {_price_of(model)}"
 
 
 def model_chosen(model: AIModel) -> str:
     """Return what replaces the menu once an AI model is chosen."""
     description = f" {model.description}" if model.description else ""
-    return f"✓ {model.name} answers from now on.{description}\nEach answer costs {credits_of(model.token_cost)}."
+    by_size = ", by its size" if model.rates else ""
+    return f"✓ {model.name} answers from now on.{description}\nEach answer costs {_price_of(model)}{by_size}."
+
+
+def _price_of(model: AIModel) -> str:
+    return f"{'from ' if model.rates else ''}{credits_of(model.token_cost)}"
+
+
+def answer_cut(request: Request) -> str:
+    """Return what stands below an answer that ends before its end."""
+    limit = request.terms.get("max_output_tokens")
+    return ANSWER_CUT_BY_BALANCE if limit and limit < request.model.terms.output_limit else ANSWER_CUT
 
 
 def balance_text(balance: int) -> str:

@@ -72,10 +72,11 @@ class Candidate:
     def prompt_for(self, prompt: Prompt) -> Prompt:
         """Return the prompt as this route is asked."""
         route = self.route
+        max_output_tokens = route.max_output_tokens or prompt.max_output_tokens
         return replace(
             prompt,
             model=route.model,
-            max_output_tokens=route.max_output_tokens or prompt.max_output_tokens,
+            max_output_tokens=min(max_output_tokens, prompt.output_limit or max_output_tokens),
             reasoning_effort=route.reasoning_effort,
             output_options=replace(prompt.output_options, voice=voice_for(prompt, route.capabilities)),
             overrides=Overrides(route.extra_body, tuple(route.drop_fields), route.extra_headers),

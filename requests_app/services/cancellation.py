@@ -21,19 +21,20 @@ def request_cancel(*, request_id: str, actor: str) -> bool:
     """Cancel an open or quarantined request and have its user told. Returns False where it has ended already.
 
     A provider call that is under way is aborted, and its cost recorded where it is known. The credits are given back
-    unless the user has seen a part of the answer: then it is charged, else reading would be free.
+    unless the user has seen a part of the answer: then that is charged, by its size or whole, else reading would be
+    free.
     """
     with transaction.atomic():
         # Locked before the question, so that no part of the answer is shown for the first time between it and the end.
         request = Request.objects.select_for_update(no_key=True).get(id=request_id)
-        was_shown = get_delivery_backend().has_shown(request_id)
+        shown_bytes = get_delivery_backend().bytes_shown(request_id)
         is_cancelled = request_end(
             request=request,
             to=Status.CANCELLED,
             error_code="CANCELLED",
             actor=actor,
             reason="cancelled",
-            was_shown=was_shown,
+            shown_bytes=shown_bytes,
         )
         if is_cancelled:
             enqueue_on_commit(DELIVER_TASK, request_id)

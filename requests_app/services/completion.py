@@ -1,6 +1,7 @@
 """How a request ends, with an answer or without, or is quarantined. Nothing is delivered here."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,10 +9,12 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models.functions import Now
 
+from providers.backends.media_generation import MediaProvider
 from providers.chain.attempts import Answer, attempts_abandon, attempts_close
 from providers.chain.candidates import Skip
 from providers.types import TextResult
 from requests_app import statements
+from requests_app.credit_rates import Size, Terms, tokens_of_bytes, used_size
 from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
 from requests_app.services.credits import credits_capture, credits_release
@@ -33,6 +36,7 @@ def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip
     return statements.request_complete(
         request=request,
         reason=f"answered by {answer.provider}",
+        charged=credits_used(request, answer),
         values={
             **_output_of(answer),
             "finish_reason": answer.result.finish_reason if isinstance(answer.result, TextResult) else "",
@@ -43,6 +47,32 @@ def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip
             "cost_source": answer.cost_source,
             "processing_ms": processing_ms,
         },
+    )
+
+
+def credits_used(request: Request, answer: Answer) -> int:
+    """Return what an answer costs under the terms of its request: never more than is held."""
+    if not request.terms:
+        return request.credits
+    terms = Terms.from_dict(request.terms)
+    text = answer.result.text if isinstance(answer.result, TextResult) else ""
+    size = used_size(answer.result.usage, asked=_size_without_history(request), output_text=text)
+    return min(request.credits, terms.credits_for(size))
+
+
+def _credits_of_part(request: Request, shown_bytes: int) -> int:
+    """Return what a part of an answer costs that its user has seen before the request was cancelled."""
+    if not request.terms:
+        return request.credits
+    size = replace(_size_without_history(request), output_tokens=tokens_of_bytes(shown_bytes))
+    return min(request.credits, Terms.from_dict(request.terms).credits_for(size))
+
+
+def _size_without_history(request: Request) -> Size:
+    return Size(
+        input_tokens=tokens_of_bytes(len(request.input_text.encode())),
+        characters=len(request.input_text),
+        seconds=request.options.get("seconds", MediaProvider.default_seconds),
     )
 
 
@@ -61,14 +91,15 @@ def request_end(
     reason: str,
     fence: int | None = None,
     skipped: Sequence[Skip] = (),
-    was_shown: bool = False,
+    shown_bytes: int | None = None,
 ) -> bool:
     """End the request without a complete answer, and release the credits or, where something was shown, capture them.
 
-    `to` is FAILED or CANCELLED. Returns False where the request has ended already or, with `fence`, where another
-    worker owns it by now. A job under way is abandoned and cancelled; a call under way is aborted by its worker, which
-    records what became of it.
+    `to` is FAILED or CANCELLED; `shown_bytes` is the length of what the user has seen of the answer, None for nothing.
+    Returns False where the request has ended already or, with `fence`, where another worker owns it by now. A job under
+    way is abandoned and cancelled; a call under way is aborted by its worker, which records what became of it.
     """
+    charged = None if shown_bytes is None else _credits_of_part(request, shown_bytes)
     with transaction.atomic():
         has_ended = transition(
             request_id=request.id,
@@ -78,6 +109,7 @@ def request_end(
             reason=reason,
             fence=fence,
             error_code=error_code,
+            **({} if charged is None else {"credits": charged}),
             **({"skipped": [skip.as_dict() for skip in skipped]} if skipped else {}),
             **_ENDED,
         )
@@ -85,8 +117,9 @@ def request_end(
             attempts_with_jobs = attempts_abandon(caller_key=request.id)
             for attempt_id in attempts_with_jobs:
                 enqueue_on_commit(CANCEL_JOB_TASK, str(attempt_id))
-            if was_shown:
-                credits_capture(request=request, reason="cancelled after a part of the answer was shown")
+            if charged is not None:
+                reason = "cancelled after a part of the answer was shown"
+                credits_capture(request=request, charged=charged, reason=reason)
             else:
                 credits_release(request=request, reason=reason)
     return has_ended

@@ -8,9 +8,15 @@ from requests_app.models import Account, LedgerEntry, Request
 Kind = LedgerEntry.Kind
 
 
-def credits_capture(*, request: Request, reason: str = "") -> None:
-    """Charge what was held. Call inside the transaction that ends the request; request_complete() does it by itself."""
-    _add_entry(request, Kind.CAPTURE, 0, reason)
+def credits_capture(*, request: Request, charged: int, reason: str = "") -> None:
+    """Charge so many of the credits held, and give back the rest in the same entry.
+
+    Call inside the transaction that ends the request; request_complete() does it by itself.
+    """
+    rest = request.credits - charged
+    if rest:
+        Account.objects.filter(id=request.user_id).update(balance=F("balance") + rest)
+    _add_entry(request, Kind.CAPTURE, rest, reason)
 
 
 def credits_release(*, request: Request, reason: str) -> None:

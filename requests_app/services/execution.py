@@ -16,7 +16,7 @@ from providers.chain.spans import request_span
 from providers.db import commit_persistently, give_back_connection
 from providers.errors import ChainError
 from providers.transport.deadlines import Deadline
-from providers.types import Attachment, Category, OnText, Prompt
+from providers.types import MAX_OUTPUT_TOKENS, Attachment, Category, OnText, Prompt
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.dispatch import enqueue_on_commit, queue_for
 from requests_app.log_context import logs_about
@@ -138,6 +138,8 @@ def _prompt_of(request: Request) -> Prompt:
         text=request.input_text,
         history=history_of(request),
         system=settings.SYSTEM_PROMPT if request.category == Category.TEXT else "",
+        max_output_tokens=request.options.get("max_output_tokens", MAX_OUTPUT_TOKENS),
+        output_limit=request.terms.get("max_output_tokens"),
         output_options=output_options_of(request.options),
         tag=request.tag,
         attachments=_attachments_of(request),

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from providers.storage import StoredMedia
+from requests_app.credit_rates import Size, Terms
 from requests_app.dispatch import enqueue_on_commit, queue_for
 from requests_app.errors import (
     AccountBlocked,
@@ -16,6 +17,7 @@ from requests_app.errors import (
     UnknownModel,
 )
 from requests_app.models import Account, AIModel, Request, RequestEvent
+from requests_app.selectors import asked_size
 from requests_app.statements import Acceptance, request_insert
 
 ADVANCE_TASK = "requests_app.tasks.advance"
@@ -35,7 +37,9 @@ def request_accept(
     """Accept a prompt: write the request, its first event and the credit hold, together or not at all.
 
     Idempotent by `intake_key`, which names the message that brought the prompt: accepting it again returns the first
-    request. Without enough credits the request is written as REJECTED with error_code NO_CREDITS and nothing is held.
+    request. The most that it may cost is held. Where an AI model's price goes by size, a balance that does not pay for
+    the longest answer buys a shorter one. Without enough credits for that the request is written as REJECTED with
+    error_code NO_CREDITS and nothing is held.
     A wake-up is enqueued on commit unless `wakes_worker` is False, where the caller executes the request itself.
     `alongside` is called with a request that is new and not rejected, in the transaction that writes it.
 
@@ -51,16 +55,14 @@ def request_accept(
         input_media=[stored.as_dict() for stored in input_media],
         options=model.options,
         tag=model.tag,
-        credits=model.token_cost,
         intake_key=intake_key,
     )
+    size = asked_size(request) if model.rates else Size()
     with transaction.atomic():
-        acceptance = request_insert(
-            request=request,
-            actor=account.key,
-            max_under_way=settings.MAX_OPEN_REQUESTS,
-            deadline_seconds=settings.DEADLINE_SECONDS[model.category],
-        )
+        acceptance = _insert(request, model.terms, size, account)
+        if acceptance is Acceptance.UNPAID and model.rates:
+            account.refresh_from_db(fields=["balance"])  # it may have changed since the caller has read it
+            acceptance = _insert(request, model.terms, size, account)
         if acceptance is Acceptance.UNPAID:
             _reject(request)
         elif acceptance is Acceptance.ACCEPTED:
@@ -73,6 +75,17 @@ def request_accept(
             f"You have {settings.MAX_OPEN_REQUESTS} requests open. Wait for one of them to be answered."
         )
     return Request.objects.get(intake_key=intake_key) if acceptance is Acceptance.KNOWN else request
+
+
+def _insert(request: Request, terms: Terms, size: Size, account: Account) -> Acceptance:
+    agreed, request.credits = terms.agreed(size, balance=account.balance)
+    request.terms = agreed.as_dict()
+    return request_insert(
+        request=request,
+        actor=account.key,
+        max_under_way=settings.MAX_OPEN_REQUESTS,
+        deadline_seconds=settings.DEADLINE_SECONDS[request.category],
+    )
 
 
 def _check(account: Account, model: AIModel, text: str) -> None:

@@ -48,8 +48,9 @@ class TelegramDeliveryBackend(DeliveryBackend):
     def on_partial(self, request_id: str) -> OnText | None:
         return live_message_open(request_id)
 
-    def has_shown(self, request_id: str) -> bool:
-        return Delivery.objects.filter(request_id=request_id, part=0, shown_at__isnull=False).exists()
+    def bytes_shown(self, request_id: str) -> int | None:
+        shown = Delivery.objects.filter(request_id=request_id, part=0, shown_at__isnull=False)
+        return shown.values_list("shown_bytes", flat=True).first()
 
     def deliver(self, request_id: str) -> None:
         with logs_about(request_id):
@@ -126,7 +127,7 @@ def _contents_of(first: Delivery) -> Sequence[Content] | GivenUp:
     try:
         parts = message_parts(request.output_text)
         # A message of its own, for the answer may have been cut inside of a block of code.
-        note = [MessagePart(texts.ANSWER_CUT)] if request.finish_reason == CUT else []
+        note = [MessagePart(texts.answer_cut(request))] if request.finish_reason == CUT else []
         return [*parts, *note] if parts else GivenUp.EMPTY
     except Exception as error:  # noqa: BLE001 — whatever a model wrote, its user has paid for it
         _log_bug(first, error)

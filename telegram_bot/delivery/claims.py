@@ -146,8 +146,8 @@ def placeholder_find(request_id: str) -> Placeholder | None:
     return Placeholder(chat_id, message_id, is_coming and status in Request.OPEN)
 
 
-def delivery_note_shown(request_id: str, message_id: int) -> bool:
-    """Note that a partial answer is about to be shown, which makes a request that is cancelled later cost its price.
+def delivery_note_shown(request_id: str, message_id: int, size: int) -> bool:
+    """Note that a partial answer of so many bytes is about to be shown: what a request costs that is cancelled later.
 
     Returns False, with nothing noted, where the request has ended or that message is not its placeholder: then the
     partial answer must not be sent. Idempotent. Holds no connection afterwards.
@@ -159,7 +159,7 @@ def delivery_note_shown(request_id: str, message_id: int) -> bool:
             placeholder = Delivery.objects.filter(
                 Lazily(in_transaction=True), request_id__in=still_open.values("id"), part=0, message_id=message_id
             )
-            return placeholder.update(shown_at=Coalesce("shown_at", Now())) > 0
+            return placeholder.update(shown_at=Coalesce("shown_at", Now()), shown_bytes=size) > 0
     finally:
         give_back_connection()
 

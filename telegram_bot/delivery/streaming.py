@@ -35,6 +35,7 @@ MAX_EDIT_INTERVAL_SECONDS = 3.0
 GROUP_EDIT_INTERVAL_SECONDS = 4.0  # a group takes twenty messages a minute, edits included
 MAX_GROUP_EDIT_INTERVAL_SECONDS = 5.0
 LONG_ANSWER_CHARACTERS = 3000  # from this length on the interval is the longest
+NOTE_EVERY_BYTES = 1000  # of an answer: what is shown is on record by steps, since each is a commit
 PLACEHOLDER_POLL_SECONDS = 0.1  # between two queries whether the placeholder has been sent; doubled each time
 MAX_PLACEHOLDER_POLL_SECONDS = 1.0
 MAX_FAILURES = 3  # consecutive ones; after these only the final answer is shown
@@ -69,7 +70,7 @@ class LiveMessage:
         self._shown: MessagePart | None = None
         self._not_before = 0.0  # on time.monotonic(); the chat has a pause of its own
         self._polls = 0  # in a row, without finding the placeholder
-        self._is_noted = False  # it is on record that something was shown
+        self._noted_bytes: int | None = None  # how much of the answer is on record as shown
         self._failures = 0
 
     @property
@@ -175,7 +176,7 @@ class LiveMessage:
         chat_id, message_id = self._placeholder
         # From before the check on: a process that is frozen after it must not replace what has been shown since.
         deadline = Deadline.after(CALL_SECONDS)
-        if not _pauses.take_turn(chat_id, interval_seconds) or not self._may_edit(message_id):
+        if not _pauses.take_turn(chat_id, interval_seconds) or not self._may_edit(part, message_id):
             return self._is_closed
         try:
             self._client.edit(chat_id, message_id, part, deadline=deadline)
@@ -191,18 +192,21 @@ class LiveMessage:
         _pauses.pause(chat_id, interval_seconds)
         return True
 
-    def _may_edit(self, message_id: int) -> bool:
-        """Return whether the request is still open, and note before the first partial edit that its user sees one."""
-        if self._is_noted:
+    def _may_edit(self, part: MessagePart, message_id: int) -> bool:
+        """Return whether the request is still open, and note before a partial edit how much its user sees."""
+        size = len(part.text.encode())
+        if self._noted_bytes is not None and size < self._noted_bytes + NOTE_EVERY_BYTES:
             return self._refresh()
         try:
-            self._is_noted = delivery_note_shown(self._request_id, message_id)
+            is_open = delivery_note_shown(self._request_id, message_id, size)
         except DatabaseError as error:
             logger.info("It could not be noted that %s is shown: %s", self._request_id, type(error).__name__)
             return False
-        if not self._is_noted:
+        if is_open:
+            self._noted_bytes = size
+        else:
             self._refresh()  # the request has ended, or another message has become its placeholder
-        return self._is_noted
+        return is_open
 
     def _interval_seconds(self, length: int) -> float:
         """Return the pause after an edit of an answer of so many characters."""

@@ -1,0 +1,106 @@
+"""What the answers of an AI model cost the operator, beside the price of the credits that they bring."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from django.conf import settings
+
+from providers.backends.media_generation import MediaProvider
+from providers.models import ProviderConfig
+from providers.pricing import cost_of
+from providers.types import MAX_OUTPUT_TOKENS, Category, Usage
+from requests_app.credit_rates import Size
+from requests_app.models import AIModel
+from requests_app.selectors import CHARACTERS_PER_TOKEN, MAX_HISTORY_CHARACTERS
+
+USUAL = Size(input_tokens=500, output_tokens=400, characters=300)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An answer of one size, given by one route."""
+
+    route: str
+    credits: int
+    cost: Decimal  # USD
+
+    @property
+    def income(self) -> Decimal:
+        """The price of its credits in USD."""
+        return self.credits * settings.CREDIT_PRICE_USD
+
+    @property
+    def margin(self) -> Decimal:
+        """The share of the income that remains; below 0 the answer costs more than it brings."""
+        return 1 - self.cost / self.income if self.income else -self.cost
+
+    def __str__(self) -> str:
+        unit = "credit" if self.credits == 1 else "credits"
+        return (
+            f"${self.cost:.4f} for {self.credits} {unit} (${self.income:.2f}) on {self.route}, {self.margin:.0%} left"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """What an AI model brings and costs, on the routes that serve it."""
+
+    model: AIModel
+    usual: Case | None  # an answer of usual size, on the dearest route; None: no route has a price
+    worst: Case | None  # the answer of any size that leaves the least
+    unpriced: Sequence[str]  # routes of which nobody knows what a call costs
+
+    @property
+    def is_loss(self) -> bool:
+        """Some answer costs more than its credits bring."""
+        return bool(settings.CREDIT_PRICE_USD) and self.worst is not None and self.worst.margin < 0
+
+
+def margin_of(model: AIModel, routes: Iterable[ProviderConfig]) -> Margin:
+    """Return what the answers of an AI model cost on those of these routes that serve it."""
+    usual, worst, unpriced = [], [], []
+    for route in routes:
+        if route.category != model.category or (model.tag and model.tag not in route.tags):
+            continue
+        cases = [_case(route, model, size) for size in (_usual_size(model), _largest_size(model, route))]
+        priced = [case for case in cases if case]
+        if len(priced) < len(cases):
+            unpriced.append(route.name)
+            continue
+        usual.append(priced[0])
+        worst += priced
+    return Margin(
+        model,
+        max(usual, key=lambda case: case.cost, default=None),
+        min(worst, key=lambda case: case.margin, default=None),
+        unpriced,
+    )
+
+
+def _usual_size(model: AIModel) -> Size:
+    return replace(USUAL, seconds=model.options.get("seconds", MediaProvider.default_seconds))
+
+
+def _largest_size(model: AIModel, route: ProviderConfig) -> Size:
+    characters = min(
+        settings.MAX_PROMPT_CHARACTERS, route.capabilities.get("max_prompt_characters", settings.MAX_PROMPT_CHARACTERS)
+    )
+    terms = model.terms
+    longest = route.max_output_tokens or model.options.get("max_output_tokens", MAX_OUTPUT_TOKENS)
+    return replace(
+        _usual_size(model),
+        input_tokens=(characters + MAX_HISTORY_CHARACTERS) // CHARACTERS_PER_TOKEN,
+        output_tokens=min(longest, terms.output_limit) if terms.rates else longest,
+        characters=characters,
+    )
+
+
+def _case(route: ProviderConfig, model: AIModel, size: Size) -> Case | None:
+    usage = {
+        Category.TEXT: Usage(input_tokens=size.input_tokens, output_tokens=size.output_tokens),
+        Category.IMAGE: Usage(images=1),
+        Category.VIDEO: Usage(seconds=Decimal(size.seconds)),
+    }.get(Category(model.category), Usage(characters=size.characters))
+    cost, _ = cost_of(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
+    return None if cost is None else Case(route.name, model.terms.credits_for(size), cost)
