@@ -11,6 +11,7 @@ NOTICE_FAILED = "⚠️ That did not work; please see above."
 PART_NOT_SHOWN = "⚠️ A part of the answer belongs here, but Telegram does not take it."
 ANSWER_CUT_BY_BALANCE = "✂️ The answer was cut here: your credits did not buy a longer one. /balance shows what is left."
 ANSWER_CUT = "✂️ The answer was cut here: it is as long as one may be. Write “go on” for the rest."
+COSTS_NOTHING = "\n\nIt costs you nothing."  # what was held of a price by size would surprise
 EMPTY_ANSWER = "The answer came back without any text. Please ask again in other words."
 # What takes the place of an answer that cannot be shown, by the delivery's reason.
 NOT_SHOWN = {
@@ -149,7 +150,7 @@ def failure(request: Request, *, charged: int = 0) -> str:
     if charged:
         return f"⚠️ {cancelled(charged)}"
     reason = FAILURES.get(request.error_code, OTHER_FAILURE)
-    return f"⚠️ {reason}{_given_back(request.credits)}"
+    return f"⚠️ {reason}{COSTS_NOTHING if request.terms else _given_back(request.credits)}"
 
 
 def not_shown(reason: str, refunded: int) -> str:

@@ -29,11 +29,10 @@ def make_account(*, credits: int = 100, **fields: Any) -> Account:
 
 
 def make_model(**fields: Any) -> AIModel:
-    """Create an AI model with these fields; without any, return the shipped "Text AI", created again if it is gone."""
+    """Create an AI model with these fields; without any, return the shipped "Text AI" at a flat price of 1."""
     if not fields:
-        return AIModel.objects.get_or_create(
-            slug="text-ai", defaults={"name": "Text AI", "category": "TEXT", "provider": "aimlapi", "token_cost": 1}
-        )[0]
+        flat = {"name": "Text AI", "category": "TEXT", "provider": "aimlapi", "token_cost": 1, "rates": {}}
+        return AIModel.objects.update_or_create(slug="text-ai", defaults=flat)[0]
     number = next(_numbers)
     return AIModel.objects.create(
         **{"name": f"Model {number}", "slug": f"model-{number}", "category": "TEXT", "token_cost": 1, **fields}

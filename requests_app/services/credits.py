@@ -8,12 +8,12 @@ from requests_app.models import Account, LedgerEntry, Request
 Kind = LedgerEntry.Kind
 
 
-def credits_capture(*, request: Request, charged: int, reason: str = "") -> None:
-    """Charge so many of the credits held, and give back the rest in the same entry.
+def credits_capture(*, request: Request, charged: int | None = None, reason: str = "") -> None:
+    """Charge so many of the credits held, or all of them, and give back the rest in the same entry.
 
     Call inside the transaction that ends the request; request_complete() does it by itself.
     """
-    rest = request.credits - charged
+    rest = 0 if charged is None else request.credits - charged
     if rest:
         Account.objects.filter(id=request.user_id).update(balance=F("balance") + rest)
     _add_entry(request, Kind.CAPTURE, rest, reason)

@@ -12,6 +12,7 @@ from providers.models import ProviderConfig
 from providers.registry import PROVIDERS
 from providers.shipped import SHIPPED_ROUTES
 from providers.types import Access
+from requests_app.models import AIModel
 from tests.factories import make_provider
 from tests.fakes.http_server import answer, hang, raw
 
@@ -25,6 +26,7 @@ FRESH = {"input_per_million": "0.10", "output_per_million": "0.50", "as_of": str
 def _only_these(settings, server):
     """Only the routes of a test are in the chain, and every provider is the loopback server."""
     ProviderConfig.objects.all().delete()
+    AIModel.objects.all().delete()
     settings.PROVIDER_ACCESS = {slug: Access(KEY, server.url) for slug in PROVIDERS}
 
 

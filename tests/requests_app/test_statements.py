@@ -66,6 +66,7 @@ def new_request(account: Account, **fields: Any) -> Request:
             "input_media": [{"name": "a.png", "content_type": "image/png", "size": 1}],
             "options": {"seconds": 5},
             "tag": "fast",
+            "terms": {"least": 3, "rates": {"per_second": "0.5"}, "max_output_tokens": 900},
             "credits": 3,
             "intake_key": "telegram:1",
             **fields,
@@ -120,6 +121,7 @@ class TestInsert:
             "completed_at": False,
             "content_erased_at": None,
             "tag": "fast",
+            "terms": {"least": 3, "rates": {"per_second": "0.5"}, "max_output_tokens": 900},
         }
         assert timedelta(seconds=89) < request.deadline_at - request.created_at < timedelta(seconds=91)
 
@@ -234,7 +236,7 @@ class TestComplete:
     def test_it_writes_answer_event_and_capture(self, variant, status):
         request = make_request(status=status, fence=1, lease_until=timezone.now() + timedelta(hours=1))
 
-        assert request_complete(request=request, reason="answered by aimlapi", values=self.VALUES)
+        assert request_complete(request=request, reason="answered by aimlapi", charged=1, values=self.VALUES)
 
         after = row(request)
         assert (after["status"], after["lease_until"], after["completed_at"]) == ("COMPLETED", False, True)
@@ -242,11 +244,21 @@ class TestComplete:
         assert events(request) == [(status, "COMPLETED", "worker", "answered by aimlapi")]
         assert entries(request) == [(request.user_id, "CAPTURE", 0, "system", "", "")]
 
+    def test_the_capture_gives_back_what_was_held_too_much(self, variant):
+        account = make_account(credits=10)
+        request = make_request(account=account, status="PROCESSING", credits=7)
+
+        assert request_complete(request=request, reason="answered by aimlapi", charged=3, values=self.VALUES)
+
+        account.refresh_from_db()
+        assert (account.balance, row(request)["credits"]) == (14, 3)
+        assert entries(request) == [(account.pk, "CAPTURE", 4, "system", "", "")]
+
     @pytest.mark.parametrize("status", ["PENDING", "FAILED", "CANCELLED"])
     def test_what_has_ended_stays_as_it_is(self, variant, status):
         request = make_request(status=status)
 
-        assert not request_complete(request=request, reason="too late", values=self.VALUES)
+        assert not request_complete(request=request, reason="too late", charged=1, values=self.VALUES)
         assert (row(request)["status"], events(request), entries(request)) == (status, [], [])
 
 

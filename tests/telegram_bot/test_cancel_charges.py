@@ -110,9 +110,9 @@ def test_nothing_is_shown_after_a_cancellation_that_gave_the_credits_back(fake, 
 
     request_cancel(request_id=request.id, actor="test")
 
-    assert not delivery_note_shown(request.id, Delivery.objects.get().message_id)
+    assert not delivery_note_shown(request.id, Delivery.objects.get().message_id, 11)
     assert Delivery.objects.get().shown_at is None
-    assert not get_delivery_backend().has_shown(request.id)
+    assert get_delivery_backend().bytes_shown(request.id) is None
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row locks, but one writer at a time")
@@ -130,7 +130,7 @@ def test_a_cancellation_waits_for_the_note_that_is_being_written(fake, say, chai
     canceller = threading.Thread(target=in_thread, args=(cancel,))
     canceller.start()
     with transaction.atomic():
-        is_noted = delivery_note_shown(request.id, message_id)
+        is_noted = delivery_note_shown(request.id, message_id, 11)
         may_cancel.set()
         canceller.join(0.5)
         assert canceller.is_alive(), "it waits"
