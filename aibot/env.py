@@ -142,10 +142,15 @@ def env_log_file(name: str) -> str:
     return text
 
 
-def env_money(name: str, default: str = "") -> Decimal | None:
+def env_money(name: str) -> Decimal | None:
     """Return an amount in USD, None where none is set."""
-    text = env_text(name, default)
+    text = env_text(name)
     return _money(name, text) if text else None
+
+
+def env_price(name: str, default: str) -> Decimal:
+    """Return a price in USD; 0 is one, too."""
+    return _money(name, env_text(name, default))
 
 
 def env_caps(name: str, providers: Collection[str]) -> dict[str, Decimal]:

@@ -2,7 +2,6 @@
 
 import os
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from aibot.env import (
     env_money,
     env_origins,
     env_port,
+    env_price,
     env_redis_url,
     env_secret,
     env_secrets,
@@ -396,7 +396,7 @@ SWEEP_SECONDS = env_int("SWEEP_SECONDS", 3, minimum=1)
 MAX_PROMPT_CHARACTERS = env_int("MAX_PROMPT_CHARACTERS", 32_000, minimum=1)
 MAX_OPEN_REQUESTS = env_int("MAX_OPEN_REQUESTS", 3, minimum=1)
 # What a credit is sold for, in USD; 0: nothing is sold. The AI models as shipped earn their cost with this price.
-CREDIT_PRICE_USD: Decimal = env_money("CREDIT_PRICE_USD", "0.01") or Decimal(0)
+CREDIT_PRICE_USD = env_price("CREDIT_PRICE_USD", "0.01")
 WELCOME_CREDITS = env_int("WELCOME_CREDITS", 20)
 MAX_TOP_UP_CREDITS = env_int("MAX_TOP_UP_CREDITS", 10_000, minimum=1)
 MAINTENANCE = env_bool("MAINTENANCE", default=False)  # as `manage.py maintenance on`, for as long as it is set

@@ -1,5 +1,6 @@
 """Queries about requests, AI models and balances that change nothing."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -75,6 +76,12 @@ def asked_size(request: Request) -> Size:
         characters=len(request.input_text),
         seconds=request.options.get("seconds", MediaProvider.default_seconds),
     )
+
+
+def credits_at_most(model: AIModel, text: str) -> int:
+    """Return what a prompt without a conversation may cost with this AI model."""
+    size = asked_size(Request(model=model, category=model.category, input_text=text, options=model.options))
+    return model.terms.credits_for(replace(size, output_tokens=model.terms.output_limit))
 
 
 def requests_under_way(account_id: int) -> QuerySet[Request]:

@@ -15,6 +15,7 @@ from django.conf import settings as project
 from django.db import connection
 from django.db.models import F
 from django.utils.module_loading import import_string
+from django.utils.text import slugify
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -295,7 +296,9 @@ def _machine(settings: Any, monkeypatch: pytest.MonkeyPatch, enqueued: list[tupl
     for category, chain in CHAINS.items():
         for priority, provider in enumerate(chain, start=1):
             make_provider(provider, category=category, priority=priority, timeout_seconds=900)
-        make_model(name=f"Proof {category}", slug=f"proof-{category.lower()}", category=category, token_cost=5)
+        rates = {"per_thousand_output_tokens": "1.5"} if category == "TEXT" else {}  # 7 are held, 5 charged
+        name = f"Proof {category}"
+        make_model(name=name, slug=slugify(name), category=category, token_cost=5, rates=rates)
     PromiseMachine.telegram, PromiseMachine.enqueued = telegram, enqueued
     yield
     close_client()

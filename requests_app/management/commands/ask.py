@@ -16,7 +16,7 @@ from providers.models import Attempt
 from providers.types import Category
 from requests_app.errors import InsufficientCredits, RequestRefused, UnknownCategory, UnknownModel
 from requests_app.models import Account, AIModel, Request
-from requests_app.selectors import offered_models
+from requests_app.selectors import credits_at_most, offered_models
 from requests_app.services.accounts import account_ensure, account_top_up
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
@@ -52,15 +52,15 @@ class Command(BaseCommand):
             model = _model_for(category, options["model"])
             request = request_accept(
                 intake_key=f"cli:{uuid.uuid4()}",
-                account=_account_for(options["account"], model.token_cost),
+                account=_account_for(options["account"], credits_at_most(model, prompt)),
                 model=model,
                 text=prompt,
                 wakes_worker=False,
             )
             if request.status == Request.Status.REJECTED:
                 raise InsufficientCredits(
-                    f"Account {options['account']} has fewer than the {request.credits} credits that "
-                    f"{model.name} costs. Add some in the admin."
+                    f"Account {options['account']} has fewer than the {request.credits} credits that this may cost "
+                    f"with {model.name}. Add some in the admin."
                 )
         except RequestRefused as error:
             raise CommandError(str(error)) from error
