@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from providers.access import is_configured
 from providers.admin_base import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
 from providers.chain.circuit_breaker import circuit_of, reset
-from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth
+from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule
 from providers.registry import is_implemented
 from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
 from providers.types import Category
@@ -123,6 +123,21 @@ def _has_attempts(route: ProviderConfig) -> bool:
     # In two small tables: the sums, and what is not in them yet.
     names = {"category": route.category, "provider": route.provider, "route": route.name}
     return AttemptRollup.objects.filter(**names).exists() or Attempt.objects.filter(rolled_up=False, **names).exists()
+
+
+@admin.register(RoutingRule)
+class RoutingRuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """In which order the routes of each category are asked."""
+
+    list_display = ["category", "rule"]
+    list_editable = ["rule"]
+    list_display_links = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # each category has its row
+
+    def has_delete_permission(self, request: HttpRequest, obj: RoutingRule | None = None) -> bool:
+        return False
 
 
 @admin.register(ProviderHealth)

@@ -303,6 +303,31 @@ class Attempt(models.Model):
         return self.state == self.State.OK or self.state in self.PERHAPS_BILLED
 
 
+class RoutingRule(models.Model):
+    """In which order the routes of a category are asked. Without a row it is the operator's."""
+
+    class Rule(models.TextChoices):
+        ORDER = "order", "in your order"
+        CHEAPEST = "cheapest", "cheapest first"
+        FASTEST = "fastest", "fastest first"
+
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES, unique=True)
+    rule = models.CharField(
+        max_length=12,
+        choices=Rule,
+        default=Rule.ORDER,
+        help_text="Cheapest: by the measured cost of an answer, above 80 % success. Fastest: by the time to the first "
+        "words of a text, or to the whole of another answer. Routes without figures follow in your order, and come "
+        "first in one of twenty requests.",
+    )
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.category}: {self.get_rule_display()}"
+
+
 class AttemptRollup(models.Model):
     """The sums of one route's finished attempts in one hour; the statistics read these instead of every row."""
 

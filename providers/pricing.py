@@ -9,10 +9,12 @@ from django.core.exceptions import ValidationError
 
 from providers.types import CostSource, Usage
 
-TOKEN_RATES = ("input_per_million", "cached_input_per_million", "output_per_million")
+TOKEN_RATES = ("input_per_million", "cached_input_per_million", "cache_write_per_million", "output_per_million")
 UNIT_RATES = ("per_image", "per_second", "per_thousand_characters")
 RATES = TOKEN_RATES + UNIT_RATES
 NOTES = ("as_of", "source")
+TIERS = "tiers"  # other token rates for a whole call whose input is longer
+ABOVE = "above_input_tokens"
 THOUSAND = Decimal(1_000)
 MILLION = Decimal(1_000_000)
 # The column keeps ten decimals: xAI reports in ticks of 1e-10 dollars, and nobody bills finer.
@@ -28,8 +30,23 @@ def validate_prices(prices: Any) -> None:
             _validate_rate(name, value)
         elif name == "as_of":
             _validate_date(value)
+        elif name == TIERS:
+            _validate_tiers(value)
         elif name not in NOTES:
-            raise ValidationError(f"Unknown price {name!r}. Use {', '.join(RATES + NOTES)}.")
+            raise ValidationError(f"Unknown price {name!r}. Use {', '.join((*RATES, TIERS, *NOTES))}.")
+
+
+def _validate_tiers(tiers: Any) -> None:
+    example = f'[{{"{ABOVE}": 200000, "input_per_million": "4.00", "output_per_million": "12.00"}}]'
+    if not isinstance(tiers, list) or not all(isinstance(tier, dict) for tier in tiers):
+        raise ValidationError(f"tiers must be a list, such as {example}.")
+    for tier in tiers:
+        if type(tier.get(ABOVE)) is not int or tier[ABOVE] <= 0:
+            raise ValidationError(f"Each tier needs {ABOVE}, a whole number above 0, as in {example}.")
+        for name in tier.keys() - {ABOVE}:
+            if name not in TOKEN_RATES:
+                raise ValidationError(f"Unknown rate {name!r} in a tier. Use {', '.join(TOKEN_RATES)}.")
+            _validate_rate(name, tier[name])
 
 
 def _validate_rate(name: str, value: Any) -> None:
@@ -49,7 +66,7 @@ def _validate_date(value: Any) -> None:
 
 
 def cost_of(
-    usage: Usage, *, prices: Mapping[str, str], list_price: Decimal | None, price_unit: str
+    usage: Usage, *, prices: Mapping[str, Any], list_price: Decimal | None, price_unit: str
 ) -> tuple[Decimal | None, CostSource]:
     """Return what a call cost in USD and where the figure comes from.
 
@@ -71,21 +88,31 @@ def _has_units(usage: Usage) -> bool:
     return bool(usage.images or usage.seconds or usage.characters)
 
 
-def _by_tokens(usage: Usage, prices: Mapping[str, str]) -> Decimal | None:
+def _by_tokens(usage: Usage, prices: Mapping[str, Any]) -> Decimal | None:
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
     if "input_per_million" not in prices or "output_per_million" not in prices:
         return None
-    cached_rate = prices.get("cached_input_per_million", prices["input_per_million"])
+    rates = _rates_for(usage.input_tokens + usage.cached_input_tokens + usage.cache_write_tokens, prices)
+    input_rate = rates["input_per_million"]
     total = (
-        usage.input_tokens * Decimal(prices["input_per_million"])
-        + usage.cached_input_tokens * Decimal(cached_rate)
-        + usage.output_tokens * Decimal(prices["output_per_million"])
+        usage.input_tokens * Decimal(input_rate)
+        + usage.cached_input_tokens * Decimal(rates.get("cached_input_per_million", input_rate))
+        + usage.cache_write_tokens * Decimal(rates.get("cache_write_per_million", input_rate))
+        + usage.output_tokens * Decimal(rates["output_per_million"])
     )
     return total / MILLION
 
 
-def _by_units(usage: Usage, prices: Mapping[str, str]) -> Decimal | None:
+def _rates_for(input_tokens: int, prices: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the rates of a call with so much input: a tier changes those of the whole call."""
+    reached = sorted(
+        (tier for tier in prices.get(TIERS, ()) if input_tokens > tier[ABOVE]), key=lambda tier: tier[ABOVE]
+    )
+    return {**prices, **(reached[-1] if reached else {})}
+
+
+def _by_units(usage: Usage, prices: Mapping[str, Any]) -> Decimal | None:
     """Return the sum over the units that were used; None where one of them has no rate."""
     used = {
         "per_image": Decimal(usage.images),
@@ -101,7 +128,8 @@ def _by_units(usage: Usage, prices: Mapping[str, str]) -> Decimal | None:
 def _quantity(usage: Usage, price_unit: str) -> Decimal | None:
     """Return how many units of the list price were used; None where the provider does not say."""
     if price_unit == "1k_tokens" and usage.input_tokens is not None and usage.output_tokens is not None:
-        return Decimal(usage.input_tokens + usage.cached_input_tokens + usage.output_tokens) / THOUSAND
+        tokens = usage.input_tokens + usage.cached_input_tokens + usage.cache_write_tokens + usage.output_tokens
+        return Decimal(tokens) / THOUSAND
     quantities = {
         "image": Decimal(usage.images),
         "second": usage.seconds or Decimal(0),

@@ -25,7 +25,7 @@ class ShippedRoute:
     model: str  # the provider's own id
     list_price: str | None = None  # USD per price_unit; None: unknown until the provider reports a cost
     price_unit: str = "1k_tokens"  # ProviderConfig.PriceUnit
-    prices: Mapping[str, str] = field(default_factory=dict)  # detailed rates, see pricing.py; as_of: the day of reading
+    prices: Mapping[str, Any] = field(default_factory=dict)  # detailed rates, see pricing.py; as_of: the day of reading
     timeout_seconds: int = 30  # idle timeout, wait for a whole answer, or a job's age
     capabilities: Mapping[str, Any] = field(default_factory=dict)  # see capabilities.py
     enabled: bool = True
@@ -65,7 +65,20 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "0.0015",
         prices={"input_per_million": "0.39", "output_per_million": "1.56", "as_of": "2026-11-23"},
     ),
-    ShippedRoute(Category.TEXT, "piapi", 2, "gpt-5.2", "0.0012"),
+    ShippedRoute(
+        Category.TEXT,
+        "piapi",
+        2,
+        "gpt-5.2",
+        "0.0012",
+        # The maker's: PiAPI publishes none and reports no cost.
+        prices={
+            "input_per_million": "1.75",
+            "cached_input_per_million": "0.175",
+            "output_per_million": "14",
+            "as_of": "2026-11-27",
+        },
+    ),
     ShippedRoute(Category.TEXT, "openrouter", 3, "~anthropic/claude-haiku-latest", "0.002"),
     ShippedRoute(
         Category.TEXT,
@@ -74,10 +87,20 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "gpt-6-luna",
         "0.0025",
         prices={
-            "input_per_million": "0.10",
+            "input_per_million": "0.1",
             "cached_input_per_million": "0.01",
-            "output_per_million": "0.50",
-            "as_of": "2026-11-23",
+            "cache_write_per_million": "0.125",
+            "output_per_million": "0.5",
+            "tiers": [
+                {
+                    "above_input_tokens": 272_000,
+                    "input_per_million": "0.2",
+                    "cached_input_per_million": "0.02",
+                    "cache_write_per_million": "0.25",
+                    "output_per_million": "0.75",
+                }
+            ],
+            "as_of": "2026-11-27",
         },
     ),
     ShippedRoute(
@@ -86,7 +109,22 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         5,
         "claude-haiku-5-5",
         "0.003",
-        prices={"input_per_million": "0.10", "output_per_million": "0.50", "as_of": "2026-11-23"},
+        prices={
+            "input_per_million": "0.1",
+            "cached_input_per_million": "0.01",
+            "cache_write_per_million": "0.125",
+            "output_per_million": "0.5",
+            "tiers": [
+                {
+                    "above_input_tokens": 100_000,
+                    "input_per_million": "0.5",
+                    "cached_input_per_million": "0.05",
+                    "cache_write_per_million": "0.625",
+                    "output_per_million": "2.5",
+                }
+            ],
+            "as_of": "2026-11-27",
+        },
     ),
     ShippedRoute(
         Category.TEXT,
@@ -95,10 +133,18 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "grok-4.7",
         "0.005",
         prices={
-            "input_per_million": "2.00",
-            "cached_input_per_million": "0.50",
-            "output_per_million": "6.00",
-            "as_of": "2026-11-23",
+            "input_per_million": "2",
+            "cached_input_per_million": "0.5",
+            "output_per_million": "6",
+            "tiers": [
+                {
+                    "above_input_tokens": 199_999,
+                    "input_per_million": "4",
+                    "cached_input_per_million": "1",
+                    "output_per_million": "12",
+                }
+            ],
+            "as_of": "2026-11-27",
         },
     ),
     ShippedRoute(
@@ -110,8 +156,8 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         prices={
             "input_per_million": "0.075",
             "cached_input_per_million": "0.0375",
-            "output_per_million": "0.30",
-            "as_of": "2026-05-31",
+            "output_per_million": "0.3",
+            "as_of": "2026-11-27",
         },
         enabled=False,
     ),
@@ -121,7 +167,12 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         108,
         "mistral-medium-latest",
         "0.003",
-        prices={"input_per_million": "1.50", "output_per_million": "7.50", "as_of": "2026-04-28"},
+        prices={
+            "input_per_million": "1.5",
+            "cached_input_per_million": "0.15",
+            "output_per_million": "7.5",
+            "as_of": "2026-11-27",
+        },
         enabled=False,
         since="0.2.0",
     ),

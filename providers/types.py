@@ -161,14 +161,16 @@ class ListedModel:
 
     id: str
     ends_on: date | None = None  # when the provider will shut it down, where it says so
+    prices: Mapping[str, Any] = field(default_factory=dict)  # where the list holds them, as a route takes them
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What a call used, in counts that do not overlap, and the provider's own block as it came."""
 
-    input_tokens: int | None = None  # without the cached ones
+    input_tokens: int | None = None  # without those that were read from a cache or written to one
     cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
     output_tokens: int | None = None  # reasoning included
     images: int = 0  # generated
     seconds: Decimal | None = None  # of video or audio generated, where the provider bills them

@@ -114,6 +114,8 @@ def used_size(usage: Usage, *, asked: Size, output_text: str) -> Size:
     input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
     return replace(
         asked,
-        input_tokens=asked.input_tokens if input_tokens is None else input_tokens + usage.cached_input_tokens,
+        input_tokens=asked.input_tokens
+        if input_tokens is None
+        else input_tokens + usage.cached_input_tokens + usage.cache_write_tokens,
         output_tokens=tokens_of_bytes(len(output_text.encode())) if output_tokens is None else output_tokens,
     )

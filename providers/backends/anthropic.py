@@ -96,11 +96,10 @@ class AnthropicText(TextProvider):
         input_tokens = count_at(usage, "input_tokens")
         raw = json_safe(usage)
         return Usage(
-            # What was read from or written to the cache comes on top of input_tokens.
-            input_tokens=None
-            if input_tokens is None
-            else input_tokens + (count_at(usage, "cache_creation_input_tokens") or 0),
+            # These do not overlap here: what was read from or written to the cache comes on top of input_tokens.
+            input_tokens=input_tokens,
             cached_input_tokens=count_at(usage, "cache_read_input_tokens") or 0,
+            cache_write_tokens=count_at(usage, "cache_creation_input_tokens") or 0,
             output_tokens=count_at(usage, "output_tokens"),
             raw=raw if isinstance(raw, dict) else {},
         )

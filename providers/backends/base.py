@@ -101,9 +101,13 @@ class Provider:
         listed = []
         for entry in entries if isinstance(entries, list) else []:
             names = (text_at(entry, self.model_id_field), *list_at(entry, "aliases"))
-            ends_on = date_at(entry, self.model_end_field)
-            listed += [ListedModel(name, ends_on) for name in names if isinstance(name, str) and name]
+            ends_on, prices = date_at(entry, self.model_end_field), self.listed_prices(entry)
+            listed += [ListedModel(name, ends_on, prices) for name in names if isinstance(name, str) and name]
         return listed
+
+    def listed_prices(self, entry: Any) -> Mapping[str, Any]:
+        """Return what a list of models says that one costs, as a route's prices take it; nothing where it is silent."""
+        return {}
 
     @contextmanager
     def exchange(
@@ -350,8 +354,10 @@ class TextProvider(Provider):
 
 def _told(usage: Usage) -> Usage:
     """Return the usage of an answer; counts by which nothing was read or written only mean that nobody has counted."""
-    if usage.output_tokens == 0 or (usage.input_tokens == 0 and not usage.cached_input_tokens):
-        return replace(usage, input_tokens=None, cached_input_tokens=0, output_tokens=None)
+    if usage.output_tokens == 0 or (
+        usage.input_tokens == 0 and not usage.cached_input_tokens + usage.cache_write_tokens
+    ):
+        return replace(usage, input_tokens=None, cached_input_tokens=0, cache_write_tokens=0, output_tokens=None)
     return usage
 
 

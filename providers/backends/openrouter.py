@@ -18,9 +18,17 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.transport.json_fields import get_path, money_at, text_at
+from providers.pricing import ABOVE, MILLION, TIERS
+from providers.transport.json_fields import count_at, get_path, list_at, money_at, text_at
 from providers.types import Call, Feature, MediaResult, Prompt, Usage
 
+# Our rates, and the list's, which are in USD for one token.
+LISTED_RATES = {
+    "input_per_million": "prompt",
+    "cached_input_per_million": "input_cache_read",
+    "cache_write_per_million": "input_cache_write",
+    "output_per_million": "completion",
+}
 MODERATED = "moderated"  # our own code for an error that lists what a moderation has found
 
 
@@ -75,6 +83,18 @@ class OpenRouterText(_OpenRouter, OpenAICompatibleText):
         # Dropped for models that do not reason (docs, 2026-11), so it may be sent to all.
         return {"reasoning": {"effort": prompt.reasoning_effort or "low"}}
 
+    def listed_prices(self, entry: Any) -> Mapping[str, Any]:
+        """Return the rates of a model; its list has them in USD for one token (docs, 2026-11)."""
+        pricing = get_path(entry, "pricing")
+        # Others go by the hour of the day.
+        tiers = [
+            {ABOVE: threshold, **_rates_of(tier)}
+            for tier in list_at(pricing, "overrides")
+            if (threshold := count_at(tier, "min_prompt_tokens")) and get_path(tier, "utc_start") is None
+        ]
+        rates = _rates_of(pricing)
+        return {**rates, TIERS: tiers} if tiers else rates
+
     def parse_cost(self, body: Mapping[str, Any]) -> Decimal | None:
         cost = super().parse_cost(body)
         if get_path(body, "usage", "is_byok") is not True:
@@ -85,6 +105,12 @@ class OpenRouterText(_OpenRouter, OpenAICompatibleText):
 
     def has_error(self, body: Mapping[str, Any]) -> bool:
         return super().has_error(body) or bool(get_path(body, "choices", 0, "error"))
+
+
+def _rates_of(pricing: Any) -> dict[str, Any]:
+    # A negative price stands for "depends on the model that is picked".
+    listed = {ours: money_at(pricing, theirs, unit=MILLION) for ours, theirs in LISTED_RATES.items()}
+    return {name: f"{rate.normalize():f}" for name, rate in listed.items() if rate is not None}
 
 
 class OpenRouterImage(_OpenRouterMedia, OpenAICompatibleImage):

@@ -16,6 +16,7 @@ CACHED = (
     ("cached_tokens",),  # Moonshot
     ("cache_read_input_tokens",),  # Anthropic behind a gateway
 )
+WRITTEN = ("prompt_tokens_details", "cache_write_tokens")  # to a cache; a part of the input
 REASONING = (
     ("completion_tokens_details", "reasoning_tokens"),
     ("output_tokens_details", "reasoning_tokens"),
@@ -37,9 +38,12 @@ def token_usage(usage: Any, *, reasoning_is_inside: bool) -> Usage:
     is_cached_inside = not (cached and beside in (cached, cached + reasoning)) or cached == reasoning
     if count_at(usage, "total_tokens") is not None:
         reasoning_is_inside = not (reasoning and beside in (reasoning, cached + reasoning))
+    uncached = max(0, prompt - cached) if is_cached_inside else prompt
+    written = min(uncached, count_at(usage, *WRITTEN) or 0)
     return Usage(
-        input_tokens=max(0, prompt - cached) if is_cached_inside else prompt,
+        input_tokens=uncached - written,
         cached_input_tokens=cached,
+        cache_write_tokens=written,
         output_tokens=completion if reasoning_is_inside else completion + reasoning,
     )
 

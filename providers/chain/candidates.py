@@ -23,6 +23,7 @@ from providers.chain.circuit_breaker import (
     circuit_of_key,
     circuit_of_route,
 )
+from providers.chain.routing import Routing, read_routing, rule_of
 from providers.chain.spending import reservation
 from providers.errors import AccessDenied, ProviderError, RateLimited, Unsupported
 from providers.models import Attempt, ProviderConfig
@@ -43,6 +44,7 @@ class _Chain:
 
     routes: Sequence[ProviderConfig]
     health: Mapping[Circuit, Health]
+    routing: Routing
     read_at: float
 
 
@@ -168,14 +170,15 @@ def skip_route(skips: list[Skip], route: ProviderConfig, reason: str) -> None:
 
 
 def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[Candidate]:
-    """Return every route that could answer this prompt, in the operator's order, each with each of its keys.
+    """Return every route that could answer this prompt, in the order of the rule, each with each of its keys.
 
     One whose worker was lost in the middle of this caller's call, or whose job was given up with a quarantine, may
     still be the only one that works, so it is asked again, but last.
     """
     chain = _read_chain(prompt.category.value)
-    candidates = []
-    for route in _by_priority(chain.routes):
+    candidates: list[Candidate] = []
+    operators_order = _by_priority(chain.routes)
+    for route in chain.routing.ordered(operators_order):
         if route.operation != prompt.operation or (prompt.tag and prompt.tag not in route.tags):
             continue
         each_key = route_candidates(route, chain.health)
@@ -187,8 +190,22 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
             skip_route(skips, route, reason)
         else:
             candidates += each_key
+    if candidates:
+        _explain_order(chain.routing, operators_order, candidates, skips)
     failed_before = {earlier.route for earlier in asked}
     return sorted(candidates, key=lambda candidate: candidate.route.name in failed_before)
+
+
+def _explain_order(
+    routing: Routing, operators_order: Sequence[ProviderConfig], candidates: Sequence[Candidate], skips: list[Skip]
+) -> None:
+    """Note which routes the operator has put before the first one, and why it comes first all the same."""
+    first = candidates[0].route
+    able = {candidate.route.name for candidate in candidates}
+    before = itertools.takewhile(lambda route: route is not first, operators_order)
+    skips += [
+        Skip(route.name, route.provider, routing.reason_behind(route, first)) for route in before if route.name in able
+    ]
 
 
 def route_candidates(route: ProviderConfig, health: Mapping[Circuit, Health]) -> list[Candidate]:
@@ -269,7 +286,8 @@ def _read_chain(category: str) -> _Chain:
     now = time.monotonic()
     if chain is None or now - chain.read_at >= CHAIN_CACHE_SECONDS:
         routes = list(ProviderConfig.objects.filter(category=category, enabled=True))
-        chain = _chains[category] = _Chain(routes, circuit_breaker.read_health(category), read_at=now)
+        routing = read_routing(category, rule_of(category))
+        chain = _chains[category] = _Chain(routes, circuit_breaker.read_health(category), routing, read_at=now)
     return chain
 
 

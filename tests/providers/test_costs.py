@@ -33,6 +33,40 @@ def test_cached_tokens_cost_as_much_as_others_where_no_rate_is_known():
     assert cost(usage, {"input_per_million": "2", "output_per_million": "6"})[0] == Decimal("0.002")
 
 
+def test_what_is_written_to_a_cache_has_a_rate_of_its_own():
+    usage = Usage(input_tokens=0, cache_write_tokens=1000, output_tokens=0)
+
+    assert cost(usage, {**RATES, "cache_write_per_million": "2.50"})[0] == Decimal("0.0025")
+    assert cost(usage)[0] == Decimal("0.002")
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (Usage(input_tokens=100_000, output_tokens=1_000), "0.206"),
+        (Usage(input_tokens=100_001, output_tokens=1_000), "0.412004"),  # of all its tokens
+        (Usage(input_tokens=1, cached_input_tokens=90_000, cache_write_tokens=20_000, output_tokens=0), "0.125004"),
+        (Usage(input_tokens=300_000, output_tokens=0), "3"),
+    ],
+)
+def test_a_long_input_makes_the_whole_call_dearer(usage, expected):
+    tiers = [
+        {"above_input_tokens": 200_000, "input_per_million": "10"},
+        {"above_input_tokens": 100_000, "input_per_million": "4", "output_per_million": "12"},
+    ]
+    assert cost(usage, {**RATES, "tiers": tiers})[0] == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    "tiers",
+    [{}, [1], [{}], [{"above_input_tokens": "1"}], [{"above_input_tokens": 0}],
+     [{"above_input_tokens": 1, "per_image": "1"}], [{"above_input_tokens": 1, "input_per_million": 1}]],
+)  # fmt: skip
+def test_wrong_tiers_are_refused_where_they_are_typed(tiers):
+    with pytest.raises(ValidationError):
+        validate_prices({**RATES, "tiers": tiers})
+
+
 def test_without_rates_the_list_price_estimates():
     assert cost(Usage(input_tokens=800, output_tokens=200), {}) == (Decimal("0.005"), CostSource.ESTIMATED)
 

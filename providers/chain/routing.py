@@ -1,0 +1,152 @@
+"""In which order the routes of a category are asked: the operator's, the cheapest first or the fastest first.
+
+The figures are measured, not promised: those of the last day, from the hourly sums, and for the first words of texts
+those of the newest calls, of which the fresher count more. A route without figures keeps its place behind those that
+have them, and comes first now and then, else it would never get any.
+"""
+
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from django.db.models import Sum
+from django.db.models.functions import Now
+
+from providers.access import current_purpose
+from providers.models import Attempt, AttemptRollup, ProviderConfig, RoutingRule
+from providers.types import Category, Purpose
+
+Rule = RoutingRule.Rule
+
+FIGURES_SECONDS = 30.0  # for which a process keeps what it has read
+WINDOW = timedelta(days=1)
+NEWEST_CALLS = 2_000  # looked at for the first words, whatever their category
+HALF_LIFE_SECONDS = 600.0  # after which a call counts half
+FEWEST_ANSWERS = 5  # fewer prove nothing
+RELIABLE_ABOVE = 80  # per cent of success, refused content aside
+EXPLORED = 0.05  # of the requests begin with a route without figures, where there is one
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a route is ordered by. The smaller comes first."""
+
+    value: Decimal
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """A category's rule, and the figures of its routes by their names, as read at one moment."""
+
+    rule: Rule
+    figures: Mapping[str, Figure]
+    read_at: float  # on this machine's monotonic clock
+
+    def ordered(self, routes: Sequence[ProviderConfig]) -> list[ProviderConfig]:
+        """Return the routes, given in the operator's order, in the order of the rule."""
+        if self.rule == Rule.ORDER:
+            return list(routes)
+        measured = sorted((route for route in routes if route.name in self.figures), key=self._value)
+        others = [route for route in routes if route.name not in self.figures]
+        if others and random.random() < EXPLORED:  # noqa: S311 — a sample, not a secret
+            first = random.choice(others)  # noqa: S311
+            return [first, *measured, *(route for route in others if route is not first)]
+        return measured + others
+
+    def reason_behind(self, route: ProviderConfig, first: ProviderConfig) -> str:
+        """Return why a route that the operator has put before another is asked after it."""
+        return f"{Rule(self.rule).label}: {self._words_of(first)} before {self._words_of(route)}"
+
+    def _words_of(self, route: ProviderConfig) -> str:
+        figure = self.figures.get(route.name)
+        return f"{route.name} ({figure.words if figure else 'not measured'})"
+
+    def _value(self, route: ProviderConfig) -> Decimal:
+        return self.figures[route.name].value
+
+
+_routings: dict[str, Routing] = {}  # by category; replaced whole, so that threads may share it
+
+
+def read_routing(category: str, rule: Rule) -> Routing:
+    """Return the figures for this rule, at most FIGURES_SECONDS old."""
+    known = _routings.get(category)
+    now = time.monotonic()
+    if known is None or known.rule != rule or now - known.read_at >= FIGURES_SECONDS:
+        known = _routings[category] = Routing(rule, _figures(category, rule), read_at=now)
+    return known
+
+
+def rule_of(category: str) -> Rule:
+    """Return the operator's rule for a category."""
+    return Rule(RoutingRule.objects.filter(category=category).values_list("rule", flat=True).first() or Rule.ORDER)
+
+
+def _figures(category: str, rule: Rule) -> dict[str, Figure]:
+    if rule == Rule.ORDER or current_purpose() == Purpose.SANDBOX:
+        return {}  # what the sandbox answers is not in the sums
+    sums = _sums(category)
+    if rule == Rule.CHEAPEST:
+        return _costs(sums)
+    return _first_words(category, sums) if category == Category.TEXT else _durations(sums)
+
+
+def _sums(category: str) -> dict[str, dict[str, Decimal]]:
+    """Return the sums of the last day of the routes that are reliable, by their names."""
+    names = ("requests", "successes", "refusals", "total_cost", "priced_successes", "success_ms")
+    rows = AttemptRollup.objects.filter(category=category, hour__gte=Now() - WINDOW).order_by()
+    totals: dict[str, dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(names, Decimal(0)))
+    for row in rows.values("provider", "route").annotate(**{f"all_{name}": Sum(name) for name in names}):
+        # Before routes had names each was called as its provider.
+        sums = totals[row["route"] or row["provider"]]
+        for name in names:
+            sums[name] += Decimal(row[f"all_{name}"])
+    return {
+        name: sums
+        for name, sums in totals.items()
+        if sums["successes"] >= FEWEST_ANSWERS
+        and sums["successes"] * 100 > RELIABLE_ABOVE * (sums["requests"] - sums["refusals"])
+    }
+
+
+def _costs(sums: Mapping[str, Mapping[str, Decimal]]) -> dict[str, Figure]:
+    costs = {
+        name: each["total_cost"] / each["priced_successes"] for name, each in sums.items() if each["priced_successes"]
+    }
+    return {name: Figure(cost, f"${cost:.6f} an answer") for name, cost in costs.items()}
+
+
+def _durations(sums: Mapping[str, Mapping[str, Decimal]]) -> dict[str, Figure]:
+    means = {name: each["success_ms"] / each["successes"] for name, each in sums.items()}
+    return {name: Figure(mean, f"{mean / 1000:.1f} s an answer") for name, mean in means.items()}
+
+
+def _first_words(category: str, reliable: Iterable[str]) -> dict[str, Figure]:
+    """Return the median time to the first words of each reliable route; a call counts half after HALF_LIFE_SECONDS."""
+    recent = Attempt.objects.annotate(now=Now()).filter(created_at__gte=Now() - WINDOW).order_by("-created_at")
+    columns = ("category", "state", "route", "provider", "first_token_ms", "duration_ms", "created_at", "now")
+    times: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for called, state, route, provider, first_ms, whole_ms, began_at, now in recent.values_list(*columns)[
+        :NEWEST_CALLS
+    ]:
+        milliseconds = whole_ms if first_ms is None else first_ms  # one that was not streamed came whole
+        if called == category and state == Attempt.State.OK and milliseconds is not None:
+            weight = 0.5 ** ((now - began_at).total_seconds() / HALF_LIFE_SECONDS)
+            times[route or provider].append((milliseconds, weight))
+    medians = {name: _weighted_median(times[name]) for name in reliable if len(times[name]) >= FEWEST_ANSWERS}
+    return {name: Figure(Decimal(median), f"{median} ms to the first words") for name, median in medians.items()}
+
+
+def _weighted_median(samples: Iterable[tuple[int, float]]) -> int:
+    ordered = sorted(samples)
+    half = sum(weight for _, weight in ordered) / 2
+    for value, weight in ordered:
+        half -= weight
+        if half <= 0:
+            return value
+    return ordered[-1][0]
