@@ -31,7 +31,7 @@ from providers.types import CUT, Access, Call, Feature, ListedModel, OnText, Pro
 # half of one ("network_error", "insufficient_system_resource", "abort", "error").
 FINISHED = frozenset(
     ("", "stop", "end_turn", "stop_sequence", "eos", "eos_token", "complete", "completed", "finish", "finished", "done")
-) | {"tool_calls", "tool_use", "function_call", "pause_turn"}
+) | {"tool_calls", "tool_use", "function_call"}
 CUT_WORDS = frozenset(
     ("length", "max_tokens", "max_output_tokens", "model_length", "token_limit", "model_context_window_exceeded")
 )

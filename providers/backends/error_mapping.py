@@ -11,6 +11,7 @@ from typing import Any
 
 from providers.errors import (
     AccessDenied,
+    ContentRefused,
     ModelGone,
     OutcomeUnknown,
     ProviderError,
@@ -61,6 +62,7 @@ TOO_LARGE = (
 # Wrong keys, empty wallets and unknown models, as gateways in front of several providers (LiteLLM, new-api, Portkey and
 # others) and some providers report them: with the status of a bad request, a rate limit or a fault of the server.
 DRESSED_UP = (
+    ErrorRule(ContentRefused, codes=("content_filter", "ResponsibleAIPolicyViolation")),
     ErrorRule(
         AccessDenied,
         codes=(

@@ -110,7 +110,7 @@ class OpenAICompatibleText(TextProvider):
         for chunk in messages:
             # The last of each counts. The chunk with the usage may have `choices: []`.
             body.update({name: chunk[name] for name in ("model", "meta") if chunk.get(name)})
-            usage = chunk.get("usage") or get_path(chunk, "choices", 0, "usage")
+            usage = chunk.get("usage") or get_path(chunk, "choices", 0, "usage") or get_path(chunk, "x_groq", "usage")
             if isinstance(usage, dict):
                 body["usage"] = larger_counts(body.get("usage") or {}, usage)
             transcript.add(_text_of(get_path(chunk, "choices", 0, "delta", "content")))

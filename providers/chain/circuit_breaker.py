@@ -32,6 +32,7 @@ FAILURES_TO_OPEN = 3  # in a row
 REJECTIONS_TO_OPEN = 3  # of different requests, in a row and in the same words
 BASE_COOLDOWN_SECONDS = 30  # doubled with each further trip: exponential backoff
 MAX_COOLDOWN_SECONDS = 600
+MAX_NAMED_SECONDS = 3_600  # that a provider names itself; a daily limit may be raised before its day is over
 MAX_COUNTED_TRIPS = 10  # 30 s doubled that often is far beyond the longest cooldown
 ACCESS_COOLDOWN_SECONDS = 600  # wrong key, empty wallet, retired model: waiting rarely helps, a person does
 RATE_LIMIT_COOLDOWN_SECONDS = 30  # where the provider names no time of its own
@@ -186,7 +187,7 @@ def _is_open_already(circuit: Circuit, error: ProviderError) -> bool:
 def _named_seconds(error: ProviderError) -> float:
     """Return how long this error alone opens a circuit; 0 where it only counts."""
     if isinstance(error, RateLimited):
-        return min(error.retry_after or RATE_LIMIT_COOLDOWN_SECONDS, MAX_COOLDOWN_SECONDS)
+        return min(error.retry_after or RATE_LIMIT_COOLDOWN_SECONDS, MAX_NAMED_SECONDS)
     return ACCESS_COOLDOWN_SECONDS if error.trips_at_once else 0
 
 

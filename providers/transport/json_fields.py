@@ -133,8 +133,8 @@ def urls_in(value: Any, *, level: int = 0) -> list[str]:
 def count_at(value: Any, *path: str | int) -> int | None:
     """Return the plausible whole number at this path, else None."""
     found = get_path(value, *path)
-    if isinstance(found, str) and found.isascii() and found.isdecimal() and len(found) < 12:
-        found = int(found)
+    if isinstance(found, str) and re.fullmatch(r"[0-9]{1,11}(\.0+)?", found):
+        found = int(found.partition(".")[0])
     # The size first: 1e999999999 is a valid number, and its digits would fill the memory.
     if isinstance(found, Decimal) and found.is_finite() and 0 <= found <= MAX_COUNT and found == int(found):
         found = int(found)

@@ -112,7 +112,7 @@ class TextProviderContract(ProviderContract):
         yield stream([event_bytes(self.error_body(message))])
 
     def assert_usage(self, usage: Usage) -> None:
-        for name in ("input_tokens", "cached_input_tokens", "output_tokens", "reported_cost"):
+        for name in ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reported_cost"):
             assert getattr(usage, name) == getattr(self.usage, name), name
         assert usage.raw
         json.dumps(dict(usage.raw))  # any JSON column takes it

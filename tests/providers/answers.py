@@ -1,8 +1,8 @@
 """Answers as providers and gateways really send them, byte for byte, played to the real chain.
 
-Each is in tests/answers/*.json: `steps` (text or base64 to send, seconds to wait, close), `what` is right in
-words, and `expect` in facts. `http://SERVER` in them is the address of the server that plays them; a length that this
-changes is corrected.
+Each is in tests/answers/*.json: `steps` (text or base64 to send, seconds to wait, close), `what` it is in words,
+`expect` in facts, and in further.json the `source`: a public report by repository and number, or a document.
+`http://SERVER` in them is the address of the server that plays them; a length that this changes is corrected.
 """
 
 import base64

@@ -39,7 +39,7 @@ class TestAnthropic(TextProviderContract):
     }
     stream_fields = {"stream": True}
     # 40 tokens, 8 written to the cache and 16 read from it come on top of each other.
-    usage = Usage(input_tokens=48, cached_input_tokens=16, output_tokens=24)
+    usage = Usage(input_tokens=40, cached_input_tokens=16, cache_write_tokens=8, output_tokens=24)
     stream_error = ServerFault
 
     def error_body(self, message: str) -> Any:

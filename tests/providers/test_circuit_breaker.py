@@ -93,7 +93,7 @@ def test_a_refused_key_or_a_retired_model_opens_the_circuit_at_once_for_ten_minu
     assert 590 < cooldown_seconds() <= 600
 
 
-@pytest.mark.parametrize(("retry_after", "expected"), [(None, 30), (7, 7), (99_999, 600)])
+@pytest.mark.parametrize(("retry_after", "expected"), [(None, 30), (7, 7), (1_200, 1_200), (99_999, 3_600)])
 def test_a_rate_limit_opens_the_circuit_for_as_long_as_the_provider_says_within_reason(retry_after, expected):
     fail(RateLimited(retry_after=retry_after))
 
