@@ -8,6 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import TypeVar
 
@@ -193,8 +194,9 @@ def requests_are_settled_once(evidence: Evidence) -> Iterator[Violation]:
         kinds = sorted(entry.kind for entry in entries)
         if kinds != _expected_kinds(request, evidence):
             yield Violation("not settled once", request.id, f"{request.status} with {', '.join(kinds) or 'nothing'}")
+        held = -sum(entry.amount for entry in entries if entry.kind == "HOLD")
         for entry in entries:
-            if entry.account_id != request.account_id or entry.amount != _expected_amount(entry, request):
+            if entry.account_id != request.account_id or entry.amount != _expected_amount(entry, request, held):
                 yield Violation("wrong amount", request.id, f"{entry.kind} {entry.amount:+d} of {request.credits}")
 
 
@@ -211,8 +213,12 @@ def _expected_kinds(request: RequestFact, evidence: Evidence) -> list[str]:
     return ["HOLD", "RELEASE"] if request.status in ENDED else ["HOLD"]
 
 
-def _expected_amount(entry: EntryFact, request: RequestFact) -> int:
-    return {"HOLD": -request.credits, "RELEASE": request.credits, "REFUND": request.credits}.get(entry.kind, 0)
+def _expected_amount(entry: EntryFact, request: RequestFact, held: int) -> int:
+    """A price by size holds the most that a request may cost; its end keeps what was used."""
+    is_settled = request.status in {"COMPLETED", "CANCELLED"}
+    rest = max(0, held - request.credits) if is_settled else 0
+    hold = -(request.credits + rest)
+    return {"HOLD": hold, "CAPTURE": rest, "RELEASE": request.credits, "REFUND": request.credits}.get(entry.kind, 0)
 
 
 def captures_have_results(evidence: Evidence) -> Iterator[Violation]:
@@ -304,6 +310,17 @@ def costs_are_those_of_the_bill(evidence: Evidence) -> Iterator[Violation]:
                 yield Violation("cost invented", subject, f"recorded as {invented}, and billed at no such sum")
             if (left := (billed - known).total() + max(0, unpriced - len(invented))) > unknown:
                 yield Violation("cost unrecorded", subject, f"{left} billed calls beside {unknown} perhaps billed")
+
+
+def answers_earn_their_cost(evidence: Evidence) -> Iterator[Violation]:
+    """The answers of an AI model cost no more than their credits are sold for, all of them together."""
+    price = evidence.facts.credit_price
+    answered = [request for request in evidence.facts.requests if request.status == "COMPLETED"]
+    for model, requests in _grouped(answered, lambda request: request.model).items():
+        cost = sum((request.cost for request in requests if request.cost is not None), Decimal(0))
+        income = price * sum(request.credits for request in requests)
+        if price and cost > income:
+            yield Violation("sold at a loss", model, f"{len(requests)} answers for ${income} cost ${cost}")
 
 
 def second_payments_are_explained(evidence: Evidence) -> Iterator[Violation]:
@@ -413,6 +430,7 @@ RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     calls_have_attempts,
     answers_belong_to_their_requests,
     costs_are_those_of_the_bill,
+    answers_earn_their_cost,
     second_payments_are_explained,
     commands_act_once,
     files_are_uploaded_once,

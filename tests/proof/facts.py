@@ -60,6 +60,8 @@ class RequestFact:
     status: str
     credits: int
     provider: str = ""  # who answered
+    model: str = ""  # the AI model
+    cost: Decimal | None = None  # USD of the call that answered; None is unknown
     has_output: bool = False
     answered_prompt: str = ""  # the beginning of the prompt that its answer quotes; empty: it quotes none
     missing_files: tuple[str, ...] = ()  # outputs that its row names and the storage does not hold
@@ -130,6 +132,7 @@ class Facts:
     conversations: Mapping[int, int] = field(default_factory=dict)  # begun by /new, by chat
     bill: tuple[BillFact, ...] = ()
     messages: tuple[MessageFact, ...] = ()
+    credit_price: Decimal = Decimal(0)  # USD; 0: nothing is sold
     placeholder: str = "⏳"
     max_idle_seconds: float = 0.0  # a lease and two sweeps: the longest that anything may wait for a worker
     excused_placeholders: int = 0  # that may have been left: sends cut short by a crash or by the Bot API

@@ -13,7 +13,6 @@ from django.conf import settings
 from providers.chain import circuit_breaker, fallback, jobs
 from providers.models import ProviderConfig
 from requests_app import due_work
-from requests_app.models import AIModel
 from telegram_bot.api import client
 from telegram_bot.content import rendering
 from telegram_bot.delivery import backend, claims, placeholder, retries, streaming
@@ -51,7 +50,6 @@ def _set(module: ModuleType, **constants: Any) -> None:
 
 
 def shorten_timeouts() -> None:
-    """Shorten the providers' time-outs, and make videos cheap enough to be asked for often."""
+    """Shorten the providers' time-outs."""
     for category, seconds in TIMEOUTS.items():
         ProviderConfig.objects.filter(category=category).update(timeout_seconds=seconds)
-    AIModel.objects.filter(category="VIDEO").update(token_cost=8)

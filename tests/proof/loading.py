@@ -45,6 +45,7 @@ def load_facts(
     max_idle_seconds: float = 0.0,
     excused_placeholders: int = 0,
     excused_uploads: int = 0,
+    credit_price: Decimal = Decimal(0),
 ) -> Facts:
     """Load everything as it is now; `bill` is what Bill.as_list() returns."""
     events = _events()
@@ -56,7 +57,10 @@ def load_facts(
             EntryFact(row.account_id, row.request_id or "", row.kind, row.amount)
             for row in LedgerEntry.objects.order_by("id")
         ),
-        requests=tuple(_request(row, events[row.id]) for row in Request.objects.annotate(now=Now()).order_by("id")),
+        requests=tuple(
+            _request(row, events[row.id])
+            for row in Request.objects.select_related("model").annotate(now=Now()).order_by("id")
+        ),
         attempts=tuple(map(_attempt, Attempt.objects.order_by("caller_key", "number"))),
         deliveries=tuple(map(_delivery, Delivery.objects.select_related("request", "chat").annotate(now=Now()))),
         unreachable_chats=frozenset(
@@ -69,6 +73,7 @@ def load_facts(
             for chat in telegram.all_chats()
             for message in chat.messages
         ),
+        credit_price=credit_price,
         placeholder=texts.PLACEHOLDER,
         max_idle_seconds=max_idle_seconds,
         excused_placeholders=excused_placeholders,
@@ -133,6 +138,8 @@ def _request(row: Request, events: list[EventFact]) -> RequestFact:
         status=row.status,
         credits=row.credits,
         provider=row.actual_provider or "",
+        model=row.model.name,
+        cost=row.cost,
         has_output=bool(row.output_text or row.output_media or row.output_url),
         answered_prompt=_quoted(row.output_text),
         missing_files=tuple(name for name in names if not _is_stored(name)),

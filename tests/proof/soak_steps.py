@@ -3,10 +3,11 @@
 import logging
 import os
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from telegram_bot.chats import chat_ensure
 from telegram_bot.models import Delivery, DeliveryState, TelegramUpdate
 from tests.fakes.telegram import FakeTelegram
 from tests.proof.checker import Evidence, Violation, check
-from tests.proof.facts import Facts
+from tests.proof.facts import Facts, RequestFact
 from tests.proof.fast_timings import shorten_timeouts, shorten_waits
 from tests.proof.fault_injection import FaultInjector
 from tests.proof.fleet import EMBEDDED_SLOTS, SLOTS, Fleet
@@ -42,7 +43,7 @@ REPORT_SECONDS = 30.0  # between two lines about the remaining work
 CHECK_SECONDS = 0.5
 MAX_IDLE_SECONDS = settings.LEASE_SECONDS + 2 * settings.SWEEP_SECONDS + 5  # and a loaded machine
 EVERY_NTH_WITHOUT_TOP_UP = 8  # users whose credits run out
-MIN_CREDITS = 60
+MIN_CREDITS = 300
 MAX_VIOLATIONS_SHOWN = 40
 CLOCKS = ("", "+45s", "-45s")  # of the machines, in turn
 
@@ -111,6 +112,7 @@ def run_soak(
                 max_idle_seconds=MAX_IDLE_SECONDS,
                 excused_placeholders=nemesis.interruptions + faults.unsure_sends,
                 excused_uploads=nemesis.interruptions,
+                credit_price=settings.CREDIT_PRICE_USD,
             )
         )
     violations = check(facts)
@@ -166,6 +168,18 @@ def _open_work() -> list[str]:
         *(f"{row.id} {row.category} {row.status}, claimed {row.tries} times, due in {row.due}" for row in requests),
         *(f"{row} {row.state}, tried {row.tries} times, due in {row.due}: {row.error}" for row in deliveries),
     ]
+
+
+def _usd(costs: Iterable[Decimal | None]) -> Decimal:
+    return sum((cost for cost in costs if cost is not None), Decimal(0))
+
+
+def _answered_by_model(facts: Facts) -> dict[str, list[RequestFact]]:
+    answered: dict[str, list[RequestFact]] = defaultdict(list)
+    for request in facts.requests:
+        if request.status == "COMPLETED":
+            answered[request.model].append(request)
+    return dict(answered)
 
 
 def _drain(traffic: Traffic) -> bool:
@@ -250,6 +264,13 @@ def _report(
             Attempt.objects.order_by().exclude(error_class="").values_list("error_class").annotate(Count("id"))
         ),
         "calls on the providers' bill": len(facts.bill),
+        "bill, known costs, USD": f"{_usd(line.cost for line in facts.bill if line.is_billed)}, "
+        f"{_usd(attempt.cost for attempt in facts.attempts)}",
+        "calls at an unknown cost": sum(a.cost is None and (a.was_unknown or a.state == "OK") for a in facts.attempts),
+        "cost for credits, by AI model": {
+            model: f"${_usd(request.cost for request in requests)} for {sum(request.credits for request in requests)}"
+            for model, requests in _answered_by_model(facts).items()
+        },
         "billed calls": sum(line.is_billed for line in facts.bill),
         "second payments": sum(prompt.second_payments for prompt in evidence.prompts.values()),
         "uploads": f"{facts.uploads}, {sum(facts.confirmed_uploads.values())} confirmed",

@@ -247,6 +247,27 @@ def test_a_hold_of_another_amount_than_the_price_is_reported():
     assert rules(with_change(credits=3)) == {"wrong amount"}
 
 
+def test_what_was_held_too_much_comes_back_with_the_capture():
+    held = tuple(
+        replace(entry, amount={"HOLD": -3, "CAPTURE": 2}.get(entry.kind, entry.amount))
+        if entry.request_id == "one"
+        else entry
+        for entry in CLEAN.ledger
+    )
+    assert rules(replace(CLEAN, ledger=held)) == set()
+
+    kept = tuple(replace(entry, amount=0) if entry.amount == 2 and entry.kind == "CAPTURE" else entry for entry in held)
+    assert "wrong amount" in rules(replace(CLEAN, ledger=kept))
+
+
+def test_an_ai_model_that_costs_more_than_its_credits_is_reported():
+    answered = with_change(model="Text AI", cost=Decimal("0.02"))
+
+    assert rules(answered) == set()  # nothing is sold
+    assert rules(replace(answered, credit_price=Decimal("0.02"))) == set()
+    assert rules(replace(answered, credit_price=Decimal("0.01"))) == {"sold at a loss"}
+
+
 def test_credits_captured_without_a_result_are_reported():
     assert rules(with_change(has_output=False)) == {"paid for nothing"}
 
