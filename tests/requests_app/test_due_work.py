@@ -282,7 +282,7 @@ class TestTheThread:
 
     def wait_until(self, condition) -> None:
         pause = threading.Event()
-        for _ in range(500):
+        for _ in range(3000):
             if condition():
                 return
             pause.wait(0.02)

@@ -75,6 +75,7 @@ TABLES = {
     "providers/attempt": RECORDED,
     "providers/attemptrollup": RECORDED,
     "providers/providerhealth": RECORDED,
+    "providers/routingrule": EDITED - {"add", "<path:object_id>/delete"},  # each category has its row
     "requests_app/account": RECORDED,
     "requests_app/aimodel": EDITED - {"<path:object_id>/delete"},  # this one is in use
     "requests_app/ledgerentry": RECORDED,
