@@ -11,7 +11,8 @@ from providers.types import CostSource, Usage
 
 TOKEN_RATES = ("input_per_million", "cached_input_per_million", "cache_write_per_million", "output_per_million")
 UNIT_RATES = ("per_image", "per_second", "per_thousand_characters")
-RATES = TOKEN_RATES + UNIT_RATES
+METERED_RATES = ("per_thousand_credits", "per_compute_second")  # by what the provider has metered; they come first
+RATES = TOKEN_RATES + UNIT_RATES + METERED_RATES
 NOTES = ("as_of", "source")
 TIERS = "tiers"  # other token rates for a whole call whose input is longer
 ABOVE = "above_input_tokens"
@@ -114,6 +115,13 @@ def _rates_for(input_tokens: int, prices: Mapping[str, Any]) -> Mapping[str, str
 
 def _by_units(usage: Usage, prices: Mapping[str, Any]) -> Decimal | None:
     """Return the sum over the units that were used; None where one of them has no rate."""
+    metered = {
+        "per_thousand_credits": None if usage.credits is None else usage.credits / THOUSAND,
+        "per_compute_second": usage.compute_seconds,
+    }
+    for rate, quantity in metered.items():
+        if rate in prices and quantity is not None:
+            return Decimal(prices[rate]) * quantity
     used = {
         "per_image": Decimal(usage.images),
         "per_second": usage.seconds or Decimal(0),

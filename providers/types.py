@@ -175,6 +175,8 @@ class Usage:
     images: int = 0  # generated
     seconds: Decimal | None = None  # of video or audio generated, where the provider bills them
     characters: int = 0  # spoken
+    credits: Decimal | None = None  # of the provider's own, where it says how many it took
+    compute_seconds: Decimal | None = None  # for which its hardware ran, where it says so
     reported_cost: Decimal | None = None  # USD, where the provider says it
     raw: Mapping[str, Any] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ from providers.errors import (
     RequestRejected,
     ServerFault,
 )
-from providers.transport.json_fields import get_path, text_at
+from providers.transport.json_fields import get_path, number_at, text_at
 from providers.types import Call, MediaResult, Prompt, Usage
 
 # A premade voice that paid plans keep. "Default" voices end on 2026-12-31 and library voices are closed to free plans,
@@ -63,7 +63,8 @@ class ElevenLabsSpeech(MediaProvider):
         if not content:
             raise OutcomeUnknown("no audio in the answer")
         raw = {"character-cost": headers["character-cost"]} if "character-cost" in headers else {}
-        return MediaResult(content=content, usage=Usage(characters=len(prompt.text), raw=raw), model=prompt.model)
+        usage = Usage(characters=len(prompt.text), credits=number_at(raw, "character-cost"), raw=raw)
+        return MediaResult(content=content, usage=usage, model=prompt.model)
 
     def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
         detail = body.get("detail")

@@ -11,7 +11,7 @@ from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import JOB_ID, POLL_SECONDS, JobProvider, job_of, outputs_in
 from providers.errors import ContentRefused, OutcomeUnknown
 from providers.transport.deadlines import Deadline
-from providers.transport.json_fields import get_path, json_safe, text_at, valid_unicode
+from providers.transport.json_fields import get_path, json_safe, number_at, text_at, valid_unicode
 from providers.transport.redaction import Redactor
 from providers.types import Call, Category, Job, ListedModel, MediaResult, Prompt, UnknownPolicy, Usage
 
@@ -92,7 +92,11 @@ class ReplicatePrediction(JobProvider):
         if not outputs:
             raise OutcomeUnknown(f"succeeded without {self.makes.lower()}", ends_job=True)
         metrics = json_safe(body.get("metrics"))
-        usage = replace(self.used(prompt, len(outputs)), raw=metrics if isinstance(metrics, dict) else {})
+        usage = replace(
+            self.used(prompt, len(outputs)),
+            compute_seconds=number_at(metrics, "predict_time"),
+            raw=metrics if isinstance(metrics, dict) else {},
+        )
         model = valid_unicode(text_at(body, "model"))
         return MediaResult(url=outputs[0], usage=usage, model=model)
 

@@ -96,6 +96,16 @@ def test_a_unit_without_a_rate_is_not_free():
     assert cost(usage, {"per_image": "0.04"}, list_price=None) == (None, CostSource.UNKNOWN)
 
 
+def test_what_the_provider_has_metered_comes_before_the_units():
+    speech = Usage(characters=1000, credits=Decimal(500))
+    image = Usage(images=1, compute_seconds=Decimal("2.5"))
+
+    assert cost(speech, {"per_thousand_characters": "0.04", "per_thousand_credits": "0.22"})[0] == Decimal("0.11")
+    assert cost(speech, {"per_thousand_characters": "0.04"})[0] == Decimal("0.04")
+    assert cost(image, {"per_compute_second": "0.0014"})[0] == Decimal("0.0035")
+    assert cost(Usage(images=1), {"per_compute_second": "0.0014"}, list_price=None)[1] is CostSource.UNKNOWN
+
+
 @pytest.mark.parametrize("usage", [Usage(), Usage(input_tokens=5)])
 def test_without_usage_the_cost_is_unknown(usage):
     assert cost(usage) == (None, CostSource.UNKNOWN)

@@ -42,6 +42,7 @@ class TestElevenLabs(MediaProviderContract):
         result = self.run(server)
         assert isinstance(result, MediaResult)
         assert result.usage.raw == {"character-cost": "17"}
+        assert result.usage.credits == 17
 
     def test_a_model_that_detects_the_language_itself_is_sent_none(self) -> None:
         assert "language_code" not in self.body_of(self.output_options, model="eleven_multilingual_v2")

@@ -90,6 +90,7 @@ class TestReplicateImage(ReplicateContract):
         self.assert_result(result, MediaResult(url=FILE, usage=Usage(images=1)))
         assert isinstance(result, MediaResult)
         assert result.usage.raw == {"predict_time": "0.61"}
+        assert result.usage.compute_seconds == Decimal("0.61")
         assert result.job_id == JOB_ID
 
     def test_a_job_that_is_not_done_in_that_moment_is_a_202(self, server: FakeServer) -> None:
