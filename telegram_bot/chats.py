@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import telegram
+from django.db import transaction
 from django.db.models import Case, QuerySet, Value, When
 from django.db.models.functions import Now
 
@@ -58,10 +59,12 @@ def chat_seen(*, chat: TelegramChat, type: str) -> None:
         chat_set_reachable(chat_id=chat.pk, is_reachable=True)
 
 
+@transaction.atomic
 def chat_set_reachable(*, chat_id: int, is_reachable: bool) -> None:
     """Record whether the bot may write to a chat. Once it may again, undelivered messages become due.
 
-    Those that are too old by then are given up, and cost nothing.
+    Those that are too old by then are given up, and cost nothing. The chat and its messages change together: a worker
+    that is frozen in between must not put aside messages of a chat that has come back meanwhile.
     """
     TelegramChat.objects.filter(pk=chat_id).update(is_reachable=is_reachable)
     deliveries = Delivery.objects.filter(chat_id=chat_id)

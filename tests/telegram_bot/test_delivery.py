@@ -11,7 +11,7 @@ from requests_app import tasks
 from requests_app.delivery_backend import DELIVER_TASK
 from requests_app.due_work import due_work
 from requests_app.models import Request
-from telegram_bot import texts
+from telegram_bot import chats, texts
 from telegram_bot.api import client
 from telegram_bot.chats import chat_set_reachable
 from telegram_bot.delivery import backend
@@ -327,6 +327,22 @@ def test_a_user_who_has_blocked_the_bot_gets_the_answer_when_they_come_back(fake
     chat_set_reachable(chat_id=make_chat(42).pk, is_reachable=True)
     deliver(placed)
     assert fake.chat(42).texts == ["Four."]
+
+
+def test_a_chat_that_cannot_be_reached_is_noted_with_its_messages_or_not_at_all(placed, monkeypatch):
+    """Between the two a worker may be frozen, and the chat may have come back when it goes on."""
+
+    class Frozen:
+        @property
+        def objects(self):
+            raise TimeoutError
+
+    monkeypatch.setattr(chats, "Delivery", Frozen())
+
+    with pytest.raises(TimeoutError):
+        chat_set_reachable(chat_id=placed.chat_id, is_reachable=False)
+
+    assert TelegramChat.objects.get().is_reachable
 
 
 def test_a_look_from_before_they_came_back_drops_no_further_part(fake, placed):
