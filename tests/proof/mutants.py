@@ -31,8 +31,10 @@ CREDITS = "tests/requests_app/test_hold_and_capture.py"
 CHAIN = "tests/requests_app/test_execution.py"
 JOBS = "tests/requests_app/test_long_jobs.py"
 QUEUE = "tests/telegram_bot/test_update_queue.py"
+RATES = "tests/requests_app/test_credit_rates.py"
 SCHEMA = "tests/test_schema.py"
 SPENDING = "tests/providers/test_spending.py"
+STATEMENTS = "tests/requests_app/test_statements.py"
 SWEEPER = "tests/requests_app/test_sweeper.py"
 CONNECTIONS = "tests/telegram_bot/test_connections.py"
 DUE_WORK = "tests/requests_app/test_due_work.py"
@@ -44,7 +46,7 @@ HANDLERS = "tests/telegram_bot/test_idempotent_handlers.py"
 PLACEHOLDER = "tests/telegram_bot/test_placeholder.py"
 STREAMING = "tests/telegram_bot/test_streaming.py"
 WEBHOOK = "tests/telegram_bot/test_webhook.py"
-NEED_POSTGRESQL = {CANCEL, CONNECTIONS, CRASHES, EXAMPLES, FAULTS, LOCKS, QUEUE, SCHEMA, SPENDING}
+NEED_POSTGRESQL = {CANCEL, CONNECTIONS, CRASHES, EXAMPLES, FAULTS, LOCKS, QUEUE, SCHEMA, SPENDING, STATEMENTS}
 
 
 @dataclass(frozen=True)
@@ -430,7 +432,40 @@ MUTANTS = (
     mutant(
         "who cancels is not charged for what was shown",
         (CANCEL,),
-        ("requests_app/services/cancellation.py", "            was_shown=was_shown,\n", ""),
+        ("requests_app/services/cancellation.py", "            shown_bytes=shown_bytes,\n", ""),
+    ),
+    # Credits by size: the rest of a hold comes back, once, and no answer costs more than was agreed.
+    mutant(
+        "a capture by size keeps the whole hold in the balance",
+        (STATEMENTS, RATES),
+        (
+            "requests_app/statements.py",
+            "SET balance = balance + %s\n        FROM completed",
+            "SET balance = balance + 0 * %s\n        FROM completed",
+        ),
+    ),
+    mutant(
+        "an answer costs more than was held",
+        (RATES,),
+        (
+            "requests_app/services/completion.py",
+            "return min(request.credits, terms.credits_for(size))",
+            "return terms.credits_for(size)",
+        ),
+    ),
+    mutant(
+        "the provider may write more than was paid for",
+        (RATES,),
+        (
+            "providers/chain/candidates.py",
+            "min(max_output_tokens, prompt.output_limit or max_output_tokens)",
+            "max_output_tokens",
+        ),
+    ),
+    mutant(
+        "a chat that came back loses its messages",
+        (DELIVERY,),
+        ("telegram_bot/chats.py", "@transaction.atomic\ndef chat_set_reachable", "def chat_set_reachable"),
     ),
     mutant(
         "a partial answer is noted without the lock",
