@@ -51,7 +51,7 @@ def play(entry: dict[str, Any], server: FakeServer, settings: Any) -> dict[str, 
     route.save()
     settings.PROVIDER_ACCESS = {slug: Access("a-key-for-tests", f"{server.url}{PROVIDERS[slug].base_path}")}
     candidates._chains.clear()
-    server.will(_step_of(entry, server))
+    server.will(step_of(entry, server))
     shown: list[str] = []
     kept: list[Any] = []
     error = ""
@@ -86,7 +86,9 @@ def play(entry: dict[str, Any], server: FakeServer, settings: Any) -> dict[str, 
     return outcome
 
 
-def _step_of(entry: dict[str, Any], server: FakeServer) -> Any:
+def step_of(entry: dict[str, Any], server: FakeServer) -> Any:
+    """Return what the server does with the requests of this answer."""
+
     def step(connection: ServerConnection) -> None:
         request = server.received[-1]
         if request.method == "GET":
