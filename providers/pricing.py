@@ -1,6 +1,7 @@
 """What a route's prices may contain, and what a call cost."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -83,6 +84,19 @@ def cost_of(
     if list_price is not None and quantity is not None:
         return (list_price * quantity).quantize(COST_QUANTUM), CostSource.ESTIMATED
     return None, CostSource.UNKNOWN
+
+
+def cost_at_most(
+    usage: Usage, *, prices: Mapping[str, Any], list_price: Decimal | None, price_unit: str
+) -> Decimal | None:
+    """Return the most that a call of this size may cost in USD, None where nobody knows.
+
+    Whether its input is written to a cache, which some providers bill at a higher rate, is the provider's decision.
+    """
+    written = replace(usage, input_tokens=0, cache_write_tokens=usage.input_tokens or 0)
+    usages = [usage] if usage.input_tokens is None else [usage, written]
+    costs = [cost_of(each, prices=prices, list_price=list_price, price_unit=price_unit)[0] for each in usages]
+    return max((cost for cost in costs if cost is not None), default=None)
 
 
 def _has_units(usage: Usage) -> bool:

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from providers.backends.media_generation import MediaProvider
 from providers.models import ProviderConfig
-from providers.pricing import cost_of
+from providers.pricing import cost_at_most
 from providers.types import MAX_OUTPUT_TOKENS, Category, Usage
 from requests_app.credit_rates import Size
 from requests_app.models import AIModel
@@ -102,5 +102,5 @@ def _case(route: ProviderConfig, model: AIModel, size: Size) -> Case | None:
         Category.IMAGE: Usage(images=1),
         Category.VIDEO: Usage(seconds=Decimal(size.seconds)),
     }.get(Category(model.category), Usage(characters=size.characters))
-    cost, _ = cost_of(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
+    cost = cost_at_most(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
     return None if cost is None else Case(route.name, model.terms.credits_for(size), cost)

@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce, Now, TruncDay
 from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
 from providers.models import Attempt, AttemptRollup, ProviderConfig
-from providers.pricing import cost_of
+from providers.pricing import cost_at_most
 from providers.types import Category, Prompt, Purpose, Usage
 
 TOKENS_OF_A_TURN = 20  # around its text
@@ -61,8 +61,7 @@ def _caps_of(route: ProviderConfig) -> Iterator[Cap]:
 def reservation(route: ProviderConfig, provider: TextProvider | MediaProvider, prompt: Prompt) -> Decimal | None:
     """Return the most that a call may cost in USD, None where nobody knows. `prompt` is as the route is asked."""
     usage = _most_used(provider, prompt)
-    cost, _ = cost_of(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
-    return cost
+    return cost_at_most(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
 
 
 def _most_used(provider: TextProvider | MediaProvider, prompt: Prompt) -> Usage:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from django.core.exceptions import ValidationError
 
-from providers.pricing import cost_of, validate_prices
+from providers.pricing import cost_at_most, cost_of, validate_prices
 from providers.types import CostSource, Usage
 
 RATES = {"input_per_million": "2.00", "cached_input_per_million": "0.50", "output_per_million": "6.00"}
@@ -38,6 +38,15 @@ def test_what_is_written_to_a_cache_has_a_rate_of_its_own():
 
     assert cost(usage, {**RATES, "cache_write_per_million": "2.50"})[0] == Decimal("0.0025")
     assert cost(usage)[0] == Decimal("0.002")
+
+
+def test_at_most_the_whole_input_is_written_to_a_cache():
+    known = {"list_price": None, "price_unit": "1k_tokens"}
+    usage = Usage(input_tokens=1000, output_tokens=0)
+
+    assert cost_at_most(usage, prices={**RATES, "cache_write_per_million": "2.50"}, **known) == Decimal("0.0025")
+    assert cost_at_most(usage, prices=RATES, **known) == Decimal("0.002")
+    assert cost_at_most(usage, prices={}, **known) is None
 
 
 @pytest.mark.parametrize(
