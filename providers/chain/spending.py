@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from decimal import Decimal
+from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Case, DecimalField, F, Q, QuerySet, Sum, Value, When
+from django.db.models import Case, DecimalField, F, Q, Value, When
 from django.db.models.functions import Coalesce, Now, TruncDay
 
 from providers.backends.base import TextProvider
@@ -102,21 +104,28 @@ def caps_check(route: ProviderConfig, *, reserved: Decimal | None) -> None:
 
 
 def spent_today(attempts: Q = Q()) -> Decimal:  # noqa: B008 — it is never changed
-    """Return what today's calls (UTC) have cost, or may have, or may still, in USD. Three small queries."""
+    """Return what today's calls (UTC) have cost, or may have, or may still, in USD. One statement, of few rows."""
+    sql, params = _statement(attempts)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        (usd,) = cursor.fetchone()
+    return Decimal(f"{usd or 0:.10f}")  # SQLite adds as floats
+
+
+@lru_cache(maxsize=1_000)
+def _statement(attempts: Q) -> tuple[str, tuple[Any, ...]]:
+    # To build it takes four times as long as to execute it.
     midnight = TruncDay(Now(), tzinfo=UTC)
-    folded = AttemptRollup.objects.filter(attempts, hour__gte=midnight).aggregate(
-        usd=Coalesce(Sum(F("total_cost") + F("reserved_cost")), Decimal(0), output_field=DecimalField())
-    )["usd"]
-    rows = Attempt.objects.filter(attempts, created_at__gte=midnight).exclude(purpose=Purpose.SANDBOX)
-    return (
-        Decimal(folded)
-        + _sum(rows.filter(rolled_up=False, finished_at__isnull=False))
-        + _sum(rows.filter(finished_at=None))
+    rows = Attempt.objects.order_by().filter(attempts, created_at__gte=midnight).exclude(purpose=Purpose.SANDBOX)
+    folded = AttemptRollup.objects.order_by().filter(attempts, hour__gte=midnight)
+    # The last two apart, since each has an index of its own.
+    parts = (
+        rows.filter(rolled_up=False, finished_at__isnull=False).annotate(usd=MAY_COST),
+        rows.filter(finished_at=None).annotate(usd=MAY_COST),
     )
-
-
-def _sum(rows: QuerySet[Attempt]) -> Decimal:
-    return Decimal(rows.aggregate(usd=Coalesce(Sum(MAY_COST), Decimal(0), output_field=DecimalField()))["usd"])
+    each = folded.annotate(usd=F("total_cost") + F("reserved_cost")).values("usd")
+    sql, params = each.union(*(part.values("usd") for part in parts), all=True).query.sql_with_params()
+    return f"SELECT SUM(usd) FROM ({sql}) AS spent", tuple(params)  # noqa: S608 — no value is interpolated
 
 
 MAY_COST = Case(
