@@ -87,17 +87,17 @@ class Terms:
         Where the balance does not pay for the longest answer, a shorter one is agreed on instead of a refusal. The
         price is above the balance only where that would be too short to be of use.
         """
-        longest = self._with_output(size)
-        price = self.credits_for(longest)
+        price = self.most(size)
         rate = Decimal(self.rates.get(OUTPUT, 0))
         if price <= balance or not rate:
             return self, price
         affordable = int(((balance - self._exact(size)) / rate * THOUSAND).to_integral_value(ROUND_FLOOR))
         shorter = replace(self, output_limit=min(self.output_limit, max(affordable, MIN_OUTPUT_TOKENS)))
-        return shorter, shorter.credits_for(shorter._with_output(size))
+        return shorter, shorter.most(size)
 
-    def _with_output(self, size: Size) -> Size:
-        return replace(size, output_tokens=self.output_limit)
+    def most(self, size: Size) -> int:
+        """Return the price of a request of this size with the longest answer."""
+        return self.credits_for(replace(size, output_tokens=self.output_limit))
 
     def _exact(self, size: Size) -> Decimal:
         amounts = {

@@ -1,6 +1,5 @@
 """Queries about requests, AI models and balances that change nothing."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ from providers.backends.media_generation import MediaProvider
 from providers.chain.candidates import can_serve
 from providers.models import Attempt
 from providers.types import Category, Turn
-from requests_app.credit_rates import Size, tokens_at_most
+from requests_app.credit_rates import Size, Terms, tokens_at_most
 from requests_app.dispatch import TEXT
 from requests_app.models import Account, AIModel, Request
 
@@ -64,14 +63,25 @@ def history_of(request: Request) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def asked_size(request: Request) -> Size:
-    """Return how large a request is that is about to be accepted, its conversation included. One query."""
+def asked_size(request: Request, terms: Terms, *, balance: int) -> Size:
+    """Return how large a request is that is about to be accepted, its conversation included.
+
+    A balance that pays for the longest conversation saves the query for how long this one is.
+    """
+    has_history = request.conversation and request.category == Category.TEXT
+    size = _size_with(request, MAX_HISTORY_CHARACTERS if has_history else 0)
+    if not has_history or terms.most(size) <= balance:
+        return size
     turns = _answered_turns(request).annotate(characters=Length("input_text") + Length("output_text"))
-    history_characters = sum(turns.values_list("characters", flat=True)[:MAX_EARLIER_REQUESTS])
+    characters = sum(turns.values_list("characters", flat=True)[:MAX_EARLIER_REQUESTS])
+    return _size_with(request, min(characters, MAX_HISTORY_CHARACTERS))
+
+
+def _size_with(request: Request, history_characters: int) -> Size:
     return Size(
         input_tokens=tokens_at_most(request.input_text)
         + tokens_at_most(settings.SYSTEM_PROMPT)
-        + min(history_characters, MAX_HISTORY_CHARACTERS) // CHARACTERS_PER_TOKEN
+        + history_characters // CHARACTERS_PER_TOKEN
         + len(request.input_media) * TOKENS_OF_A_FILE,
         characters=len(request.input_text),
         seconds=request.options.get("seconds", MediaProvider.default_seconds),
@@ -80,8 +90,7 @@ def asked_size(request: Request) -> Size:
 
 def credits_at_most(model: AIModel, text: str) -> int:
     """Return what a prompt without a conversation may cost with this AI model."""
-    size = asked_size(Request(model=model, category=model.category, input_text=text, options=model.options))
-    return model.terms.credits_for(replace(size, output_tokens=model.terms.output_limit))
+    return model.terms.most(_size_with(Request(category=model.category, input_text=text, options=model.options), 0))
 
 
 def requests_under_way(account_id: int) -> QuerySet[Request]:

@@ -57,7 +57,7 @@ def request_accept(
         tag=model.tag,
         intake_key=intake_key,
     )
-    size = asked_size(request) if model.rates else Size()
+    size = asked_size(request, model.terms, balance=account.balance) if model.rates else Size()
     with transaction.atomic():
         acceptance = _insert(request, model.terms, size, account)
         if acceptance is Acceptance.UNPAID and model.rates:

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from providers.db import LAZY, give_back_connection
 from requests_app import dispatch
+from requests_app.models import AIModel
 from requests_app.services.execution import request_advance
 from telegram_bot.delivery.streaming import live_messages
 from telegram_bot.updates.queue import queue_drain
@@ -69,6 +70,8 @@ def _transactions() -> int:
 
 def test_a_chat_answer(client, streaming_chain, fake, enqueued, settings, monkeypatch):
     """As in one worker process: the request is executed while its placeholder is sent, and streams half its answer."""
+    # By size, as shipped.
+    AIModel.objects.update(rates={"per_thousand_input_tokens": "0.2", "per_thousand_output_tokens": "1.5"})
     monkeypatch.setattr("providers.chain.candidates.CHAIN_CACHE_SECONDS", 3600)
     monkeypatch.setattr("requests_app.services.maintenance.CACHE_SECONDS", 3600)
     monkeypatch.setattr(dispatch, "_offer", None)
