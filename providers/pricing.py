@@ -21,6 +21,7 @@ THOUSAND = Decimal(1_000)
 MILLION = Decimal(1_000_000)
 # The column keeps ten decimals: xAI reports in ticks of 1e-10 dollars, and nobody bills finer.
 COST_QUANTUM = Decimal("1e-10")
+MAX_COST_USD = Decimal(10**5)  # of one call; what is above is a slip of somebody's figures
 
 
 def validate_prices(prices: Any) -> None:
@@ -78,7 +79,7 @@ def cost_of(
     if usage.reported_cost is not None:
         return usage.reported_cost.quantize(COST_QUANTUM), CostSource.PROVIDER_REPORTED
     computed = _by_units(usage, prices) if _has_units(usage) else _by_tokens(usage, prices)
-    if computed is not None:
+    if computed is not None and computed <= MAX_COST_USD:
         return computed.quantize(COST_QUANTUM), CostSource.COMPUTED
     quantity = _quantity(usage, price_unit)
     if list_price is not None and quantity is not None:

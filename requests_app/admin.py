@@ -73,15 +73,20 @@ class AIModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's clas
 
     @admin.display(description="usual answer")
     def usual_margin(self, obj: AIModel) -> str:
-        return str(self._margin(obj).usual or "unknown")
+        margin = self._margin(obj)
+        return str((margin and margin.usual) or "unknown")
 
     @admin.display(description="dearest answer")
     def worst_margin(self, obj: AIModel) -> str:
         margin = self._margin(obj)
-        return f"{'⚠ ' if margin.is_loss else ''}{margin.worst or 'unknown'}"
+        return f"{'⚠ ' if margin.is_loss else ''}{margin.worst or 'unknown'}" if margin else "unknown"
 
-    def _margin(self, obj: AIModel) -> Margin:
-        return margin_of(obj, ProviderConfig.objects.filter(category=obj.category, enabled=True))
+    def _margin(self, obj: AIModel) -> Margin | None:
+        # As it is stored: a form that is refused is shown again with what was typed, which may be no rates at all.
+        stored = AIModel.objects.filter(pk=obj.pk).first()
+        if stored is None:
+            return None
+        return margin_of(stored, ProviderConfig.objects.filter(category=stored.category, enabled=True))
 
     def has_delete_permission(self, request: HttpRequest, obj: AIModel | None = None) -> bool:
         # Only unused ones, one at a time: the confirmation page would list all requests. Others can be disabled.

@@ -59,7 +59,11 @@ class Proposal:
             for name in TOKEN_RATES
             if name in self.route.prices and name in self.prices
         ]
-        return any(new > MAX_CHANGE * old or old > MAX_CHANGE * new for old, new in pairs)
+        # Nor tiers that are others, or a rate that the list does not have: without one a cost may become unknown.
+        is_lost = any(name in self.route.prices and name not in self.prices for name in (*TOKEN_RATES, TIERS))
+        has_other_tiers = TIERS in self.prices and self.prices[TIERS] != _rates_of(self.route).get(TIERS)
+        is_far = any(new > MAX_CHANGE * old or old > MAX_CHANGE * new for old, new in pairs)
+        return is_far or is_lost or (has_other_tiers and bool(pairs))
 
     def __str__(self) -> str:
         old = {name: value for name, value in self.route.prices.items() if self.prices.get(name) != value}

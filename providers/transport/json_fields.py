@@ -143,25 +143,24 @@ def count_at(value: Any, *path: str | int) -> int | None:
 
 
 def number_at(value: Any, *path: str | int) -> Decimal | None:
-    """Return the plausible amount at this path, written as a number or as a string, else None."""
+    """Return the plausible quantity at this path, written as a number or as a string, else None."""
+    return _amount_at(value, path, unit=Decimal(1), largest=Decimal(MAX_COUNT))
+
+
+def money_at(value: Any, *path: str | int, unit: Decimal = Decimal(1)) -> Decimal | None:
+    """Return the plausible amount at this path in USD, written as a number or as a string, else None."""
+    return _amount_at(value, path, unit=unit, largest=MAX_COST_USD)
+
+
+def _amount_at(value: Any, path: tuple[str | int, ...], *, unit: Decimal, largest: Decimal) -> Decimal | None:
     found = get_path(value, *path)
     if isinstance(found, bool) or not isinstance(found, int | str | Decimal):
         return None
     try:
-        amount = Decimal(found)
+        amount = Decimal(found) * unit
     except ArithmeticError:
         return None
-    return amount if amount.is_finite() and amount >= 0 else None
-
-
-def money_at(value: Any, *path: str | int, unit: Decimal = Decimal(1)) -> Decimal | None:
-    """Return the plausible amount at this path in USD, else None."""
-    number = number_at(value, *path)
-    try:
-        amount = None if number is None else number * unit
-    except ArithmeticError:
-        return None
-    return amount if amount is not None and amount <= MAX_COST_USD else None
+    return amount if amount.is_finite() and 0 <= amount <= largest else None
 
 
 def json_safe(value: Any, *, level: int = 0) -> Any:

@@ -62,6 +62,7 @@ def request_accept(
         acceptance = _insert(request, model.terms, size, account)
         if acceptance is Acceptance.UNPAID and model.rates:
             account.refresh_from_db(fields=["balance"])  # it may have changed since the caller has read it
+            size = asked_size(request, model.terms, balance=account.balance)
             acceptance = _insert(request, model.terms, size, account)
         if acceptance is Acceptance.UNPAID:
             _reject(request)

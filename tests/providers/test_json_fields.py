@@ -15,6 +15,7 @@ from providers.transport.json_fields import (
     json_safe,
     list_at,
     money_at,
+    number_at,
     text_at,
     valid_unicode,
 )
@@ -126,3 +127,9 @@ def test_what_is_nested_too_deeply_is_dropped() -> None:
     for _ in range(500):
         deep = {"a": deep}
     assert "bottom" not in json.dumps(json_safe(deep))
+
+
+def test_a_cost_in_ticks_may_have_more_of_them_than_any_quantity():
+    assert money_at({"ticks": 50_000_000_000}, "ticks", unit=Decimal("1e-10")) == 5
+    assert number_at({"credits": "1e30"}, "credits") is None
+    assert number_at({"credits": "17"}, "credits") == 17

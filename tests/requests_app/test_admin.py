@@ -274,3 +274,23 @@ class TestAIModels:
         delete = "admin:requests_app_aimodel_delete"
         assert admin_client.get(reverse(delete, args=[used.pk])).status_code == 403
         assert admin_client.get(reverse(delete, args=[unused.pk])).status_code == 200
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("field", "typed"),
+    [
+        ("rates", '{"per_token": "1"}'),
+        ("rates", '{"per_thousand_output_tokens": "abc"}'),
+        ("options", '{"max_output_tokens": "x"}'),
+    ],
+)
+def test_wrong_rates_and_options_of_an_ai_model_are_refused_in_words(admin_client, field, typed):
+    model = AIModel.objects.get(slug="text-ai")
+    names = ("name", "slug", "category", "provider", "tag", "token_cost", "position", "enabled")
+    form = {name: getattr(model, name) for name in names} | {"rates": "{}", "options": "{}", field: typed}
+
+    response = admin_client.post(f"/admin/requests_app/aimodel/{model.pk}/change/", form)
+
+    assert response.status_code == 200
+    assert field in response.context["adminform"].form.errors
