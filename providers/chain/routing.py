@@ -1,6 +1,6 @@
 """In which order the routes of a category are asked: the operator's, the cheapest first or the fastest first.
 
-The figures are measured, not promised: those of the last day, from the hourly sums, and for the first words of texts
+The figures are measured, not promised: those of the last day, from the statistics, and for the first words of texts
 those of the newest calls, of which the fresher count more. A route without figures keeps its place behind those that
 have them, and comes first now and then, else it would never get any.
 """
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from django.db.models import Sum
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from providers.access import current_purpose
-from providers.models import Attempt, AttemptRollup, ProviderConfig, RoutingRule
+from providers.models import Attempt, ProviderConfig, RoutingRule
+from providers.statistics.selectors import provider_stats
 from providers.types import Category, Purpose
 
 Rule = RoutingRule.Rule
@@ -27,7 +28,6 @@ WINDOW = timedelta(days=1)
 NEWEST_CALLS = 2_000  # looked at for the first words, whatever their category
 HALF_LIFE_SECONDS = 600.0  # after which a call counts half
 FEWEST_ANSWERS = 5  # fewer prove nothing
-RELIABLE_ABOVE = 80  # per cent of success, refused content aside
 EXPLORED = 0.05  # of the requests begin with a route without figures, where there is one
 
 
@@ -60,7 +60,7 @@ class Routing:
 
     def reason_behind(self, route: ProviderConfig, first: ProviderConfig) -> str:
         """Return why a route that the operator has put before another is asked after it."""
-        return f"{Rule(self.rule).label}: {self._words_of(first)} before {self._words_of(route)}"
+        return f"{self.rule.label}: {self._words_of(first)} before {self._words_of(route)}"
 
     def _words_of(self, route: ProviderConfig) -> str:
         figure = self.figures.get(route.name)
@@ -90,40 +90,15 @@ def rule_of(category: str) -> Rule:
 def _figures(category: str, rule: Rule) -> dict[str, Figure]:
     if rule == Rule.ORDER or current_purpose() == Purpose.SANDBOX:
         return {}  # what the sandbox answers is not in the sums
-    sums = _sums(category)
+    stats = provider_stats(Category(category), since=timezone.now() - WINDOW)
+    reliable = {each.route: each for each in stats if each.successes >= FEWEST_ANSWERS and each.is_reliable}
     if rule == Rule.CHEAPEST:
-        return _costs(sums)
-    return _first_words(category, sums) if category == Category.TEXT else _durations(sums)
-
-
-def _sums(category: str) -> dict[str, dict[str, Decimal]]:
-    """Return the sums of the last day of the routes that are reliable, by their names."""
-    names = ("requests", "successes", "refusals", "total_cost", "priced_successes", "success_ms")
-    rows = AttemptRollup.objects.filter(category=category, hour__gte=Now() - WINDOW).order_by()
-    totals: dict[str, dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(names, Decimal(0)))
-    for row in rows.values("provider", "route").annotate(**{f"all_{name}": Sum(name) for name in names}):
-        # Before routes had names each was called as its provider.
-        sums = totals[row["route"] or row["provider"]]
-        for name in names:
-            sums[name] += Decimal(row[f"all_{name}"])
-    return {
-        name: sums
-        for name, sums in totals.items()
-        if sums["successes"] >= FEWEST_ANSWERS
-        and sums["successes"] * 100 > RELIABLE_ABOVE * (sums["requests"] - sums["refusals"])
-    }
-
-
-def _costs(sums: Mapping[str, Mapping[str, Decimal]]) -> dict[str, Figure]:
-    costs = {
-        name: each["total_cost"] / each["priced_successes"] for name, each in sums.items() if each["priced_successes"]
-    }
-    return {name: Figure(cost, f"${cost:.6f} an answer") for name, cost in costs.items()}
-
-
-def _durations(sums: Mapping[str, Mapping[str, Decimal]]) -> dict[str, Figure]:
-    means = {name: each["success_ms"] / each["successes"] for name, each in sums.items()}
-    return {name: Figure(mean, f"{mean / 1000:.1f} s an answer") for name, mean in means.items()}
+        costs = {name: each.avg_cost for name, each in reliable.items()}
+        return {name: Figure(cost, f"${cost:.6f} an answer") for name, cost in costs.items() if cost is not None}
+    if category == Category.TEXT:
+        return _first_words(category, reliable)
+    times = {name: each.avg_time for name, each in reliable.items()}
+    return {name: Figure(Decimal(ms), f"{ms / 1000:.1f} s an answer") for name, ms in times.items() if ms is not None}
 
 
 def _first_words(category: str, reliable: Iterable[str]) -> dict[str, Figure]:
