@@ -164,6 +164,10 @@ class ProviderConfig(models.Model):
         """Give it its provider's name where it has none, before that is compared with the others'."""
         self._name_after_provider()
 
+    def serves(self, tag: str) -> bool:
+        """Return whether an AI model with this tag may use the route; one without a tag uses all."""
+        return not tag or tag in self.tags
+
     def _name_after_provider(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             self.name = self.provider

@@ -21,7 +21,7 @@ THOUSAND = Decimal(1_000)
 MILLION = Decimal(1_000_000)
 # The column keeps ten decimals: xAI reports in ticks of 1e-10 dollars, and nobody bills finer.
 COST_QUANTUM = Decimal("1e-10")
-MAX_COST_USD = Decimal(10**5)  # of one call; what is above is a slip of somebody's figures
+MAX_COST_USD = Decimal(10**5)  # of one call, and a slip where it is more; the column holds a little more
 
 
 def validate_prices(prices: Any) -> None:
@@ -52,12 +52,16 @@ def _validate_tiers(tiers: Any) -> None:
             _validate_rate(name, tier[name])
 
 
-def _validate_rate(name: str, value: Any) -> None:
+def is_rate(value: Any, *, largest: Decimal = Decimal("Infinity")) -> bool:
+    """Return whether this is a finite decimal number in a string, from 0 to `largest`."""
     try:
-        valid = isinstance(value, str) and Decimal(value).is_finite() and Decimal(value) >= 0
+        return isinstance(value, str) and Decimal(value).is_finite() and 0 <= Decimal(value) <= largest
     except InvalidOperation:
-        valid = False
-    if not valid:
+        return False
+
+
+def _validate_rate(name: str, value: Any) -> None:
+    if not is_rate(value):
         raise ValidationError(f'{name} must be a decimal number in quotes, such as "0.50", not {value!r}.')
 
 
@@ -105,11 +109,11 @@ def _has_units(usage: Usage) -> bool:
 
 
 def _by_tokens(usage: Usage, prices: Mapping[str, Any]) -> Decimal | None:
-    if usage.input_tokens is None or usage.output_tokens is None:
+    if usage.input_tokens is None or usage.all_input_tokens is None or usage.output_tokens is None:
         return None
     if "input_per_million" not in prices or "output_per_million" not in prices:
         return None
-    rates = _rates_for(usage.input_tokens + usage.cached_input_tokens + usage.cache_write_tokens, prices)
+    rates = _rates_for(usage.all_input_tokens, prices)
     input_rate = rates["input_per_million"]
     total = (
         usage.input_tokens * Decimal(input_rate)
@@ -150,9 +154,8 @@ def _by_units(usage: Usage, prices: Mapping[str, Any]) -> Decimal | None:
 
 def _quantity(usage: Usage, price_unit: str) -> Decimal | None:
     """Return how many units of the list price were used; None where the provider does not say."""
-    if price_unit == "1k_tokens" and usage.input_tokens is not None and usage.output_tokens is not None:
-        tokens = usage.input_tokens + usage.cached_input_tokens + usage.cache_write_tokens + usage.output_tokens
-        return Decimal(tokens) / THOUSAND
+    if price_unit == "1k_tokens" and usage.all_input_tokens is not None and usage.output_tokens is not None:
+        return Decimal(usage.all_input_tokens + usage.output_tokens) / THOUSAND
     quantities = {
         "image": Decimal(usage.images),
         "second": usage.seconds or Decimal(0),

@@ -180,6 +180,15 @@ class Usage:
     reported_cost: Decimal | None = None  # USD, where the provider says it
     raw: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def all_input_tokens(self) -> int | None:
+        """The whole input, from and into a cache included; None where it was not told."""
+        return (
+            None
+            if self.input_tokens is None
+            else self.input_tokens + self.cached_input_tokens + self.cache_write_tokens
+        )
+
 
 CUT = "length"  # why an answer ended that is not whole
 

@@ -6,11 +6,12 @@ are agreed at acceptance, where the most that the request may cost is held; the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
 
+from providers.pricing import THOUSAND, is_rate
 from providers.types import MAX_OUTPUT_TOKENS, Usage
 
 INPUT, OUTPUT = "per_thousand_input_tokens", "per_thousand_output_tokens"
@@ -18,7 +19,6 @@ CHARACTERS, SECONDS = "per_thousand_characters", "per_second"
 RATES = (INPUT, OUTPUT, CHARACTERS, SECONDS)
 MAX_RATE = Decimal(100_000)  # credits; with it the dearest request still fits into its column
 MIN_OUTPUT_TOKENS = 512  # of an answer that is worth asking for: models that reason write nothing with fewer
-THOUSAND = Decimal(1_000)
 
 
 def validate_rates(rates: Any) -> None:
@@ -28,11 +28,7 @@ def validate_rates(rates: Any) -> None:
     for name, value in rates.items():
         if name not in RATES:
             raise ValidationError(f"Unknown rate {name!r}. Use {', '.join(RATES)}.")
-        try:
-            is_rate = isinstance(value, str) and 0 <= Decimal(value) <= MAX_RATE
-        except InvalidOperation:
-            is_rate = False
-        if not is_rate:
+        if not is_rate(value, largest=MAX_RATE):
             raise ValidationError(
                 f'{name} must be a number of credits in quotes, at most {MAX_RATE:,}, such as "1.5", not {value!r}.'
             )
@@ -109,13 +105,11 @@ class Terms:
         return sum((Decimal(rate) * amounts[name] for name, rate in self.rates.items()), Decimal(0))
 
 
-def used_size(usage: Usage, *, asked: Size, output_text: str) -> Size:
+def used_size(usage: Usage, *, asked: Size, output_bytes: int) -> Size:
     """Return the size of an answered request, by the provider's figures where it tells them."""
-    input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
+    input_tokens, output_tokens = usage.all_input_tokens, usage.output_tokens
     return replace(
         asked,
-        input_tokens=asked.input_tokens
-        if input_tokens is None
-        else input_tokens + usage.cached_input_tokens + usage.cache_write_tokens,
-        output_tokens=tokens_of_bytes(len(output_text.encode())) if output_tokens is None else output_tokens,
+        input_tokens=asked.input_tokens if input_tokens is None else input_tokens,
+        output_tokens=tokens_of_bytes(output_bytes) if output_tokens is None else output_tokens,
     )

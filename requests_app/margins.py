@@ -6,12 +6,12 @@ from decimal import Decimal
 
 from django.conf import settings
 
-from providers.backends.media_generation import MediaProvider
 from providers.models import ProviderConfig
 from providers.pricing import cost_at_most
-from providers.types import MAX_OUTPUT_TOKENS, Category, Usage
+from providers.types import Category, Usage
 from requests_app.credit_rates import Size
 from requests_app.models import AIModel
+from requests_app.options import seconds_of
 from requests_app.selectors import CHARACTERS_PER_TOKEN, MAX_HISTORY_CHARACTERS
 
 USUAL = Size(input_tokens=500, output_tokens=400, characters=300)
@@ -61,7 +61,7 @@ def margin_of(model: AIModel, routes: Iterable[ProviderConfig]) -> Margin:
     """Return what the answers of an AI model cost on those of these routes that serve it."""
     usual, worst, unpriced = [], [], []
     for route in routes:
-        if route.category != model.category or (model.tag and model.tag not in route.tags):
+        if route.category != model.category or not route.serves(model.tag):
             continue
         cases = [_case(route, model, size) for size in (_usual_size(model), _largest_size(model, route))]
         priced = [case for case in cases if case]
@@ -79,19 +79,19 @@ def margin_of(model: AIModel, routes: Iterable[ProviderConfig]) -> Margin:
 
 
 def _usual_size(model: AIModel) -> Size:
-    return replace(USUAL, seconds=model.options.get("seconds", MediaProvider.default_seconds))
+    return replace(USUAL, seconds=seconds_of(model.options))
 
 
 def _largest_size(model: AIModel, route: ProviderConfig) -> Size:
     characters = min(
         settings.MAX_PROMPT_CHARACTERS, route.capabilities.get("max_prompt_characters", settings.MAX_PROMPT_CHARACTERS)
     )
-    terms = model.terms
-    longest = route.max_output_tokens or model.options.get("max_output_tokens", MAX_OUTPUT_TOKENS)
+    limit = model.terms.output_limit
+    longest = route.max_output_tokens or limit
     return replace(
         _usual_size(model),
         input_tokens=(characters + MAX_HISTORY_CHARACTERS) // CHARACTERS_PER_TOKEN,
-        output_tokens=min(longest, terms.output_limit) if terms.rates else longest,
+        output_tokens=min(longest, limit) if model.rates else longest,
         characters=characters,
     )
 

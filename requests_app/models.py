@@ -9,9 +9,9 @@ from providers import registry
 from providers.common.ids import time_ordered_uuid
 from providers.models import CATEGORY_CHOICES
 from providers.route_fields import validate_tag
-from providers.types import MAX_OUTPUT_TOKENS, CostSource
+from providers.types import CostSource
 from requests_app.credit_rates import Terms, validate_rates
-from requests_app.options import validate_options
+from requests_app.options import max_output_tokens_of, validate_options
 
 # Columns that came after the first release have a default in the database, so that older code can still insert.
 EMPTY_LIST = Value([], models.JSONField())
@@ -66,7 +66,7 @@ class AIModel(models.Model):
     @property
     def terms(self) -> Terms:
         """What a request costs now."""
-        return Terms(self.token_cost, self.rates, self.options.get("max_output_tokens", MAX_OUTPUT_TOKENS))
+        return Terms(self.token_cost, self.rates, max_output_tokens_of(self.options))
 
 
 class Account(models.Model):

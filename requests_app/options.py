@@ -5,7 +5,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from providers.types import OutputOptions
+from providers.backends.media_generation import MediaProvider
+from providers.types import MAX_OUTPUT_TOKENS, OutputOptions
 
 OUTPUT_OPTIONS: Mapping[str, type] = {"seconds": int, "aspect_ratio": str, "voice": str, "language": str}
 OPTION_TYPES: Mapping[str, type] = {**OUTPUT_OPTIONS, "max_output_tokens": int}
@@ -24,6 +25,16 @@ def validate_options(options: Any) -> None:
             raise ValidationError(f"{name} must be a {expected}.")
         if isinstance(value, int) and not 1 <= value <= LARGEST[name]:
             raise ValidationError(f"{name} must be between 1 and {LARGEST[name]:,}.")
+
+
+def seconds_of(options: Mapping[str, Any]) -> int:
+    """Return how long an output is that is ordered with these options."""
+    return int(options.get("seconds", MediaProvider.default_seconds))
+
+
+def max_output_tokens_of(options: Mapping[str, Any]) -> int:
+    """Return how long a text may become where no route says so."""
+    return int(options.get("max_output_tokens", MAX_OUTPUT_TOKENS))
 
 
 def output_options_of(options: Mapping[str, Any]) -> OutputOptions:

@@ -7,13 +7,13 @@ from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Greatest, Length, Now
 
-from providers.backends.media_generation import MediaProvider
 from providers.chain.candidates import can_serve
 from providers.models import Attempt
 from providers.types import Category, Turn
 from requests_app.credit_rates import Size, Terms, tokens_at_most
 from requests_app.dispatch import TEXT
 from requests_app.models import Account, AIModel, Request
+from requests_app.options import seconds_of
 
 MAX_EARLIER_REQUESTS = 10
 MAX_HISTORY_CHARACTERS = 16_000
@@ -84,7 +84,7 @@ def _size_with(request: Request, history_characters: int) -> Size:
         + history_characters // CHARACTERS_PER_TOKEN
         + len(request.input_media) * TOKENS_OF_A_FILE,
         characters=len(request.input_text),
-        seconds=request.options.get("seconds", MediaProvider.default_seconds),
+        seconds=seconds_of(request.options),
     )
 
 

@@ -354,9 +354,7 @@ class TextProvider(Provider):
 
 def _told(usage: Usage) -> Usage:
     """Return the usage of an answer; counts by which nothing was read or written only mean that nobody has counted."""
-    if usage.output_tokens == 0 or (
-        usage.input_tokens == 0 and not usage.cached_input_tokens + usage.cache_write_tokens
-    ):
+    if usage.output_tokens == 0 or usage.all_input_tokens == 0:
         return replace(usage, input_tokens=None, cached_input_tokens=0, cache_write_tokens=0, output_tokens=None)
     return usage
 

@@ -110,7 +110,7 @@ class OpenRouterText(_OpenRouter, OpenAICompatibleText):
 def _rates_of(pricing: Any) -> dict[str, Any]:
     # A negative price stands for "depends on the model that is picked".
     listed = {ours: money_at(pricing, theirs, unit=MILLION) for ours, theirs in LISTED_RATES.items()}
-    return {name: f"{rate.normalize():f}" for name, rate in listed.items() if rate is not None}
+    return {name: str(rate) for name, rate in listed.items() if rate is not None}
 
 
 class OpenRouterImage(_OpenRouterMedia, OpenAICompatibleImage):

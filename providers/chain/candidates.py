@@ -179,7 +179,7 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
     candidates: list[Candidate] = []
     operators_order = _by_priority(chain.routes)
     for route in chain.routing.ordered(operators_order):
-        if route.operation != prompt.operation or (prompt.tag and prompt.tag not in route.tags):
+        if route.operation != prompt.operation or not route.serves(prompt.tag):
             continue
         each_key = route_candidates(route, chain.health)
         if not each_key:
@@ -265,7 +265,7 @@ def has_route(category: Category, tag: str) -> bool:
 def _routes(category: Category, tag: str) -> list[ProviderConfig]:
     # SQLite cannot ask what a list in JSON contains; there are dozens of routes at most.
     routes = ProviderConfig.objects.filter(category=category.value, operation=Operation.GENERATE.value)
-    return [route for route in routes if not tag or tag in route.tags]
+    return [route for route in routes if route.serves(tag)]
 
 
 def can_take_audio() -> bool:

@@ -61,7 +61,7 @@ class Proposal:
         ]
         # Nor tiers that are others, or a rate that the list does not have: without one a cost may become unknown.
         is_lost = any(name in self.route.prices and name not in self.prices for name in (*TOKEN_RATES, TIERS))
-        has_other_tiers = TIERS in self.prices and self.prices[TIERS] != _rates_of(self.route).get(TIERS)
+        has_other_tiers = TIERS in self.prices and self.prices[TIERS] != _rates(self.route.prices).get(TIERS)
         is_far = any(new > MAX_CHANGE * old or old > MAX_CHANGE * new for old, new in pairs)
         return is_far or is_lost or (has_other_tiers and bool(pairs))
 
@@ -86,7 +86,7 @@ def proposals_for(routes: Sequence[tuple[ProviderConfig, Provider]], *, now: dat
         rates, source = _from_provider(route, provider, lists), f"{route.provider}'s own list"
         if not rates:
             rates, source = _from_makers(route, now)
-        if rates and any(rates.get(name) != _rates_of(route).get(name) for name in (*TOKEN_RATES, TIERS)):
+        if rates and rates != _rates(route.prices):
             yield Proposal(route, {**rates, "as_of": str(now.date()), "source": source}, source)
 
 
@@ -100,10 +100,6 @@ def proposal_apply(proposal: Proposal) -> bool:
         route.prices = dict(proposal.prices)
         route.save(update_fields=["prices", "updated_at"])
     return True
-
-
-def _rates_of(route: ProviderConfig) -> dict[str, Any]:
-    return _rates(route.prices)
 
 
 def _rates(prices: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +126,7 @@ def _from_provider(route: ProviderConfig, provider: Provider, lists: ModelLists)
 
 
 def _from_makers(route: ProviderConfig, now: datetime) -> tuple[dict[str, Any], str]:
-    from genai_prices.data import providers
+    from genai_prices.data import providers  # takes half a second, which no other command should wait for
 
     by_id = {provider.id: provider for provider in providers}
     listed_as = LISTED_AS.get(route.provider)

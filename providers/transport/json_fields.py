@@ -8,8 +8,9 @@ from decimal import Decimal
 from json import JSONDecoder
 from typing import Any
 
+from providers.pricing import MAX_COST_USD
+
 MAX_COUNT = 10**9  # tokens: more than any model takes
-MAX_COST_USD = Decimal(10**5)  # USD for one call; the column holds a little more
 MAX_DEPTH = 8  # of a usage block; the providers' have three
 MAX_NESTING = 600  # of a whole text
 

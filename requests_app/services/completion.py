@@ -1,7 +1,6 @@
 """How a request ends, with an answer or without, or is quarantined. Nothing is delivered here."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,14 +8,14 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models.functions import Now
 
-from providers.backends.media_generation import MediaProvider
 from providers.chain.attempts import Answer, attempts_abandon, attempts_close
 from providers.chain.candidates import Skip
-from providers.types import TextResult
+from providers.types import TextResult, Usage
 from requests_app import statements
 from requests_app.credit_rates import Size, Terms, tokens_of_bytes, used_size
 from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
+from requests_app.options import seconds_of
 from requests_app.services.credits import credits_capture, credits_release
 from requests_app.states import transition
 
@@ -36,7 +35,7 @@ def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip
     return statements.request_complete(
         request=request,
         reason=f"answered by {answer.provider}",
-        charged=credits_used(request, answer),
+        charged=_credits_used(request, answer.result.usage, output_bytes=len(_text_of(answer).encode())),
         values={
             **_output_of(answer),
             "finish_reason": answer.result.finish_reason if isinstance(answer.result, TextResult) else "",
@@ -50,35 +49,26 @@ def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip
     )
 
 
-def credits_used(request: Request, answer: Answer) -> int:
-    """Return what an answer costs under the terms of its request: never more than is held."""
+def _credits_used(request: Request, usage: Usage, *, output_bytes: int) -> int:
+    """Return what an answer, or the part of it that was seen, costs under the request's terms: at most what is held."""
     if not request.terms:
         return request.credits
-    terms = Terms.from_dict(request.terms)
-    text = answer.result.text if isinstance(answer.result, TextResult) else ""
-    size = used_size(answer.result.usage, asked=_size_without_history(request), output_text=text)
-    return min(request.credits, terms.credits_for(size))
-
-
-def _credits_of_part(request: Request, shown_bytes: int) -> int:
-    """Return what a part of an answer costs that its user has seen before the request was cancelled."""
-    if not request.terms:
-        return request.credits
-    size = replace(_size_without_history(request), output_tokens=tokens_of_bytes(shown_bytes))
+    asked = Size(
+        input_tokens=tokens_of_bytes(len(request.input_text.encode())),
+        characters=len(request.input_text),
+        seconds=seconds_of(request.options),
+    )
+    size = used_size(usage, asked=asked, output_bytes=output_bytes)
     return min(request.credits, Terms.from_dict(request.terms).credits_for(size))
 
 
-def _size_without_history(request: Request) -> Size:
-    return Size(
-        input_tokens=tokens_of_bytes(len(request.input_text.encode())),
-        characters=len(request.input_text),
-        seconds=request.options.get("seconds", MediaProvider.default_seconds),
-    )
+def _text_of(answer: Answer) -> str:
+    return answer.result.text if isinstance(answer.result, TextResult) else ""
 
 
 def _output_of(answer: Answer) -> dict[str, Any]:
     if answer.media is None:
-        return {"output_text": answer.result.text if isinstance(answer.result, TextResult) else ""}
+        return {"output_text": _text_of(answer)}
     return {"output_media": [answer.media.as_dict()], "output_url": default_storage.url(answer.media.name)}
 
 
@@ -99,7 +89,7 @@ def request_end(
     Returns False where the request has ended already or, with `fence`, where another worker owns it by now. A job under
     way is abandoned and cancelled; a call under way is aborted by its worker, which records what became of it.
     """
-    charged = None if shown_bytes is None else _credits_of_part(request, shown_bytes)
+    charged = None if shown_bytes is None else _credits_used(request, Usage(), output_bytes=shown_bytes)
     with transaction.atomic():
         has_ended = transition(
             request_id=request.id,

@@ -16,12 +16,12 @@ from providers.chain.spans import request_span
 from providers.db import commit_persistently, give_back_connection
 from providers.errors import ChainError
 from providers.transport.deadlines import Deadline
-from providers.types import MAX_OUTPUT_TOKENS, Attachment, Category, OnText, Prompt
+from providers.types import Attachment, Category, OnText, Prompt
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.dispatch import enqueue_on_commit, queue_for
 from requests_app.log_context import logs_about
 from requests_app.models import Request
-from requests_app.options import output_options_of
+from requests_app.options import max_output_tokens_of, output_options_of
 from requests_app.selectors import history_of
 from requests_app.services.completion import request_abandon_jobs, request_complete, request_end, request_quarantine
 from requests_app.services.intake import ADVANCE_TASK
@@ -138,7 +138,7 @@ def _prompt_of(request: Request) -> Prompt:
         text=request.input_text,
         history=history_of(request),
         system=settings.SYSTEM_PROMPT if request.category == Category.TEXT else "",
-        max_output_tokens=request.options.get("max_output_tokens", MAX_OUTPUT_TOKENS),
+        max_output_tokens=max_output_tokens_of(request.options),
         output_limit=request.terms.get("max_output_tokens"),
         output_options=output_options_of(request.options),
         tag=request.tag,

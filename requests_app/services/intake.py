@@ -57,13 +57,11 @@ def request_accept(
         tag=model.tag,
         intake_key=intake_key,
     )
-    size = asked_size(request, model.terms, balance=account.balance) if model.rates else Size()
     with transaction.atomic():
-        acceptance = _insert(request, model.terms, size, account)
+        acceptance = _insert(request, model.terms, account)
         if acceptance is Acceptance.UNPAID and model.rates:
             account.refresh_from_db(fields=["balance"])  # it may have changed since the caller has read it
-            size = asked_size(request, model.terms, balance=account.balance)
-            acceptance = _insert(request, model.terms, size, account)
+            acceptance = _insert(request, model.terms, account)
         if acceptance is Acceptance.UNPAID:
             _reject(request)
         elif acceptance is Acceptance.ACCEPTED:
@@ -78,7 +76,8 @@ def request_accept(
     return Request.objects.get(intake_key=intake_key) if acceptance is Acceptance.KNOWN else request
 
 
-def _insert(request: Request, terms: Terms, size: Size, account: Account) -> Acceptance:
+def _insert(request: Request, terms: Terms, account: Account) -> Acceptance:
+    size = asked_size(request, terms, balance=account.balance) if terms.rates else Size()
     agreed, request.credits = terms.agreed(size, balance=account.balance)
     request.terms = agreed.as_dict()
     return request_insert(

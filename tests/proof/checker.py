@@ -312,11 +312,15 @@ def costs_are_those_of_the_bill(evidence: Evidence) -> Iterator[Violation]:
                 yield Violation("cost unrecorded", subject, f"{left} billed calls beside {unknown} perhaps billed")
 
 
+def answered_by_model(facts: Facts) -> Mapping[str, list[RequestFact]]:
+    """Return the answered requests of each AI model."""
+    return _grouped([row for row in facts.requests if row.status == "COMPLETED"], lambda request: request.model)
+
+
 def answers_earn_their_cost(evidence: Evidence) -> Iterator[Violation]:
     """The answers of an AI model cost no more than their credits are sold for, all of them together."""
     price = evidence.facts.credit_price
-    answered = [request for request in evidence.facts.requests if request.status == "COMPLETED"]
-    for model, requests in _grouped(answered, lambda request: request.model).items():
+    for model, requests in answered_by_model(evidence.facts).items():
         cost = sum((request.cost for request in requests if request.cost is not None), Decimal(0))
         income = price * sum(request.credits for request in requests)
         if price and cost > income:

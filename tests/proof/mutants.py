@@ -449,8 +449,8 @@ MUTANTS = (
         (RATES,),
         (
             "requests_app/services/completion.py",
-            "return min(request.credits, terms.credits_for(size))",
-            "return terms.credits_for(size)",
+            "return min(request.credits, Terms.from_dict(request.terms).credits_for(size))",
+            "return Terms.from_dict(request.terms).credits_for(size)",
         ),
     ),
     mutant(

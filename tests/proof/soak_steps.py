@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -24,8 +24,8 @@ from requests_app.services.accounts import account_top_up
 from telegram_bot.chats import chat_ensure
 from telegram_bot.models import Delivery, DeliveryState, TelegramUpdate
 from tests.fakes.telegram import FakeTelegram
-from tests.proof.checker import Evidence, Violation, check
-from tests.proof.facts import Facts, RequestFact
+from tests.proof.checker import Evidence, Violation, answered_by_model, check
+from tests.proof.facts import Facts
 from tests.proof.fast_timings import shorten_timeouts, shorten_waits
 from tests.proof.fault_injection import FaultInjector
 from tests.proof.fleet import EMBEDDED_SLOTS, SLOTS, Fleet
@@ -174,14 +174,6 @@ def _usd(costs: Iterable[Decimal | None]) -> Decimal:
     return sum((cost for cost in costs if cost is not None), Decimal(0))
 
 
-def _answered_by_model(facts: Facts) -> dict[str, list[RequestFact]]:
-    answered: dict[str, list[RequestFact]] = defaultdict(list)
-    for request in facts.requests:
-        if request.status == "COMPLETED":
-            answered[request.model].append(request)
-    return dict(answered)
-
-
 def _drain(traffic: Traffic) -> bool:
     """Wait until all work is done, and report what is not. Return False where that takes longer than DRAIN_SECONDS."""
     began = time.monotonic()
@@ -269,7 +261,7 @@ def _report(
         "calls at an unknown cost": sum(a.cost is None and (a.was_unknown or a.state == "OK") for a in facts.attempts),
         "cost for credits, by AI model": {
             model: f"${_usd(request.cost for request in requests)} for {sum(request.credits for request in requests)}"
-            for model, requests in _answered_by_model(facts).items()
+            for model, requests in answered_by_model(facts).items()
         },
         "billed calls": sum(line.is_billed for line in facts.bill),
         "second payments": sum(prompt.second_payments for prompt in evidence.prompts.values()),

@@ -1,4 +1,4 @@
-"""The vendors' own clients as the oracle: what they read in an answer that we replay is what our chain reads in it."""
+"""The providers' own clients as the oracle: what they read in a replayed answer is what our chain reads in it."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -69,7 +69,7 @@ Read = tuple[str, dict[str, int]]  # the text, and the counts of its usage
 
 
 def read_by_sdk(entry: dict[str, Any], server: FakeServer) -> Read | None:
-    """Return what the vendor's client reads, None where it raises."""
+    """Return what the provider's client reads, None where it raises."""
     server.will(step_of(entry, server))
     try:
         return _anthropic(entry, server) if entry["provider"] == "anthropic" else _openai(entry, server)
@@ -135,7 +135,7 @@ def disagreements(entry: dict[str, Any], server: FakeServer, settings: Any) -> I
 
 
 @pytest.mark.parametrize("entry", TEXTS, ids=lambda entry: entry["id"])
-def test_we_read_what_the_vendors_client_reads(entry, server: FakeServer, settings):
+def test_we_read_what_the_providers_client_reads(entry, server: FakeServer, settings):
     assert list(disagreements(entry, server, settings)) == [
         words for name, words in DIFFERENCES.items() if name == entry["id"]
     ]

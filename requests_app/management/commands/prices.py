@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from providers.backends.base import Provider
 from providers.chain.model_audit import audit_routes, routes_to_audit
-from providers.chain.price_proposals import proposal_apply, proposals_for
+from providers.chain.price_proposals import Proposal, proposal_apply, proposals_for
 from providers.models import ProviderConfig
 from requests_app.margins import margin_of
 from requests_app.models import AIModel
@@ -57,12 +57,8 @@ class Command(BaseCommand):
         if unknown:
             raise CommandError(f"Nothing is proposed for {', '.join(sorted(unknown))}. Run it with --propose.")
         for proposal in proposals:
-            outcome = ""
-            if proposal.route.name in names if names else names is not None and not proposal.is_drastic:
-                outcome = (
-                    " – applied" if proposal_apply(proposal) else " – not applied: its prices have changed meanwhile"
-                )
-            self.stdout.write(f"{proposal}{outcome}")
+            is_wanted = proposal.route.name in names if names else names == [] and not proposal.is_drastic
+            self.stdout.write(f"{proposal}{_apply(proposal) if is_wanted else ''}")
         self.stdout.write(f"Proposals: {len(proposals) or 'none'}.")
 
     def _print_margins(self, routes: list[ProviderConfig]) -> int:
@@ -81,3 +77,7 @@ class Command(BaseCommand):
                     f"{settings.CREDIT_PRICE_USD}). Raise its token_cost, or give it rates: Admin → AI models."
                 )
         return losses
+
+
+def _apply(proposal: Proposal) -> str:
+    return " – applied" if proposal_apply(proposal) else " – not applied: its prices have changed meanwhile"
