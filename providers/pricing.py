@@ -94,13 +94,19 @@ def cost_of(
 def cost_at_most(
     usage: Usage, *, prices: Mapping[str, Any], list_price: Decimal | None, price_unit: str
 ) -> Decimal | None:
-    """Return the most that a call of this size may cost in USD, None where nobody knows.
+    """Return the most that a call of up to this size may cost in USD, None where nobody knows.
 
-    Whether its input is written to a cache, which some providers bill at a higher rate, is the provider's decision.
+    Whether its input is written to a cache, which some providers bill at a higher rate, is the provider's decision. A
+    tier may be cheaper than what lies below it. `usage.compute_seconds` is for how long the hardware may run.
     """
     written = replace(usage, input_tokens=0, cache_write_tokens=usage.input_tokens or 0)
-    usages = [usage] if usage.input_tokens is None else [usage, written]
-    costs = [cost_of(each, prices=prices, list_price=list_price, price_unit=price_unit)[0] for each in usages]
+    unmetered = replace(usage, compute_seconds=None)
+    usages = [usage, unmetered] if usage.input_tokens is None else [usage, written]
+    costs = [
+        cost_of(each, prices=rates, list_price=list_price, price_unit=price_unit)[0]
+        for each in usages
+        for rates in _rates_up_to(usage.input_tokens or 0, prices)
+    ]
     return max((cost for cost in costs if cost is not None), default=None)
 
 
@@ -126,10 +132,15 @@ def _by_tokens(usage: Usage, prices: Mapping[str, Any]) -> Decimal | None:
 
 def _rates_for(input_tokens: int, prices: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the rates of a call with so much input: a tier changes those of the whole call."""
+    return _rates_up_to(input_tokens, prices)[-1]
+
+
+def _rates_up_to(input_tokens: int, prices: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the rates of each tier that a call with at most so much input may be in, from the lowest tier up."""
     reached = sorted(
         (tier for tier in prices.get(TIERS, ()) if input_tokens > tier[ABOVE]), key=lambda tier: tier[ABOVE]
     )
-    return {**prices, **(reached[-1] if reached else {})}
+    return [{**prices, **tier, TIERS: ()} for tier in ({}, *reached)]
 
 
 def _by_units(usage: Usage, prices: Mapping[str, Any]) -> Decimal | None:

@@ -44,11 +44,6 @@ class Size:
     seconds: int = 0  # of the output that was ordered
 
 
-def tokens_at_most(text: str) -> int:
-    """Return more tokens than most models make of a text: those of English have four bytes, of other scripts three."""
-    return len(text.encode("utf-8", "replace")) // 3 + 1
-
-
 def tokens_of_bytes(number: int) -> int:
     """Return how many tokens a text of so many bytes has, rather too few than too many."""
     return number // 4
@@ -61,17 +56,23 @@ class Terms:
     least: int  # credits, whatever the size
     rates: Mapping[str, str]  # credits by size, as validate_rates() takes them; empty: the price is flat
     output_limit: int = MAX_OUTPUT_TOKENS  # the longest answer that it pays for, in tokens
+    is_shortened: bool = False  # by the balance
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Terms":
         """Return the terms by size that as_dict() has stored."""
-        return cls(stored["least"], stored["rates"], stored["max_output_tokens"])
+        return cls(stored["least"], stored["rates"], stored["max_output_tokens"], stored.get("shortened", False))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the terms as a JSON column takes them; nothing for a flat price."""
         if not self.rates:
             return {}
-        return {"least": self.least, "rates": dict(self.rates), "max_output_tokens": self.output_limit}
+        return {
+            "least": self.least,
+            "rates": dict(self.rates),
+            "max_output_tokens": self.output_limit,
+            "shortened": self.is_shortened,
+        }
 
     def credits_for(self, size: Size) -> int:
         """Return the price of a request of this size: whole credits, rounded up, at least `least`."""
@@ -88,7 +89,8 @@ class Terms:
         if price <= balance or not rate:
             return self, price
         affordable = int(((balance - self._exact(size)) / rate * THOUSAND).to_integral_value(ROUND_FLOOR))
-        shorter = replace(self, output_limit=min(self.output_limit, max(affordable, MIN_OUTPUT_TOKENS)))
+        limit = min(self.output_limit, max(affordable, MIN_OUTPUT_TOKENS))
+        shorter = replace(self, output_limit=limit, is_shortened=limit < self.output_limit)
         return shorter, shorter.most(size)
 
     def most(self, size: Size) -> int:

@@ -6,13 +6,15 @@ from decimal import Decimal
 
 from django.conf import settings
 
+from providers.chain.spending import compute_seconds_at_most
 from providers.models import ProviderConfig
 from providers.pricing import cost_at_most
+from providers.token_estimates import TOKENS_OF_AN_IMAGE, TOKENS_PER_CHARACTER
 from providers.types import Category, Usage
 from requests_app.credit_rates import Size
 from requests_app.models import AIModel
 from requests_app.options import seconds_of
-from requests_app.selectors import CHARACTERS_PER_TOKEN, MAX_HISTORY_CHARACTERS
+from requests_app.selectors import MAX_HISTORY_CHARACTERS
 
 USUAL = Size(input_tokens=500, output_tokens=400, characters=300)
 
@@ -37,9 +39,8 @@ class Case:
 
     def __str__(self) -> str:
         unit = "credit" if self.credits == 1 else "credits"
-        return (
-            f"${self.cost:.4f} for {self.credits} {unit} (${self.income:.2f}) on {self.route}, {self.margin:.0%} left"
-        )
+        left = f", {self.margin:.0%} left" if self.income else ""
+        return f"${self.cost:.4f} for {self.credits} {unit} (${self.income:.2f}) on {self.route}{left}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,13 @@ def margin_of(model: AIModel, routes: Iterable[ProviderConfig]) -> Margin:
     for route in routes:
         if route.category != model.category or not route.serves(model.tag):
             continue
-        cases = [_case(route, model, size) for size in (_usual_size(model), _largest_size(model, route))]
-        priced = [case for case in cases if case]
-        if len(priced) < len(cases):
+        cases = [case for size in _extreme_sizes(model, route) if (case := _case(route, model, size, is_worst=True))]
+        usual_case = _case(route, model, _usual_size(model)) or next(iter(cases), None)
+        if usual_case is None:
             unpriced.append(route.name)
             continue
-        usual.append(priced[0])
-        worst += priced
+        usual.append(usual_case)
+        worst += [usual_case, *cases]
     return Margin(
         model,
         max(usual, key=lambda case: case.cost, default=None),
@@ -82,6 +83,17 @@ def _usual_size(model: AIModel) -> Size:
     return replace(USUAL, seconds=seconds_of(model.options))
 
 
+def _extreme_sizes(model: AIModel, route: ProviderConfig) -> list[Size]:
+    """Return the corners of what can be asked: costs and credits grow evenly between them."""
+    largest = _largest_size(model, route)
+    return [
+        replace(largest, input_tokens=input_tokens, output_tokens=output_tokens, characters=characters)
+        for input_tokens in (largest.input_tokens, 1)
+        for output_tokens in (largest.output_tokens, 1)
+        for characters in (largest.characters, 1)
+    ]
+
+
 def _largest_size(model: AIModel, route: ProviderConfig) -> Size:
     characters = min(
         settings.MAX_PROMPT_CHARACTERS, route.capabilities.get("max_prompt_characters", settings.MAX_PROMPT_CHARACTERS)
@@ -90,17 +102,20 @@ def _largest_size(model: AIModel, route: ProviderConfig) -> Size:
     longest = route.max_output_tokens or limit
     return replace(
         _usual_size(model),
-        input_tokens=(characters + MAX_HISTORY_CHARACTERS) // CHARACTERS_PER_TOKEN,
+        input_tokens=(characters + MAX_HISTORY_CHARACTERS) * TOKENS_PER_CHARACTER + TOKENS_OF_AN_IMAGE,
         output_tokens=min(longest, limit) if model.rates else longest,
         characters=characters,
     )
 
 
-def _case(route: ProviderConfig, model: AIModel, size: Size) -> Case | None:
+def _case(route: ProviderConfig, model: AIModel, size: Size, *, is_worst: bool = False) -> Case | None:
+    category = Category(model.category)
     usage = {
         Category.TEXT: Usage(input_tokens=size.input_tokens, output_tokens=size.output_tokens),
         Category.IMAGE: Usage(images=1),
         Category.VIDEO: Usage(seconds=Decimal(size.seconds)),
-    }.get(Category(model.category), Usage(characters=size.characters))
+    }.get(category, Usage(characters=size.characters))
+    if is_worst and category != Category.TEXT:
+        usage = replace(usage, compute_seconds=compute_seconds_at_most(category))
     cost = cost_at_most(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
     return None if cost is None else Case(route.name, model.terms.credits_for(size), cost)

@@ -9,16 +9,15 @@ from django.db.models.functions import Coalesce, Greatest, Length, Now
 
 from providers.chain.candidates import can_serve
 from providers.models import Attempt
+from providers.token_estimates import TOKENS_PER_CHARACTER, tokens_at_most, tokens_of_file
 from providers.types import Category, Turn
-from requests_app.credit_rates import Size, Terms, tokens_at_most
+from requests_app.credit_rates import Size, Terms
 from requests_app.dispatch import TEXT
 from requests_app.models import Account, AIModel, Request
 from requests_app.options import seconds_of
 
 MAX_EARLIER_REQUESTS = 10
 MAX_HISTORY_CHARACTERS = 16_000
-CHARACTERS_PER_TOKEN = 2  # of earlier turns at the worst
-TOKENS_OF_A_FILE = 2_000  # an image, or a voice message of a minute
 
 
 def offered_models() -> list[AIModel]:
@@ -81,8 +80,8 @@ def _size_with(request: Request, history_characters: int) -> Size:
     return Size(
         input_tokens=tokens_at_most(request.input_text)
         + tokens_at_most(settings.SYSTEM_PROMPT)
-        + history_characters // CHARACTERS_PER_TOKEN
-        + len(request.input_media) * TOKENS_OF_A_FILE,
+        + history_characters * TOKENS_PER_CHARACTER
+        + sum(tokens_of_file(file["content_type"], file["size"]) for file in request.input_media),
         characters=len(request.input_text),
         seconds=seconds_of(request.options),
     )

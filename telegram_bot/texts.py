@@ -119,8 +119,7 @@ def _price_of(model: AIModel) -> str:
 
 def answer_cut(request: Request) -> str:
     """Return what stands below an answer that ends before its end."""
-    limit = request.terms.get("max_output_tokens")
-    return ANSWER_CUT_BY_BALANCE if limit and limit < request.model.terms.output_limit else ANSWER_CUT
+    return ANSWER_CUT_BY_BALANCE if request.terms.get("shortened") else ANSWER_CUT
 
 
 def balance_text(balance: int) -> str:

@@ -16,7 +16,11 @@ CACHED = (
     ("cached_tokens",),  # Moonshot
     ("cache_read_input_tokens",),  # Anthropic behind a gateway
 )
-WRITTEN = ("prompt_tokens_details", "cache_write_tokens")  # to a cache; a part of the input
+WRITTEN = (  # to a cache; a part of the input
+    ("prompt_tokens_details", "cache_write_tokens"),
+    ("input_tokens_details", "cache_write_tokens"),
+    ("cache_creation_input_tokens",),  # Anthropic behind a gateway
+)
 REASONING = (
     ("completion_tokens_details", "reasoning_tokens"),
     ("output_tokens_details", "reasoning_tokens"),
@@ -39,7 +43,7 @@ def token_usage(usage: Any, *, reasoning_is_inside: bool) -> Usage:
     if count_at(usage, "total_tokens") is not None:
         reasoning_is_inside = not (reasoning and beside in (reasoning, cached + reasoning))
     uncached = max(0, prompt - cached) if is_cached_inside else prompt
-    written = min(uncached, count_at(usage, *WRITTEN) or 0)
+    written = min(uncached, _first(usage, WRITTEN) or 0)
     return Usage(
         input_tokens=uncached - written,
         cached_input_tokens=cached,

@@ -176,9 +176,9 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
     still be the only one that works, so it is asked again, but last.
     """
     chain = _read_chain(prompt.category.value)
-    candidates: list[Candidate] = []
-    operators_order = _by_priority(chain.routes)
-    for route in chain.routing.ordered(operators_order):
+    able: dict[str, list[Candidate]] = {}  # by their route's name
+    operators_order: list[ProviderConfig] = []
+    for route in _by_priority(chain.routes):
         if route.operation != prompt.operation or not route.serves(prompt.tag):
             continue
         each_key = route_candidates(route, chain.health)
@@ -189,23 +189,14 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
         if reason:
             skip_route(skips, route, reason)
         else:
-            candidates += each_key
-    if candidates:
-        _explain_order(chain.routing, operators_order, candidates, skips)
+            able[route.name] = each_key
+            operators_order.append(route)
+    routes = chain.routing.ordered(operators_order)
+    before_first = itertools.takewhile(lambda route: route is not routes[0], operators_order)
+    skips += [Skip(each.name, each.provider, chain.routing.reason_behind(each, routes[0])) for each in before_first]
     failed_before = {earlier.route for earlier in asked}
+    candidates = [candidate for route in routes for candidate in able[route.name]]
     return sorted(candidates, key=lambda candidate: candidate.route.name in failed_before)
-
-
-def _explain_order(
-    routing: Routing, operators_order: Sequence[ProviderConfig], candidates: Sequence[Candidate], skips: list[Skip]
-) -> None:
-    """Note which routes the operator has put before the first one, and why it comes first all the same."""
-    first = candidates[0].route
-    able = {candidate.route.name for candidate in candidates}
-    before = itertools.takewhile(lambda route: route is not first, operators_order)
-    skips += [
-        Skip(route.name, route.provider, routing.reason_behind(route, first)) for route in before if route.name in able
-    ]
 
 
 def route_candidates(route: ProviderConfig, health: Mapping[Circuit, Health]) -> list[Candidate]:

@@ -60,6 +60,8 @@ class Routing:
 
     def reason_behind(self, route: ProviderConfig, first: ProviderConfig) -> str:
         """Return why a route that the operator has put before another is asked after it."""
+        if first.name not in self.figures:
+            return f"{self.rule.label}: {first.name} is not measured yet, so it comes first now and then"
         return f"{self.rule.label}: {self._words_of(first)} before {self._words_of(route)}"
 
     def _words_of(self, route: ProviderConfig) -> str:

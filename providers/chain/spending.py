@@ -5,7 +5,7 @@ other. What is still under way, and what may be billed at an unknown cost, count
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from decimal import Decimal
 from functools import lru_cache
@@ -20,10 +20,10 @@ from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
 from providers.models import Attempt, AttemptRollup, ProviderConfig
 from providers.pricing import cost_at_most
+from providers.token_estimates import tokens_at_most, tokens_of_file
 from providers.types import Category, Prompt, Purpose, Usage
 
 TOKENS_OF_A_TURN = 20  # around its text
-TOKENS_OF_A_FILE = 5_000  # an image, or a voice message of some minutes
 LOCK = 7_001_003  # the advisory lock of PostgreSQL under which capped attempts are written
 State = Attempt.State
 
@@ -68,15 +68,20 @@ def reservation(route: ProviderConfig, provider: TextProvider | MediaProvider, p
 
 def _most_used(provider: TextProvider | MediaProvider, prompt: Prompt) -> Usage:
     if isinstance(provider, MediaProvider):
-        return {
+        usage = {
             Category.IMAGE: Usage(images=1),
             Category.VIDEO: Usage(seconds=Decimal(provider.seconds_of(prompt))),
         }.get(prompt.category, Usage(characters=len(prompt.text)))
+        return replace(usage, compute_seconds=compute_seconds_at_most(prompt.category))
     texts = [prompt.system, prompt.text, *(turn.text for turn in prompt.history)]
-    # No tokenizer makes more than a token of two bytes; Latin letters come four to a token.
-    tokens = sum(len(text.encode("utf-8", "replace")) // 2 + TOKENS_OF_A_TURN for text in texts)
-    tokens += TOKENS_OF_A_FILE * len(prompt.attachments)
+    tokens = sum(tokens_at_most(text) + TOKENS_OF_A_TURN for text in texts)
+    tokens += sum(tokens_of_file(file.content_type, len(file.content)) for file in prompt.attachments)
     return Usage(input_tokens=tokens, output_tokens=prompt.max_output_tokens)
+
+
+def compute_seconds_at_most(category: Category) -> Decimal:
+    """Return how long hardware may work on one call: until the request's deadline, which cancels the job."""
+    return Decimal(settings.DEADLINE_SECONDS[category])
 
 
 def _names_of(route: ProviderConfig) -> list[str]:

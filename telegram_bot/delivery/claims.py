@@ -11,7 +11,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Exists, F, Q, QuerySet
 from django.db.models.expressions import CombinedExpression
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from providers.db import Lazily, give_back_connection
 from requests_app.models import Request
@@ -159,7 +159,9 @@ def delivery_note_shown(request_id: str, message_id: int, size: int) -> bool:
             placeholder = Delivery.objects.filter(
                 Lazily(in_transaction=True), request_id__in=still_open.values("id"), part=0, message_id=message_id
             )
-            return placeholder.update(shown_at=Coalesce("shown_at", Now()), shown_bytes=size) > 0
+            # The next route's answer may be shorter than what was shown of the one before.
+            shown_bytes = Greatest("shown_bytes", size)
+            return placeholder.update(shown_at=Coalesce("shown_at", Now()), shown_bytes=shown_bytes) > 0
     finally:
         give_back_connection()
 

@@ -49,6 +49,25 @@ def test_at_most_the_whole_input_is_written_to_a_cache():
     assert cost_at_most(usage, prices={}, **known) is None
 
 
+def test_at_most_what_a_shorter_call_costs_where_a_tier_is_cheaper():
+    tiers = [{"above_input_tokens": 100_000, "input_per_million": "0.1"}]
+    usage = Usage(input_tokens=150_000, output_tokens=0)
+
+    at_most = cost_at_most(usage, prices={**RATES, "tiers": tiers}, list_price=None, price_unit="1k_tokens")
+
+    assert at_most == Decimal("0.3")  # as it would cost below the tier
+    assert cost(usage, {**RATES, "tiers": tiers})[0] == Decimal("0.015")
+
+
+def test_at_most_the_longest_that_the_hardware_may_run():
+    known = {"list_price": None, "price_unit": "image"}
+    usage = Usage(images=1, compute_seconds=Decimal(100))
+
+    assert cost_at_most(usage, prices={"per_compute_second": "0.001"}, **known) == Decimal("0.1")
+    assert cost_at_most(usage, prices={"per_compute_second": "0.001", "per_image": "0.5"}, **known) == Decimal("0.5")
+    assert cost_at_most(usage, prices={"per_image": "0.5"}, **known) == Decimal("0.5")
+
+
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [

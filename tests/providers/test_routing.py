@@ -46,6 +46,19 @@ def answers(route: str, number: int = 5, **fields: object) -> None:
         make_attempt(**{"provider": route, "route": route, "key_id": "k", **fields})
 
 
+def test_one_that_cannot_answer_is_not_tried_for_its_figures(monkeypatch):
+    """Exploration is among those that could answer: a draw that is thrown away would be none."""
+    monkeypatch.setattr(routing, "EXPLORED", 1.0)
+    obey("cheapest")
+    answers("openai", cost=Decimal("0.003"))
+    fold_attempts()
+    ProviderConfig.objects.filter(name="anthropic").update(capabilities={"max_prompt_characters": 2})
+    skips: list[Skip] = []
+
+    assert {tuple(order(skips)) for _ in range(20)} == {("xai", "openai")}
+    assert skips[-1].reason == "cheapest first: xai is not measured yet, so it comes first now and then"
+
+
 def test_the_operators_order_is_the_default():
     answers("xai", cost=Decimal(0))
     fold_attempts()

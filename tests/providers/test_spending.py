@@ -65,6 +65,13 @@ class TestReservation:
         assert self.of(video, Prompt(Category.VIDEO, "A cat")) == Decimal("0.42")
         assert self.of(speech, Prompt(Category.AUDIO, "x" * 1000)) == Decimal("0.04")
 
+    def test_metered_hardware_may_run_until_the_deadline(self, settings):
+        settings.DEADLINE_SECONDS = {**settings.DEADLINE_SECONDS, "IMAGE": 100}
+        image = ProviderConfig.objects.get(category="IMAGE", name="replicate")
+        image.prices = {"per_compute_second": "0.01"}
+
+        assert self.of(image, Prompt(Category.IMAGE, "A cat")) == Decimal(1)
+
     def test_without_a_price_nobody_knows(self, route):
         route.prices, route.list_price = {}, None
 

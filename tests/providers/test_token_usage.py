@@ -72,3 +72,17 @@ def test_counts_of_a_stream_grow():
         "details": {"cached": 1, "audio": 2},
         "tier": "x",
     }
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"prompt_tokens_details": {"cache_write_tokens": 300}},
+        {"input_tokens_details": {"cache_write_tokens": 300}},
+        {"cache_creation_input_tokens": 300},
+    ],
+)
+def test_what_is_written_to_a_cache_is_a_part_of_the_input(written):
+    used = token_usage({"prompt_tokens": 1000, "completion_tokens": 5, **written}, reasoning_is_inside=True)
+
+    assert (used.input_tokens, used.cache_write_tokens, used.all_input_tokens) == (700, 300, 1000)

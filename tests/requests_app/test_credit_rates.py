@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from providers.models import ProviderConfig
 from providers.shipped import SHIPPED_ROUTES
+from providers.token_estimates import tokens_at_most
 from providers.types import CUT, TextResult, Usage
-from requests_app.credit_rates import Size, Terms, tokens_at_most, validate_rates
+from requests_app.credit_rates import Size, Terms, validate_rates
 from requests_app.margins import margin_of
 from requests_app.models import Account, AIModel, LedgerEntry, Request
 from requests_app.services.cancellation import request_cancel
@@ -54,7 +55,8 @@ class TestTerms:
         assert hold == agreed.credits_for(Size(input_tokens=input_tokens, output_tokens=agreed.output_limit))
         if hold > balance:  # refused, since not even the shortest answer is paid for
             assert TERMS.credits_for(Size(input_tokens=input_tokens, output_tokens=512)) > balance
-        elif agreed.output_limit < 4096:  # the whole balance is used
+        assert agreed.is_shortened == (agreed.output_limit < 4096)
+        if hold <= balance and agreed.is_shortened:  # the whole balance is used
             assert TERMS.credits_for(Size(input_tokens=input_tokens, output_tokens=agreed.output_limit + 1)) > balance
 
     def test_they_survive_the_database(self):
@@ -173,7 +175,7 @@ class TestFlow:
 
         alone, together = self.accept(account, model), self.accept(account, model, conversation="c")
 
-        assert (alone.credits, together.credits) == (7, 8)  # 5,000 tokens more
+        assert (alone.credits, together.credits) == (7, 10)  # 10,000 tokens more, or 16,000 where they are paid for
 
     def test_the_agreed_rates_hold_whatever_the_operator_changes(self, account, model, chain):
         chain(aimlapi=[TextResult("Hello", Usage(input_tokens=20, output_tokens=2_000))])
@@ -218,6 +220,28 @@ class TestShipped:
             model.rates = {}
         losses = {model.slug for model in ai_models if margin_of(model, ProviderConfig.objects.all()).is_loss}
         assert losses == {"text-ai", "audio-ai"}
+
+    @pytest.mark.parametrize(
+        ("rates", "prices"),
+        [
+            # A long question with a short answer, and the other way round.
+            ({"per_thousand_output_tokens": "15"}, {"input_per_million": "2", "output_per_million": "2"}),
+            ({"per_thousand_input_tokens": "15"}, {"input_per_million": "2", "output_per_million": "20"}),
+        ],
+    )
+    def test_each_corner_of_what_can_be_asked_is_looked_at(self, rates, prices):
+        model = make_model(rates=rates)
+        route = ProviderConfig(name="r", category="TEXT", provider="openai", model="m", prices=prices)
+
+        assert margin_of(model, [route]).is_loss
+
+    def test_hardware_that_is_billed_by_the_second_may_run_until_the_deadline(self, settings):
+        settings.DEADLINE_SECONDS = {**settings.DEADLINE_SECONDS, "IMAGE": 100}
+        prices = {"per_compute_second": "0.01"}
+        route = ProviderConfig(name="r", category="IMAGE", provider="replicate", model="m", prices=prices)
+        model = make_model(category="IMAGE", token_cost=3)
+
+        assert margin_of(model, [route]).worst.cost == Decimal(1)
 
     def test_of_a_service_that_sells_nothing_nothing_is_a_loss(self, ai_models, settings):
         settings.CREDIT_PRICE_USD = Decimal(0)

@@ -115,6 +115,17 @@ def test_nothing_is_shown_after_a_cancellation_that_gave_the_credits_back(fake, 
     assert get_delivery_backend().bytes_shown(request.id) is None
 
 
+def test_what_was_shown_stays_shown_when_the_next_route_starts_afresh(fake, say, chain):
+    chain(aimlapi=[])
+    say(message("A long story"))
+    request, message_id = Request.objects.get(), Delivery.objects.get().message_id
+
+    assert delivery_note_shown(request.id, message_id, 3_000)
+    assert delivery_note_shown(request.id, message_id, 11)
+
+    assert get_delivery_backend().bytes_shown(request.id) == 3_000
+
+
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row locks, but one writer at a time")
 def test_a_cancellation_waits_for_the_note_that_is_being_written(fake, say, chain):
     chain(aimlapi=[])
