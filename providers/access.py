@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from providers.registry import PROVIDERS, is_implemented, provider_class
-from providers.types import Access, Category, Purpose
+from providers.types import Access, Category, Operation, Purpose
 
 if TYPE_CHECKING:
     from providers.backends.base import TextProvider
@@ -31,20 +31,19 @@ def is_ready(category: Category, slug: str) -> bool:
     return is_configured(slug) and is_implemented(category, slug)
 
 
-def connect(category: Category, slug: str) -> "TextProvider | MediaProvider | None":
-    """Return the provider with its first key, ready to call; None where it is not ready."""
-    return next(iter(connect_each(category, slug)), None)
-
-
-def connect_each(category: Category, slug: str) -> "list[TextProvider | MediaProvider]":
+def connect_each(
+    category: Category, slug: str, operation: Operation = Operation.GENERATE
+) -> "list[TextProvider | MediaProvider]":
     """Return the provider once with each of its keys, ready to call; empty where it is not ready."""
-    access, backend = access_to(slug), backend_for(category, slug)
+    access, backend = access_to(slug), backend_for(category, slug, operation)
     return [backend(each) for each in access.each()] if access and backend else []
 
 
-def backend_for(category: Category, slug: str) -> "type[TextProvider | MediaProvider] | None":
-    """Return the class that implements the category for this provider, key or no key; None where there is none."""
-    return provider_class(category, slug) if is_implemented(category, slug) else None
+def backend_for(
+    category: Category, slug: str, operation: Operation = Operation.GENERATE
+) -> "type[TextProvider | MediaProvider] | None":
+    """Return the class that does this for the provider, key or no key; None where there is none."""
+    return provider_class(category, slug, operation) if is_implemented(category, slug, operation) else None
 
 
 def current_purpose() -> Purpose:

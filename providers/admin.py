@@ -15,9 +15,10 @@ from providers.chain.circuit_breaker import circuit_of, reset
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule
 from providers.registry import is_implemented
 from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
-from providers.types import Category
+from providers.types import Category, Operation
 
 # TEXT first, as everywhere else; the alphabet would begin with AUDIO.
+ANSWERS_FIRST = Case(When(operation=Operation.GENERATE.value, then=Value(0)), default=Value(1))
 AS_USERS_KNOW_THEM = Case(*(When(category=name, then=Value(place)) for name, place in CATEGORY_ORDER.items()))
 
 
@@ -37,8 +38,8 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
         "model",
     ]
     list_editable = ["enabled", "priority", "weight"]
-    list_filter = ["category", "enabled"]
-    ordering: ClassVar[Any] = [AS_USERS_KNOW_THEM.asc(), "priority", "provider"]
+    list_filter = ["category", "operation", "enabled"]
+    ordering: ClassVar[Any] = [AS_USERS_KNOW_THEM.asc(), ANSWERS_FIRST.asc(), "priority", "provider"]
     readonly_fields = ["has_key", "circuit", "pause_reason", "updated_at"]
     formfield_overrides = {PositiveSmallIntegerField: {"widget": NumberInput(attrs={"style": "width: 4em"})}}
     fieldsets = [
@@ -46,7 +47,7 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
             None,
             {
                 "fields": [
-                    "category",
+                    ("category", "operation"),
                     ("provider", "name"),
                     "model",
                     "has_key",
@@ -87,9 +88,9 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: ProviderConfig | None = None) -> list[str]:
-        """Once a route has made a call, its name stands in attempts and sums, and stays."""
+        """Once a route has made a call, its name and what it does stand in attempts and sums, and stay."""
         has_name_to_keep = obj is not None and _has_attempts(obj)
-        return [*super().get_readonly_fields(request, obj), *(["name"] if has_name_to_keep else [])]
+        return [*super().get_readonly_fields(request, obj), *(["name", "operation"] if has_name_to_keep else [])]
 
     @admin.display(description="route", ordering="provider")
     def shown_route(self, row: ProviderConfig) -> str:
@@ -105,7 +106,7 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
 
     @admin.display(description="circuit")
     def circuit(self, row: Any) -> str:
-        if not is_implemented(Category(row.category), row.provider):
+        if not is_implemented(Category(row.category), row.provider, Operation(row.operation)):
             return "not supported yet"
         if row.open_until is None:
             return "closed"

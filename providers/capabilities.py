@@ -5,12 +5,13 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from providers.types import Prompt
+from providers.types import Operation, Prompt
 
 LISTS: Mapping[str, type] = {"seconds": int, "aspect_ratios": str, "voices": str, "languages": str}
 SWITCHES = ("image_input", "audio_input")
 # What is assumed of a route that does not say. Few models take audio, and a wrong guess would open its circuit.
 DEFAULT_INPUT = {"image": True, "audio": False}
+TAKES_FILES = (Operation.EDIT, Operation.TRANSCRIBE)  # by themselves
 NAMES = ("max_prompt_characters", *LISTS, *SWITCHES)
 
 
@@ -54,7 +55,7 @@ def unsupported_reason(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
             )
     kinds = {attachment.content_type.partition("/")[0] for attachment in prompt.attachments}
     for kind, is_usual in DEFAULT_INPUT.items():
-        if kind in kinds and not capabilities.get(f"{kind}_input", is_usual):
+        if kind in kinds and not capabilities.get(f"{kind}_input", is_usual) and prompt.operation not in TAKES_FILES:
             return f"no {kind} input"
     return ""
 

@@ -20,14 +20,14 @@ def check_registry(**_: Any) -> list[CheckMessage]:
     """E001: every class that the registry names can be imported."""
     messages: list[CheckMessage] = []
     for slug, spec in PROVIDERS.items():
-        for category, dotted_path in spec.backends.items():
+        for category, operation in spec.abilities():
             try:
-                provider_class(category, slug)
+                provider_class(category, slug, operation)
             except (ImportError, AttributeError) as error:
                 messages.append(
                     Error(
                         f"{spec.label} for {category} cannot be imported: {error}",
-                        hint=f"Fix {dotted_path} or its entry in providers/registry.py.",
+                        hint=f"Fix {spec.backend_path(category, operation)} or its entry in providers/registry.py.",
                         obj=slug,
                         id="providers.E001",
                     )
@@ -66,7 +66,9 @@ def check_keys(*, databases: Sequence[str] | None = None, **_: Any) -> list[Chec
     rows = apps.get_model("providers", "ProviderConfig").objects.using(databases[0]).filter(enabled=True)
     try:
         enabled = {
-            slug for category, slug in rows.values_list("category", "provider") if is_implemented(category, slug)
+            slug
+            for category, slug, operation in rows.values_list("category", "provider", "operation")
+            if is_implemented(category, slug, operation)
         }
     except DatabaseError:
         return []  # before the first migration

@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q, Value
@@ -24,6 +25,11 @@ from providers.types import Category, CostSource, Operation, Purpose
 
 CATEGORY_CHOICES = [(category.value, category.value) for category in Category]
 OPERATION_CHOICES = [(operation.value, operation.value) for operation in Operation]
+CATEGORIES_OF = {
+    Operation.GENERATE: frozenset(Category),
+    Operation.EDIT: frozenset((Category.IMAGE, Category.VIDEO)),
+    Operation.TRANSCRIBE: frozenset((Category.TEXT,)),  # the answer is one
+}
 # Columns that came after the first release have a default in the database, so that older code can still insert.
 EMPTY_LIST = Value([], models.JSONField())
 EMPTY_OBJECT = Value({}, models.JSONField())
@@ -47,7 +53,14 @@ class ProviderConfig(models.Model):
         db_default="",
         help_text="Of this route, unique within its category. Empty: the provider's.",
     )
-    operation = models.CharField(max_length=12, choices=OPERATION_CHOICES, db_default=Operation.GENERATE.value)
+    operation = models.CharField(
+        max_length=12,
+        choices=OPERATION_CHOICES,
+        default=Operation.GENERATE.value,
+        db_default=Operation.GENERATE.value,
+        help_text="What it is asked for. edit: a model that needs an image with its prompt; transcribe (category TEXT): "
+        "one that turns speech into text, for voice messages.",
+    )
     provider = models.CharField(max_length=32, choices=registry.choices)
     enabled = models.BooleanField(
         default=True,
@@ -161,8 +174,18 @@ class ProviderConfig(models.Model):
         super().save(*args, **kwargs)
 
     def clean(self) -> None:
-        """Give it its provider's name where it has none, before that is compared with the others'."""
+        """Give it its provider's name where it has none, before that is compared with the others'.
+
+        Raises ValidationError for an operation that its category does not have.
+        """
         self._name_after_provider()
+        if self.category not in CATEGORIES_OF[Operation(self.operation)]:
+            raise ValidationError({"operation": f"{self.category} has no {self.operation}."})
+
+    def does(self, operation: Operation) -> bool:
+        """Return whether it can be asked for this; many models that generate images change them, too."""
+        takes_images = operation == Operation.EDIT and bool(self.capabilities.get("image_input"))
+        return self.operation == operation or (self.operation == Operation.GENERATE and takes_images)
 
     def serves(self, tag: str) -> bool:
         """Return whether an AI model with this tag may use the route; one without a tag uses all."""
@@ -243,7 +266,12 @@ class Attempt(models.Model):
     caller_key = models.CharField(max_length=64)  # whose call it is; opaque here
     number = models.PositiveSmallIntegerField()  # 1, 2, 3 … within one caller
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
-    operation = models.CharField(max_length=12, choices=OPERATION_CHOICES, db_default=Operation.GENERATE.value)
+    operation = models.CharField(
+        max_length=12,
+        choices=OPERATION_CHOICES,
+        default=Operation.GENERATE.value,
+        db_default=Operation.GENERATE.value,
+    )
     purpose = models.CharField(
         max_length=8, choices=[(purpose.value, purpose.value) for purpose in Purpose], db_default=Purpose.USER.value
     )
@@ -339,6 +367,12 @@ class AttemptRollup(models.Model):
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
     provider = models.CharField(max_length=32, choices=registry.choices)
     route = models.CharField(max_length=64, blank=True, db_default="")
+    operation = models.CharField(
+        max_length=12,
+        choices=OPERATION_CHOICES,
+        default=Operation.GENERATE.value,
+        db_default=Operation.GENERATE.value,
+    )
     requests = models.PositiveBigIntegerField(default=0)
     successes = models.PositiveBigIntegerField(default=0)
     refusals = models.PositiveBigIntegerField(db_default=0)  # attempts whose content was refused

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from providers.types import Category
+from providers.types import Category, Operation
 
 if TYPE_CHECKING:
     from providers.backends.base import TextProvider
@@ -35,8 +35,18 @@ class ProviderSpec:
     label: str  # how people write the name
     key_variable: str  # the environment variable of its key
     base_url: str  # overridden by the environment variable base_url_variable only
-    backends: Mapping[Category, str]  # dotted paths of the classes
+    backends: Mapping[Category, str]  # dotted paths of the classes that generate, and edit what they generate
+    transcriber: str = ""  # dotted path of the class that turns speech into text
     callback: CallbackSpec | None = None  # None: it makes no callbacks, jobs are polled
+
+    def backend_path(self, category: Category, operation: Operation = Operation.GENERATE) -> str:
+        """Return the dotted path of the class that does this, "" where there is none."""
+        return self.transcriber if operation == Operation.TRANSCRIBE else self.backends.get(category, "")
+
+    def abilities(self) -> list[tuple[Category, Operation]]:
+        """Return what some class does for this provider."""
+        generated = [(category, Operation.GENERATE) for category in self.backends]
+        return [*generated, *([(Category.TEXT, Operation.TRANSCRIBE)] if self.transcriber else [])]
 
     @property
     def base_url_variable(self) -> str:
@@ -90,6 +100,7 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
             Category.TEXT: "providers.backends.openai.OpenAIText",
             Category.IMAGE: "providers.backends.openai.OpenAIImage",
         },
+        "providers.backends.openai.OpenAITranscription",
     ),
     "anthropic": ProviderSpec(
         "Anthropic",
@@ -115,7 +126,7 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
             Category.VIDEO: "providers.backends.replicate.ReplicateVideo",
             Category.AUDIO: "providers.backends.replicate.ReplicateAudio",
         },
-        CallbackSpec(
+        callback=CallbackSpec(
             "REPLICATE_WEBHOOK_SECRET",
             "It is whsec_ and base64; GET https://api.replicate.com/v1/webhooks/default/secret shows it.",
         ),
@@ -125,6 +136,7 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
         "ELEVENLABS_API_KEY",
         "https://api.elevenlabs.io",
         {Category.AUDIO: "providers.backends.elevenlabs.ElevenLabsSpeech"},
+        "providers.backends.elevenlabs.ElevenLabsTranscription",
     ),
     "runware": ProviderSpec(
         "Runware",
@@ -149,6 +161,7 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
         "GROQ_API_KEY",
         "https://api.groq.com/openai/v1",
         {Category.TEXT: "providers.backends.groq.GroqText"},
+        "providers.backends.groq.GroqTranscription",
     ),
     "mistral": ProviderSpec(
         "Mistral",
@@ -173,6 +186,7 @@ def register_compatible(slug: str, base_url: str) -> None:
             Category.TEXT: "providers.backends.openai_compatible.CompatibleServerText",
             Category.IMAGE: "providers.backends.openai_compatible.CompatibleServerImage",
         },
+        "providers.backends.openai_compatible.CompatibleServerTranscription",
     )
 
 
@@ -187,18 +201,20 @@ def label_of(slug: str) -> str:
     return spec.label if spec else slug
 
 
-def is_implemented(category: Category, slug: str) -> bool:
-    """Return whether a class implements this provider's API for this category."""
+def is_implemented(category: Category, slug: str, operation: Operation = Operation.GENERATE) -> bool:
+    """Return whether a class implements this provider's API for this category and operation."""
     spec = PROVIDERS.get(slug)
-    return spec is not None and category in spec.backends
+    return spec is not None and bool(spec.backend_path(category, operation))
 
 
 @cache
-def provider_class(category: Category, slug: str) -> type["TextProvider | MediaProvider"]:
+def provider_class(
+    category: Category, slug: str, operation: Operation = Operation.GENERATE
+) -> type["TextProvider | MediaProvider"]:
     """Import and return the provider's class; the first call per class imports its file. Thread-safe.
 
-    Raises KeyError when there is none; ask is_implemented() first.
+    Ask is_implemented() first.
     """
-    module_path, _, name = PROVIDERS[slug].backends[category].rpartition(".")
+    module_path, _, name = PROVIDERS[slug].backend_path(category, operation).rpartition(".")
     found: type[TextProvider | MediaProvider] = getattr(import_module(module_path), name)
     return found if found.slug == slug else type(name, (found,), {"slug": slug})

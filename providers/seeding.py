@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Manager, QuerySet
 
 from providers.models import ProviderConfig, SeededRoute
-from providers.shipped import ShippedRoute, shipped_routes
+from providers.shipped import SHIPPED_ROUTES, ShippedRoute, shipped_routes
 
 # A migration hands in the models as they were at its time.
 Rows = QuerySet[Any] | Manager[Any]
@@ -42,7 +42,7 @@ def routes_sync() -> list[ShippedRoute]:
     """
     with transaction.atomic():
         seen = set(SeededRoute.objects.values_list("category", "name"))
-        unseen = [route for route in shipped_routes() if (route.category.value, route.name) not in seen]
+        unseen = [route for route in SHIPPED_ROUTES if (route.category.value, route.name) not in seen]
         created = create_shipped_routes(ProviderConfig.objects, unseen)
         remember_shipped_routes(SeededRoute.objects, unseen)
     return created

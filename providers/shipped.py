@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from providers.types import Category
+from providers.types import Category, Operation
 
 WIDE = ["1:1", "4:3", "3:4", "16:9", "9:16"]  # aspect ratios
 
@@ -30,18 +30,20 @@ class ShippedRoute:
     capabilities: Mapping[str, Any] = field(default_factory=dict)  # see capabilities.py
     enabled: bool = True
     tags: Sequence[str] = ()  # by which AI models choose: speech and music are both AUDIO
+    operation: Operation = Operation.GENERATE
     since: str = "0.1.0"  # the release that brought it
 
     @property
     def name(self) -> str:
         """The name of the route, unique within its category."""
-        return self.provider
+        return self.provider if self.operation == Operation.GENERATE else f"{self.provider}-{self.operation}"
 
     def as_fields(self) -> dict[str, Any]:
         """Return the values of the ProviderConfig row, as any version of that model takes them."""
         return {
             "category": self.category.value,
             "name": self.name,
+            "operation": self.operation.value,
             "provider": self.provider,
             "enabled": self.enabled,
             "priority": self.priority,
@@ -175,6 +177,43 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         },
         enabled=False,
         since="0.2.0",
+    ),
+    # --- Speech to text ---
+    ShippedRoute(
+        Category.TEXT,
+        "openai",
+        1,
+        "gpt-transcribe",
+        "0.000075",
+        "second",
+        prices={"per_second": "0.000075", "as_of": "2026-11-27"},
+        timeout_seconds=120,
+        operation=Operation.TRANSCRIBE,
+        since="0.3.0",
+    ),
+    ShippedRoute(
+        Category.TEXT,
+        "groq",
+        2,
+        "whisper-large-v3-turbo",
+        "0.000012",
+        "second",
+        prices={"per_second": "0.0000111112", "as_of": "2026-11-27"},
+        timeout_seconds=120,
+        operation=Operation.TRANSCRIBE,
+        since="0.3.0",
+    ),
+    ShippedRoute(
+        Category.TEXT,
+        "elevenlabs",
+        3,
+        "scribe_v2",
+        "0.000062",
+        "second",
+        prices={"per_second": "0.0000611112", "as_of": "2026-11-27"},
+        timeout_seconds=120,
+        operation=Operation.TRANSCRIBE,
+        since="0.3.0",
     ),
     # --- Images ---
     ShippedRoute(
@@ -401,11 +440,15 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
 )
 
 
-def shipped_routes(category: Category | None = None) -> list[ShippedRoute]:
-    """Return the shipped routes, of one category or of all, in the order in which they are tried."""
-    return [route for route in SHIPPED_ROUTES if category in (None, route.category)]
+def shipped_routes(
+    category: Category | None = None, operation: Operation = Operation.GENERATE
+) -> list[ShippedRoute]:
+    """Return the shipped routes for an operation, of one category or of all, in the order in which they are tried."""
+    return [route for route in SHIPPED_ROUTES if category in (None, route.category) and route.operation == operation]
 
 
-def shipped_route(category: Category, provider: str) -> ShippedRoute | None:
+def shipped_route(
+    category: Category, provider: str, operation: Operation = Operation.GENERATE
+) -> ShippedRoute | None:
     """Return the shipped route of a provider in a category, None where there is none."""
-    return next((route for route in shipped_routes(category) if route.provider == provider), None)
+    return next((route for route in shipped_routes(category, operation) if route.provider == provider), None)

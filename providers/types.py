@@ -146,11 +146,22 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class FormFile:
+    """A file in a form."""
+
+    field: str
+    name: str  # its ending tells some providers what it is
+    content_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One HTTP request, before the base class adds the address and the key."""
 
     path: str  # appended to the base URL, starts with "/"
     json: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
+    files: Sequence[FormFile] = ()  # with files the body is a form, and what `json` holds are its other fields
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "POST"
 
@@ -173,7 +184,7 @@ class Usage:
     cache_write_tokens: int = 0
     output_tokens: int | None = None  # reasoning included
     images: int = 0  # generated
-    seconds: Decimal | None = None  # of video or audio generated, where the provider bills them
+    seconds: Decimal | None = None  # of video or audio, generated or heard, where the provider bills them
     characters: int = 0  # spoken
     credits: Decimal | None = None  # of the provider's own, where it says how many it took
     compute_seconds: Decimal | None = None  # for which its hardware ran, where it says so
@@ -197,7 +208,7 @@ CUT = "length"  # why an answer ended that is not whole
 class TextResult:
     """A finished text answer."""
 
-    text: str = field(repr=False)  # never blank
+    text: str = field(repr=False)  # never blank, but for a transcript of silence
     usage: Usage = field(default_factory=Usage)
     model: str = ""  # the model that the provider says has answered
     finish_reason: str = ""  # CUT, or "" where the answer is whole

@@ -135,7 +135,7 @@ class RequestAdmin(ReadOnlyAdmin):
     inlines = [EventInline, LedgerInline]
     fieldsets = [
         (None, {"fields": ["id", "status", "error_code", "user", "model", "category", "conversation"]}),
-        ("Prompt", {"fields": ["input_text", "input_files", "options"]}),
+        ("Prompt", {"fields": ["input_text", "transcript", "input_files", "options"]}),
         ("Answer", {"fields": ["output_text", "output_files"]}),
         ("Cost", {"fields": ["actual_provider", "actual_route", "shown_cost", "cost_source", "credits", "attempts"]}),
         ("Why this route", {"fields": ["shown_skips"]}),
@@ -154,7 +154,7 @@ class RequestAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Request]:
         # The list shows no texts, so it does not read them; the page of one request loads its own.
-        return super().get_queryset(request).defer("input_text", "output_text")
+        return super().get_queryset(request).defer("input_text", "transcript", "output_text")
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("requests_app.change_request")

@@ -16,7 +16,9 @@ from providers.types import MAX_OUTPUT_TOKENS, Usage
 
 INPUT, OUTPUT = "per_thousand_input_tokens", "per_thousand_output_tokens"
 CHARACTERS, SECONDS = "per_thousand_characters", "per_second"
-RATES = (INPUT, OUTPUT, CHARACTERS, SECONDS)
+HEARD = "per_minute_heard"  # of audio in the prompt that becomes text first
+RATES = (INPUT, OUTPUT, CHARACTERS, SECONDS, HEARD)
+SECONDS_OF_A_MINUTE = Decimal(60)
 MAX_RATE = Decimal(100_000)  # credits; with it the dearest request still fits into its column
 MIN_OUTPUT_TOKENS = 512  # of an answer that is worth asking for: models that reason write nothing with fewer
 
@@ -42,6 +44,7 @@ class Size:
     output_tokens: int = 0  # reasoning included
     characters: int = 0  # of the prompt
     seconds: int = 0  # of the output that was ordered
+    heard_seconds: int = 0  # of audio in the prompt that becomes text first
 
 
 def tokens_of_bytes(number: int) -> int:
@@ -103,6 +106,7 @@ class Terms:
             OUTPUT: size.output_tokens / THOUSAND,
             CHARACTERS: size.characters / THOUSAND,
             SECONDS: Decimal(size.seconds),
+            HEARD: size.heard_seconds / SECONDS_OF_A_MINUTE,
         }
         return sum((Decimal(rate) * amounts[name] for name, rate in self.rates.items()), Decimal(0))
 

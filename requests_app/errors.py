@@ -1,5 +1,7 @@
 """Errors of requests; those of providers are in providers.errors. A RequestRefused's docstring is its message."""
 
+from providers.errors import ChainError
+
 
 class RequestRefused(Exception):
     """The request was not accepted."""
@@ -44,6 +46,12 @@ class InsufficientCredits(RequestRefused):
     """There are not enough credits."""
 
     code = "NO_CREDITS"
+
+
+class NothingHeard(ChainError):
+    """There are no words in the audio of this request."""
+
+    code = "NOTHING_HEARD"
 
 
 class TransitionRefused(Exception):

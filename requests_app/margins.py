@@ -9,7 +9,7 @@ from django.conf import settings
 from providers.chain.spending import compute_seconds_at_most
 from providers.models import ProviderConfig
 from providers.pricing import cost_at_most
-from providers.token_estimates import TOKENS_OF_AN_IMAGE, TOKENS_PER_CHARACTER
+from providers.size_estimates import TOKENS_OF_AN_IMAGE, TOKENS_PER_CHARACTER
 from providers.types import Category, Usage
 from requests_app.credit_rates import Size
 from requests_app.models import AIModel

@@ -116,6 +116,8 @@ class Request(models.Model):
     conversation = models.CharField(max_length=64, blank=True)  # requests that share one are turns of one conversation
     input_text = models.TextField()
     input_media = models.JSONField(default=list, blank=True)
+    transcript = models.TextField(null=True, blank=True)  # noqa: DJ001 — of its audio; NULL: not made, empty: silence
+    input_seconds = models.PositiveIntegerField(default=0, db_default=0)  # of the audio behind the transcript, as it is billed
     options = models.JSONField(default=dict, blank=True)
     tag = models.CharField(max_length=32, blank=True, db_default="")  # of the AI model: which routes may serve it
     output_text = models.TextField(blank=True)
@@ -126,7 +128,7 @@ class Request(models.Model):
     actual_route = models.CharField(max_length=64, blank=True, db_default="")
     finish_reason = models.CharField(max_length=32, blank=True, db_default="")
     skipped = models.JSONField(default=list, blank=True, db_default=EMPTY_LIST)  # which routes were passed by, and why
-    cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD of the answering attempt
+    cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD of answer and transcript
     cost_source = models.CharField(max_length=20, blank=True, choices=[(s.value, s.value) for s in CostSource])
     processing_ms = models.PositiveIntegerField(null=True, blank=True)
     credits = models.PositiveIntegerField()  # what it costs its user: held at acceptance, charged at its end

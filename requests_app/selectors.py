@@ -9,7 +9,13 @@ from django.db.models.functions import Coalesce, Greatest, Length, Now
 
 from providers.chain.candidates import can_serve
 from providers.models import Attempt
-from providers.token_estimates import TOKENS_PER_CHARACTER, tokens_at_most, tokens_of_file
+from providers.size_estimates import (
+    TOKENS_PER_CHARACTER,
+    is_audio,
+    seconds_of_audio,
+    tokens_at_most,
+    tokens_of_file,
+)
 from providers.types import Category, Turn
 from requests_app.credit_rates import Size, Terms
 from requests_app.dispatch import TEXT
@@ -28,13 +34,13 @@ def offered_models() -> list[AIModel]:
     return [model for model in models if (model.category, model.tag) in served]
 
 
-def earlier_turns(request: Request) -> QuerySet[Request, tuple[str, str]]:
-    """Return the questions and answers before a request in its conversation, the newest first.
+def earlier_turns(request: Request) -> QuerySet[Request, tuple[str, str | None, str]]:
+    """Return the questions, what was spoken of them, and the answers before a request in its conversation.
 
-    Only text has a history: media routes take none, so with one they would be skipped.
+    The newest come first. Only text has a history: media routes take none, so with one they would be skipped.
     """
     earlier = _answered_turns(request).filter(created_at__lt=request.created_at)
-    return earlier.values_list("input_text", "output_text")[:MAX_EARLIER_REQUESTS]
+    return earlier.values_list("input_text", "transcript", "output_text")[:MAX_EARLIER_REQUESTS]
 
 
 def _answered_turns(request: Request) -> QuerySet[Request]:
@@ -50,11 +56,17 @@ def _answered_turns(request: Request) -> QuerySet[Request]:
     return answered.order_by("-created_at")
 
 
+def question_of(written: str, spoken: str | None) -> str:
+    """Return what was asked: what was written, such as the caption of a voice message, and what was spoken."""
+    return "\n\n".join(part for part in (written, spoken) if part)
+
+
 def history_of(request: Request) -> tuple[Turn, ...]:
     """Return the earlier turns of a claimed request, oldest first, as many as fit into a prompt."""
     turns: list[Turn] = []
     characters_left = MAX_HISTORY_CHARACTERS
-    for question, answer in request.earlier_turns or ():  # type: ignore[attr-defined]  # set by its claim
+    for written, spoken, answer in request.earlier_turns or ():  # type: ignore[attr-defined]  # set by its claim
+        question = question_of(written, spoken)
         characters_left -= len(question) + len(answer)
         if characters_left < 0:
             break
@@ -71,7 +83,8 @@ def asked_size(request: Request, terms: Terms, *, balance: int) -> Size:
     size = _size_with(request, MAX_HISTORY_CHARACTERS if has_history else 0)
     if not has_history or terms.most(size) <= balance:
         return size
-    turns = _answered_turns(request).annotate(characters=Length("input_text") + Length("output_text"))
+    length = Length("input_text") + Coalesce(Length("transcript"), 0) + Length("output_text")
+    turns = _answered_turns(request).annotate(characters=length)
     characters = sum(turns.values_list("characters", flat=True)[:MAX_EARLIER_REQUESTS])
     return _size_with(request, min(characters, MAX_HISTORY_CHARACTERS))
 
@@ -84,6 +97,9 @@ def _size_with(request: Request, history_characters: int) -> Size:
         + sum(tokens_of_file(file["content_type"], file["size"]) for file in request.input_media),
         characters=len(request.input_text),
         seconds=seconds_of(request.options),
+        heard_seconds=sum(
+            seconds_of_audio(file["size"]) for file in request.input_media if is_audio(file["content_type"])
+        ),
     )
 
 

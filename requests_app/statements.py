@@ -190,8 +190,8 @@ _CLAIM = f"""
         SELECT id, 'PENDING', 'PROCESSING', 'worker', '', STATEMENT_TIMESTAMP() FROM claimed WHERE fence = 1
     )
     SELECT claimed.*, STATEMENT_TIMESTAMP() AS now, (
-        SELECT JSON_AGG(JSON_BUILD_ARRAY(input_text, output_text)) FROM (
-            SELECT input_text, output_text FROM requests AS earlier
+        SELECT JSON_AGG(JSON_BUILD_ARRAY(input_text, transcript, output_text)) FROM (
+            SELECT input_text, transcript, output_text FROM requests AS earlier
             WHERE claimed.category = 'TEXT' AND claimed.conversation <> '' AND earlier.user_id = claimed.user_id
                 AND earlier.conversation = claimed.conversation AND earlier.created_at < claimed.created_at
                 AND earlier.category = 'TEXT' AND earlier.status = 'COMPLETED' AND earlier.content_erased_at IS NULL

@@ -47,7 +47,6 @@ UNSUPPORTED = "I can read text and look at images, nothing else so far. Please d
 IMAGE_UNREADABLE = "I cannot open this image. Please send it as a photo."
 AUDIO_UNREADABLE = "I cannot play this file. Please send it as a voice message."
 # Prompts for media that come without a caption.
-DEFAULT_VOICE_PROMPT = "Answer what is said in this voice message, in its language."
 DEFAULT_IMAGE_PROMPT = "What is in this image?"
 NOTHING_TO_CANCEL = "You have no open request here."
 CANCELLED = "Cancelled; your credits are back."
@@ -71,6 +70,7 @@ FAILURES = {
     "CONTENT_REFUSED": "This was refused because of its content. Please ask in other words.",
     "DEADLINE": "This took too long, so I stopped. Please try again.",
     "PAYMENT_UNCERTAIN": "The connection broke midway, so I stopped. Please try again.",
+    "NOTHING_HEARD": "I heard no words in it. Please say it again, or write it.",
     "STORAGE_FAILED": "It was made, but I could not save it, so I stopped. Please try again later.",
     "CANCELLED": "Cancelled.",
 }

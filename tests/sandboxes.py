@@ -7,7 +7,7 @@ from typing import Any
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.registry import PROVIDERS, provider_class
 from providers.sandbox import Sandbox
-from providers.shipped import SHIPPED_ROUTES
+from providers.shipped import shipped_routes
 from providers.transport.deadlines import Deadline
 from providers.types import Access, Category, Job, MediaResult, Prompt
 
@@ -15,7 +15,7 @@ PROMPT = "A quiet lake at dawn"
 VIDEO_SECONDS = 3.0
 QUICK_SECONDS = 0.6
 # The model of every shipped route, by category and provider.
-SHIPPED = {(route.category, route.provider): route.model for route in SHIPPED_ROUTES}
+SHIPPED = {(route.category, route.provider): route.model for route in shipped_routes()}
 TEXT_SLUGS = [slug for slug, spec in PROVIDERS.items() if Category.TEXT in spec.backends]
 MEDIA = [key for key in SHIPPED if key[0] is not Category.TEXT]
 

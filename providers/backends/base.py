@@ -14,6 +14,7 @@ from providers.backends.thoughts import Thoughts, without_thoughts
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, Unsupported
 from providers.transport import client, sse
 from providers.transport.deadlines import Deadline
+from providers.transport.forms import encode_form
 from providers.transport.json_fields import (
     date_at,
     decode_first_object,
@@ -120,7 +121,9 @@ class Provider:
         """
         headers = {**self._authorization(), **call.headers}
         body = None
-        if call.json is not None:
+        if isinstance(call.json, Mapping) and call.files:
+            body, headers["Content-Type"] = encode_form(call.json, call.files)
+        elif call.json is not None:
             headers["Content-Type"] = "application/json"
             body = encode_json(call.json)
         status = None
@@ -228,6 +231,7 @@ class TextProvider(Provider):
     features = frozenset({Feature.STREAMING, Feature.SYSTEM_PROMPT, Feature.HISTORY})
 
     answer_field: ClassVar[str]  # a 200 without it is no answer
+    may_be_blank: ClassVar[bool] = False  # an answer without any text is one, too
     end_marker: ClassVar[str] = "[DONE]"  # the data or the name of a stream's last event
 
     def run(
@@ -339,7 +343,7 @@ class TextProvider(Provider):
         usage = self.parse_usage(body)
         try:
             text = without_thoughts(valid_unicode(self.parse_text(body)))
-            if not text.strip():
+            if not text.strip() and not self.may_be_blank:
                 raise OutcomeUnknown("no text")
             reason = self.finish_reason(body)
             if reason not in FINISHED | CUT_WORDS:

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from providers.backends.error_mapping import ErrorRule
-from providers.backends.openai_compatible import OpenAICompatibleImage, OpenAICompatibleText
+from providers.backends.openai_compatible import (
+    OpenAICompatibleImage,
+    OpenAICompatibleText,
+    OpenAICompatibleTranscription,
+)
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -85,3 +89,16 @@ class OpenAIImage(OpenAICompatibleImage):
         if tokens_in is None or tokens_out is None:
             return usage
         return Usage(input_tokens=tokens_in, output_tokens=tokens_out, raw=usage.raw)
+
+
+class OpenAITranscription(OpenAICompatibleTranscription):
+    """Speech to text; `json` is the only format that all of its models take, and it says what is billed.
+
+    Source: https://platform.openai.com/docs/api-reference/audio/createTranscription (read 2026-11).
+    """
+
+    slug = "openai"
+    rules = RULES
+    models_path = "/models"
+    model_end_field = "shutdown_date"
+    fields = {"response_format": "json"}

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from providers.backends.base import TextProvider, Transcript
 from providers.backends.media_generation import MediaProvider
 from providers.backends.token_usage import larger_counts, token_usage
+from providers.backends.transcription import TranscriptionProvider
 from providers.common.data_uris import data_uri_content, decode_base64
 from providers.errors import ContentRefused, OutcomeUnknown
 from providers.transport.client import ANY_HOST
@@ -143,6 +144,15 @@ class OpenAICompatibleImage(MediaProvider):
         return Usage(images=1, reported_cost=cost, raw=raw if isinstance(raw, dict) else {})
 
 
+class OpenAICompatibleTranscription(TranscriptionProvider):
+    """Speech to text. `verbose_json` says how long the audio is.
+
+    Source: https://platform.openai.com/docs/api-reference/audio/createTranscription (read 2026-11).
+    """
+
+    fields = {"response_format": "verbose_json"}
+
+
 class CompatibleServerText(OpenAICompatibleText):
     """Chat completions of a server that OPENAI_COMPATIBLE names: a gateway, or one of the operator's own."""
 
@@ -161,6 +171,13 @@ class CompatibleServerImage(OpenAICompatibleImage):
     def build(self, prompt: Prompt) -> Call:
         body = {"model": prompt.model, "prompt": prompt.text, "n": 1, "response_format": "b64_json"}
         return Call("/images/generations", json=body)
+
+
+class CompatibleServerTranscription(OpenAICompatibleTranscription):
+    """Speech to text of such a server."""
+
+    slug = ""
+    models_path = "/models"
 
 
 def image_in(body: Mapping[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ from providers.errors import ProviderError
 from providers.models import Attempt, ProviderConfig
 from providers.pricing import cost_of
 from providers.storage import StoredMedia
-from providers.types import CostSource, Job, Result, Usage
+from providers.types import CostSource, Job, Operation, Result, Usage
 
 WORKER_LOST = "WorkerLost"  # error_class of an attempt whose worker died in the middle of the call
 JOB_CANCELLED = "Stopped"  # error_class of a job that was cancelled because nobody waited for it any more
@@ -155,6 +155,7 @@ def attempt_open(
     caller_key: str,
     number: int,
     route: ProviderConfig,
+    operation: Operation = Operation.GENERATE,
     key_id: str = "",
     reserved: Decimal | None = None,
     proof: Proof | None = None,
@@ -169,6 +170,7 @@ def attempt_open(
         caller_key=caller_key,
         number=number,
         category=route.category,
+        operation=operation.value,
         purpose=current_purpose(),
         provider=route.provider,
         route=route.name,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 
-from providers.access import backend_for, connect, connect_each
+from providers.access import backend_for, connect_each
 from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
 from providers.capabilities import unsupported_reason, voice_for
@@ -30,6 +30,8 @@ from providers.models import Attempt, ProviderConfig
 from providers.types import Category, Feature, Operation, Overrides, Prompt, UnknownPolicy
 
 logger = logging.getLogger("providers")
+
+TRANSCRIBE = Operation.TRANSCRIBE.value
 
 # What says nothing of the provider: its job was given up, before and after it was cancelled, or its worker was lost.
 ENDED_BY_US = {"", JOB_CANCELLED, WORKER_LOST}
@@ -179,7 +181,7 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
     able: dict[str, list[Candidate]] = {}  # by their route's name
     operators_order: list[ProviderConfig] = []
     for route in _by_priority(chain.routes):
-        if route.operation != prompt.operation or not route.serves(prompt.tag):
+        if not route.does(prompt.operation) or not route.serves(prompt.tag):
             continue
         each_key = route_candidates(route, chain.health)
         if not each_key:
@@ -191,7 +193,8 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
         else:
             able[route.name] = each_key
             operators_order.append(route)
-    routes = chain.routing.ordered(operators_order)
+    # The rule compares answers; a transcript is none.
+    routes = operators_order if prompt.operation == TRANSCRIBE else chain.routing.ordered(operators_order)
     before_first = itertools.takewhile(lambda route: route is not routes[0], operators_order)
     skips += [Skip(each.name, each.provider, chain.routing.reason_behind(each, routes[0])) for each in before_first]
     failed_before = {earlier.route for earlier in asked}
@@ -201,7 +204,7 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
 
 def route_candidates(route: ProviderConfig, health: Mapping[Circuit, Health]) -> list[Candidate]:
     """Return the route with each of its provider's keys, which take turns at coming first; empty without a key."""
-    providers = connect_each(Category(route.category), route.provider)
+    providers = connect_each(Category(route.category), route.provider, Operation(route.operation))
     turn = next(_turns) % len(providers) if len(providers) > 1 else 0
     candidates = []
     for provider in [*providers[turn:], *providers[:turn]]:
@@ -239,7 +242,7 @@ def candidate_for_attempt(attempt: Attempt) -> Candidate | None:
 
 def unknown_policy(attempt: Attempt) -> UnknownPolicy:
     """Return what follows an unknown outcome of this attempt, whatever has become of its route and key since."""
-    backend = backend_for(Category(attempt.category), attempt.provider)
+    backend = backend_for(Category(attempt.category), attempt.provider, Operation(attempt.operation))
     return backend.unknown_policy if backend else UnknownPolicy.RESPEND
 
 
@@ -259,16 +262,21 @@ def _routes(category: Category, tag: str) -> list[ProviderConfig]:
     return [route for route in routes if route.serves(tag)]
 
 
-def can_take_audio() -> bool:
+def can_listen() -> bool:
     """Return whether any enabled route takes audio in a prompt."""
     routes = ProviderConfig.objects.filter(category=Category.TEXT.value, enabled=True, capabilities__audio_input=True)
     providers = [provider_for(route) for route in routes]
     return any(provider and Feature.AUDIO_INPUT in provider.features for provider in providers)
 
 
+def can_transcribe() -> bool:
+    """Return whether any enabled route turns speech into text."""
+    return any(provider_for(route) for route in ProviderConfig.objects.filter(enabled=True, operation=TRANSCRIBE))
+
+
 def provider_for(route: ProviderConfig) -> TextProvider | MediaProvider | None:
     """Return the route's provider, ready to call; None where no class implements it or its key is not set."""
-    return connect(Category(route.category), route.provider)
+    return next(iter(connect_each(Category(route.category), route.provider, Operation(route.operation))), None)
 
 
 def _read_chain(category: str) -> _Chain:

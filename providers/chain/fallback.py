@@ -45,7 +45,7 @@ from providers.errors import (
 from providers.models import Attempt
 from providers.storage import StoredMedia
 from providers.transport.deadlines import Deadline, is_cancelled
-from providers.types import Job, MediaResult, OnText, Outcome, Prompt, Result, UnknownPolicy
+from providers.types import Job, MediaResult, OnText, Operation, Outcome, Prompt, Result, UnknownPolicy
 
 logger = logging.getLogger("providers")
 
@@ -117,11 +117,13 @@ class ChainRun:
         on_text: OnText | None = None,
         proof: Proof | None = None,
         is_first: bool = False,
+        skips: list[Skip] | None = None,
     ) -> None:
         """`deadline` ends the whole run. `store` is called in the transaction that marks the attempt as succeeded, so
         that no paid answer is known but not stored; it must be idempotent, for the transaction is repeated after a
         database fault. `proof` must hold for each attempt's row. With `on_text` answers are streamed.
-        `is_first` says that no earlier run can have made an attempt, which spares reading them.
+        `is_first` says that no earlier run can have made an attempt, which spares reading them. To `skips` the routes
+        are added that are passed by.
         """
         self.prompt = prompt
         self.caller_key = caller_key
@@ -130,8 +132,9 @@ class ChainRun:
         self._on_text = on_text
         self._proof = proof
         self._is_first = is_first
-        self.skips: list[Skip] = []  # routes that were passed by, in the order in which that happened
-        self._attempts: list[Attempt] = []  # of this caller, oldest first
+        self.skips: list[Skip] = [] if skips is None else skips  # in the order in which that happened
+        self._attempts: list[Attempt] = []  # of this caller at this prompt, oldest first
+        self._number = 0  # of the caller's last attempt
         self._outcomes: list[PastOutcome] = []
         self._asked: list[Asked] = []
 
@@ -152,27 +155,30 @@ class ChainRun:
         self._outcomes = [past_outcome(attempt) for attempt in self._attempts]
         self._asked = [asked_in(attempt) for attempt in self._attempts]
         self._end_if_decided()
-        number = self._attempts[-1].number if self._attempts else 0
         for candidate in candidates_for(self.prompt, self._asked, self.skips):
             if self.deadline.remaining() < MIN_TRY_SECONDS:
                 raise OutOfTime
             try:
-                return self._try(candidate, number + 1)
+                return self._try(candidate)
             except CapReached as reached:
                 skip_route(self.skips, candidate.route, str(reached))
             except ProviderError as error:
-                number += 1
                 policy = candidate.provider.unknown_policy
                 self._outcomes.append(PastOutcome(error.error_class, error.maybe_paid, policy))
                 self._asked.append(Asked(candidate.route.name, candidate.key_id, error.error_class))
                 self._end_if_decided(error)
         if verdict_on(self._outcomes).refusals:
             raise RefusedByProviders
-        raise AllProvidersFailed if number else NoProviderAvailable
+        raise AllProvidersFailed if self._outcomes else NoProviderAvailable
 
     def _read_attempts(self) -> None:
-        attempts = Attempt.objects.filter(caller_key=self.caller_key).annotate(now=Now())
-        self._attempts = list(attempts.order_by("number"))
+        attempts = list(Attempt.objects.filter(caller_key=self.caller_key).annotate(now=Now()).order_by("number"))
+        self._number = attempts[-1].number if attempts else 0
+        # What was said before the prompt could be written is a question of its own, with routes of its own.
+        is_transcript = self.prompt.operation == Operation.TRANSCRIBE
+        self._attempts = [
+            attempt for attempt in attempts if (attempt.operation == Operation.TRANSCRIBE) == is_transcript
+        ]
 
     def _end_if_decided(self, cause: ProviderError | None = None) -> None:
         """Raise the ChainError that the outcomes so far have decided.
@@ -183,17 +189,19 @@ class ChainRun:
         if ends_with:
             raise ends_with from cause
 
-    def _try(self, candidate: Candidate, number: int) -> Answer | Pending:
+    def _try(self, candidate: Candidate) -> Answer | Pending:
         """Make one attempt. Raises the ProviderError after which the next provider may be asked."""
         route = candidate.route
         attempt = attempt_open(
             caller_key=self.caller_key,
-            number=number,
+            number=self._number + 1,
             route=route,
+            operation=self.prompt.operation,
             key_id=candidate.key_id,
             reserved=reservation(route, candidate.provider, candidate.prompt_for(self.prompt)),
             proof=self._proof,
         )
+        self._number += 1
         logger.info("Trying %s for %s", route.provider, route.category)
         try:
             with attempt_span(route, attempt.id) as span:

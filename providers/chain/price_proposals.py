@@ -18,7 +18,7 @@ from providers.chain.model_audit import ModelLists
 from providers.errors import ProviderError
 from providers.models import ProviderConfig
 from providers.pricing import ABOVE, COST_QUANTUM, TIERS, TOKEN_RATES, validate_prices
-from providers.types import Category
+from providers.types import Category, Operation
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice
@@ -81,7 +81,7 @@ def proposals_for(routes: Sequence[tuple[ProviderConfig, Provider]], *, now: dat
     """Yield a proposal for each text route whose rates differ from those of the nearest list. Asks the providers."""
     lists = ModelLists()
     for route, provider in routes:
-        if route.category != Category.TEXT:
+        if route.category != Category.TEXT or route.operation == Operation.TRANSCRIBE:
             continue  # other prices are by image, second or character, and no list tells them
         rates, source = _from_provider(route, provider, lists), f"{route.provider}'s own list"
         if not rates:

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from providers.access import current_purpose
 from providers.models import Attempt, ProviderConfig, RoutingRule
-from providers.statistics.selectors import provider_stats
+from providers.statistics.selectors import cost_comparison
 from providers.types import Category, Purpose
 
 Rule = RoutingRule.Rule
@@ -92,7 +92,7 @@ def rule_of(category: str) -> Rule:
 def _figures(category: str, rule: Rule) -> dict[str, Figure]:
     if rule == Rule.ORDER or current_purpose() == Purpose.SANDBOX:
         return {}  # what the sandbox answers is not in the sums
-    stats = provider_stats(Category(category), since=timezone.now() - WINDOW)
+    stats = cost_comparison(Category(category), since=timezone.now() - WINDOW)
     reliable = {each.route: each for each in stats if each.successes >= FEWEST_ANSWERS and each.is_reliable}
     if rule == Rule.CHEAPEST:
         costs = {name: each.avg_cost for name, each in reliable.items()}

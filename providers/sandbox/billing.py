@@ -8,7 +8,7 @@ from typing import Any
 
 from providers.pricing import cost_of
 from providers.shipped import shipped_route
-from providers.types import Category, Usage
+from providers.types import Category, Operation, Usage
 
 MAX_LINES = 100_000  # kept; the oldest are dropped first
 
@@ -58,12 +58,14 @@ class BillingLog:
             return [line.as_dict() for line in self._lines.values()]
 
 
-def shipped_cost(category: Category, slug: str, usage: Usage) -> Decimal | None:
+def shipped_cost(
+    category: Category, slug: str, usage: Usage, operation: Operation = Operation.GENERATE
+) -> Decimal | None:
     """Return what the vendor charges, in USD: the shipped prices, whatever an operator has changed in the route.
 
     None where no price is shipped.
     """
-    route = shipped_route(category, slug)
+    route = shipped_route(category, slug, operation)
     if route is None:
         return None
     list_price = None if route.list_price is None else Decimal(route.list_price)

@@ -4,6 +4,8 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from email.parser import BytesParser
+from email.policy import HTTP
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -44,6 +46,15 @@ class VendorRequest:
         if not isinstance(body, dict):
             raise VendorRefusal(Problem.INVALID, "The body must be a JSON object.")
         return body
+
+    def form(self) -> dict[str, bytes]:
+        """Return the fields of a form, files among them. Raises VendorRefusal where the body is none."""
+        head = f"Content-Type: {self.headers.get('content-type', '')}\r\n\r\n".encode()
+        message = BytesParser(policy=HTTP).parsebytes(head + self.body)
+        if not message.is_multipart():
+            raise VendorRefusal(Problem.INVALID, "The body must be multipart/form-data.")
+        parts = message.iter_parts()  # type: ignore[attr-defined]  # of the policy's own class
+        return {part.get_param("name", header="content-disposition"): part.get_payload(decode=True) for part in parts}
 
     @property
     def readable(self) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Count, DecimalField, F, Q, QuerySet, Sum, Value
+from django.db.models import BigIntegerField, Count, DecimalField, F, Max, Q, QuerySet, Sum, Value
 from django.db.models.functions import Cast, Coalesce, Now, NullIf, Round, TruncHour
 
 from providers.errors import ContentRefused
@@ -38,6 +38,8 @@ ROUTE_NAME = Coalesce(NullIf("route", Value("")), "provider")
 
 IS_UNKNOWN = Q(state__in=[State.OK, *Attempt.PERHAPS_BILLED], cost__isnull=True)
 IN_TICKS = ("total_cost", "reserved_cost")
+# What a route is asked for. Few have two: a model that generates images and changes them counts as one that generates.
+OPERATION = Max("operation")
 
 # What is counted of finished attempts, by the name of the sum. The costs are in ticks here.
 SUMS = {
@@ -90,9 +92,9 @@ def _hourly_sums(attempts: QuerySet[Attempt]) -> list[dict[str, Any]]:
     then wait for each other instead of deadlocking."""
     group = ("hour", "category", "provider", "route_name")
     hours = attempts.annotate(hour=TruncHour("created_at", tzinfo=UTC), route_name=ROUTE_NAME).values(*group)
-    sums = list(hours.annotate(**SUMS).order_by(*group))
+    sums = list(hours.annotate(asked_for=OPERATION, **SUMS).order_by(*group))
     for row in sums:
-        row["route"] = row.pop("route_name")
+        row["route"], row["operation"] = row.pop("route_name"), row.pop("asked_for")
         row |= {name: in_dollars(row[name]) for name in IN_TICKS}
     return sums
 
@@ -102,9 +104,9 @@ def in_dollars(ticks: int | Decimal) -> Decimal:
     return Decimal(ticks).scaleb(-10)
 
 
-def _add(*, hour: Any, category: str, provider: str, route: str, **sums: Any) -> None:
+def _add(*, hour: Any, category: str, provider: str, route: str, operation: str, **sums: Any) -> None:
     rollup, _ = AttemptRollup.objects.select_for_update().get_or_create(
-        hour=hour, category=category, provider=provider, route=route
+        hour=hour, category=category, provider=provider, route=route, defaults={"operation": operation}
     )
     for name, value in sums.items():
         setattr(rollup, name, getattr(rollup, name) + value)

@@ -10,8 +10,8 @@ from django.db.models import QuerySet, Sum
 
 from providers.access import current_purpose, is_ready
 from providers.models import Attempt, AttemptRollup, ProviderConfig
-from providers.statistics.rollups import IN_TICKS, ROUTE_NAME, SUMS, in_dollars, sum_in_ticks
-from providers.types import Category, Purpose
+from providers.statistics.rollups import IN_TICKS, OPERATION, ROUTE_NAME, SUMS, in_dollars, sum_in_ticks
+from providers.types import Category, Operation, Purpose
 
 RECOMMENDED_ABOVE = 80  # per cent of successes
 # What an answer usually takes of the unit of a list price, so that an expectation compares with what was measured: a
@@ -30,6 +30,7 @@ class ProviderStats:
     category: str
     provider: str
     route: str  # its name
+    operation: str  # what it is asked for; a transcript is no answer, and compares with none
     priority: int | None  # None: the operator has removed its row, but it was used
     enabled: bool
     list_price: Decimal | None
@@ -103,13 +104,14 @@ def provider_stats(category: Category | None = None, since: datetime | None = No
             category=config.category,
             provider=config.provider,
             route=config.name,
+            operation=config.operation,
             priority=config.priority,
             enabled=config.enabled,
             list_price=config.list_price,
             price_unit=config.get_price_unit_display(),
             usual_size=USUAL_SIZES.get(config.price_unit, Decimal(1)),
             since=since,
-            **sums.pop((config.category, config.provider, config.name), {}),
+            **_figures_of(sums.pop((config.category, config.provider, config.name), {})),
         )
         for config in configs
     ]
@@ -118,13 +120,14 @@ def provider_stats(category: Category | None = None, since: datetime | None = No
             category=removed_category,
             provider=provider,
             route=route,
+            operation=figures["operation"],
             priority=None,
             enabled=False,
             list_price=None,
             price_unit="",
             usual_size=Decimal(1),
             since=since,
-            **figures,
+            **_figures_of(figures),
         )
         for (removed_category, provider, route), figures in sums.items()
     ]
@@ -132,8 +135,9 @@ def provider_stats(category: Category | None = None, since: datetime | None = No
 
 
 def cost_comparison(category: Category, since: datetime | None = None) -> list[ProviderStats]:
-    """Return the statistics of one category, the cheapest answer first, unknown costs last."""
-    return sorted(provider_stats(category, since), key=_cheapest_first)
+    """Return the statistics of the routes that answer in one category, the cheapest answer first, unknown costs last."""
+    answering = [stats for stats in provider_stats(category, since) if stats.operation != Operation.TRANSCRIBE]
+    return sorted(answering, key=_cheapest_first)
 
 
 def recommended(category: Category, since: datetime | None = None) -> Recommendation:
@@ -183,13 +187,20 @@ def shown_usd(amount: Decimal | None) -> str:
 def _sums(category: Category | None, since: datetime | None) -> dict[tuple[str, str, str], dict[str, Any]]:
     """Return the sums per category, provider and route: what is folded plus what is not."""
     counters: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    operations: dict[tuple[str, str, str], str] = {}
     for row in _folded_and_not(category, since):
         key = row.pop("category"), row.pop("provider"), row.pop("route_name")
+        operations[key] = row.pop("asked_for")
         # PostgreSQL returns the sum of whole numbers as a decimal.
         counters[key].update({name: int(value) for name, value in row.items()})
     return {
-        key: {**counter, **{name: in_dollars(counter[name]) for name in IN_TICKS}} for key, counter in counters.items()
+        key: {**counter, **{name: in_dollars(counter[name]) for name in IN_TICKS}, "operation": operations[key]}
+        for key, counter in counters.items()
     }
+
+
+def _figures_of(sums: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in sums.items() if name != "operation"}
 
 
 def _folded_and_not(category: Category | None, since: datetime | None) -> QuerySet[Any, dict[str, Any]]:
@@ -209,14 +220,17 @@ def _folded_and_not(category: Category | None, since: datetime | None) -> QueryS
     # would then be counted twice or not at all.
     group = ("category", "provider", "route_name")
     attempts, rollups = attempts.annotate(route_name=ROUTE_NAME), rollups.annotate(route_name=ROUTE_NAME)
-    return attempts.values(*group).annotate(**SUMS).union(rollups.values(*group).annotate(**folded), all=True)
+    not_yet = attempts.values(*group).annotate(asked_for=OPERATION, **SUMS)
+    return not_yet.union(rollups.values(*group).annotate(asked_for=OPERATION, **folded), all=True)
 
 
-def _operators_order(stats: ProviderStats) -> tuple[int, bool, int, str, str]:
-    priority = stats.priority
-    return CATEGORY_ORDER[stats.category], priority is None, priority or 0, stats.provider, stats.route
+def _operators_order(stats: ProviderStats) -> tuple[int, bool, bool, int, str, str]:
+    priority, is_transcript = stats.priority, stats.operation == Operation.TRANSCRIBE
+    return (
+        CATEGORY_ORDER[stats.category], is_transcript, priority is None, priority or 0, stats.provider, stats.route
+    )  # fmt: skip
 
 
-def _cheapest_first(stats: ProviderStats) -> tuple[bool, Decimal, tuple[int, bool, int, str, str]]:
+def _cheapest_first(stats: ProviderStats) -> tuple[bool, Decimal, tuple[int, bool, bool, int, str, str]]:
     cost = stats.avg_cost
     return cost is None, cost or Decimal(0), _operators_order(stats)

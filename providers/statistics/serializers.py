@@ -9,6 +9,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from providers.types import Operation
+
 NO_TRAFFIC_RATE = "Per cent; null: no traffic."
 WHAT_AVG_COST_IS = (
     "USD an answer; without traffic the list price of one of the usual size (see `expected`); null: unknown."
@@ -44,6 +46,10 @@ class ProviderStatsSerializer(serializers.Serializer[Any]):
     route = serializers.CharField(help_text=WHAT_ROUTE_IS)
     refusals = serializers.IntegerField(help_text=WHAT_REFUSALS_ARE)
     perhapsBilled = serializers.FloatField(source="reserved_cost", help_text=WHAT_PERHAPS_BILLED_IS)
+    operation = serializers.ChoiceField(
+        [operation.value for operation in Operation],
+        help_text="What the route is asked for. Transcripts stand apart: they are neither compared nor recommended.",
+    )
 
 
 class ProviderCostSerializer(serializers.Serializer[Any]):

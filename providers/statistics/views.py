@@ -54,6 +54,7 @@ STATS_EXAMPLE = {
     "route": "aimlapi",
     "refusals": 0,
     "perhapsBilled": 0,
+    "operation": "generate",
 }
 COST_EXAMPLE = {
     "provider": "replicate",

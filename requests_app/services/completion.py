@@ -1,7 +1,9 @@
 """How a request ends, with an answer or without, or is quarantined. Nothing is delivered here."""
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.core.files.storage import default_storage
@@ -10,12 +12,15 @@ from django.db.models.functions import Now
 
 from providers.chain.attempts import Answer, attempts_abandon, attempts_close
 from providers.chain.candidates import Skip
-from providers.types import TextResult, Usage
+from providers.models import Attempt
+from providers.size_estimates import is_audio, seconds_of_audio
+from providers.types import CostSource, Operation, TextResult, Usage
 from requests_app import statements
 from requests_app.credit_rates import Size, Terms, tokens_of_bytes, used_size
 from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
 from requests_app.options import seconds_of
+from requests_app.selectors import question_of
 from requests_app.services.credits import credits_capture, credits_release
 from requests_app.states import transition
 
@@ -32,6 +37,7 @@ def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip
     and even out of quarantine, because it is valid and paid for. Idempotent. Call inside the transaction that marks the
     attempt as succeeded.
     """
+    cost, cost_source = _with_transcript(request, answer)
     return statements.request_complete(
         request=request,
         reason=f"answered by {answer.provider}",
@@ -42,10 +48,32 @@ def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip
             "actual_provider": answer.provider,
             "actual_route": answer.route,
             "skipped": [skip.as_dict() for skip in skipped],
-            "cost": answer.cost,
-            "cost_source": answer.cost_source,
+            "cost": cost,
+            "cost_source": cost_source,
             "processing_ms": processing_ms,
         },
+    )
+
+
+def _with_transcript(request: Request, answer: Answer) -> tuple[Decimal | None, CostSource]:
+    """Return what the answer and the transcript of its prompt cost together, and where the worse known sum is from."""
+    if request.transcript is None:
+        return answer.cost, answer.cost_source
+    heard = Attempt.objects.filter(caller_key=request.id, operation=Operation.TRANSCRIBE, state=Attempt.State.OK)
+    costs = [(answer.cost, answer.cost_source), *heard.values_list("cost", "cost_source")]
+    sources = [CostSource(source) for _, source in costs]
+    known = [cost for cost, _ in costs if cost is not None]
+    return sum(known, Decimal(0)) if len(known) == len(costs) else None, max(sources, key=list(CostSource).index)
+
+
+def request_note_transcript(*, request: Request, answer: Answer) -> None:
+    """Keep what was said in the audio of a request. Idempotent; call in the transaction that ends the attempt."""
+    seconds = answer.result.usage.seconds
+    estimates = (seconds_of_audio(file["size"]) for file in request.input_media if is_audio(file["content_type"]))
+    request.transcript = _text_of(answer)
+    request.input_seconds = sum(estimates) if seconds is None else math.ceil(seconds)
+    Request.objects.filter(id=request.id, transcript=None, content_erased_at=None).update(
+        transcript=request.transcript, input_seconds=request.input_seconds
     )
 
 
@@ -53,10 +81,12 @@ def _credits_used(request: Request, usage: Usage, *, output_bytes: int) -> int:
     """Return what an answer, or the part of it that was seen, costs under the request's terms: at most what is held."""
     if not request.terms:
         return request.credits
+    question = question_of(request.input_text, request.transcript)
     asked = Size(
-        input_tokens=tokens_of_bytes(len(request.input_text.encode())),
-        characters=len(request.input_text),
+        input_tokens=tokens_of_bytes(len(question.encode())),
+        characters=len(question),
         seconds=seconds_of(request.options),
+        heard_seconds=request.input_seconds,
     )
     size = used_size(usage, asked=asked, output_bytes=output_bytes)
     return min(request.credits, Terms.from_dict(request.terms).credits_for(size))

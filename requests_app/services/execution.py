@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,25 +12,37 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from providers.chain.attempts import Answer, AttemptRefused
+from providers.chain.candidates import Skip, can_listen, can_transcribe
 from providers.chain.fallback import ChainRun, Pending
 from providers.chain.spans import request_span
 from providers.db import commit_persistently, give_back_connection
-from providers.errors import ChainError
+from providers.errors import AllProvidersFailed, ChainError, NoProviderAvailable
+from providers.size_estimates import is_audio
 from providers.transport.deadlines import Deadline
-from providers.types import Attachment, Category, OnText, Prompt
+from providers.types import Attachment, Category, OnText, Operation, Prompt
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.dispatch import enqueue_on_commit, queue_for
+from requests_app.errors import NothingHeard
 from requests_app.log_context import logs_about
 from requests_app.models import Request
 from requests_app.options import max_output_tokens_of, output_options_of
-from requests_app.selectors import history_of
-from requests_app.services.completion import request_abandon_jobs, request_complete, request_end, request_quarantine
+from requests_app.selectors import history_of, question_of
+from requests_app.services.completion import (
+    request_abandon_jobs,
+    request_complete,
+    request_end,
+    request_note_transcript,
+    request_quarantine,
+)
 from requests_app.services.intake import ADVANCE_TASK
 from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, Lease, keeper, lease_claim, lease_give_back
 
 logger = logging.getLogger("requests_app.execution")
 
 Status = Request.Status
+
+# What a route is asked that takes audio itself, where nothing is written beside it.
+LISTEN = "Answer what is said in this voice message, in its language."
 
 
 def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
@@ -87,21 +100,25 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
     """
     claimed_at = time.monotonic()
     earlier_seconds, seconds_left = _elapsed_and_remaining(request)
+    deadline = Deadline.after(seconds_left)
+    skips: list[Skip] = []
 
     def store(answer: Answer) -> None:
         seconds = earlier_seconds + time.monotonic() - claimed_at
-        request_complete(request=request, answer=answer, skipped=run.skips, processing_ms=round(seconds * 1000))
+        request_complete(request=request, answer=answer, skipped=skips, processing_ms=round(seconds * 1000))
 
-    run = ChainRun(
-        _prompt_of(request),
-        caller_key=request.id,
-        deadline=Deadline.after(seconds_left),
-        store=store,
-        on_text=on_text,
-        proof=lease,
-        is_first=request.fence == 1,
-    )
     try:
+        prompt, is_first = _heard(_prompt_of(request), request, lease, deadline, skips)
+        run = ChainRun(
+            prompt,
+            caller_key=request.id,
+            deadline=deadline,
+            store=store,
+            on_text=on_text,
+            proof=lease,
+            is_first=is_first,
+            skips=skips,
+        )
         outcome = run.answer()
         if isinstance(outcome, Pending):
             if not lease_give_back(lease, seconds=outcome.seconds):
@@ -117,12 +134,48 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
                 actor="worker",
                 reason=reason,
                 fence=lease.fence,
-                skipped=run.skips,
+                skipped=skips,
             ),
             deadline=Deadline.after(settings.LEASE_SECONDS),
         ):
             logger.warning("%s failed (%s); its credits are given back.", request.id, code)
     return True
+
+
+def _heard(
+    prompt: Prompt, request: Request, lease: Lease, deadline: Deadline, skips: list[Skip]
+) -> tuple[Prompt, bool]:
+    """Return the prompt with its audio as text, where some route makes it, and whether nothing was asked before.
+
+    Where none can, the audio stays, for a route that listens itself. Raises a ChainError.
+    """
+    audio = tuple(file for file in prompt.attachments if is_audio(file.content_type))
+    is_first = request.fence == 1
+    if not audio:
+        return prompt, is_first
+    if request.transcript is None:
+        if not can_transcribe():
+            return replace(prompt, text=prompt.text or LISTEN), is_first
+        run = ChainRun(
+            Prompt(Category.TEXT, "", operation=Operation.TRANSCRIBE, attachments=audio),
+            caller_key=request.id,
+            deadline=deadline,
+            store=lambda answer: request_note_transcript(request=request, answer=answer),
+            proof=lease,
+            is_first=is_first,
+            skips=skips,
+        )
+        try:
+            run.answer()
+        except (AllProvidersFailed, NoProviderAvailable):
+            if not can_listen():
+                raise
+            return replace(prompt, text=prompt.text or LISTEN), False
+    question = question_of(request.input_text, request.transcript)
+    if not question:
+        raise NothingHeard
+    rest = tuple(file for file in prompt.attachments if not is_audio(file.content_type))
+    return replace(prompt, text=question, attachments=rest), False
 
 
 def _elapsed_and_remaining(request: Request) -> tuple[float, float]:

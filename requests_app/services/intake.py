@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
+from providers.size_estimates import is_audio
 from providers.storage import StoredMedia
 from requests_app.credit_rates import Size, Terms
 from requests_app.dispatch import enqueue_on_commit, queue_for
@@ -45,7 +46,7 @@ def request_accept(
 
     Raises PromptInvalid, UnknownModel, AccountBlocked or TooManyOpenRequests, with nothing written.
     """
-    _check(account, model, text)
+    _check(account, model, text, is_spoken=any(is_audio(stored.content_type) for stored in input_media))
     request = Request(
         user=account,
         model=model,
@@ -88,8 +89,8 @@ def _insert(request: Request, terms: Terms, account: Account) -> Acceptance:
     )
 
 
-def _check(account: Account, model: AIModel, text: str) -> None:
-    if not text.strip():
+def _check(account: Account, model: AIModel, text: str, *, is_spoken: bool) -> None:
+    if not text.strip() and not is_spoken:
         raise PromptInvalid("The prompt is empty. Write what you would like to know.")
     if len(text) > settings.MAX_PROMPT_CHARACTERS:
         raise PromptInvalid(

@@ -37,7 +37,13 @@ def content_erase(*, requests: QuerySet[Request]) -> int:
         rows = list(unlocked(requests.filter(completed_at__isnull=False, content_erased_at=None)))
     _delete_files(rows)
     return Request.objects.filter(pk__in=[row.pk for row in rows]).update(
-        input_text=ERASED, output_text=ERASED, output_url="", input_media=[], output_media=[], content_erased_at=Now()
+        input_text=ERASED,
+        transcript=None,
+        output_text=ERASED,
+        output_url="",
+        input_media=[],
+        output_media=[],
+        content_erased_at=Now(),
     )
 
 

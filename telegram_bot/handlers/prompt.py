@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from providers.chain.candidates import can_take_audio
+from providers.chain.candidates import can_listen, can_transcribe
 from providers.storage import StoredMedia, store_audio, store_image
 from requests_app.errors import RequestRefused, TooManyOpenRequests
 from requests_app.models import AIModel, Request
@@ -38,8 +38,8 @@ def image(context: HandlerContext) -> str:
 
 
 def voice(context: HandlerContext) -> str:
-    """A voice message or audio file – accept it as a request, where some route takes audio."""
-    if not can_take_audio():
+    """A voice message or audio file – accept it as a request, where some route turns it into text or takes audio."""
+    if not (can_transcribe() or can_listen()):
         context.answer(texts.UNSUPPORTED)
         return "refused: no route takes audio"
     content = _download(context.audio_file_id)
@@ -47,8 +47,7 @@ def voice(context: HandlerContext) -> str:
     if stored is None:
         context.answer(texts.AUDIO_UNREADABLE)
         return "refused: not an audio file"
-    prompt_text = context.text.strip() or texts.DEFAULT_VOICE_PROMPT
-    return _submit(context, text_model_for(context.model), prompt_text, [stored])
+    return _submit(context, text_model_for(context.model), context.text.strip(), [stored])
 
 
 def _download(file_id: str) -> bytes:

@@ -6,7 +6,18 @@ from typing import Any, ClassVar
 
 from providers.backends.media_generation import JobProvider
 from providers.transport.deadlines import Deadline
-from providers.types import Access, Call, Feature, Job, MediaResult, OnText, Prompt, TextResult, UnknownPolicy
+from providers.types import (
+    Access,
+    Call,
+    Feature,
+    Job,
+    MediaResult,
+    OnText,
+    Operation,
+    Prompt,
+    TextResult,
+    UnknownPolicy,
+)
 
 # What one call does: return this text or result, raise this error, or call this function and return its text.
 ScriptedOutcome = str | TextResult | Exception | Callable[[], str]
@@ -21,7 +32,7 @@ class ChainScript:
         self.policy = UnknownPolicy.RESPEND
         self.features: frozenset[Feature] = frozenset()
 
-    def provider_class(self, category: Any, slug: str) -> type:
+    def provider_class(self, category: Any, slug: str, operation: Any = Operation.GENERATE) -> type:
         """Stand in for registry.provider_class()."""
         members = {"slug": slug, "script": self, "unknown_policy": self.policy, "features": self.features}
         return type("ScriptedText", (_ScriptedText,), members)
@@ -64,7 +75,7 @@ class JobScript:
         self.file = b""  # the content behind every output's address
         self.policy = UnknownPolicy.ADOPT
 
-    def provider_class(self, category: Any, slug: str) -> type:
+    def provider_class(self, category: Any, slug: str, operation: Any = Operation.GENERATE) -> type:
         """Stand in for registry.provider_class()."""
         return type("ScriptedJob", (_ScriptedJob,), {"slug": slug, "script": self, "unknown_policy": self.policy})
 

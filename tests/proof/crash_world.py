@@ -187,7 +187,7 @@ class World:
         if job["state"] == "running":
             job["state"], job["line"]["billed"] = state, state == "done"
 
-    def provider_class(self, category: str, slug: str) -> type:
+    def provider_class(self, category: str, slug: str, operation: str = "generate") -> type:
         """Stand in for registry.provider_class()."""
         bases: dict[str, tuple[type, UnknownPolicy]] = {
             "TEXT": (ImmediateProvider, UnknownPolicy.RESPEND),

@@ -25,6 +25,7 @@ def form_of(route: ProviderConfig, **changes: str) -> dict[str, str]:
     """What the route's page sends when `changes` were typed into it."""
     return {
         "category": route.category,
+        "operation": route.operation,
         "provider": route.provider,
         "enabled": "on",
         "priority": str(route.priority),
@@ -60,7 +61,7 @@ class TestChain:
             assert "canary" not in content
 
     def test_it_says_who_is_paused_until_when_and_why(self, admin_client):
-        row = ProviderConfig.objects.get(category="TEXT", provider="openai")
+        row = ProviderConfig.objects.get(category="TEXT", name="openai")
         ProviderHealth.objects.create(
             category="TEXT",
             provider="openai",
@@ -161,7 +162,7 @@ class TestChain:
         assert "Give this one a name of its own." in refused.content.decode()
 
         assert admin_client.post(page, form_of(row, name="smart")).status_code == 302
-        assert ProviderConfig.objects.filter(provider="openai", category="TEXT").count() == 2
+        assert ProviderConfig.objects.filter(provider="openai", category="TEXT", operation="generate").count() == 2
 
     @pytest.mark.parametrize("is_folded", [False, True])
     def test_a_name_stays_once_a_call_was_made(self, admin_client, is_folded):

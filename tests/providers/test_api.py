@@ -57,6 +57,7 @@ class TestFieldsOfTheAnswers:
             "route": "aimlapi",
             "refusals": 0,
             "perhapsBilled": 0,
+            "operation": "generate",
         }
         assert len(rows) == ProviderConfig.objects.count()  # all shipped routes, used or not, enabled or not
         assert rows[1]["expected"] is True

@@ -54,7 +54,7 @@ def test_an_answer_comes_whole_and_streamed(sandbox, slug):
 @pytest.mark.parametrize("slug", TEXT_SLUGS)
 def test_our_cost_is_what_the_sandbox_billed(sandbox, slug, is_streamed):
     history = (Turn("user", "Hello"), Turn("assistant", "Good day"))
-    route = ProviderConfig.objects.get(category="TEXT", provider=slug)
+    route = ProviderConfig.objects.get(category="TEXT", name=slug)
 
     result = ask(sandbox, slug, seen=[] if is_streamed else None, history=history, system="Be brief.")
 

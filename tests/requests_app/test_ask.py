@@ -59,7 +59,7 @@ def test_it_prints_where_the_file_is(category):
 @pytest.mark.parametrize(("category", "slug"), PROVIDER_CATEGORIES, ids=lambda value: str(value).lower())
 def test_each_provider_alone_is_enough(category, slug):
     ProviderConfig.objects.update(enabled=False)
-    assert ProviderConfig.objects.filter(category=category, provider=slug).update(enabled=True) == 1
+    assert ProviderConfig.objects.filter(category=category, name=slug).update(enabled=True) == 1
 
     answer = ask_as_json(category, "A quiet lake at dawn")
 

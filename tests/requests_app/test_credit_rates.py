@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from providers.models import ProviderConfig
 from providers.shipped import SHIPPED_ROUTES
-from providers.token_estimates import tokens_at_most
+from providers.size_estimates import tokens_at_most
 from providers.types import CUT, TextResult, Usage
 from requests_app.credit_rates import Size, Terms, validate_rates
 from requests_app.margins import margin_of

@@ -313,7 +313,7 @@ class TestSubmissions:
             prompts.append(prompt)
             raise OutcomeUnknown("cut")
 
-        def provider_class(category: Any, slug: str) -> type:
+        def provider_class(category: Any, slug: str, operation: Any) -> type:
             return type("CallingJob", (script.provider_class(category, slug),), {"run": submit})
 
         ProviderConfig.objects.filter(category="VIDEO").delete()

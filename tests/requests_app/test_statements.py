@@ -96,6 +96,8 @@ class TestInsert:
             "conversation": "telegram:1:0:1",
             "input_text": "Say “hello” 🐤",
             "input_media": [{"name": "a.png", "content_type": "image/png", "size": 1}],
+            "transcript": None,
+            "input_seconds": 0,
             "options": {"seconds": 5},
             "output_text": "",
             "output_media": [],
@@ -179,7 +181,7 @@ class TestClaim:
 
         assert claimed is not None
         turns = [list(turn) for turn in claimed.earlier_turns]  # type: ignore[attr-defined]
-        assert turns == [[f"Question {number} 🐤", "Hello"] for number in range(10)]
+        assert turns == [[f"Question {number} 🐤", None, "Hello"] for number in range(10)]
 
     @pytest.mark.parametrize("fields", [{}, {"conversation": "chat:1", "category": "IMAGE"}])
     def test_or_none_where_it_has_no_conversation_or_is_no_text(self, variant, fields):

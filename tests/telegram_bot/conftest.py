@@ -54,7 +54,7 @@ def streaming_chain(chain, monkeypatch):
         script = chain(aimlapi=["The whole answer."] * times)
         scripted_class = script.provider_class
 
-        def streaming_class(category, slug):
+        def streaming_class(category, slug, operation):
             class Streaming(scripted_class(category, slug)):
                 def run(self, prompt, *, timeout_seconds, deadline, on_text=None) -> TextResult:
                     thinking()

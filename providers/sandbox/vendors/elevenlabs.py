@@ -1,4 +1,4 @@
-"""ElevenLabs: a text becomes speech at once.
+"""ElevenLabs: a text becomes speech, and speech a text, at once.
 
 Source: https://elevenlabs.io/docs/api-reference/text-to-speech/convert (read 2026-11).
 """
@@ -11,7 +11,8 @@ from typing import Any
 
 from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import VendorReply, VendorRequest, new_id
-from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel, SandboxVendor
+from providers.sandbox.formats.transcriptions import TranscribingVendor
+from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel
 from providers.types import Category, Usage
 
 MP3_FORMATS = re.compile(r"mp3_\d+_\d+")  # the sandbox offers no other
@@ -28,10 +29,12 @@ VOICES = {"21m00Tcm4TlvDq8ikWAM": "Rachel", "JBFqnCBsd6RMkjVDRZzb": "George", "E
 ERROR_TYPES = {401: "authentication_error", 404: "not_found", 429: "rate_limit_error", 503: "internal_error"}
 
 
-class ElevenLabsVendor(SandboxVendor):
+class ElevenLabsVendor(TranscribingVendor):
     """Bytes on success, an object `detail` on failure, and a list of fields where the body is invalid."""
 
     slug = "elevenlabs"
+    transcription_path = "/v1/speech-to-text"
+    transcription_model_field = "model_id"
     media_models = dict.fromkeys(MODELS, SandboxModel(Category.AUDIO, {}))
     error_texts = {
         Problem.NO_KEY: ErrorText(401, "missing_api_key", "An API key is required."),
@@ -57,6 +60,7 @@ class ElevenLabsVendor(SandboxVendor):
     def endpoints(self) -> Sequence[Endpoint]:
         return (
             Endpoint("POST", "/v1/text-to-speech/{voice_id}", self.speak, is_submission=True),
+            self.transcription_endpoint(),
             Endpoint("GET", "/v1/models", self.list_models),
             Endpoint("GET", "/v2/voices", self.list_voices),
         )
@@ -106,6 +110,16 @@ class ElevenLabsVendor(SandboxVendor):
             "maximum-concurrent-requests": "10",
         }
         return VendorReply(200, self.content(job), headers, "audio/mpeg"), self.line_of(job)
+
+    def transcript(self, text: str, seconds: Decimal, *, response_format: str) -> dict[str, Any]:
+        return {
+            "language_code": "eng",
+            "language_probability": 0.98,
+            "text": text,
+            "words": [],
+            "audio_duration_secs": float(seconds),
+            "transcription_id": new_id(),
+        }
 
     def list_models(self, request: VendorRequest) -> Answered:
         abilities = dict.fromkeys(

@@ -12,6 +12,7 @@ from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import VendorReply, VendorRequest, new_id
 from providers.sandbox.field_rules import INTEGER, PROMPT, SWITCH, TEXT, between, one_of, prompt_of
 from providers.sandbox.formats.openai_chat import OPENAI_ERROR_TEXTS, OpenAICompatibleVendor
+from providers.sandbox.formats.transcriptions import TranscribingVendor
 from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel
 from providers.types import Category, Usage
 
@@ -39,7 +40,7 @@ GPT_IMAGE = SandboxModel(
 )
 
 
-class OpenAIVendor(OpenAICompatibleVendor):
+class OpenAIVendor(TranscribingVendor, OpenAICompatibleVendor):
     """No sampling fields, a token limit that includes reasoning; images as base64 only, billed by tokens."""
 
     slug = "openai"
@@ -50,6 +51,7 @@ class OpenAIVendor(OpenAICompatibleVendor):
     unsupported = frozenset({"max_tokens", "temperature", "top_p", "logprobs", "top_logprobs"})
     caches_input = True
     reasoning_tokens = 8
+    transcription_path = "/v1/audio/transcriptions"
     error_texts = {
         **OPENAI_ERROR_TEXTS,
         Problem.NO_CREDIT: ErrorText(429, "credit_balance_exhausted", "Your credit balance is exhausted."),
@@ -60,7 +62,7 @@ class OpenAIVendor(OpenAICompatibleVendor):
 
     def endpoints(self) -> Sequence[Endpoint]:
         images = Endpoint("POST", "/v1/images/generations", self.generate_images, is_submission=True)
-        return (*super().endpoints(), images)
+        return (*super().endpoints(), images, self.transcription_endpoint())
 
     def headers(self, cost: Decimal | None = None) -> Mapping[str, str]:
         return {

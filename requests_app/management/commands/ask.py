@@ -30,6 +30,7 @@ FAILURES = {
     "CONTENT_REFUSED": "The providers refused the content of this prompt",
     "DEADLINE": "No provider answered in time",
     "PAYMENT_UNCERTAIN": "A call was cut off and may have been billed, so no other provider was called",
+    "NOTHING_HEARD": "There are no words in the audio",
     "STORAGE_FAILED": "The output arrived but could not be stored (the log says why), so no other provider was called",
     "CANCELLED": "The request was cancelled",
 }

@@ -1,0 +1,26 @@
+"""How large texts and files may be, before anybody has measured them: rather too large than too small."""
+
+TOKENS_OF_AN_IMAGE = 5_000  # at the finest detail that a provider chooses by itself
+TOKENS_PER_SECOND = 32  # of audio; Gemini's, and nobody makes more
+BYTES_PER_SECOND = 1_500  # of audio; a voice message of Telegram has 2,000 and more
+TOKENS_PER_CHARACTER = 1  # where only the length is known; only rare scripts and emoji have more
+
+
+def tokens_at_most(text: str) -> int:
+    """Return more tokens than tokenizers make of a text: English has four bytes to a token, Chinese three."""
+    return len(text.encode("utf-8", "replace")) // 2 + 1
+
+
+def is_audio(content_type: str) -> bool:
+    """Return whether a file is something to listen to."""
+    return content_type.startswith("audio/")
+
+
+def seconds_of_audio(size: int) -> int:
+    """Return for how long audio of so many bytes may play."""
+    return size // BYTES_PER_SECOND + 1
+
+
+def tokens_of_file(content_type: str, size: int) -> int:
+    """Return more tokens than models make of an image, or of audio of so many bytes."""
+    return seconds_of_audio(size) * TOKENS_PER_SECOND if is_audio(content_type) else TOKENS_OF_AN_IMAGE

@@ -1,0 +1,22 @@
+"""Forms with files (multipart/form-data), as browsers send them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from urllib3.fields import RequestField
+from urllib3.filepost import encode_multipart_formdata
+
+from providers.types import FormFile
+
+
+def encode_form(fields: Mapping[str, Any], files: Sequence[FormFile]) -> tuple[bytes, str]:
+    """Return the body of a form and its content type. Texts go as they are, other values as JSON, the files last."""
+    parts = [RequestField(name, value if isinstance(value, str) else json.dumps(value)) for name, value in fields.items()]
+    for part in parts:
+        part.make_multipart()
+    for file in files:
+        part = RequestField(file.field, file.content, filename=file.name)
+        part.make_multipart(content_type=file.content_type)
+        parts.append(part)
+    return encode_multipart_formdata(parts)
