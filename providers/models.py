@@ -58,8 +58,8 @@ class ProviderConfig(models.Model):
         choices=OPERATION_CHOICES,
         default=Operation.GENERATE.value,
         db_default=Operation.GENERATE.value,
-        help_text="What it is asked for. edit: a model that needs an image with its prompt; transcribe (category TEXT): "
-        "one that turns speech into text, for voice messages.",
+        help_text="What it is asked for. edit: a model that needs an image with its prompt; transcribe (category "
+        "TEXT): one that turns speech into text, for voice messages.",
     )
     provider = models.CharField(max_length=32, choices=registry.choices)
     enabled = models.BooleanField(
@@ -141,7 +141,8 @@ class ProviderConfig(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="Of an answer, reasoning included. Empty: 4,096. A small one buys empty answers.",
+        help_text="Of an answer, reasoning included. Empty: as the AI model's options say, else 4,096. A small one "
+        "buys empty answers.",
     )
     reasoning_effort = models.CharField(
         max_length=16,

@@ -82,7 +82,9 @@ def cost_of(
     """
     if usage.reported_cost is not None:
         return usage.reported_cost.quantize(COST_QUANTUM), CostSource.PROVIDER_REPORTED
-    computed = _by_units(usage, prices) if _has_units(usage) else _by_tokens(usage, prices)
+    computed = _by_units(usage, prices) if _has_units(usage) else None
+    if computed is None:
+        computed = _by_tokens(usage, prices)  # some bill images by tokens
     if computed is not None and computed <= MAX_COST_USD:
         return computed.quantize(COST_QUANTUM), CostSource.COMPUTED
     quantity = _quantity(usage, price_unit)

@@ -239,7 +239,8 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "image",
         prices={"input_per_million": "5.00", "output_per_million": "30.00", "as_of": "2026-11-05"},
         timeout_seconds=180,
-        capabilities={"max_prompt_characters": 32000, "aspect_ratios": ["1:1", "3:2", "2:3"]},
+        # It takes 32,000 characters, and bills them as tokens: those would cost more than the image.
+        capabilities={"max_prompt_characters": 1500, "aspect_ratios": ["1:1", "3:2", "2:3"]},
     ),
     ShippedRoute(
         Category.IMAGE,
@@ -440,15 +441,11 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
 )
 
 
-def shipped_routes(
-    category: Category | None = None, operation: Operation = Operation.GENERATE
-) -> list[ShippedRoute]:
+def shipped_routes(category: Category | None = None, operation: Operation = Operation.GENERATE) -> list[ShippedRoute]:
     """Return the shipped routes for an operation, of one category or of all, in the order in which they are tried."""
     return [route for route in SHIPPED_ROUTES if category in (None, route.category) and route.operation == operation]
 
 
-def shipped_route(
-    category: Category, provider: str, operation: Operation = Operation.GENERATE
-) -> ShippedRoute | None:
+def shipped_route(category: Category, provider: str, operation: Operation = Operation.GENERATE) -> ShippedRoute | None:
     """Return the shipped route of a provider in a category, None where there is none."""
     return next((route for route in shipped_routes(category, operation) if route.provider == provider), None)

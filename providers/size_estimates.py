@@ -7,8 +7,8 @@ TOKENS_PER_CHARACTER = 1  # where only the length is known; only rare scripts an
 
 
 def tokens_at_most(text: str) -> int:
-    """Return more tokens than tokenizers make of a text: English has four bytes to a token, Chinese three."""
-    return len(text.encode("utf-8", "replace")) // 2 + 1
+    """Return how many tokens a text has at most: one for a byte, of which a usual token has three or four."""
+    return len(text.encode("utf-8", "replace")) + 1
 
 
 def is_audio(content_type: str) -> bool:

@@ -149,7 +149,7 @@ class Prompt:
 class FormFile:
     """A file in a form."""
 
-    field: str
+    field_name: str
     name: str  # its ending tells some providers what it is
     content_type: str
     content: bytes = field(repr=False)

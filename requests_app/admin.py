@@ -76,7 +76,7 @@ class AIModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's clas
         margin = self._margin(obj)
         return str((margin and margin.usual) or "unknown")
 
-    @admin.display(description="dearest answer")
+    @admin.display(description="answer that leaves the least")
     def worst_margin(self, obj: AIModel) -> str:
         margin = self._margin(obj)
         return f"{'⚠ ' if margin.is_loss else ''}{margin.worst or 'unknown'}" if margin else "unknown"
@@ -159,7 +159,9 @@ class RequestAdmin(ReadOnlyAdmin):
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("requests_app.change_request")
 
-    @admin.action(description="Cancel: end the request and release its credits", permissions=["operate"])
+    @admin.action(
+        description="Cancel: end the request; its credits go back, but for what was shown", permissions=["operate"]
+    )
     def cancel(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
         ids = _ids(queryset, *Request.OPEN, Request.Status.QUARANTINED)
         cancelled = sum(request_cancel(request_id=request_id, actor=actor_of(request)) for request_id in ids)

@@ -81,6 +81,10 @@ class Terms:
         """Return the price of a request of this size: whole credits, rounded up, at least `least`."""
         return max(self.least, int(self._exact(size).to_integral_value(ROUND_CEILING)))
 
+    def before_rounding(self, size: Size) -> Decimal:
+        """Return the price of a request of this size before it is rounded up: the least of those of its kind."""
+        return max(Decimal(self.least), self._exact(size))
+
     def agreed(self, size: Size, *, balance: int) -> tuple["Terms", int]:
         """Return the terms for what is known of a request at acceptance, and the most that it may cost under them.
 

@@ -6,17 +6,21 @@ from decimal import Decimal
 
 from django.conf import settings
 
+from providers.access import backend_for
+from providers.backends.media_generation import MediaProvider
 from providers.chain.spending import compute_seconds_at_most
 from providers.models import ProviderConfig
-from providers.pricing import cost_at_most
-from providers.size_estimates import TOKENS_OF_AN_IMAGE, TOKENS_PER_CHARACTER
-from providers.types import Category, Usage
+from providers.pricing import ABOVE, TIERS, cost_at_most
+from providers.size_estimates import TOKENS_OF_AN_IMAGE, TOKENS_PER_CHARACTER, tokens_at_most
+from providers.types import Access, Category, Operation, Overrides, Prompt, Usage
 from requests_app.credit_rates import Size
 from requests_app.models import AIModel
-from requests_app.options import seconds_of
+from requests_app.options import output_options_of
 from requests_app.selectors import MAX_HISTORY_CHARACTERS
 
 USUAL = Size(input_tokens=500, output_tokens=400, characters=300)
+HEARD = Size(heard_seconds=3_600)
+NO_ACCESS = Access("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Case:
     """An answer of one size, given by one route."""
 
     route: str
-    credits: int
+    credits: Decimal  # before they are rounded up: an answer a little longer costs more, and brings no more
     cost: Decimal  # USD
 
     @property
@@ -38,9 +42,9 @@ class Case:
         return 1 - self.cost / self.income if self.income else -self.cost
 
     def __str__(self) -> str:
-        unit = "credit" if self.credits == 1 else "credits"
+        number = f"{self.credits:.2f}".rstrip("0").rstrip(".")
         left = f", {self.margin:.0%} left" if self.income else ""
-        return f"${self.cost:.4f} for {self.credits} {unit} (${self.income:.2f}) on {self.route}{left}"
+        return f"${self.cost:.4f} for {number} credit{'s' * (number != '1')} (${self.income:.2f}) on {self.route}{left}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +63,25 @@ class Margin:
 
 
 def margin_of(model: AIModel, routes: Iterable[ProviderConfig]) -> Margin:
-    """Return what the answers of an AI model cost on those of these routes that serve it."""
+    """Return what the answers of an AI model cost on those of these routes that serve it.
+
+    Routes that turn speech into text serve each model of texts; what they cost counts among the worst cases.
+    """
     usual, worst, unpriced = [], [], []
     for route in routes:
-        if route.category != model.category or not route.serves(model.tag):
+        if route.category != model.category:
             continue
-        cases = [case for size in _extreme_sizes(model, route) if (case := _case(route, model, size, is_worst=True))]
-        usual_case = _case(route, model, _usual_size(model)) or next(iter(cases), None)
-        if usual_case is None:
-            unpriced.append(route.name)
+        if route.operation == Operation.TRANSCRIBE:
+            cases = [_case(route, model, HEARD)]
+        elif route.serves(model.tag):
+            usual_case = _case(route, model, USUAL) or _case(route, model, USUAL, is_worst=True)
+            usual += [usual_case] if usual_case else []
+            cases = [usual_case, *(_case(route, model, size, is_worst=True) for size in _extreme_sizes(model, route))]
+        else:
             continue
-        usual.append(usual_case)
-        worst += [usual_case, *cases]
+        priced = [case for case in cases if case]
+        worst += priced
+        unpriced += [] if priced else [route.name]
     return Margin(
         model,
         max(usual, key=lambda case: case.cost, default=None),
@@ -79,43 +90,48 @@ def margin_of(model: AIModel, routes: Iterable[ProviderConfig]) -> Margin:
     )
 
 
-def _usual_size(model: AIModel) -> Size:
-    return replace(USUAL, seconds=seconds_of(model.options))
-
-
 def _extreme_sizes(model: AIModel, route: ProviderConfig) -> list[Size]:
-    """Return the corners of what can be asked: costs and credits grow evenly between them."""
-    largest = _largest_size(model, route)
-    return [
-        replace(largest, input_tokens=input_tokens, output_tokens=output_tokens, characters=characters)
-        for input_tokens in (largest.input_tokens, 1)
-        for output_tokens in (largest.output_tokens, 1)
-        for characters in (largest.characters, 1)
-    ]
-
-
-def _largest_size(model: AIModel, route: ProviderConfig) -> Size:
+    """Return the corners of what can be asked: costs and credits grow evenly between them, but where a tier begins."""
     characters = min(
         settings.MAX_PROMPT_CHARACTERS, route.capabilities.get("max_prompt_characters", settings.MAX_PROMPT_CHARACTERS)
     )
     limit = model.terms.output_limit
     longest = route.max_output_tokens or limit
-    return replace(
-        _usual_size(model),
-        input_tokens=(characters + MAX_HISTORY_CHARACTERS) * TOKENS_PER_CHARACTER + TOKENS_OF_AN_IMAGE,
-        output_tokens=min(longest, limit) if model.rates else longest,
-        characters=characters,
-    )
+    most = (characters + MAX_HISTORY_CHARACTERS) * TOKENS_PER_CHARACTER + TOKENS_OF_AN_IMAGE
+    system = tokens_at_most(settings.SYSTEM_PROMPT)
+    tiers = [tier[ABOVE] + 1 for tier in route.prices.get(TIERS, ())]
+    return [
+        Size(input_tokens=input_tokens, output_tokens=output_tokens, characters=spoken)
+        for input_tokens in (system, *(tier for tier in tiers if system < tier < system + most), system + most)
+        for output_tokens in (1, min(longest, limit) if model.rates else longest)
+        for spoken in (1, characters)
+    ]
 
 
 def _case(route: ProviderConfig, model: AIModel, size: Size, *, is_worst: bool = False) -> Case | None:
-    category = Category(model.category)
-    usage = {
-        Category.TEXT: Usage(input_tokens=size.input_tokens, output_tokens=size.output_tokens),
-        Category.IMAGE: Usage(images=1),
-        Category.VIDEO: Usage(seconds=Decimal(size.seconds)),
-    }.get(category, Usage(characters=size.characters))
-    if is_worst and category != Category.TEXT:
-        usage = replace(usage, compute_seconds=compute_seconds_at_most(category))
+    """Return what an answer of this size costs and brings, None where nobody knows."""
+    backend = backend_for(Category(route.category), route.provider, Operation(route.operation))
+    if backend is None:
+        return None
+    provider = backend(NO_ACCESS)
+    if isinstance(provider, MediaProvider):
+        prompt = Prompt(
+            Category(model.category),
+            "x" * size.characters,
+            model=route.model,
+            output_options=output_options_of(model.options),
+            overrides=Overrides(route.extra_body),
+        )
+        size = replace(size, seconds=provider.seconds_of(prompt))
+        usage = provider.used_at_most(prompt)
+        if is_worst:
+            usage = replace(usage, compute_seconds=compute_seconds_at_most(prompt.category))
+    elif size.heard_seconds:
+        usage = Usage(seconds=Decimal(size.heard_seconds))
+    else:
+        output_tokens = size.output_tokens + (provider.unlimited_tokens if is_worst else 0)
+        usage = Usage(input_tokens=size.input_tokens, output_tokens=output_tokens)
+        # What is used is charged, up to what was agreed.
+        size = replace(size, output_tokens=min(output_tokens, max(size.output_tokens, model.terms.output_limit)))
     cost = cost_at_most(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
-    return None if cost is None else Case(route.name, model.terms.credits_for(size), cost)
+    return None if cost is None else Case(route.name, model.terms.before_rounding(size), cost)

@@ -117,7 +117,9 @@ class Request(models.Model):
     input_text = models.TextField()
     input_media = models.JSONField(default=list, blank=True)
     transcript = models.TextField(null=True, blank=True)  # noqa: DJ001 — of its audio; NULL: not made, empty: silence
-    input_seconds = models.PositiveIntegerField(default=0, db_default=0)  # of the audio behind the transcript, as it is billed
+    input_seconds = models.PositiveIntegerField(
+        default=0, db_default=0
+    )  # of the audio behind the transcript, as it is billed
     options = models.JSONField(default=dict, blank=True)
     tag = models.CharField(max_length=32, blank=True, db_default="")  # of the AI model: which routes may serve it
     output_text = models.TextField(blank=True)

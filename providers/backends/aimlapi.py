@@ -106,10 +106,6 @@ class AimlapiJob(AimlapiMedia, JobProvider):
     path: ClassVar[str]
     output_field: ClassVar[str]
 
-    def used(self, prompt: Prompt) -> Usage:
-        """Return what a finished job used."""
-        raise NotImplementedError
-
     def has_error(self, body: Mapping[str, Any]) -> bool:
         return "status" not in body  # an error that came with a status is the job's own
 
@@ -148,9 +144,6 @@ class AimlapiVideo(AimlapiJob):
             **({"resolution": "540p"} if prompt.model.startswith("luma/") else {}),
         }
         return Call(self.path, json=body)
-
-    def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(self.seconds_of(prompt)))
 
 
 class AimlapiAudio(AimlapiJob):

@@ -12,6 +12,7 @@ from providers.backends.optional_fields import asked_with_optional_fields
 from providers.backends.overrides import with_overrides
 from providers.backends.thoughts import Thoughts, without_thoughts
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, Unsupported
+from providers.size_estimates import tokens_at_most, tokens_of_file
 from providers.transport import client, sse
 from providers.transport.deadlines import Deadline
 from providers.transport.forms import encode_form
@@ -38,6 +39,7 @@ CUT_WORDS = frozenset(
 )
 LONGEST_FIELD = 6  # characters of a field's name with which a stream may begin
 NO_KEY = "none"  # in place of a key, for a server that wants none
+TOKENS_OF_A_TURN = 20  # around its text
 SHOW_SECONDS = 0.05  # between two looks at a growing text, at most
 
 
@@ -232,6 +234,7 @@ class TextProvider(Provider):
 
     answer_field: ClassVar[str]  # a 200 without it is no answer
     may_be_blank: ClassVar[bool] = False  # an answer without any text is one, too
+    unlimited_tokens: ClassVar[int] = 0  # of reasoning that no limit covers: how many there may be
     end_marker: ClassVar[str] = "[DONE]"  # the data or the name of a stream's last event
 
     def run(
@@ -262,6 +265,13 @@ class TextProvider(Provider):
         if on_text and not transcript.text:
             on_text(result.text)
         return result
+
+    def used_at_most(self, prompt: Prompt) -> Usage:
+        """Return the most that a call with this prompt can use."""
+        texts = [prompt.system, prompt.text, *(turn.text for turn in prompt.history)]
+        tokens = sum(tokens_at_most(text) + TOKENS_OF_A_TURN for text in texts)
+        tokens += sum(tokens_of_file(file.content_type, len(file.content)) for file in prompt.attachments)
+        return Usage(input_tokens=tokens, output_tokens=prompt.max_output_tokens + self.unlimited_tokens)
 
     def build(self, prompt: Prompt, *, stream: bool) -> Call:
         """Return the request. Called once for each call, after check()."""

@@ -5,7 +5,6 @@ Source: https://docs.kie.ai/market/common/get-task-detail, …/market/google/nan
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +19,7 @@ from providers.errors import (
     ServerFault,
 )
 from providers.transport.json_fields import decode_object, get_path, text_at, urls_in
-from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
+from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy
 
 GENERATION_FAILED = 501
 
@@ -59,10 +58,6 @@ class KieTask(JobProvider):
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         """Return the fields of the model's own input."""
-        raise NotImplementedError
-
-    def used(self, prompt: Prompt) -> Usage:
-        """Return what a finished task used. The provider does not say it, so the route's price decides."""
         raise NotImplementedError
 
     def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
@@ -122,9 +117,6 @@ class KieImage(KieTask):
             "output_format": "png",
         }
 
-    def used(self, prompt: Prompt) -> Usage:
-        return Usage(images=1)
-
 
 class KieVideo(KieTask):
     """Kling 2.6, silent: with sound it costs twice as much."""
@@ -142,6 +134,3 @@ class KieVideo(KieTask):
             "aspect_ratio": self.aspect_ratio_of(prompt),
             "duration": str(self.seconds_of(prompt)),  # a string here
         }
-
-    def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(self.seconds_of(prompt)))

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from providers.transport import client
 from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import urls_in
 from providers.transport.redaction import Redactor
-from providers.types import Call, Category, Job, MediaResult, OnText, Prompt
+from providers.types import Call, Category, Job, MediaResult, OnText, Prompt, Usage
 
 MAX_OUTPUT_BYTES = 100 * 1024 * 1024  # Telegram takes 50 MB; anything near this is no chat message
 FETCH_IDLE_SECONDS = 60.0
@@ -87,6 +88,17 @@ class MediaProvider(Provider):
     def seconds_of(self, prompt: Prompt) -> int:
         """Return how long the output will be. The request and its cost are both made from this."""
         return prompt.output_options.seconds or self.default_seconds
+
+    def used(self, prompt: Prompt) -> Usage:
+        """Return what an output of this prompt takes, in the units by which the provider bills it."""
+        return {
+            Category.IMAGE: Usage(images=1),
+            Category.VIDEO: Usage(seconds=Decimal(self.seconds_of(prompt))),
+        }.get(prompt.category, Usage(characters=len(prompt.text)))
+
+    def used_at_most(self, prompt: Prompt) -> Usage:
+        """Return the most that a call with this prompt can use."""
+        return self.used(prompt)
 
     def aspect_ratio_of(self, prompt: Prompt) -> str:
         """Return the output's aspect ratio."""

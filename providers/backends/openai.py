@@ -1,6 +1,9 @@
 """OpenAI text and images. Source: https://platform.openai.com/docs/api-reference (read 2026-11)."""
 
+import math
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from providers.backends.error_mapping import ErrorRule
@@ -9,6 +12,7 @@ from providers.backends.openai_compatible import (
     OpenAICompatibleText,
     OpenAICompatibleTranscription,
 )
+from providers.backends.overrides import with_overrides
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -16,7 +20,8 @@ from providers.errors import (
     RateLimited,
     ServerFault,
 )
-from providers.transport.json_fields import count_at
+from providers.size_estimates import tokens_at_most
+from providers.transport.json_fields import count_at, text_at
 from providers.types import Call, Feature, Prompt, Usage
 
 RULES = (
@@ -39,6 +44,13 @@ RULES = (
     ErrorRule(ServerFault, statuses=(503,), codes=("slow_down",)),
     ErrorRule(RateLimited, codes=("rate_limit_exceeded", "slow_down")),
 )
+
+
+# Of an image of 1024 × 1024 pixels, in proportion to its pixels (read 2026-11).
+TOKENS_OF_QUALITY = {"low": 196, "medium": 439, "high": 1756, "xhigh": 3133, "max": 7000}
+SQUARE_PIXELS = 1024**2
+MAX_SIDES = (3840, 2160)
+SIZE = re.compile(r"\d{2,4}x\d{2,4}")
 
 
 class OpenAIText(OpenAICompatibleText):
@@ -88,7 +100,18 @@ class OpenAIImage(OpenAICompatibleImage):
         tokens_in, tokens_out = count_at(usage.raw, "input_tokens"), count_at(usage.raw, "output_tokens")
         if tokens_in is None or tokens_out is None:
             return usage
-        return Usage(input_tokens=tokens_in, output_tokens=tokens_out, raw=usage.raw)
+        return replace(usage, input_tokens=tokens_in, output_tokens=tokens_out)
+
+    def used_at_most(self, prompt: Prompt) -> Usage:
+        body = with_overrides(self.build(prompt), prompt.overrides).json
+        quality, size = text_at(body, "quality"), text_at(body, "size")
+        width, height = (int(side) for side in size.split("x")) if SIZE.fullmatch(size) else MAX_SIDES
+        tokens = TOKENS_OF_QUALITY.get(quality, max(TOKENS_OF_QUALITY.values()))
+        return Usage(
+            images=1,
+            input_tokens=tokens_at_most(prompt.text),
+            output_tokens=math.ceil(tokens * width * height / SQUARE_PIXELS),
+        )
 
 
 class OpenAITranscription(OpenAICompatibleTranscription):

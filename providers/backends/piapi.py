@@ -6,7 +6,6 @@ MCP server (read 2026-11).
 
 from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -66,10 +65,6 @@ class PiapiTask(JobProvider):
         """Return the fields of the model's own input."""
         raise NotImplementedError
 
-    def used(self, prompt: Prompt) -> Usage:
-        """Return what a finished task used."""
-        raise NotImplementedError
-
     def has_error(self, body: Mapping[str, Any]) -> bool:
         # Success is 200; an old build of the CLI tested for 0. `data.error` is there on success, too.
         return body.get("code") not in (200, 0) or not isinstance(body.get("data"), Mapping)
@@ -118,9 +113,6 @@ class PiapiImage(PiapiTask):
         width, height = self.sizes[self.aspect_ratio_of(prompt)]
         return {"prompt": prompt.text, "width": width, "height": height, "batch_size": 1}
 
-    def used(self, prompt: Prompt) -> Usage:
-        return Usage(images=1)
-
 
 class PiapiVideo(PiapiTask):
     """Kling 3.0, and Luma where the route's model is "luma", whose videos cost the same whatever their length.
@@ -143,9 +135,6 @@ class PiapiVideo(PiapiTask):
         if prompt.model == "luma":
             return fields
         return {**fields, "version": "3.0", "mode": "std", "enable_audio": False}
-
-    def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(self.seconds_of(prompt)))
 
 
 class PiapiMusic(PiapiTask):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -13,7 +12,7 @@ from providers.errors import ContentRefused, OutcomeUnknown
 from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import get_path, json_safe, number_at, text_at, valid_unicode
 from providers.transport.redaction import Redactor
-from providers.types import Call, Category, Job, ListedModel, MediaResult, Prompt, UnknownPolicy, Usage
+from providers.types import Call, Category, Job, ListedModel, MediaResult, Prompt, UnknownPolicy
 
 MAX_PAGES = 5  # of a hundred predictions each, the newest first
 
@@ -47,10 +46,6 @@ class ReplicatePrediction(JobProvider):
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         """Return the fields of the model's own input schema. A wrong type is a 422."""
-        raise NotImplementedError
-
-    def used(self, prompt: Prompt, outputs: int) -> Usage:
-        """Return what a finished job used; the answer says nothing of its cost."""
         raise NotImplementedError
 
     def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult | Job:
@@ -92,8 +87,10 @@ class ReplicatePrediction(JobProvider):
         if not outputs:
             raise OutcomeUnknown(f"succeeded without {self.makes.lower()}", ends_job=True)
         metrics = json_safe(body.get("metrics"))
+        usage = self.used(prompt)
         usage = replace(
-            self.used(prompt, len(outputs)),
+            usage,
+            images=usage.images and len(outputs),
             compute_seconds=number_at(metrics, "predict_time"),
             raw=metrics if isinstance(metrics, dict) else {},
         )
@@ -150,9 +147,6 @@ class ReplicateImage(ReplicatePrediction):
             "output_format": "png",
         }
 
-    def used(self, prompt: Prompt, outputs: int) -> Usage:
-        return Usage(images=outputs)
-
 
 class ReplicateVideo(ReplicatePrediction):
     """Kling and Luma. `duration` is an integer here; other hosts take a string.
@@ -174,9 +168,6 @@ class ReplicateVideo(ReplicatePrediction):
             "aspect_ratio": self.aspect_ratio_of(prompt),
             **({"resolution": "540p"} if is_luma else {"mode": "standard"}),
         }
-
-    def used(self, prompt: Prompt, outputs: int) -> Usage:
-        return Usage(seconds=Decimal(self.seconds_of(prompt)))
 
 
 class ReplicateAudio(ReplicatePrediction):
@@ -200,6 +191,3 @@ class ReplicateAudio(ReplicatePrediction):
             "text": prompt.text,
             **({"voice_id": prompt.output_options.voice} if prompt.output_options.voice else {}),
         }
-
-    def used(self, prompt: Prompt, outputs: int) -> Usage:
-        return Usage(characters=len(prompt.text))

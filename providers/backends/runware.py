@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -28,7 +27,7 @@ from providers.errors import (
 from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import get_path, json_safe, list_at, money_at, text_at, urls_in
 from providers.transport.redaction import Redactor
-from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
+from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy
 
 NOT_FOUND = ErrorRule(ProviderError, text=r"\A(taskFailedOrNotFound|\w*NotFound|\w*Expired)\b")
 
@@ -87,10 +86,6 @@ class RunwareTask(JobProvider):
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         """Return the fields of this kind of task."""
-        raise NotImplementedError
-
-    def used(self, prompt: Prompt) -> Usage:
-        """Return what a finished task used."""
         raise NotImplementedError
 
     def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
@@ -175,9 +170,6 @@ class RunwareImage(RunwareTask):
         width, height = self.sizes[self.aspect_ratio_of(prompt)]
         return {"width": width, "height": height, "outputFormat": "PNG"}
 
-    def used(self, prompt: Prompt) -> Usage:
-        return Usage(images=1)
-
 
 class RunwareVideo(RunwareTask):
     """Kling and others. Which sizes a model takes is its own affair, so none is sent: it uses its default."""
@@ -190,6 +182,3 @@ class RunwareVideo(RunwareTask):
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         return {"duration": self.seconds_of(prompt), "outputFormat": "mp4"}
-
-    def used(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(self.seconds_of(prompt)))

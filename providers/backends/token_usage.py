@@ -38,11 +38,17 @@ def token_usage(usage: Any, *, reasoning_is_inside: bool) -> Usage:
     cached, reasoning = _first(usage, CACHED) or 0, _first(usage, REASONING) or 0
     if prompt is None or completion is None:
         return Usage(input_tokens=prompt, output_tokens=completion)
-    beside = (count_at(usage, "total_tokens") or 0) - prompt - completion
-    is_cached_inside = not (cached and beside in (cached, cached + reasoning)) or cached == reasoning
-    if count_at(usage, "total_tokens") is not None:
-        reasoning_is_inside = not (reasoning and beside in (reasoning, cached + reasoning))
-    uncached = max(0, prompt - cached) if is_cached_inside else prompt
+    total = count_at(usage, "total_tokens") or None  # a zero that nobody counted
+    beside = 0 if total is None else total - prompt - completion
+    # Without a total, a part that is larger than the whole lies beside it.
+    has_cached_beside = (
+        cached > prompt if total is None else cached != reasoning and beside in (cached, cached + reasoning)
+    )
+    if total is not None:
+        rest = beside - cached if has_cached_beside else beside
+        reasoning_is_inside = not reasoning or rest < reasoning
+    reasoning_is_inside = reasoning_is_inside and reasoning <= completion
+    uncached = prompt if has_cached_beside else max(0, prompt - cached)
     written = min(uncached, _first(usage, WRITTEN) or 0)
     return Usage(
         input_tokens=uncached - written,

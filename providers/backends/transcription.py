@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from providers.backends.base import TextProvider, Transcript
 from providers.backends.token_usage import token_usage
 from providers.errors import OutcomeUnknown, Unsupported
+from providers.size_estimates import seconds_of_audio
 from providers.transport.json_fields import json_safe, number_at, text_at
 from providers.types import Attachment, Call, Feature, FormFile, Prompt, Usage
 
@@ -44,6 +45,9 @@ class TranscriptionProvider(TextProvider):
             raise Unsupported("one audio file at a time", provider=self.slug)
         if len(_audio_of(prompt).content) > MAX_BYTES:
             raise Unsupported(f"no audio files over {MAX_BYTES:,} bytes", provider=self.slug)
+
+    def used_at_most(self, prompt: Prompt) -> Usage:
+        return Usage(seconds=Decimal(sum(seconds_of_audio(len(file.content)) for file in prompt.attachments)))
 
     def build(self, prompt: Prompt, *, stream: bool) -> Call:
         audio, language = _audio_of(prompt), prompt.output_options.language

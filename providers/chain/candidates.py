@@ -119,6 +119,7 @@ class Skip:
     route: str  # its name
     provider: str
     reason: str  # in words for the operator
+    is_order: bool = False  # it stands behind another one, which a rule of the operator's puts first
 
     def as_dict(self) -> dict[str, str]:
         """Return it as the request's row keeps it."""
@@ -196,7 +197,10 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
     # The rule compares answers; a transcript is none.
     routes = operators_order if prompt.operation == TRANSCRIBE else chain.routing.ordered(operators_order)
     before_first = itertools.takewhile(lambda route: route is not routes[0], operators_order)
-    skips += [Skip(each.name, each.provider, chain.routing.reason_behind(each, routes[0])) for each in before_first]
+    skips += [
+        Skip(each.name, each.provider, chain.routing.reason_behind(each, routes[0]), is_order=True)
+        for each in before_first
+    ]
     failed_before = {earlier.route for earlier in asked}
     candidates = [candidate for route in routes for candidate in able[route.name]]
     return sorted(candidates, key=lambda candidate: candidate.route.name in failed_before)

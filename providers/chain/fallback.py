@@ -192,6 +192,8 @@ class ChainRun:
     def _try(self, candidate: Candidate) -> Answer | Pending:
         """Make one attempt. Raises the ProviderError after which the next provider may be asked."""
         route = candidate.route
+        # It is not passed by in the end.
+        self.skips[:] = [skip for skip in self.skips if not (skip.is_order and skip.route == route.name)]
         attempt = attempt_open(
             caller_key=self.caller_key,
             number=self._number + 1,

@@ -5,10 +5,12 @@ collects those of the makers and comes with its package, so that no server is as
 model (PiAPI) publishes none; for it the maker's price is proposed, and says so.
 """
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -145,4 +147,6 @@ def _as_ours(price: "ModelPrice") -> dict[str, Any]:
         for tier in getattr(rate, "tiers", ()):
             tiers.setdefault(tier.start, {ABOVE: tier.start})[name] = str(tier.price)
     rates: dict[str, Any] = {name: str(getattr(rate, "base", rate)) for name, rate in listed.items()}
-    return {**rates, TIERS: [tiers[start] for start in sorted(tiers)]} if tiers else rates
+    # There each rate has tiers of its own; here the highest tier that is reached holds all that differ.
+    whole = list(accumulate((tiers[start] for start in sorted(tiers)), operator.or_))
+    return {**rates, TIERS: whole} if tiers else rates

@@ -5,10 +5,11 @@ those of the newest calls, of which the fresher count more. A route without figu
 have them, and comes first now and then, else it would never get any.
 """
 
+import math
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -18,7 +19,7 @@ from django.utils import timezone
 
 from providers.access import current_purpose
 from providers.models import Attempt, ProviderConfig, RoutingRule
-from providers.statistics.selectors import cost_comparison
+from providers.statistics.selectors import ProviderStats, cost_comparison
 from providers.types import Category, Purpose
 
 Rule = RoutingRule.Rule
@@ -27,6 +28,7 @@ FIGURES_SECONDS = 30.0  # for which a process keeps what it has read
 WINDOW = timedelta(days=1)
 NEWEST_CALLS = 2_000  # looked at for the first words, whatever their category
 HALF_LIFE_SECONDS = 600.0  # after which a call counts half
+FRESH_SECONDS = 1800.0  # for which a route's last call says how fast it is
 FEWEST_ANSWERS = 5  # fewer prove nothing
 EXPLORED = 0.05  # of the requests begin with a route without figures, where there is one
 
@@ -45,6 +47,7 @@ class Routing:
 
     rule: Rule
     figures: Mapping[str, Figure]
+    unreliable: Collection[str]  # routes that fail too often to be tried for their figures
     read_at: float  # on this machine's monotonic clock
 
     def ordered(self, routes: Sequence[ProviderConfig]) -> list[ProviderConfig]:
@@ -53,8 +56,9 @@ class Routing:
             return list(routes)
         measured = sorted((route for route in routes if route.name in self.figures), key=self._value)
         others = [route for route in routes if route.name not in self.figures]
-        if others and random.random() < EXPLORED:  # noqa: S311 — a sample, not a secret
-            first = random.choice(others)  # noqa: S311
+        unknown = [route for route in others if route.name not in self.unreliable]
+        if unknown and random.random() < EXPLORED:  # noqa: S311 — a sample, not a secret
+            first = random.choice(unknown)  # noqa: S311
             return [first, *measured, *(route for route in others if route is not first)]
         return measured + others
 
@@ -80,7 +84,8 @@ def read_routing(category: str, rule: Rule) -> Routing:
     known = _routings.get(category)
     now = time.monotonic()
     if known is None or known.rule != rule or now - known.read_at >= FIGURES_SECONDS:
-        known = _routings[category] = Routing(rule, _figures(category, rule), read_at=now)
+        figures, unreliable = _figures(category, rule)
+        known = _routings[category] = Routing(rule, figures, unreliable, read_at=now)
     return known
 
 
@@ -89,18 +94,32 @@ def rule_of(category: str) -> Rule:
     return Rule(RoutingRule.objects.filter(category=category).values_list("rule", flat=True).first() or Rule.ORDER)
 
 
-def _figures(category: str, rule: Rule) -> dict[str, Figure]:
+def _figures(category: str, rule: Rule) -> tuple[dict[str, Figure], set[str]]:
+    """Return the figures of the routes that are reliable and have some, and the names of those that are not."""
     if rule == Rule.ORDER or current_purpose() == Purpose.SANDBOX:
-        return {}  # what the sandbox answers is not in the sums
+        return {}, set()  # what the sandbox answers is not in the sums
     stats = cost_comparison(Category(category), since=timezone.now() - WINDOW)
     reliable = {each.route: each for each in stats if each.successes >= FEWEST_ANSWERS and each.is_reliable}
+    unreliable = {each.route for each in stats if each.requests >= FEWEST_ANSWERS and not each.is_reliable}
     if rule == Rule.CHEAPEST:
-        costs = {name: each.avg_cost for name, each in reliable.items()}
-        return {name: Figure(cost, f"${cost:.6f} an answer") for name, cost in costs.items() if cost is not None}
+        return _costs(reliable.values()), unreliable
     if category == Category.TEXT:
-        return _first_words(category, reliable)
+        return _first_words(category, reliable), unreliable
     times = {name: each.avg_time for name, each in reliable.items()}
-    return {name: Figure(Decimal(ms), f"{ms / 1000:.1f} s an answer") for name, ms in times.items() if ms is not None}
+    figures = {
+        name: Figure(Decimal(ms), f"{ms / 1000:.1f} s an answer") for name, ms in times.items() if ms is not None
+    }
+    return figures, unreliable
+
+
+def _costs(reliable: Iterable[ProviderStats]) -> dict[str, Figure]:
+    """Return what an answer costs at most on each route: what nobody knows of a cost counts as it was reserved."""
+    figures = {}
+    for each in reliable:
+        if each.priced_successes >= FEWEST_ANSWERS:
+            cost = (each.total_cost + each.reserved_cost) / each.successes
+            figures[each.route] = Figure(cost, f"${cost:.6f} an answer")
+    return figures
 
 
 def _first_words(category: str, reliable: Iterable[str]) -> dict[str, Figure]:
@@ -108,14 +127,18 @@ def _first_words(category: str, reliable: Iterable[str]) -> dict[str, Figure]:
     recent = Attempt.objects.annotate(now=Now()).filter(created_at__gte=Now() - WINDOW).order_by("-created_at")
     columns = ("category", "state", "route", "provider", "first_token_ms", "duration_ms", "created_at", "now")
     times: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    newest: dict[str, float] = {}  # age in seconds
     for called, state, route, provider, first_ms, whole_ms, began_at, now in recent.values_list(*columns)[
         :NEWEST_CALLS
     ]:
         milliseconds = whole_ms if first_ms is None else first_ms  # one that was not streamed came whole
         if called == category and state == Attempt.State.OK and milliseconds is not None:
-            weight = 0.5 ** ((now - began_at).total_seconds() / HALF_LIFE_SECONDS)
-            times[route or provider].append((milliseconds, weight))
-    medians = {name: _weighted_median(times[name]) for name in reliable if len(times[name]) >= FEWEST_ANSWERS}
+            age = (now - began_at).total_seconds()
+            newest.setdefault(route or provider, age)
+            times[route or provider].append((milliseconds, 0.5 ** (age / HALF_LIFE_SECONDS)))
+    # A route that nobody has asked for a while may have recovered; as one without figures it is tried again.
+    fresh = [name for name in reliable if newest.get(name, math.inf) < FRESH_SECONDS]
+    medians = {name: _weighted_median(times[name]) for name in fresh if len(times[name]) >= FEWEST_ANSWERS}
     return {name: Figure(Decimal(median), f"{median} ms to the first words") for name, median in medians.items()}
 
 

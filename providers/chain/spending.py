@@ -20,10 +20,8 @@ from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
 from providers.models import Attempt, AttemptRollup, ProviderConfig
 from providers.pricing import cost_at_most
-from providers.size_estimates import seconds_of_audio, tokens_at_most, tokens_of_file
-from providers.types import Category, Operation, Prompt, Purpose, Usage
+from providers.types import Category, Prompt, Purpose
 
-TOKENS_OF_A_TURN = 20  # around its text
 LOCK = 7_001_003  # the advisory lock of PostgreSQL under which capped attempts are written
 State = Attempt.State
 
@@ -62,24 +60,10 @@ def _caps_of(route: ProviderConfig) -> Iterator[Cap]:
 
 def reservation(route: ProviderConfig, provider: TextProvider | MediaProvider, prompt: Prompt) -> Decimal | None:
     """Return the most that a call may cost in USD, None where nobody knows. `prompt` is as the route is asked."""
-    usage = _most_used(provider, prompt)
-    return cost_at_most(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
-
-
-def _most_used(provider: TextProvider | MediaProvider, prompt: Prompt) -> Usage:
+    usage = provider.used_at_most(prompt)
     if isinstance(provider, MediaProvider):
-        usage = {
-            Category.IMAGE: Usage(images=1),
-            Category.VIDEO: Usage(seconds=Decimal(provider.seconds_of(prompt))),
-        }.get(prompt.category, Usage(characters=len(prompt.text)))
-        return replace(usage, compute_seconds=compute_seconds_at_most(prompt.category))
-    if prompt.operation == Operation.TRANSCRIBE:
-        seconds = sum(seconds_of_audio(len(file.content)) for file in prompt.attachments)
-        return Usage(seconds=Decimal(seconds))
-    texts = [prompt.system, prompt.text, *(turn.text for turn in prompt.history)]
-    tokens = sum(tokens_at_most(text) + TOKENS_OF_A_TURN for text in texts)
-    tokens += sum(tokens_of_file(file.content_type, len(file.content)) for file in prompt.attachments)
-    return Usage(input_tokens=tokens, output_tokens=prompt.max_output_tokens)
+        usage = replace(usage, compute_seconds=compute_seconds_at_most(prompt.category))
+    return cost_at_most(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
 
 
 def compute_seconds_at_most(category: Category) -> Decimal:

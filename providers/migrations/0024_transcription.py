@@ -1,3 +1,4 @@
+import django.core.validators
 from django.db import migrations, models
 
 from providers.seeding import create_shipped_routes, remember_shipped_routes
@@ -41,6 +42,16 @@ class Migration(migrations.Migration):
                 default="generate",
                 help_text="What it is asked for. edit: a model that needs an image with its prompt; transcribe (category TEXT): one that turns speech into text, for voice messages.",
                 max_length=12,
+            ),
+        ),
+        migrations.AlterField(
+            model_name="providerconfig",
+            name="max_output_tokens",
+            field=models.PositiveIntegerField(
+                blank=True,
+                help_text="Of an answer, reasoning included. Empty: as the AI model's options say, else 4,096. A small one buys empty answers.",
+                null=True,
+                validators=[django.core.validators.MinValueValidator(1)],
             ),
         ),
         migrations.RunPython(add_transcription, migrations.RunPython.noop),

@@ -53,8 +53,13 @@ class VendorRequest:
         message = BytesParser(policy=HTTP).parsebytes(head + self.body)
         if not message.is_multipart():
             raise VendorRefusal(Problem.INVALID, "The body must be multipart/form-data.")
-        parts = message.iter_parts()  # type: ignore[attr-defined]  # of the policy's own class
-        return {part.get_param("name", header="content-disposition"): part.get_payload(decode=True) for part in parts}
+        fields = {}
+        for part in message.iter_parts():
+            content = part.get_payload(decode=True)
+            fields[str(part.get_param("name", header="content-disposition"))] = (
+                content if isinstance(content, bytes) else b""
+            )
+        return fields
 
     @property
     def readable(self) -> Mapping[str, Any]:

@@ -135,7 +135,7 @@ def provider_stats(category: Category | None = None, since: datetime | None = No
 
 
 def cost_comparison(category: Category, since: datetime | None = None) -> list[ProviderStats]:
-    """Return the statistics of the routes that answer in one category, the cheapest answer first, unknown costs last."""
+    """Return the statistics of a category's routes, the cheapest answer first, unknown costs last; no transcripts."""
     answering = [stats for stats in provider_stats(category, since) if stats.operation != Operation.TRANSCRIBE]
     return sorted(answering, key=_cheapest_first)
 

@@ -12,11 +12,13 @@ from providers.types import FormFile
 
 def encode_form(fields: Mapping[str, Any], files: Sequence[FormFile]) -> tuple[bytes, str]:
     """Return the body of a form and its content type. Texts go as they are, other values as JSON, the files last."""
-    parts = [RequestField(name, value if isinstance(value, str) else json.dumps(value)) for name, value in fields.items()]
-    for part in parts:
+    parts = []
+    for name, value in fields.items():
+        part = RequestField(name, value if isinstance(value, str) else json.dumps(value))
         part.make_multipart()
+        parts.append(part)
     for file in files:
-        part = RequestField(file.field, file.content, filename=file.name)
+        part = RequestField(file.field_name, file.content, filename=file.name)
         part.make_multipart(content_type=file.content_type)
         parts.append(part)
     return encode_multipart_formdata(parts)

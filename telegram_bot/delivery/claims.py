@@ -166,6 +166,15 @@ def delivery_note_shown(request_id: str, message_id: int, size: int) -> bool:
         give_back_connection()
 
 
+def delivery_note_refused(request_id: str, message_id: int, size: int) -> None:
+    """Take back a note of so many bytes, none of which were shown. Idempotent. Holds no connection afterwards."""
+    try:
+        rows = Delivery.objects.filter(request_id=request_id, part=0, message_id=message_id, shown_bytes=size)
+        rows.update(shown_at=None, shown_bytes=0)
+    finally:
+        give_back_connection()
+
+
 def deliveries_drop_further(*, request_id: str) -> None:
     """Give up the parts after the first where that is given up or undeliverable: they are useless without it.
 

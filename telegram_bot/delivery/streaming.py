@@ -23,7 +23,7 @@ from requests_app.services.leases import keeper
 from telegram_bot.api.client import CALL_SECONDS, TelegramClient, get_client
 from telegram_bot.api.errors import BotApiError, OutcomeUnsure, SlowDown
 from telegram_bot.content.rendering import MessagePart, partial_message
-from telegram_bot.delivery.claims import delivery_note_shown, placeholder_find
+from telegram_bot.delivery.claims import delivery_note_refused, delivery_note_shown, placeholder_find
 
 logger = logging.getLogger("telegram_bot.delivery.streaming")
 
@@ -184,6 +184,8 @@ class LiveMessage:
             logger.info("A partial edit of %s failed: %s", self._request_id, error)
             _pauses.pause(chat_id, error.retry_after if isinstance(error, SlowDown) else interval_seconds)
             self._is_unconfirmed = self._is_unconfirmed or isinstance(error, OutcomeUnsure)
+            if self._shown is None and not self._is_unconfirmed:
+                self._take_back_note(message_id)
             if not isinstance(error, SlowDown):
                 self._failures += 1
             self._is_closed = self._is_closed or self._failures >= MAX_FAILURES
@@ -207,6 +209,14 @@ class LiveMessage:
         else:
             self._refresh()  # the request has ended, or another message has become its placeholder
         return is_open
+
+    def _take_back_note(self, message_id: int) -> None:
+        """Have the request cost nothing if it is cancelled now: its user has seen nothing of the answer."""
+        noted, self._noted_bytes = self._noted_bytes, None
+        try:
+            delivery_note_refused(self._request_id, message_id, noted or 0)
+        except DatabaseError as error:
+            logger.info("The note on %s could not be taken back: %s", self._request_id, type(error).__name__)
 
     def _interval_seconds(self, length: int) -> float:
         """Return the pause after an edit of an answer of so many characters."""

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar
 
+from providers.backends.base import TextProvider
 from providers.backends.media_generation import JobProvider
 from providers.transport.deadlines import Deadline
 from providers.types import (
-    Access,
     Call,
     Feature,
     Job,
@@ -38,13 +38,8 @@ class ChainScript:
         return type("ScriptedText", (_ScriptedText,), members)
 
 
-class _ScriptedText:
-    slug: ClassVar[str]
+class _ScriptedText(TextProvider):
     script: ClassVar[ChainScript]
-
-    def __init__(self, access: Access) -> None:
-        assert access.key
-        self.access = access
 
     def check(self, prompt: Prompt) -> None:
         assert prompt.model

@@ -217,6 +217,10 @@ class ImmediateProvider:
     def check(self, prompt: Prompt) -> None:
         """Accept everything."""
 
+    def used_at_most(self, prompt: Prompt) -> Usage:
+        """Return the usage of an image, whatever is asked: no price is known here."""
+        return Usage(images=1)
+
     def run(self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None) -> Any:
         def answer() -> Any:
             self.world.add_to_bill(self.slug, prompt.text, is_billed=True)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from providers.errors import AccessDenied, ContentRefused, OutcomeUnknown
-from providers.types import Category, MediaResult, OutputOptions, Usage
+from providers.types import Category, MediaResult, OutputOptions, Overrides, Usage
 from tests.contracts.media import DESCRIPTION, IMAGE, IMAGE_BASE64, MediaProviderContract
 from tests.fakes.http_server import FakeServer, answer
 
@@ -37,7 +37,7 @@ class TestOpenAIImage(MediaProviderContract):
             "input_tokens_details": {"text_tokens": 21, "image_tokens": 0},
         },
     }
-    result = MediaResult(content=IMAGE, usage=Usage(input_tokens=21, output_tokens=439))
+    result = MediaResult(content=IMAGE, usage=Usage(images=1, input_tokens=21, output_tokens=439))
 
     @pytest.mark.parametrize(("ratio", "size"), [("", "1024x1024"), ("1:1", "1024x1024"), ("2:3", "1024x1536")])
     def test_an_aspect_ratio_becomes_a_size(self, ratio: str, size: str) -> None:
@@ -64,3 +64,17 @@ class TestOpenAIImage(MediaProviderContract):
         message = "Your organization must be verified to use the model `gpt-image-2.6-flare`."
         body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
         assert message in str(self.assert_means(server, 403, body, AccessDenied))
+
+    @pytest.mark.parametrize(
+        ("fields", "output_tokens"),
+        [
+            ({}, 439),
+            ({"output_options": OutputOptions(aspect_ratio="3:2")}, 659),
+            ({"overrides": Overrides({"quality": "high"})}, 1756),
+            ({"overrides": Overrides({"quality": "auto", "size": "auto"})}, 55372),
+        ],
+    )
+    def test_what_it_uses_at_most_follows_from_what_is_asked(self, fields: dict[str, Any], output_tokens: int) -> None:
+        prompt = self.prompt(**{"output_options": OutputOptions(), "text": "Привет", **fields})
+        usage = self.provider().used_at_most(prompt)
+        assert (usage.images, usage.input_tokens, usage.output_tokens) == (1, 13, output_tokens)

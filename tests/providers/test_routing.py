@@ -118,6 +118,34 @@ class TestCheapest:
 
         assert order() == list(ROUTES)
 
+    def test_a_cost_that_few_calls_tell_is_no_figure(self):
+        obey("cheapest")
+        answers("openai", cost=Decimal("0.003"))
+        answers("xai", 1, cost=Decimal("0.0001"))
+        answers("xai", 49, cost=None, cost_source="unknown")
+        fold_attempts()
+
+        assert order() == list(ROUTES)
+
+    def test_what_nobody_knows_of_a_cost_counts_as_it_was_reserved(self):
+        obey("cheapest")
+        answers("openai", 10, cost=Decimal("0.003"))
+        answers("xai", 10, cost=Decimal("0.002"))
+        answers("xai", 2, state=Attempt.State.EXPIRED, cost=None, reserved_cost=Decimal("0.02"))
+        fold_attempts()
+
+        assert order()[0] == "openai"
+
+    def test_one_that_fails_often_is_not_tried_for_its_figures(self, monkeypatch):
+        monkeypatch.setattr(routing, "EXPLORED", 1.0)
+        obey("cheapest")
+        answers("openai", cost=Decimal("0.003"))
+        answers("anthropic", cost=Decimal("0.004"))
+        answers("xai", 10, state=Attempt.State.FAILED, cost=None, error_class="ServerFault")
+        fold_attempts()
+
+        assert order() == ["openai", "anthropic", "xai"]
+
     def test_what_was_long_ago_does_not_count(self):
         obey("cheapest")
         answers("xai", cost=Decimal("0.001"), created_at=timezone.now() - timedelta(days=2))
@@ -127,6 +155,16 @@ class TestCheapest:
 
 
 class TestFastest:
+    def test_a_route_that_nobody_has_asked_for_a_while_is_tried_again(self, monkeypatch):
+        monkeypatch.setattr(routing, "EXPLORED", 1.0)
+        obey("fastest")
+        answers("openai", 10, first_token_ms=9_000, created_at=timezone.now() - timedelta(hours=2))
+        answers("anthropic", 10, first_token_ms=500)
+        answers("xai", 10, first_token_ms=400)
+        fold_attempts()
+
+        assert order() == ["openai", "xai", "anthropic"]
+
     def test_the_first_words_decide(self):
         obey("fastest")
         answers("openai", first_token_ms=900, duration_ms=1_000)

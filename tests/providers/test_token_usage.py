@@ -56,10 +56,21 @@ def test_what_lies_inside(usage, expected):
 
 
 def test_without_a_total_the_providers_habit_decides():
-    usage = {"prompt_tokens": 9, "completion_tokens": 100, "completion_tokens_details": REASONING}
+    usage = {"prompt_tokens": 9, "completion_tokens": 500, "completion_tokens_details": REASONING}
 
-    assert counts(reasoning_is_inside=False, **usage) == (9, 0, 500)
-    assert counts(reasoning_is_inside=True, **usage) == (9, 0, 100)
+    assert counts(reasoning_is_inside=False, **usage) == (9, 0, 900)
+    assert counts(reasoning_is_inside=True, **usage) == (9, 0, 500)
+
+
+@pytest.mark.parametrize("total", [{}, {"total_tokens": 0}, {"total_tokens": 9 + 100 + 400 + 5}])
+def test_a_part_that_is_larger_than_the_whole_lies_beside_it(total):
+    usage = {"prompt_tokens": 9, "completion_tokens": 100, "completion_tokens_details": REASONING, **total}
+    assert counts(reasoning_is_inside=True, **usage) == (9, 0, 500)
+
+
+def test_nor_are_cached_tokens_inside_of_fewer():
+    usage = {"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": CACHED}
+    assert counts(**usage) == (100, 800, 5)
 
 
 def test_counts_of_a_stream_grow():

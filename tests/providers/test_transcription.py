@@ -118,11 +118,13 @@ class TestEachProvider:
         transcribe(server, slug, overrides=overrides)
 
         fields, _ = form_in(server.received[0])
-        first = tuple(FIELDS[slug])[0]
+        first = next(iter(FIELDS[slug]))
         assert fields == {first: MODELS[slug], "temperature": "0.5", "keyterms": '["Lima"]'}
         assert server.received[0].headers["x-title"] == "A bot"
 
-    @pytest.mark.parametrize("body", ["", "<html>", "[]", {"task": "transcribe"}, {"text": "x", "error": {"message": "no"}}])
+    @pytest.mark.parametrize(
+        "body", ["", "<html>", "[]", {"task": "transcribe"}, {"text": "x", "error": {"message": "no"}}]
+    )
     def test_what_is_no_answer(self, server: FakeServer, slug: str, body: Any) -> None:
         assert failure(server, slug, answer(body)).maybe_paid
 
@@ -170,7 +172,13 @@ def test_a_server_of_the_operators_own_is_asked_once_more_without_what_it_refuse
 def test_a_bill_by_tokens_is_kept(server: FakeServer) -> None:
     """As gpt-4o-transcribe tells it."""
     details = {"text_tokens": 0, "audio_tokens": 14}
-    usage = {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59, "input_token_details": details}
+    usage = {
+        "type": "tokens",
+        "input_tokens": 14,
+        "output_tokens": 45,
+        "total_tokens": 59,
+        "input_token_details": details,
+    }
     server.will(answer({"text": "Hello", "usage": usage}))
 
     found = transcribe(server, "openai").usage

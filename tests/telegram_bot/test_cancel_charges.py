@@ -12,7 +12,7 @@ from requests_app.services.cancellation import request_cancel
 from requests_app.services.execution import request_advance
 from telegram_bot import texts
 from telegram_bot.delivery import streaming
-from telegram_bot.delivery.claims import delivery_note_shown
+from telegram_bot.delivery.claims import delivery_note_refused, delivery_note_shown
 from telegram_bot.models import Delivery
 from tests.fakes.telegram import Hold, refuse
 from tests.telegram_bot.updates import message
@@ -85,6 +85,25 @@ def test_who_cancels_before_anything_is_shown_pays_nothing(fake, say, streaming_
 
     assert balance() == 2 * READERS
     assert fake.chat(42).texts == ["⚠️ Cancelled.\n\nYour 1 credit is back.", texts.CANCELLED]
+
+
+def test_who_cancels_after_telegram_has_refused_to_show_anything_pays_nothing(fake, say, streaming_chain, monkeypatch):
+    taken_back = threading.Event()
+
+    def take_back(*args: object) -> None:
+        delivery_note_refused(*args)
+        taken_back.set()
+
+    def cancel() -> None:
+        assert taken_back.wait(10)
+        in_thread(lambda: request_cancel(request_id=Request.objects.get().id, actor="test"))
+
+    monkeypatch.setattr(streaming, "delivery_note_refused", take_back)
+    fake.will("editMessageText", refuse(400, "Bad Request: SOMETHING_NEW"))
+    streaming_chain(cancel)
+    request_advance(request_id=say(message("A long story")).removeprefix("accepted as "))
+
+    assert balance() == 2 * READERS
 
 
 def test_a_partial_answer_is_noted_before_it_is_sent(fake, say, streaming_chain):
