@@ -7,10 +7,13 @@ from django.core.exceptions import ValidationError
 
 from providers.types import Operation, Prompt
 
-LISTS: Mapping[str, type] = {"seconds": int, "aspect_ratios": str, "voices": str, "languages": str}
-SWITCHES = ("image_input", "audio_input")
-# What is assumed of a route that does not say. Few models take audio, and a wrong guess would open its circuit.
+LISTS: Mapping[str, type] = {
+    "seconds": int, "aspect_ratios": str, "voices": str, "languages": str, "qualities": str,
+}  # fmt: skip
+# What is assumed of a route that does not say. Few models take these, and a wrong guess would open its circuit.
 DEFAULT_INPUT = {"image": True, "audio": False}
+DEFAULT_OPTIONS = {"negative_prompt": False, "seed": False}
+SWITCHES = ("image_input", "audio_input", *DEFAULT_OPTIONS)
 TAKES_FILES = (Operation.EDIT, Operation.TRANSCRIBE)  # by themselves
 NAMES = ("max_prompt_characters", *LISTS, *SWITCHES)
 
@@ -37,7 +40,7 @@ def _example(name: str) -> str:
 def unsupported_reason(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
     """Return what the prompt needs and the route cannot do, "" where it can do all.
 
-    What a route leaves out is no limit, except for audio input.
+    What a route leaves out is no limit, except for audio input, negative prompts and seeds.
     """
     longest = capabilities.get("max_prompt_characters")
     if longest is not None and len(prompt.text) > longest:
@@ -48,14 +51,19 @@ def unsupported_reason(capabilities: Mapping[str, Any], prompt: Prompt) -> str:
         ("aspect_ratios", options.aspect_ratio),
         ("voices", options.voice),
         ("languages", options.language),
+        ("qualities", options.quality),
     ):
         if wanted and name in capabilities and wanted not in capabilities[name]:
             return (
                 f"not {wanted!r}, only {name.replace('_', ' ')} {', '.join(str(item) for item in capabilities[name])}"
             )
+    for switch, wanted in (("negative_prompt", options.negative_prompt), ("seed", options.seed is not None)):
+        if wanted and not capabilities.get(switch, DEFAULT_OPTIONS[switch]):
+            return f"no {switch.replace('_', ' ')}"
     kinds = {attachment.content_type.partition("/")[0] for attachment in prompt.attachments}
     for kind, is_usual in DEFAULT_INPUT.items():
-        if kind in kinds and not capabilities.get(f"{kind}_input", is_usual) and prompt.operation not in TAKES_FILES:
+        takes_it = capabilities.get(f"{kind}_input", is_usual) or prompt.operation in TAKES_FILES
+        if kind in kinds and not takes_it:
             return f"no {kind} input"
     return ""
 

@@ -10,7 +10,10 @@ from django.core.exceptions import ValidationError
 
 from providers.types import CostSource, Usage
 
-TOKEN_RATES = ("input_per_million", "cached_input_per_million", "cache_write_per_million", "output_per_million")
+TOKEN_RATES = (
+    "input_per_million", "cached_input_per_million", "cache_write_per_million", "image_input_per_million",
+    "output_per_million",
+)  # fmt: skip
 UNIT_RATES = ("per_image", "per_second", "per_thousand_characters")
 METERED_RATES = ("per_thousand_credits", "per_compute_second")  # by what the provider has metered; they come first
 RATES = TOKEN_RATES + UNIT_RATES + METERED_RATES
@@ -127,6 +130,7 @@ def _by_tokens(usage: Usage, prices: Mapping[str, Any]) -> Decimal | None:
         usage.input_tokens * Decimal(input_rate)
         + usage.cached_input_tokens * Decimal(rates.get("cached_input_per_million", input_rate))
         + usage.cache_write_tokens * Decimal(rates.get("cache_write_per_million", input_rate))
+        + usage.image_tokens * Decimal(rates.get("image_input_per_million", input_rate))
         + usage.output_tokens * Decimal(rates["output_per_million"])
     )
     return total / MILLION

@@ -228,6 +228,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         capabilities={
             "max_prompt_characters": 4000,
             "aspect_ratios": ["1:1", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4", "4:5", "5:4", "21:9", "9:21"],
+            "seed": True,
         },
     ),
     ShippedRoute(
@@ -237,10 +238,20 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "gpt-image-2.6-flare",
         "0.04",
         "image",
-        prices={"input_per_million": "5.00", "output_per_million": "30.00", "as_of": "2026-11-05"},
+        prices={
+            "input_per_million": "5.00",
+            "image_input_per_million": "8.00",
+            "output_per_million": "30.00",
+            "as_of": "2026-11-27",
+        },
         timeout_seconds=180,
         # It takes 32,000 characters, and bills them as tokens: those would cost more than the image.
-        capabilities={"max_prompt_characters": 1500, "aspect_ratios": ["1:1", "3:2", "2:3"]},
+        capabilities={
+            "max_prompt_characters": 1500,
+            "aspect_ratios": ["1:1", "3:2", "2:3"],
+            "image_input": True,
+            "qualities": ["low", "medium", "high"],
+        },
     ),
     ShippedRoute(
         Category.IMAGE,
@@ -251,7 +262,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "image",
         prices={"per_image": "0.02", "as_of": "2026-11-23"},
         timeout_seconds=180,
-        capabilities={"aspect_ratios": [*WIDE, "2:3", "3:2", "1:2", "2:1", "9:20", "20:9"]},
+        capabilities={"aspect_ratios": [*WIDE, "2:3", "3:2", "1:2", "2:1", "9:20", "20:9"], "image_input": True},
         enabled=False,
     ),
     ShippedRoute(
@@ -261,7 +272,11 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "bytedance-seed/seedream-4.5",
         price_unit="image",
         timeout_seconds=180,
-        capabilities={"aspect_ratios": [*WIDE, "2:3", "3:2", "4:5", "5:4", "21:9", "9:21"]},
+        capabilities={
+            "aspect_ratios": [*WIDE, "2:3", "3:2", "4:5", "5:4", "21:9", "9:21"],
+            "image_input": True,
+            "seed": True,
+        },
         enabled=False,
     ),
     ShippedRoute(
@@ -283,7 +298,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "flux/schnell",
         price_unit="image",
         timeout_seconds=180,
-        capabilities={"max_prompt_characters": 4000, "aspect_ratios": WIDE},
+        capabilities={"max_prompt_characters": 4000, "aspect_ratios": WIDE, "seed": True},
         enabled=False,
     ),
     # The provider reports the cost of each task, so no price is shipped.
@@ -294,7 +309,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "runware:400@1",
         price_unit="image",
         timeout_seconds=90,
-        capabilities={"aspect_ratios": WIDE},
+        capabilities={"aspect_ratios": WIDE, "image_input": True, "negative_prompt": True, "seed": True},
         enabled=False,
     ),
     ShippedRoute(
@@ -326,6 +341,8 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
             "max_prompt_characters": 2500,
             "seconds": [*range(3, 16)],
             "aspect_ratios": ["16:9", "9:16", "1:1"],
+            "image_input": True,
+            "negative_prompt": True,
         },
     ),
     ShippedRoute(
@@ -337,7 +354,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "second",
         prices={"per_second": "0.10", "as_of": "2026-11-23"},
         timeout_seconds=900,
-        capabilities={"seconds": [5, 10], "aspect_ratios": ["16:9", "9:16", "1:1"]},
+        capabilities={"seconds": [5, 10], "aspect_ratios": ["16:9", "9:16", "1:1"], "negative_prompt": True},
         enabled=False,
     ),
     ShippedRoute(
@@ -361,7 +378,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "klingai:5@3",
         price_unit="second",
         timeout_seconds=900,
-        capabilities={"seconds": [5, 10], "aspect_ratios": ["16:9"]},
+        capabilities={"seconds": [5, 10], "aspect_ratios": ["16:9"], "image_input": True, "negative_prompt": True},
         enabled=False,
     ),
     ShippedRoute(
@@ -390,7 +407,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "1k_characters",
         prices={"as_of": "2026-09-28"},
         timeout_seconds=60,
-        capabilities={"max_prompt_characters": 10000},
+        capabilities={"max_prompt_characters": 10000, "seed": True},
         tags=["speech"],
     ),
     ShippedRoute(

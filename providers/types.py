@@ -109,6 +109,9 @@ class OutputOptions:
     aspect_ratio: str = ""  # "16:9"
     voice: str = ""  # the provider's own id of a voice
     language: str = ""  # two letters
+    negative_prompt: str = field(default="", repr=False)  # what should not be seen
+    seed: int | None = None  # with the same one, the same prompt gives the same output
+    quality: str = ""  # "low", "medium" or "high"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,7 @@ class Usage:
     input_tokens: int | None = None  # without those that were read from a cache or written to one
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
+    image_tokens: int = 0  # of images in the prompt, where they have a rate of their own
     output_tokens: int | None = None  # reasoning included
     images: int = 0  # generated
     seconds: Decimal | None = None  # of video or audio, generated or heard, where the provider bills them
@@ -193,12 +197,10 @@ class Usage:
 
     @property
     def all_input_tokens(self) -> int | None:
-        """The whole input, from and into a cache included; None where it was not told."""
-        return (
-            None
-            if self.input_tokens is None
-            else self.input_tokens + self.cached_input_tokens + self.cache_write_tokens
-        )
+        """The whole input, images and what came from or went into a cache included; None where it was not told."""
+        if self.input_tokens is None:
+            return None
+        return self.input_tokens + self.cached_input_tokens + self.cache_write_tokens + self.image_tokens
 
 
 CUT = "length"  # why an answer ended that is not whole

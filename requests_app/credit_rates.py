@@ -17,7 +17,8 @@ from providers.types import MAX_OUTPUT_TOKENS, Usage
 INPUT, OUTPUT = "per_thousand_input_tokens", "per_thousand_output_tokens"
 CHARACTERS, SECONDS = "per_thousand_characters", "per_second"
 HEARD = "per_minute_heard"  # of audio in the prompt that becomes text first
-RATES = (INPUT, OUTPUT, CHARACTERS, SECONDS, HEARD)
+INPUT_IMAGES = "per_input_image"  # that an output is made from; those that a text answers about are input tokens
+RATES = (INPUT, OUTPUT, CHARACTERS, SECONDS, HEARD, INPUT_IMAGES)
 SECONDS_OF_A_MINUTE = Decimal(60)
 MAX_RATE = Decimal(100_000)  # credits; with it the dearest request still fits into its column
 MIN_OUTPUT_TOKENS = 512  # of an answer that is worth asking for: models that reason write nothing with fewer
@@ -45,6 +46,7 @@ class Size:
     characters: int = 0  # of the prompt
     seconds: int = 0  # of the output that was ordered
     heard_seconds: int = 0  # of audio in the prompt that becomes text first
+    input_images: int = 0  # that an output is made from
 
 
 def tokens_of_bytes(number: int) -> int:
@@ -111,6 +113,7 @@ class Terms:
             CHARACTERS: size.characters / THOUSAND,
             SECONDS: Decimal(size.seconds),
             HEARD: size.heard_seconds / SECONDS_OF_A_MINUTE,
+            INPUT_IMAGES: Decimal(size.input_images),
         }
         return sum((Decimal(rate) * amounts[name] for name, rate in self.rates.items()), Decimal(0))
 

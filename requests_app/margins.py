@@ -12,7 +12,7 @@ from providers.chain.spending import compute_seconds_at_most
 from providers.models import ProviderConfig
 from providers.pricing import ABOVE, TIERS, cost_at_most
 from providers.size_estimates import TOKENS_OF_AN_IMAGE, TOKENS_PER_CHARACTER, tokens_at_most
-from providers.types import Access, Category, Operation, Overrides, Prompt, Usage
+from providers.types import Access, Attachment, Category, Operation, Overrides, Prompt, Usage
 from requests_app.credit_rates import Size
 from requests_app.models import AIModel
 from requests_app.options import output_options_of
@@ -20,6 +20,7 @@ from requests_app.selectors import MAX_HISTORY_CHARACTERS
 
 USUAL = Size(input_tokens=500, output_tokens=400, characters=300)
 HEARD = Size(heard_seconds=3_600)
+IMAGE = Attachment("image/png", b"")
 NO_ACCESS = Access("", "")
 
 
@@ -100,8 +101,9 @@ def _extreme_sizes(model: AIModel, route: ProviderConfig) -> list[Size]:
     most = (characters + MAX_HISTORY_CHARACTERS) * TOKENS_PER_CHARACTER + TOKENS_OF_AN_IMAGE
     system = tokens_at_most(settings.SYSTEM_PROMPT)
     tiers = [tier[ABOVE] + 1 for tier in route.prices.get(TIERS, ())]
+    images = int(route.category in (Category.IMAGE, Category.VIDEO) and route.does(Operation.EDIT))
     return [
-        Size(input_tokens=input_tokens, output_tokens=output_tokens, characters=spoken)
+        Size(input_tokens=input_tokens, output_tokens=output_tokens, characters=spoken, input_images=images)
         for input_tokens in (system, *(tier for tier in tiers if system < tier < system + most), system + most)
         for output_tokens in (1, min(longest, limit) if model.rates else longest)
         for spoken in (1, characters)
@@ -119,6 +121,7 @@ def _case(route: ProviderConfig, model: AIModel, size: Size, *, is_worst: bool =
             Category(model.category),
             "x" * size.characters,
             model=route.model,
+            attachments=(IMAGE,) * size.input_images,
             output_options=output_options_of(model.options),
             overrides=Overrides(route.extra_body),
         )

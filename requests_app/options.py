@@ -8,9 +8,19 @@ from django.core.exceptions import ValidationError
 from providers.backends.media_generation import MediaProvider
 from providers.types import MAX_OUTPUT_TOKENS, OutputOptions
 
-OUTPUT_OPTIONS: Mapping[str, type] = {"seconds": int, "aspect_ratio": str, "voice": str, "language": str}
+OUTPUT_OPTIONS: Mapping[str, type] = {
+    "seconds": int,
+    "aspect_ratio": str,
+    "voice": str,
+    "language": str,
+    "negative_prompt": str,
+    "seed": int,
+    "quality": str,
+}
 OPTION_TYPES: Mapping[str, type] = {**OUTPUT_OPTIONS, "max_output_tokens": int}
-LARGEST = {"seconds": 3_600, "max_output_tokens": 1_000_000}
+LARGEST = {"seconds": 3_600, "max_output_tokens": 1_000_000, "seed": 2**31 - 1}
+SMALLEST = {"seed": 0}  # else 1
+QUALITIES = ("low", "medium", "high")
 
 
 def validate_options(options: Any) -> None:
@@ -23,8 +33,11 @@ def validate_options(options: Any) -> None:
         if type(value) is not OPTION_TYPES[name]:
             expected = "whole number" if OPTION_TYPES[name] is int else "text in quotes"
             raise ValidationError(f"{name} must be a {expected}.")
-        if isinstance(value, int) and not 1 <= value <= LARGEST[name]:
-            raise ValidationError(f"{name} must be between 1 and {LARGEST[name]:,}.")
+        smallest = SMALLEST.get(name, 1)
+        if isinstance(value, int) and not smallest <= value <= LARGEST[name]:
+            raise ValidationError(f"{name} must be between {smallest} and {LARGEST[name]:,}.")
+        if name == "quality" and value not in QUALITIES:
+            raise ValidationError(f"quality must be one of {', '.join(QUALITIES)}.")
 
 
 def seconds_of(options: Mapping[str, Any]) -> int:

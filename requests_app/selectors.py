@@ -100,7 +100,14 @@ def _size_with(request: Request, history_characters: int) -> Size:
         heard_seconds=sum(
             seconds_of_audio(file["size"]) for file in request.input_media if is_audio(file["content_type"])
         ),
+        input_images=input_images_of(request),
     )
+
+
+def input_images_of(request: Request) -> int:
+    """Return how many images the output of a request is made from."""
+    images = [file for file in request.input_media if not is_audio(file["content_type"])]
+    return len(images) if request.category in (Category.IMAGE, Category.VIDEO) else 0
 
 
 def credits_at_most(model: AIModel, text: str) -> int:

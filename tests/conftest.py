@@ -9,7 +9,10 @@ import pytest
 from django.conf import LazySettings
 from django.test import TransactionTestCase
 
+from providers.registry import PROVIDERS
+from providers.sandbox import Sandbox, running_sandbox
 from providers.transport.client import close_connections
+from providers.types import Access
 from requests_app.delivery_backend import DeliveryBackend, MemoryDeliveryBackend, get_delivery_backend
 from telegram_bot.updates.ingest import forget_known_rows
 from tests.fakes.bucket import KEY_ID, NAME, SECRET, FakeBucket, running_bucket
@@ -128,3 +131,16 @@ def _no_kept_connections() -> Iterator[None]:
     """Close the connections that a test has kept to its own server: there are more tests than file descriptors."""
     yield
     close_connections()
+
+
+@pytest.fixture
+def sandboxed(settings, monkeypatch) -> Iterator[Sandbox]:
+    """The sandbox in place of every provider: its jobs take no time and are polled at once."""
+    with running_sandbox(video_seconds=0) as sandbox:
+        settings.SANDBOX_ACTIVE = True
+        settings.PROVIDER_ACCESS = {
+            slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{spec.base_path}")
+            for slug, spec in PROVIDERS.items()
+        }
+        monkeypatch.setattr("providers.chain.fallback.poll_delay_seconds", lambda provider, age_seconds: 0)
+        yield sandbox

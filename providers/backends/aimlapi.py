@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from providers.backends.error_mapping import ErrorReply, ErrorRule
-from providers.backends.media_generation import JobProvider, MediaProvider, job_of
+from providers.backends.media_generation import JobProvider, MediaProvider, image_uris, job_of
 from providers.backends.openai_compatible import OpenAICompatibleText, image_in
 from providers.errors import ContentRefused, ModelGone, OutcomeUnknown, RequestRejected, ServerFault
 from providers.transport.json_fields import get_path, json_safe, money_at, text_at, urls_in
-from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy, Usage
+from providers.types import Call, Feature, Job, MediaResult, Prompt, UnknownPolicy, Usage
 
 CREDIT = Decimal(1) / 2_000_000  # of a dollar
 
@@ -85,9 +85,19 @@ class AimlapiImage(AimlapiMedia):
     aspect_ratios = sizes
     default_aspect_ratio = "1:1"
 
+    features = frozenset({Feature.IMAGE_INPUT})
+    image_types = frozenset({"image/jpeg", "image/png", "image/webp"})
+    max_images = 3
+    option_fields = {"seed": "seed"}
+
     def build(self, prompt: Prompt) -> Call:
-        size = self.sizes[self.aspect_ratio_of(prompt)]
-        return Call("/v1/images/generations", json={"model": prompt.model, "prompt": prompt.text, "image_size": size})
+        body: dict[str, Any] = {"model": prompt.model, "prompt": prompt.text, **self.options_of(prompt)}
+        uris = image_uris(prompt)
+        if uris:  # models that change images have sizes of their own, and two names for what they change
+            body |= {"image_url": uris[0]} if "image-to-image" in prompt.model else {"image_urls": uris}
+        else:
+            body["image_size"] = self.sizes[self.aspect_ratio_of(prompt)]
+        return Call("/v1/images/generations", json=body)
 
     def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
         usage = self.bill(body, Usage(images=1))
@@ -132,6 +142,9 @@ class AimlapiVideo(AimlapiJob):
     unknown_policy = UnknownPolicy.STOP
     first_poll_seconds = 10.0
     default_aspect_ratio = "16:9"
+    features = frozenset({Feature.IMAGE_INPUT})
+    image_types = frozenset({"image/jpeg", "image/png"})
+    option_fields = {"negative_prompt": "negative_prompt"}
     path = "/v2/video/generations"
     output_field = "video"
 
@@ -140,9 +153,13 @@ class AimlapiVideo(AimlapiJob):
             "model": prompt.model,
             "prompt": prompt.text,
             "duration": self.seconds_of(prompt),
-            "aspect_ratio": self.aspect_ratio_of(prompt),
             **({"resolution": "540p"} if prompt.model.startswith("luma/") else {}),
+            **self.options_of(prompt),
         }
+        if prompt.attachments:  # the first picture, whose aspect ratio is the film's
+            body["image_url"] = image_uris(prompt)[0]
+        else:
+            body["aspect_ratio"] = self.aspect_ratio_of(prompt)
         return Call(self.path, json=body)
 
 

@@ -66,13 +66,14 @@ class ElevenLabsSpeech(ElevenLabs, MediaProvider):
     """
 
     answers_with_file = True
+    option_fields = {"seed": "seed"}
     models_path = "/v1/models"
     models_field = ""
     model_id_field = "model_id"
 
     def build(self, prompt: Prompt) -> Call:
         voice = prompt.output_options.voice or PREMADE_VOICE
-        body: dict[str, Any] = {"text": prompt.text, "model_id": prompt.model}
+        body: dict[str, Any] = {"text": prompt.text, "model_id": prompt.model, **self.options_of(prompt)}
         # eleven_multilingual_v2 finds the language out by itself and refuses to be told.
         if prompt.output_options.language and prompt.model != "eleven_multilingual_v2":
             body["language_code"] = prompt.output_options.language

@@ -1,11 +1,13 @@
 """The templates of media generation (images, videos, audio): at once, or as jobs. No provider is named here."""
 
+import math
 import re
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -14,13 +16,14 @@ from providers.backends.base import Provider
 from providers.backends.error_mapping import ErrorReply
 from providers.backends.optional_fields import asked_with_optional_fields
 from providers.backends.overrides import with_overrides
-from providers.common.data_uris import data_uri_content, data_uri_type, is_data_uri
+from providers.common.data_uris import data_uri, data_uri_content, data_uri_type, is_data_uri
+from providers.common.file_types import image_size
 from providers.errors import JobGone, ModelGone, OutcomeUnknown, ProviderError, ServerFault, Unsupported
 from providers.transport import client
 from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import urls_in
 from providers.transport.redaction import Redactor
-from providers.types import Call, Category, Job, MediaResult, OnText, Prompt, Usage
+from providers.types import Call, Category, Job, MediaResult, OnText, OutputOptions, Prompt, Usage
 
 MAX_OUTPUT_BYTES = 100 * 1024 * 1024  # Telegram takes 50 MB; anything near this is no chat message
 FETCH_IDLE_SECONDS = 60.0
@@ -57,6 +60,25 @@ def _kind_of(address: str) -> str:
     return ENDINGS.get(ending, "")
 
 
+def image_uris(prompt: Prompt) -> list[str]:
+    """Return the images of a prompt as data URIs."""
+    return [data_uri(image.content_type, image.content) for image in prompt.attachments]
+
+
+def nearest_ratio(image: bytes, ratios: Iterable[str]) -> str:
+    """Return the aspect ratio ("16:9") that is nearest to an image's, "" where it cannot be read."""
+    size = image_size(image)
+    if size is None:
+        return ""
+    wanted = math.log(size[0] / size[1])
+    return min(ratios, key=lambda ratio: abs(math.log(Fraction(ratio.replace(":", "/"))) - wanted))
+
+
+def _further_options(options: OutputOptions) -> dict[str, Any]:
+    named = {"negative_prompt": options.negative_prompt, "seed": options.seed, "quality": options.quality}
+    return {name: value for name, value in named.items() if value not in ("", None)}
+
+
 def job_of(job_id: Any) -> Job:
     """Return the job with this id. Raises OutcomeUnknown where the id cannot be stored and polled."""
     if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
@@ -76,6 +98,10 @@ class MediaProvider(Provider):
     lengths: ClassVar[Collection[int]] = ()  # of a video, in seconds; empty: the route's capabilities decide
     default_seconds: ClassVar[int] = 5  # of a video or a piece of music, where the options do not say
     default_aspect_ratio: ClassVar[str] = ""
+    # What the provider calls those further options of an output that it takes: negative_prompt, seed, quality.
+    option_fields: ClassVar[Mapping[str, str]] = {}
+    max_images: ClassVar[int] = 1  # in a prompt
+    max_image_bytes: ClassVar[int] = 20_000_000  # as much as Telegram hands out
 
     def check(self, prompt: Prompt) -> None:
         super().check(prompt)
@@ -84,6 +110,12 @@ class MediaProvider(Provider):
             raise Unsupported(f"no aspect ratio {options.aspect_ratio}", provider=self.slug)
         if options.seconds and self.lengths and options.seconds not in self.lengths:
             raise Unsupported(f"no video of {options.seconds} s", provider=self.slug)
+        for name in _further_options(options).keys() - self.option_fields.keys():
+            raise Unsupported(f"no {name.replace('_', ' ')}", provider=self.slug)
+        if len(prompt.attachments) > self.max_images:
+            raise Unsupported(f"at most {self.max_images} images in a prompt", provider=self.slug)
+        if any(len(image.content) > self.max_image_bytes for image in prompt.attachments):
+            raise Unsupported(f"no images over {self.max_image_bytes:,} bytes", provider=self.slug)
 
     def seconds_of(self, prompt: Prompt) -> int:
         """Return how long the output will be. The request and its cost are both made from this."""
@@ -101,8 +133,14 @@ class MediaProvider(Provider):
         return self.used(prompt)
 
     def aspect_ratio_of(self, prompt: Prompt) -> str:
-        """Return the output's aspect ratio."""
+        """Return the output's aspect ratio; without a wish, that which is nearest to the image in the prompt's."""
+        if prompt.attachments and not prompt.output_options.aspect_ratio and self.aspect_ratios:
+            return nearest_ratio(prompt.attachments[0].content, self.aspect_ratios) or self.default_aspect_ratio
         return prompt.output_options.aspect_ratio or self.default_aspect_ratio
+
+    def options_of(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the fields of the further options that the prompt has."""
+        return {self.option_fields[name]: value for name, value in _further_options(prompt.output_options).items()}
 
     def run(
         self, prompt: Prompt, *, timeout_seconds: float, deadline: Deadline, on_text: OnText | None = None

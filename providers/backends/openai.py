@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from providers.backends.error_mapping import ErrorRule
+from providers.backends.media_generation import image_uris
 from providers.backends.openai_compatible import (
     OpenAICompatibleImage,
     OpenAICompatibleText,
@@ -20,7 +21,7 @@ from providers.errors import (
     RateLimited,
     ServerFault,
 )
-from providers.size_estimates import tokens_at_most
+from providers.size_estimates import TOKENS_OF_AN_IMAGE, tokens_at_most
 from providers.transport.json_fields import count_at, text_at
 from providers.types import Call, Feature, Prompt, Usage
 
@@ -71,7 +72,7 @@ class OpenAIText(OpenAICompatibleText):
 class OpenAIImage(OpenAICompatibleImage):
     """GPT images: always base64, never an address; `response_format` and `style` are refused.
 
-    Source: https://platform.openai.com/docs/api-reference/images/create (read 2026-11).
+    Source: https://platform.openai.com/docs/api-reference/images/create, …/images/createEdit (read 2026-11).
     """
 
     slug = "openai"
@@ -82,6 +83,11 @@ class OpenAIImage(OpenAICompatibleImage):
 
     aspect_ratios = sizes
     default_aspect_ratio = "1:1"
+    features = frozenset({Feature.IMAGE_INPUT})
+    image_types = frozenset({"image/jpeg", "image/png", "image/webp"})
+    max_images = 16
+    max_image_bytes = 15_000_000  # as a data URI 20 MB
+    option_fields = {"quality": "quality"}
 
     def build(self, prompt: Prompt) -> Call:
         body = {
@@ -91,7 +97,10 @@ class OpenAIImage(OpenAICompatibleImage):
             "size": self.sizes[self.aspect_ratio_of(prompt)],
             "quality": "medium",
             "output_format": "png",
+            **self.options_of(prompt),
         }
+        if prompt.attachments:
+            return Call("/images/edits", json={**body, "images": [{"image_url": uri} for uri in image_uris(prompt)]})
         return Call("/images/generations", json=body)
 
     def parse_usage(self, body: Mapping[str, Any]) -> Usage:
@@ -100,7 +109,10 @@ class OpenAIImage(OpenAICompatibleImage):
         tokens_in, tokens_out = count_at(usage.raw, "input_tokens"), count_at(usage.raw, "output_tokens")
         if tokens_in is None or tokens_out is None:
             return usage
-        return replace(usage, input_tokens=tokens_in, output_tokens=tokens_out)
+        image_tokens = min(tokens_in, count_at(usage.raw, "input_tokens_details", "image_tokens") or 0)
+        return replace(
+            usage, input_tokens=tokens_in - image_tokens, image_tokens=image_tokens, output_tokens=tokens_out
+        )
 
     def used_at_most(self, prompt: Prompt) -> Usage:
         body = with_overrides(self.build(prompt), prompt.overrides).json
@@ -110,6 +122,7 @@ class OpenAIImage(OpenAICompatibleImage):
         return Usage(
             images=1,
             input_tokens=tokens_at_most(prompt.text),
+            image_tokens=TOKENS_OF_AN_IMAGE * len(prompt.attachments),
             output_tokens=math.ceil(tokens * width * height / SQUARE_PIXELS),
         )
 

@@ -13,7 +13,7 @@ from providers.backends.base import TextProvider, Transcript
 from providers.backends.media_generation import MediaProvider
 from providers.backends.token_usage import larger_counts, token_usage
 from providers.backends.transcription import TranscriptionProvider
-from providers.common.data_uris import data_uri_content, decode_base64
+from providers.common.data_uris import data_uri, data_uri_content, decode_base64
 from providers.errors import ContentRefused, OutcomeUnknown
 from providers.transport.client import ANY_HOST
 from providers.transport.json_fields import get_path, json_safe, money_at, text_at
@@ -198,7 +198,7 @@ def _text_of(content: Any) -> str:
 
 def _part_of(attachment: Attachment) -> dict[str, Any]:
     """Return the part of a message that holds an image or audio."""
-    data = base64.b64encode(attachment.content).decode()
     if attachment.content_type in AUDIO_FORMATS:
+        data = base64.b64encode(attachment.content).decode()
         return {"type": "input_audio", "input_audio": {"data": data, "format": AUDIO_FORMATS[attachment.content_type]}}
-    return {"type": "image_url", "image_url": {"url": f"data:{attachment.content_type};base64,{data}"}}
+    return {"type": "image_url", "image_url": {"url": data_uri(attachment.content_type, attachment.content)}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from providers.backends.base import Provider
 from providers.backends.error_mapping import ErrorReply, ErrorRule
-from providers.backends.media_generation import MediaProvider
+from providers.backends.media_generation import MediaProvider, image_uris
 from providers.backends.openai_compatible import AUDIO_FORMATS, OpenAICompatibleImage, OpenAICompatibleText
 from providers.errors import (
     AccessDenied,
@@ -120,9 +120,15 @@ class OpenRouterImage(_OpenRouterMedia, OpenAICompatibleImage):
     """
 
     cost_path = ("usage", "cost")
+    features = frozenset({Feature.IMAGE_INPUT})
+    image_types = frozenset({"image/jpeg", "image/png", "image/webp"})
+    max_images = 16
+    option_fields = {"seed": "seed", "quality": "quality"}
 
     def build(self, prompt: Prompt) -> Call:
-        body = {"model": prompt.model, "prompt": prompt.text, "n": 1}
+        body: dict[str, Any] = {"model": prompt.model, "prompt": prompt.text, "n": 1, **self.options_of(prompt)}
+        if prompt.attachments:
+            body["input_references"] = [{"type": "image_url", "image_url": {"url": uri}} for uri in image_uris(prompt)]
         if prompt.output_options.aspect_ratio:
             body["aspect_ratio"] = prompt.output_options.aspect_ratio
         return Call("/images", json=body)

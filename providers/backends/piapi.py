@@ -121,6 +121,7 @@ class PiapiVideo(PiapiTask):
     """
 
     task_type = "video_generation"
+    option_fields = {"negative_prompt": "negative_prompt"}
     output_keys = ("video_url", "video_urls", "video_raw", "works")
     unknown_policy = UnknownPolicy.STOP
     first_poll_seconds = 10.0
@@ -131,6 +132,7 @@ class PiapiVideo(PiapiTask):
             "prompt": prompt.text,
             "duration": self.seconds_of(prompt),
             "aspect_ratio": self.aspect_ratio_of(prompt),
+            **self.options_of(prompt),
         }
         if prompt.model == "luma":
             return fields

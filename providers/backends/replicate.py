@@ -1,5 +1,6 @@
 """Replicate: images, videos and speech as jobs. Source: https://replicate.com/docs/reference/http (read 2026-11)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -7,13 +8,28 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from providers.backends.error_mapping import ErrorReply, ErrorRule
-from providers.backends.media_generation import JOB_ID, POLL_SECONDS, JobProvider, job_of, outputs_in
-from providers.errors import ContentRefused, OutcomeUnknown
+from providers.backends.media_generation import (
+    JOB_ID,
+    POLL_SECONDS,
+    JobProvider,
+    image_uris,
+    job_of,
+    outputs_in,
+)
+from providers.errors import ContentRefused, OutcomeUnknown, Unsupported
 from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import get_path, json_safe, number_at, text_at, valid_unicode
 from providers.transport.redaction import Redactor
-from providers.types import Call, Category, Job, ListedModel, MediaResult, Prompt, UnknownPolicy
+from providers.types import Call, Category, Feature, Job, ListedModel, MediaResult, Prompt, UnknownPolicy
 
+# What models call the images in their prompt, by the beginning of their names. Source: their pages (read 2026-11).
+IMAGE_FIELDS: Mapping[str, str] = {
+    r"google/nano-banana|bytedance/seedream-4": "image_input",
+    r"black-forest-labs/flux-2-": "input_images",
+    r"black-forest-labs/flux-kontext-": "input_image",
+    r"kwaivgi/kling-|luma/ray-": "start_image",
+}
+LISTS_OF_IMAGES = ("image_input", "input_images")
 MAX_PAGES = 5  # of a hundred predictions each, the newest first
 
 REFUSALS = ErrorRule(ContentRefused, text=r"E005|flagged as sensitive|NSFW|safety system")
@@ -29,6 +45,10 @@ class ReplicatePrediction(JobProvider):
     code_paths = (("type",), ("title",))
     rules = (REFUSALS,)
     models_path = "/models/{model}"
+    features = frozenset({Feature.IMAGE_INPUT})
+    image_types = frozenset({"image/jpeg", "image/png", "image/webp"})
+    max_images = 8
+    max_image_bytes = 256 * 1024  # as a data URI; the upload of a larger file is a call of its own
 
     makes: ClassVar[Category]
     prefer: ClassVar[str] = ""  # the header Prefer: how long the response may be held back for a quick result
@@ -43,6 +63,13 @@ class ReplicatePrediction(JobProvider):
         if ":" in prompt.model:
             return Call("/predictions", json={"version": prompt.model, **body}, headers=headers)
         return Call(f"/models/{prompt.model}/predictions", json=body, headers=headers)
+
+    def check(self, prompt: Prompt) -> None:
+        super().check(prompt)
+        if prompt.attachments and not _image_field(prompt.model):
+            raise Unsupported(f"nobody knows in which field {prompt.model} takes an image", provider=self.slug)
+        if len(prompt.attachments) > 1 and _image_field(prompt.model) not in LISTS_OF_IMAGES:
+            raise Unsupported("one image in a prompt", provider=self.slug)
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         """Return the fields of the model's own input schema. A wrong type is a 422."""
@@ -99,7 +126,8 @@ class ReplicatePrediction(JobProvider):
 
     def find_jobs(self, prompt: Prompt, *, since: datetime, deadline: Deadline) -> list[Job]:
         redactor = Redactor(self.access.key, prompt)
-        wanted = self.inputs(replace(prompt, text=prompt.text.encode("utf-8", "replace").decode()))  # as it was sent
+        sent = replace(prompt, text=prompt.text.encode("utf-8", "replace").decode())
+        wanted = _without_images(self.inputs(sent))
         found: list[Job] = []
         path = "/predictions"
         for _ in range(MAX_PAGES):
@@ -108,13 +136,34 @@ class ReplicatePrediction(JobProvider):
                 page = self.checked_object(response, redactor)
             listed = page.get("results")
             recent = [entry for entry in listed if _is_since(entry, since)] if isinstance(listed, list) else []
-            found += [job_of(get_path(entry, "id")) for entry in recent if get_path(entry, "input") == wanted]
+            found += [
+                job_of(get_path(entry, "id")) for entry in recent if _without_images(get_path(entry, "input")) == wanted
+            ]
             cursor = parse_qs(urlsplit(text_at(page, "next")).query).get("cursor")
             if not recent or not cursor:
                 break
             # Only the cursor is taken from the link: the key goes nowhere but to the provider's own address.
             path = f"/predictions?{urlencode({'cursor': cursor[0]})}"
         return found
+
+
+def _image_field(model: str) -> str:
+    """Return what a model calls the images in its prompt, "" where it takes none."""
+    return next((field for pattern, field in IMAGE_FIELDS.items() if re.match(pattern, model)), "")
+
+
+def _images_in(prompt: Prompt) -> dict[str, Any]:
+    if not prompt.attachments:
+        return {}
+    field, uris = _image_field(prompt.model), image_uris(prompt)
+    return {field: uris if field in LISTS_OF_IMAGES else uris[0]}
+
+
+def _without_images(inputs: Any) -> Any:
+    """Return a model's input without its images, which the provider may keep under addresses of its own."""
+    if not isinstance(inputs, Mapping):
+        return inputs
+    return {name: value for name, value in inputs.items() if name not in IMAGE_FIELDS.values()}
 
 
 def _is_since(entry: Any, since: datetime) -> bool:
@@ -140,11 +189,16 @@ class ReplicateImage(ReplicatePrediction):
     prefer = "wait=10"
     cancel_after = "3m"
 
+    option_fields = {"negative_prompt": "negative_prompt", "seed": "seed"}
+
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
+        ratio = prompt.output_options.aspect_ratio or ("match_input_image" if prompt.attachments else "1:1")
         return {
             "prompt": prompt.text,
-            "aspect_ratio": self.aspect_ratio_of(prompt),
+            "aspect_ratio": ratio,
             "output_format": "png",
+            **self.options_of(prompt),
+            **_images_in(prompt),
         }
 
 
@@ -159,6 +213,7 @@ class ReplicateVideo(ReplicatePrediction):
     first_poll_seconds = 10.0
     max_poll_seconds = 10.0
     cancel_after = "20m"
+    option_fields = {"negative_prompt": "negative_prompt"}
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         is_luma = prompt.model.startswith("luma/")
@@ -167,6 +222,8 @@ class ReplicateVideo(ReplicatePrediction):
             "duration": self.seconds_of(prompt),
             "aspect_ratio": self.aspect_ratio_of(prompt),
             **({"resolution": "540p"} if is_luma else {"mode": "standard"}),
+            **self.options_of(prompt),
+            **_images_in(prompt),
         }
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from providers.backends.error_mapping import ErrorReply, ErrorRule, error_for
-from providers.backends.media_generation import POLL_SECONDS, JobProvider, job_of
+from providers.backends.media_generation import POLL_SECONDS, JobProvider, image_uris, job_of
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -27,7 +27,7 @@ from providers.errors import (
 from providers.transport.deadlines import Deadline
 from providers.transport.json_fields import get_path, json_safe, list_at, money_at, text_at, urls_in
 from providers.transport.redaction import Redactor
-from providers.types import Call, Job, MediaResult, Prompt, UnknownPolicy
+from providers.types import Call, Feature, Job, MediaResult, Prompt, UnknownPolicy
 
 NOT_FOUND = ErrorRule(ProviderError, text=r"\A(taskFailedOrNotFound|\w*NotFound|\w*Expired)\b")
 
@@ -165,10 +165,15 @@ class RunwareImage(RunwareTask):
 
     aspect_ratios = sizes
     default_aspect_ratio = "1:1"
+    features = frozenset({Feature.IMAGE_INPUT})
+    image_types = frozenset({"image/jpeg", "image/png", "image/webp"})
+    max_images = 4
+    option_fields = {"negative_prompt": "negativePrompt", "seed": "seed"}
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
         width, height = self.sizes[self.aspect_ratio_of(prompt)]
-        return {"width": width, "height": height, "outputFormat": "PNG"}
+        images = {"inputs": {"referenceImages": image_uris(prompt)}} if prompt.attachments else {}
+        return {"width": width, "height": height, "outputFormat": "PNG", **self.options_of(prompt), **images}
 
 
 class RunwareVideo(RunwareTask):
@@ -177,8 +182,18 @@ class RunwareVideo(RunwareTask):
     task_type = "videoInference"
     output_field = "videoURL"
     aspect_ratios = ("16:9",)
+    features = frozenset({Feature.IMAGE_INPUT})
+    image_types = frozenset({"image/jpeg", "image/png", "image/webp"})
+    option_fields = {"negative_prompt": "negativePrompt"}
     first_poll_seconds = 10.0
     max_poll_seconds = 10.0
 
     def inputs(self, prompt: Prompt) -> dict[str, Any]:
-        return {"duration": self.seconds_of(prompt), "outputFormat": "mp4"}
+        frames = [{"image": uri, "frame": "first"} for uri in image_uris(prompt)]
+        first_frame = {"inputs": {"frameImages": frames}} if frames else {}
+        return {
+            "duration": self.seconds_of(prompt),
+            "outputFormat": "mp4",
+            **self.options_of(prompt),
+            **first_frame,
+        }

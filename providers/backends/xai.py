@@ -5,10 +5,11 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from providers.backends.error_mapping import ErrorRule
+from providers.backends.media_generation import image_uris
 from providers.backends.openai_compatible import OpenAICompatibleImage, OpenAICompatibleText
 from providers.errors import AccessDenied, ContentRefused
 from providers.transport.json_fields import text_at
-from providers.types import Call, Feature, MediaResult, Prompt
+from providers.types import Call, Feature, MediaResult, Prompt, Usage
 
 
 class XaiText(OpenAICompatibleText):
@@ -44,7 +45,7 @@ class XaiText(OpenAICompatibleText):
 class XaiImage(OpenAICompatibleImage):
     """Grok Imagine. `size` and `style` are refused; base64 because no lifetime of an address is documented.
 
-    Source: https://docs.x.ai/docs/guides/image-generations (read 2026-11).
+    Source: https://docs.x.ai/docs/guides/image-generations, …/developers/model-capabilities/images (read 2026-11).
     """
 
     slug = "xai"
@@ -53,6 +54,9 @@ class XaiImage(OpenAICompatibleImage):
     cost_unit = XaiText.cost_unit
     models_path = XaiText.models_path
     resolution: ClassVar[str] = "1k"
+    features = frozenset({Feature.IMAGE_INPUT})
+    image_types = frozenset({"image/jpeg", "image/png", "image/webp"})
+    max_images = 3
 
     def build(self, prompt: Prompt) -> Call:
         body = {
@@ -61,9 +65,18 @@ class XaiImage(OpenAICompatibleImage):
             "n": 1,
             "response_format": "b64_json",
             "resolution": self.resolution,
-            **({"aspect_ratio": prompt.output_options.aspect_ratio} if prompt.output_options.aspect_ratio else {}),
         }
+        images = [{"url": uri} for uri in image_uris(prompt)]
+        if images:  # the output is as wide as the first; the input is billed, too, and the answer says so
+            return Call(
+                "/images/edits", json={**body, **({"image": images[0]} if len(images) == 1 else {"images": images})}
+            )
+        if prompt.output_options.aspect_ratio:
+            body["aspect_ratio"] = prompt.output_options.aspect_ratio
         return Call("/images/generations", json=body)
+
+    def used_at_most(self, prompt: Prompt) -> Usage:
+        return Usage(images=1 + len(prompt.attachments))  # those that go in are billed, too
 
     def parse_result(self, prompt: Prompt, body: Mapping[str, Any]) -> MediaResult:
         if text_at(body, "block_reason"):

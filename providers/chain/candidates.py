@@ -266,6 +266,12 @@ def _routes(category: Category, tag: str) -> list[ProviderConfig]:
     return [route for route in routes if route.serves(tag)]
 
 
+def can_edit(category: Category, tag: str = "") -> bool:
+    """Return whether any enabled route makes an output of this category from an image."""
+    routes = ProviderConfig.objects.filter(category=category.value, enabled=True)
+    return any(route.does(Operation.EDIT) and route.serves(tag) and provider_for(route) for route in routes)
+
+
 def can_listen() -> bool:
     """Return whether any enabled route takes audio in a prompt."""
     routes = ProviderConfig.objects.filter(category=Category.TEXT.value, enabled=True, capabilities__audio_input=True)

@@ -11,6 +11,11 @@ def decode_base64(text: str) -> bytes:
         return b""
 
 
+def data_uri(content_type: str, content: bytes) -> str:
+    """Return a file as a data URI."""
+    return f"data:{content_type};base64,{base64.b64encode(content).decode()}"
+
+
 def is_data_uri(text: str) -> bool:
     """Return whether this is a data URI of a file."""
     return text[:5].lower() == "data:" and ";base64," in text[:200]

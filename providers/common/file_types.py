@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # the tag of EXIF, and its values for an image that lies on its side
 MAX_PIXELS = 64_000_000  # 8,000 × 8,000; a small file can unpack into an image that fills the memory
 
 
@@ -51,6 +52,17 @@ def image_type(content: bytes) -> FileType | None:
     except Exception:  # noqa: BLE001 — Pillow raises whatever its decoders do; all of it means "no image"
         return None
     return IMAGE_TYPES.get(name)
+
+
+def image_size(content: bytes) -> tuple[int, int] | None:
+    """Return the width and height of an image in pixels, as it is seen; None where it is none."""
+    try:
+        with Image.open(io.BytesIO(content), formats=list(IMAGE_TYPES)) as image:
+            width, height = image.size
+            is_turned = image.getexif().get(ORIENTATION, 1) in TURNED
+    except Exception:  # noqa: BLE001 — Pillow raises whatever its decoders do
+        return None
+    return (height, width) if is_turned else (width, height)
 
 
 def video_type(content: bytes) -> FileType | None:

@@ -80,5 +80,6 @@ def _as_dict(usage: Usage) -> dict[str, Any]:
     return {
         "input_tokens": usage.input_tokens,
         "cached_input_tokens": usage.cached_input_tokens,
+        **({"image_tokens": usage.image_tokens} if usage.image_tokens else {}),
         "output_tokens": usage.output_tokens,
     }

@@ -20,7 +20,7 @@ from requests_app.credit_rates import Size, Terms, tokens_of_bytes, used_size
 from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
 from requests_app.options import seconds_of
-from requests_app.selectors import question_of
+from requests_app.selectors import input_images_of, question_of
 from requests_app.services.credits import credits_capture, credits_release
 from requests_app.states import transition
 
@@ -87,6 +87,7 @@ def _credits_used(request: Request, usage: Usage, *, output_bytes: int) -> int:
         characters=len(question),
         seconds=seconds_of(request.options),
         heard_seconds=request.input_seconds,
+        input_images=input_images_of(request),
     )
     size = used_size(usage, asked=asked, output_bytes=output_bytes)
     return min(request.credits, Terms.from_dict(request.terms).credits_for(size))

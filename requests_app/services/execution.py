@@ -26,7 +26,7 @@ from requests_app.errors import NothingHeard
 from requests_app.log_context import logs_about
 from requests_app.models import Request
 from requests_app.options import max_output_tokens_of, output_options_of
-from requests_app.selectors import history_of, question_of
+from requests_app.selectors import history_of, input_images_of, question_of
 from requests_app.services.completion import (
     request_abandon_jobs,
     request_complete,
@@ -196,6 +196,7 @@ def _prompt_of(request: Request) -> Prompt:
         output_options=output_options_of(request.options),
         tag=request.tag,
         attachments=_attachments_of(request),
+        operation=Operation.EDIT if input_images_of(request) else Operation.GENERATE,
     )
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from providers.chain.candidates import can_listen, can_transcribe
+from providers.chain.candidates import can_edit, can_listen, can_transcribe
 from providers.storage import StoredMedia, store_audio, store_image
+from providers.types import Category
 from requests_app.errors import RequestRefused, TooManyOpenRequests
 from requests_app.models import AIModel, Request
 from requests_app.services.intake import request_accept
@@ -15,6 +16,7 @@ from telegram_bot.handlers.context import HandlerContext
 from telegram_bot.models import Delivery
 from telegram_bot.selectors import text_model_for
 
+FROM_IMAGES = (Category.IMAGE, Category.VIDEO)
 PLACE_SECONDS = 10.0  # between two tries of a prompt that was held back, while its user has too many open requests
 
 
@@ -27,14 +29,18 @@ def prompt(context: HandlerContext) -> str:
 
 
 def image(context: HandlerContext) -> str:
-    """An image – accept it as a request, with its caption as the prompt."""
+    """An image – accept it as a request, with its caption as the prompt: answered in words, or changed as it says."""
     content = _download(context.image_file_id)
     stored = store_image(content=content, key=f"telegram-{context.update_pk}") if content else None
     if stored is None:
         context.answer(texts.IMAGE_UNREADABLE)
         return "refused: not an image"
-    prompt_text = context.text.strip() or texts.DEFAULT_IMAGE_PROMPT
-    return _submit(context, text_model_for(context.model), prompt_text, [stored])
+    prompt_text = context.text.strip()
+    model = context.model
+    # What an image or a film is to be made of it must be said; without a word it is described.
+    if not (prompt_text and model and model.category in FROM_IMAGES and can_edit(Category(model.category), model.tag)):
+        model = text_model_for(model)
+    return _submit(context, model, prompt_text or texts.DEFAULT_IMAGE_PROMPT, [stored])
 
 
 def voice(context: HandlerContext) -> str:

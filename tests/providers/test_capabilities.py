@@ -31,6 +31,12 @@ def prompt(text: str = "A cat", attachments: tuple[Attachment, ...] = (), **outp
         ({"audio_input": True}, prompt(attachments=(VOICE,)), ""),
         ({"audio_input": False}, prompt(attachments=(VOICE,)), "no audio input"),
         ({}, prompt(attachments=(VOICE,)), "no audio input"),  # most models take no audio
+        ({"qualities": ["low"]}, prompt(quality="high"), "not 'high', only qualities low"),
+        ({}, prompt(quality="high"), ""),
+        ({}, prompt(negative_prompt="blur"), "no negative prompt"),
+        ({"negative_prompt": True}, prompt(negative_prompt="blur"), ""),
+        ({}, prompt(seed=0), "no seed"),
+        ({"seed": True}, prompt(seed=0), ""),
     ],
 )
 def test_a_route_says_why_it_does_not_support_a_prompt(capabilities, asked, reason):

@@ -1,12 +1,10 @@
 """Fixtures for the tests of requests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from providers.models import ProviderConfig
-from providers.registry import PROVIDERS
-from providers.sandbox import Sandbox, running_sandbox
 from providers.types import Access
 from tests.factories import make_provider
 from tests.fakes.chain import ChainScript, ScriptedOutcome
@@ -27,16 +25,3 @@ def chain(settings, monkeypatch) -> Callable[..., ChainScript]:
         return script
 
     return make
-
-
-@pytest.fixture
-def sandboxed(settings, monkeypatch) -> Iterator[Sandbox]:
-    """The sandbox in place of every provider: its jobs take no time and are polled at once."""
-    with running_sandbox(video_seconds=0) as sandbox:
-        settings.SANDBOX_ACTIVE = True
-        settings.PROVIDER_ACCESS = {
-            slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{spec.base_path}")
-            for slug, spec in PROVIDERS.items()
-        }
-        monkeypatch.setattr("providers.chain.fallback.poll_delay_seconds", lambda provider, age_seconds: 0)
-        yield sandbox

@@ -215,11 +215,11 @@ class TestShipped:
         assert {margin.model.slug: str(margin.worst) for margin in margins if margin.is_loss} == {}
         assert all(margin.usual for margin in margins)
 
-    def test_a_flat_price_of_text_or_speech_would_lose_money(self, ai_models):
+    def test_a_flat_price_of_text_speech_or_changed_images_would_lose_money(self, ai_models):
         for model in ai_models:
             model.rates = {}
         losses = {model.slug for model in ai_models if margin_of(model, ProviderConfig.objects.all()).is_loss}
-        assert losses == {"text-ai", "audio-ai"}
+        assert losses == {"text-ai", "image-ai", "audio-ai"}
 
     @pytest.mark.parametrize(
         ("rates", "prices"),

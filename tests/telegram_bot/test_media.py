@@ -5,16 +5,16 @@ import io
 import pytest
 from PIL import Image
 
-from providers.models import ProviderConfig
+from providers.models import Attempt, ProviderConfig
 from providers.storage import store_output
 from providers.types import Category, Feature
-from requests_app.models import Request
+from requests_app.models import AIModel, Request
 from requests_app.services.cancellation import request_cancel
-from requests_app.services.execution import request_advance
+from requests_app.services.execution import LISTEN, request_advance
 from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.delivery.backend import request_deliver
-from telegram_bot.models import Delivery
+from telegram_bot.models import Delivery, TelegramChat
 from tests.factories import make_chat, make_request
 from tests.fakes.telegram import no_answer, refuse
 from tests.telegram_bot.updates import message
@@ -141,6 +141,28 @@ class TestAnImageInThePrompt:
 
         assert Request.objects.get().input_text == texts.DEFAULT_IMAGE_PROMPT
 
+    def test_with_an_ai_model_of_images_it_is_changed_as_its_caption_says(self, fake, say, sandboxed, settings):
+        chosen = AIModel.objects.get(slug="image-ai")
+        settings.WELCOME_CREDITS = 20
+        say(message("/start"))
+        TelegramChat.objects.update(model=chosen)
+
+        outcome = say(self.sent(fake, png(), caption="Make it winter"))
+        request_advance(request_id=outcome.removeprefix("accepted as "))
+
+        request = Request.objects.get()
+        assert (request.model, request.status, request.credits) == (chosen, "COMPLETED", 8)
+        assert Attempt.objects.get().operation == "edit"
+        assert fake.chat(42).messages[-1].kind == "photo"
+
+    def test_without_a_caption_even_then_it_is_described(self, fake, say, sandboxed):
+        say(message("/start"))
+        TelegramChat.objects.update(model=AIModel.objects.get(slug="image-ai"))
+
+        say(self.sent(fake, png()))
+
+        assert Request.objects.get().category == Category.TEXT
+
     def test_what_is_not_an_image_is_refused_and_not_stored(self, fake, say, chain):
         chain(aimlapi=["never called"])
 
@@ -178,7 +200,7 @@ class TestAVoiceMessageInThePrompt:
         request_advance(request_id=outcome.removeprefix("accepted as "))
 
         (prompt,) = audio_route.prompts
-        assert prompt.text == texts.DEFAULT_VOICE_PROMPT
+        assert prompt.text == LISTEN
         assert [(item.content_type, item.content) for item in prompt.attachments] == [("audio/ogg", self.VOICE)]
         assert fake.chat(42).texts == ["Good morning to you, too."]
 

@@ -10,13 +10,15 @@ from decimal import Decimal
 
 from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import VendorReply, VendorRequest, new_id
-from providers.sandbox.field_rules import INTEGER, PROMPT, SWITCH, TEXT, between, one_of, prompt_of
+from providers.sandbox.field_rules import ARRAY, INTEGER, PROMPT, SWITCH, TEXT, between, one_of, prompt_of
 from providers.sandbox.formats.openai_chat import OPENAI_ERROR_TEXTS, OpenAICompatibleVendor
 from providers.sandbox.formats.transcriptions import TranscribingVendor
 from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel
+from providers.transport.json_fields import get_path
 from providers.types import Category, Usage
 
 TOKENS_OF_QUALITY = {"low": 196, "medium": 439, "high": 1756, "xhigh": 3133, "max": 7000}  # of 1024 × 1024 pixels
+TOKENS_OF_INPUT = 1_000  # of an image that comes with the prompt
 LISTED_SIZES = ("1024x1024", "1024x1536", "1536x1024")  # the only ones that its document lets an answer name
 LISTED_QUALITIES = ("low", "medium", "high")
 SIDE_STEP = 16  # each side is a multiple of these pixels
@@ -26,6 +28,7 @@ GPT_IMAGE = SandboxModel(
     {
         "model": PROMPT,
         "prompt": prompt_of(32_000, min_length=1),
+        "images": ARRAY,
         "n": between(1, 10),
         "size": TEXT,
         "quality": one_of(*TOKENS_OF_QUALITY, "auto"),
@@ -62,7 +65,8 @@ class OpenAIVendor(TranscribingVendor, OpenAICompatibleVendor):
 
     def endpoints(self) -> Sequence[Endpoint]:
         images = Endpoint("POST", "/v1/images/generations", self.generate_images, is_submission=True)
-        return (*super().endpoints(), images, self.transcription_endpoint())
+        edits = Endpoint("POST", "/v1/images/edits", self.edit_images, is_submission=True)
+        return (*super().endpoints(), images, edits, self.transcription_endpoint())
 
     def headers(self, cost: Decimal | None = None) -> Mapping[str, str]:
         return {
@@ -72,15 +76,21 @@ class OpenAIVendor(TranscribingVendor, OpenAICompatibleVendor):
             "x-ratelimit-reset-requests": "6ms",
         }
 
+    def edit_images(self, request: VendorRequest) -> Answered:
+        images = request.json_object().get("images")
+        if not images or not all(str(get_path(image, "image_url")).startswith("data:image/") for image in images):
+            raise VendorRefusal(Problem.INVALID, "images: each needs an image_url", "images")
+        return self.generate_images(request)
+
     def generate_images(self, request: VendorRequest) -> Answered:
         body = request.json_object()
         model, prompt, count = self.media_model(body), body["prompt"], body.get("n", 1)
         width, height = _sides_of(body.get("size", "auto"))
         size, file_format = f"{width}x{height}", body.get("output_format", "png")
         quality = body.get("quality", "auto").replace("auto", "medium")
-        tokens_in = len(prompt.split())
+        text_tokens, image_tokens = len(prompt.split()), TOKENS_OF_INPUT * len(body.get("images", []))
         tokens_out = count * (TOKENS_OF_QUALITY[quality] * width * height // 1024**2)
-        usage = Usage(input_tokens=tokens_in, output_tokens=tokens_out)
+        usage = Usage(input_tokens=text_tokens, image_tokens=image_tokens, output_tokens=tokens_out)
         names = [f"{number}.{file_format}" for number in range(count)]
         job = self.generate(request, model, usage, prompt=prompt, file_names=names, is_polled=False)
         reply = {
@@ -91,10 +101,10 @@ class OpenAIVendor(TranscribingVendor, OpenAICompatibleVendor):
             **({"quality": quality} if quality in LISTED_QUALITIES else {}),
             "data": [{"b64_json": image} for image in self.contents_in_base64(job)],
             "usage": {
-                "input_tokens": tokens_in,
+                "input_tokens": text_tokens + image_tokens,
                 "output_tokens": tokens_out,
-                "total_tokens": tokens_in + tokens_out,
-                "input_tokens_details": {"text_tokens": tokens_in, "image_tokens": 0},
+                "total_tokens": text_tokens + image_tokens + tokens_out,
+                "input_tokens_details": {"text_tokens": text_tokens, "image_tokens": image_tokens},
             },
         }
         return VendorReply(200, reply, self.headers()), self.line_of(job)

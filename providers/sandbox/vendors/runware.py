@@ -13,7 +13,7 @@ from providers.sandbox.billing import BillingLine
 from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import VendorReply, VendorRequest, new_id
 from providers.sandbox.fake_jobs import FakeJob, JobPhase
-from providers.sandbox.field_rules import INTEGER, NUMBER, PROMPT, SWITCH, TEXT, FieldRule, check_fields, one_of
+from providers.sandbox.field_rules import INTEGER, NUMBER, OBJECT, PROMPT, SWITCH, TEXT, FieldRule, check_fields, one_of
 from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel, SandboxVendor
 from providers.types import Category, Usage
 
@@ -29,6 +29,7 @@ COMMON_FIELDS = {
     "deliveryMethod": one_of("sync", "async"),
     "includeCost": SWITCH,
     "seed": INTEGER,
+    "inputs": OBJECT,
 }
 IMAGE_FIELDS = {
     **COMMON_FIELDS,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from providers.sandbox.error_texts import ErrorText, Problem
+from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import VendorReply, VendorRequest
-from providers.sandbox.field_rules import PROMPT, TEXT, between, one_of
+from providers.sandbox.field_rules import ARRAY, OBJECT, PROMPT, TEXT, between, one_of
 from providers.sandbox.formats.chat_answers import TokenCount
 from providers.sandbox.formats.openai_chat import OpenAICompatibleVendor
 from providers.sandbox.vendor_base import FORBIDDEN, Answered, Endpoint, SandboxModel, has_word
@@ -28,6 +28,8 @@ FIELDS = {
     "aspect_ratio": one_of(*RATIOS),
     "resolution": one_of("1k", "2k"),
     "user": TEXT,
+    "image": OBJECT,
+    "images": ARRAY,
 }
 
 
@@ -72,7 +74,8 @@ class XaiVendor(OpenAICompatibleVendor):
 
     def endpoints(self) -> Sequence[Endpoint]:
         images = Endpoint("POST", "/v1/images/generations", self.generate_images, is_submission=True)
-        return (*super().endpoints(), images)
+        edits = Endpoint("POST", "/v1/images/edits", self.edit_images, is_submission=True)
+        return (*super().endpoints(), images, edits)
 
     def usage(self, tokens: TokenCount) -> dict[str, Any]:
         return {
@@ -91,12 +94,21 @@ class XaiVendor(OpenAICompatibleVendor):
     def error_body(self, request: VendorRequest, text: ErrorText, message: str, param: str | None) -> dict[str, Any]:
         return {"code": text.code, "error": message}
 
+    def edit_images(self, request: VendorRequest) -> Answered:
+        body = request.json_object()
+        if ("image" in body) == ("images" in body):
+            raise VendorRefusal(Problem.INVALID, "either image or images")
+        if "aspect_ratio" in body and "image" in body:
+            raise VendorRefusal(Problem.UNSUPPORTED, "aspect_ratio")
+        return self.generate_images(request)
+
     def generate_images(self, request: VendorRequest) -> Answered:
         body = request.json_object()
         model, count = self.media_model(body), body.get("n", 1)
         is_blocked = has_word(FORBIDDEN, body["prompt"])
         names = [] if is_blocked else [f"{number}.jpeg" for number in range(count)]
-        usage = Usage(images=count)
+        inputs = body.get("images", [body["image"]] if "image" in body else [])
+        usage = Usage(images=count + len(inputs))  # those that go in are billed, too
         job = self.generate(request, model, usage, prompt=body["prompt"], file_names=names, is_polled=False)
         if body.get("response_format", "url") == "url":
             images = [{"url": address} for address in self.addresses(request, job)]

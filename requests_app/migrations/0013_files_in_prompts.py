@@ -1,15 +1,18 @@
 from django.db import migrations, models
 
 AS_SHIPPED = {"per_thousand_input_tokens": "0.2", "per_thousand_output_tokens": "1.5"}
-PER_MINUTE_HEARD = {"per_minute_heard": "1"}
 
 
-def price_what_is_heard(apps, schema_editor):
-    """Price voice messages of the shipped text model in a new database. Where users know a price already, it stays."""
+def price_files_of_prompts(apps, schema_editor):
+    """Price voice messages and images that are changed in a new database. Where users know a price, it stays."""
     alias = schema_editor.connection.alias
     if not apps.get_model("requests_app", "Request").objects.using(alias).exists():
-        shipped = apps.get_model("requests_app", "AIModel").objects.using(alias).filter(slug="text-ai", category="TEXT")
-        shipped.filter(rates=AS_SHIPPED).update(rates={**AS_SHIPPED, **PER_MINUTE_HEARD})
+        ai_models = apps.get_model("requests_app", "AIModel").objects.using(alias)
+        texts = ai_models.filter(slug="text-ai", category="TEXT", rates=AS_SHIPPED)
+        texts.update(rates={**AS_SHIPPED, "per_minute_heard": "1"})
+        ai_models.filter(slug="image-ai", category="IMAGE", token_cost=5, rates={}).update(
+            rates={"per_input_image": "8"}
+        )
 
 
 class Migration(migrations.Migration):
@@ -26,5 +29,5 @@ class Migration(migrations.Migration):
             name="transcript",
             field=models.TextField(blank=True, null=True),
         ),
-        migrations.RunPython(price_what_is_heard, migrations.RunPython.noop),
+        migrations.RunPython(price_files_of_prompts, migrations.RunPython.noop),
     ]
