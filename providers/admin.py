@@ -64,7 +64,7 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
                 "fields": [
                     "capabilities",
                     "timeout_seconds",
-                    ("max_output_tokens", "reasoning_effort"),
+                    ("max_output_tokens", "reasoning_effort", "web_search"),
                     "extra_body",
                     "drop_fields",
                     "extra_headers",

@@ -21,7 +21,7 @@ from providers.route_fields import (
     validate_extra_headers,
     validate_tags,
 )
-from providers.types import Category, CostSource, Operation, Purpose
+from providers.types import Category, CostSource, Feature, Operation, Purpose
 
 CATEGORY_CHOICES = [(category.value, category.value) for category in Category]
 OPERATION_CHOICES = [(operation.value, operation.value) for operation in Operation]
@@ -144,6 +144,12 @@ class ProviderConfig(models.Model):
         help_text="Of an answer, reasoning included. Empty: as the AI model's options say, else 4,096. A small one "
         "buys empty answers.",
     )
+    web_search = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="The model may search the web before it answers (OpenAI, Anthropic, xAI, OpenRouter). Searches cost "
+        'extra: put "per_thousand_searches" into the prices.',
+    )
     reasoning_effort = models.CharField(
         max_length=16,
         blank=True,
@@ -177,11 +183,21 @@ class ProviderConfig(models.Model):
     def clean(self) -> None:
         """Give it its provider's name where it has none, before that is compared with the others'.
 
-        Raises ValidationError for an operation that its category does not have.
+        Raises ValidationError for an operation that its category does not have, or a search that its provider lacks.
         """
         self._name_after_provider()
         if self.category not in CATEGORIES_OF[Operation(self.operation)]:
             raise ValidationError({"operation": f"{self.category} has no {self.operation}."})
+        if self.web_search and not self._can_search():
+            raise ValidationError({"web_search": f"{registry.label_of(self.provider)} has no web search here."})
+
+    def _can_search(self) -> bool:
+        category, operation = Category(self.category), Operation(self.operation)
+        is_implemented = registry.is_implemented(category, self.provider, operation)
+        return (
+            is_implemented
+            and Feature.WEB_SEARCH in registry.provider_class(category, self.provider, operation).features
+        )
 
     def does(self, operation: Operation) -> bool:
         """Return whether it can be asked for this; many models that generate images change them, too."""

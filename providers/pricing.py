@@ -16,7 +16,8 @@ TOKEN_RATES = (
 )  # fmt: skip
 UNIT_RATES = ("per_image", "per_second", "per_thousand_characters")
 METERED_RATES = ("per_thousand_credits", "per_compute_second")  # by what the provider has metered; they come first
-RATES = TOKEN_RATES + UNIT_RATES + METERED_RATES
+SEARCH_RATE = "per_thousand_searches"  # of the web, on top of tokens
+RATES = TOKEN_RATES + UNIT_RATES + METERED_RATES + (SEARCH_RATE,)
 NOTES = ("as_of", "source")
 TIERS = "tiers"  # other token rates for a whole call whose input is longer
 ABOVE = "above_input_tokens"
@@ -85,6 +86,8 @@ def cost_of(
     """
     if usage.reported_cost is not None:
         return usage.reported_cost.quantize(COST_QUANTUM), CostSource.PROVIDER_REPORTED
+    if usage.searches and SEARCH_RATE not in prices:
+        return None, CostSource.UNKNOWN
     computed = _by_units(usage, prices) if _has_units(usage) else None
     if computed is None:
         computed = _by_tokens(usage, prices)  # some bill images by tokens
@@ -133,7 +136,7 @@ def _by_tokens(usage: Usage, prices: Mapping[str, Any]) -> Decimal | None:
         + usage.image_tokens * Decimal(rates.get("image_input_per_million", input_rate))
         + usage.output_tokens * Decimal(rates["output_per_million"])
     )
-    return total / MILLION
+    return total / MILLION + usage.searches * Decimal(prices.get(SEARCH_RATE, 0)) / THOUSAND
 
 
 def _rates_for(input_tokens: int, prices: Mapping[str, Any]) -> Mapping[str, str]:

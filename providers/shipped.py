@@ -93,6 +93,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
             "cached_input_per_million": "0.01",
             "cache_write_per_million": "0.125",
             "output_per_million": "0.5",
+            "per_thousand_searches": "10",
             "tiers": [
                 {
                     "above_input_tokens": 272_000,
@@ -116,6 +117,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
             "cached_input_per_million": "0.01",
             "cache_write_per_million": "0.125",
             "output_per_million": "0.5",
+            "per_thousand_searches": "10",
             "tiers": [
                 {
                     "above_input_tokens": 100_000,
@@ -138,6 +140,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
             "input_per_million": "2",
             "cached_input_per_million": "0.5",
             "output_per_million": "6",
+            "per_thousand_searches": "5",
             "tiers": [
                 {
                     "above_input_tokens": 199_999,

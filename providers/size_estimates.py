@@ -3,6 +3,7 @@
 TOKENS_OF_AN_IMAGE = 5_000  # at the finest detail that a provider chooses by itself
 TOKENS_PER_SECOND = 32  # of audio; Gemini's, and nobody makes more
 BYTES_PER_SECOND = 1_500  # of audio; a voice message of Telegram has 2,000 and more
+TOKENS_OF_A_SEARCH = 10_000  # which its results add to the input
 TOKENS_PER_CHARACTER = 1  # where only the length is known; only rare scripts and emoji have more
 
 

@@ -42,6 +42,7 @@ class Feature(Enum):
     HISTORY = "earlier turns"
     IMAGE_INPUT = "images in the prompt"
     AUDIO_INPUT = "audio in the prompt"
+    WEB_SEARCH = "web search"
 
 
 class UnknownPolicy(Enum):
@@ -145,6 +146,7 @@ class Prompt:
     operation: Operation = Operation.GENERATE
     tag: str = ""  # only routes with this tag are asked; "": all of the category
     reasoning_effort: str = ""  # of the route; "": low, where the model is known to take it
+    web_search: bool = False  # of the route: the model may search the web before it answers
     overrides: Overrides = Overrides()  # of the route
 
 
@@ -190,6 +192,7 @@ class Usage:
     images: int = 0  # generated
     seconds: Decimal | None = None  # of video or audio, generated or heard, where the provider bills them
     characters: int = 0  # spoken
+    searches: int = 0  # of the web
     credits: Decimal | None = None  # of the provider's own, where it says how many it took
     compute_seconds: Decimal | None = None  # for which its hardware ran, where it says so
     reported_cost: Decimal | None = None  # USD, where the provider says it
@@ -203,6 +206,7 @@ class Usage:
         return self.input_tokens + self.cached_input_tokens + self.cache_write_tokens + self.image_tokens
 
 
+MAX_SEARCHES = 3  # of the web, for one answer
 CUT = "length"  # why an answer ended that is not whole
 
 

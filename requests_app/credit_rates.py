@@ -18,7 +18,8 @@ INPUT, OUTPUT = "per_thousand_input_tokens", "per_thousand_output_tokens"
 CHARACTERS, SECONDS = "per_thousand_characters", "per_second"
 HEARD = "per_minute_heard"  # of audio in the prompt that becomes text first
 INPUT_IMAGES = "per_input_image"  # that an output is made from; those that a text answers about are input tokens
-RATES = (INPUT, OUTPUT, CHARACTERS, SECONDS, HEARD, INPUT_IMAGES)
+SEARCHES = "per_search"  # of the web, where the route that answers has it switched on
+RATES = (INPUT, OUTPUT, CHARACTERS, SECONDS, HEARD, INPUT_IMAGES, SEARCHES)
 SECONDS_OF_A_MINUTE = Decimal(60)
 MAX_RATE = Decimal(100_000)  # credits; with it the dearest request still fits into its column
 MIN_OUTPUT_TOKENS = 512  # of an answer that is worth asking for: models that reason write nothing with fewer
@@ -47,6 +48,7 @@ class Size:
     seconds: int = 0  # of the output that was ordered
     heard_seconds: int = 0  # of audio in the prompt that becomes text first
     input_images: int = 0  # that an output is made from
+    searches: int = 0  # of the web
 
 
 def tokens_of_bytes(number: int) -> int:
@@ -114,6 +116,7 @@ class Terms:
             SECONDS: Decimal(size.seconds),
             HEARD: size.heard_seconds / SECONDS_OF_A_MINUTE,
             INPUT_IMAGES: Decimal(size.input_images),
+            SEARCHES: Decimal(size.searches),
         }
         return sum((Decimal(rate) * amounts[name] for name, rate in self.rates.items()), Decimal(0))
 
@@ -125,4 +128,5 @@ def used_size(usage: Usage, *, asked: Size, output_bytes: int) -> Size:
         asked,
         input_tokens=asked.input_tokens if input_tokens is None else input_tokens,
         output_tokens=tokens_of_bytes(output_bytes) if output_tokens is None else output_tokens,
+        searches=usage.searches,
     )

@@ -11,8 +11,8 @@ from providers.backends.media_generation import MediaProvider
 from providers.chain.spending import compute_seconds_at_most
 from providers.models import ProviderConfig
 from providers.pricing import ABOVE, TIERS, cost_at_most
-from providers.size_estimates import TOKENS_OF_AN_IMAGE, TOKENS_PER_CHARACTER, tokens_at_most
-from providers.types import Access, Attachment, Category, Operation, Overrides, Prompt, Usage
+from providers.size_estimates import TOKENS_OF_A_SEARCH, TOKENS_OF_AN_IMAGE, TOKENS_PER_CHARACTER, tokens_at_most
+from providers.types import MAX_SEARCHES, Access, Attachment, Category, Operation, Overrides, Prompt, Usage
 from requests_app.credit_rates import Size
 from requests_app.models import AIModel
 from requests_app.options import output_options_of
@@ -133,7 +133,9 @@ def _case(route: ProviderConfig, model: AIModel, size: Size, *, is_worst: bool =
         usage = Usage(seconds=Decimal(size.heard_seconds))
     else:
         output_tokens = size.output_tokens + (provider.unlimited_tokens if is_worst else 0)
-        usage = Usage(input_tokens=size.input_tokens, output_tokens=output_tokens)
+        searches = MAX_SEARCHES if route.web_search and is_worst else 0
+        size = replace(size, input_tokens=size.input_tokens + searches * TOKENS_OF_A_SEARCH, searches=searches)
+        usage = Usage(input_tokens=size.input_tokens, output_tokens=output_tokens, searches=searches)
         # What is used is charged, up to what was agreed.
         size = replace(size, output_tokens=min(output_tokens, max(size.output_tokens, model.terms.output_limit)))
     cost = cost_at_most(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)

@@ -10,14 +10,15 @@ from django.db.models.functions import Coalesce, Greatest, Length, Now
 from providers.chain.candidates import can_serve
 from providers.models import Attempt
 from providers.size_estimates import (
+    TOKENS_OF_A_SEARCH,
     TOKENS_PER_CHARACTER,
     is_audio,
     seconds_of_audio,
     tokens_at_most,
     tokens_of_file,
 )
-from providers.types import Category, Turn
-from requests_app.credit_rates import Size, Terms
+from providers.types import MAX_SEARCHES, Category, Turn
+from requests_app.credit_rates import SEARCHES, Size, Terms
 from requests_app.dispatch import TEXT
 from requests_app.models import Account, AIModel, Request
 from requests_app.options import seconds_of
@@ -80,27 +81,34 @@ def asked_size(request: Request, terms: Terms, *, balance: int) -> Size:
     A balance that pays for the longest conversation saves the query for how long this one is.
     """
     has_history = request.conversation and request.category == Category.TEXT
-    size = _size_with(request, MAX_HISTORY_CHARACTERS if has_history else 0)
+    searches = _searches_at_most(terms)
+    size = _size_with(request, MAX_HISTORY_CHARACTERS if has_history else 0, searches=searches)
     if not has_history or terms.most(size) <= balance:
         return size
     length = Length("input_text") + Coalesce(Length("transcript"), 0) + Length("output_text")
     turns = _answered_turns(request).annotate(characters=length)
     characters = sum(turns.values_list("characters", flat=True)[:MAX_EARLIER_REQUESTS])
-    return _size_with(request, min(characters, MAX_HISTORY_CHARACTERS))
+    return _size_with(request, min(characters, MAX_HISTORY_CHARACTERS), searches=searches)
 
 
-def _size_with(request: Request, history_characters: int) -> Size:
+def _searches_at_most(terms: Terms) -> int:
+    return MAX_SEARCHES if SEARCHES in terms.rates else 0
+
+
+def _size_with(request: Request, history_characters: int, *, searches: int = 0) -> Size:
     return Size(
         input_tokens=tokens_at_most(request.input_text)
         + tokens_at_most(settings.SYSTEM_PROMPT)
         + history_characters * TOKENS_PER_CHARACTER
-        + sum(tokens_of_file(file["content_type"], file["size"]) for file in request.input_media),
+        + sum(tokens_of_file(file["content_type"], file["size"]) for file in request.input_media)
+        + searches * TOKENS_OF_A_SEARCH,
         characters=len(request.input_text),
         seconds=seconds_of(request.options),
         heard_seconds=sum(
             seconds_of_audio(file["size"]) for file in request.input_media if is_audio(file["content_type"])
         ),
         input_images=input_images_of(request),
+        searches=searches,
     )
 
 
@@ -112,7 +120,8 @@ def input_images_of(request: Request) -> int:
 
 def credits_at_most(model: AIModel, text: str) -> int:
     """Return what a prompt without a conversation may cost with this AI model."""
-    return model.terms.most(_size_with(Request(category=model.category, input_text=text, options=model.options), 0))
+    request = Request(category=model.category, input_text=text, options=model.options)
+    return model.terms.most(_size_with(request, 0, searches=_searches_at_most(model.terms)))
 
 
 def requests_under_way(account_id: int) -> QuerySet[Request]:

@@ -9,6 +9,7 @@ from typing import Any
 from providers.backends.base import TextProvider, Transcript
 from providers.backends.error_mapping import ErrorRule
 from providers.backends.token_usage import larger_counts
+from providers.backends.web_sources import with_sources
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -19,7 +20,7 @@ from providers.errors import (
     ServerFault,
 )
 from providers.transport.json_fields import count_at, get_path, json_safe, list_at, text_at
-from providers.types import Attachment, Call, Feature, ListedModel, Prompt, Usage
+from providers.types import MAX_SEARCHES, Attachment, Call, Feature, ListedModel, Prompt, Usage
 
 VERSION = {"anthropic-version": "2023-06-01"}  # a call without it is refused
 
@@ -28,7 +29,7 @@ class AnthropicText(TextProvider):
     """Messages. The base URL has no version. Overload and other errors may also come inside a stream."""
 
     slug = "anthropic"
-    features = TextProvider.features | {Feature.IMAGE_INPUT}
+    features = TextProvider.features | {Feature.IMAGE_INPUT, Feature.WEB_SEARCH}
     image_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
     auth_header = "x-api-key"
     auth_scheme = ""
@@ -62,6 +63,8 @@ class AnthropicText(TextProvider):
         }
         if prompt.system:
             body["system"] = prompt.system
+        if prompt.web_search:
+            body["tools"] = [{"type": "web_search_20250305", "name": "web_search", "max_uses": MAX_SEARCHES}]
         if stream:
             body["stream"] = True
         return Call("/v1/messages", json=body, headers=VERSION)
@@ -89,7 +92,7 @@ class AnthropicText(TextProvider):
         text = "".join(text_at(block, "text") for block in blocks)
         if not text.strip():
             raise OutcomeUnknown(f"no text, stop reason {stop_reason or 'missing'}")
-        return text
+        return with_sources(text, (citation for block in blocks for citation in list_at(block, "citations")))
 
     def parse_usage(self, body: Mapping[str, Any]) -> Usage:
         usage = body.get("usage")
@@ -101,12 +104,14 @@ class AnthropicText(TextProvider):
             cached_input_tokens=count_at(usage, "cache_read_input_tokens") or 0,
             cache_write_tokens=count_at(usage, "cache_creation_input_tokens") or 0,
             output_tokens=count_at(usage, "output_tokens"),
+            searches=count_at(usage, "server_tool_use", "web_search_requests") or 0,
             raw=raw if isinstance(raw, dict) else {},
         )
 
     def parse_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
         body: dict[str, Any] = {}
         usage: dict[str, Any] = {}
+        citations = []
         for message in messages:
             if message.get("type") == "message_start":
                 body.update(_known(message.get("message")))
@@ -114,8 +119,11 @@ class AnthropicText(TextProvider):
             elif message.get("type") == "message_delta":
                 body.update(_known(message.get("delta")))
                 usage = larger_counts(usage, _known(message.get("usage")))  # totals so far
+            if citation := get_path(message, "delta", "citation"):
+                citations.append(citation)
             transcript.add(text_at(message, "content_block", "text") + text_at(message, "delta", "text"))
-        return {**body, "content": [{"type": "text", "text": transcript.text}], "usage": usage}
+        block = {"type": "text", "text": transcript.text, "citations": citations}
+        return {**body, "content": [block], "usage": usage}
 
 
 def _known(fields: Any) -> dict[str, Any]:

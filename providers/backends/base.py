@@ -12,7 +12,7 @@ from providers.backends.optional_fields import asked_with_optional_fields
 from providers.backends.overrides import with_overrides
 from providers.backends.thoughts import Thoughts, without_thoughts
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, Unsupported
-from providers.size_estimates import tokens_at_most, tokens_of_file
+from providers.size_estimates import TOKENS_OF_A_SEARCH, tokens_at_most, tokens_of_file
 from providers.transport import client, sse
 from providers.transport.deadlines import Deadline
 from providers.transport.forms import encode_form
@@ -27,7 +27,19 @@ from providers.transport.json_fields import (
     valid_unicode,
 )
 from providers.transport.redaction import Redactor
-from providers.types import CUT, Access, Call, Feature, ListedModel, OnText, Prompt, TextResult, UnknownPolicy, Usage
+from providers.types import (
+    CUT,
+    MAX_SEARCHES,
+    Access,
+    Call,
+    Feature,
+    ListedModel,
+    OnText,
+    Prompt,
+    TextResult,
+    UnknownPolicy,
+    Usage,
+)
 
 # Why a model stops, in the words of all providers and servers in use. Any other word is that of a fault: the answer is
 # half of one ("network_error", "insufficient_system_resource", "abort", "error").
@@ -78,6 +90,7 @@ class Provider:
             Feature.HISTORY: prompt.history,
             Feature.IMAGE_INPUT: images,
             Feature.AUDIO_INPUT: kinds - images,
+            Feature.WEB_SEARCH: prompt.web_search,
         }
         for feature, is_needed in needs.items():
             if is_needed and feature not in self.features:
@@ -271,11 +284,20 @@ class TextProvider(Provider):
         texts = [prompt.system, prompt.text, *(turn.text for turn in prompt.history)]
         tokens = sum(tokens_at_most(text) + TOKENS_OF_A_TURN for text in texts)
         tokens += sum(tokens_of_file(file.content_type, len(file.content)) for file in prompt.attachments)
-        return Usage(input_tokens=tokens, output_tokens=prompt.max_output_tokens + self.unlimited_tokens)
+        searches = MAX_SEARCHES if prompt.web_search else 0
+        return Usage(
+            input_tokens=tokens + searches * TOKENS_OF_A_SEARCH,
+            output_tokens=prompt.max_output_tokens + self.unlimited_tokens,
+            searches=searches,
+        )
 
     def build(self, prompt: Prompt, *, stream: bool) -> Call:
         """Return the request. Called once for each call, after check()."""
         raise NotImplementedError
+
+    def unified(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a whole answer in the shape that the other steps read, where the provider has several."""
+        return body
 
     def parse_text(self, body: Mapping[str, Any]) -> str:
         """Return the text of a complete answer. Raises ContentRefused, or OutcomeUnknown when there is none."""
@@ -313,7 +335,10 @@ class TextProvider(Provider):
             body = decode_first_object(text) if "[DONE]" in text[-20:] else decode_object(text)
         except ValueError as error:
             raise _no_object(response) from error
-        if self.has_error(body) or self.answer_field not in body:
+        if self.has_error(body):
+            raise self.refusal(response, body, redactor)
+        body = self.unified(body)
+        if self.answer_field not in body:
             raise self.refusal(response, body, redactor)
         return body
 

@@ -10,9 +10,9 @@ from providers.backends.error_mapping import ErrorRule
 from providers.backends.media_generation import image_uris
 from providers.backends.openai_compatible import (
     OpenAICompatibleImage,
-    OpenAICompatibleText,
     OpenAICompatibleTranscription,
 )
+from providers.backends.openai_responses import ResponsesText
 from providers.backends.overrides import with_overrides
 from providers.errors import (
     AccessDenied,
@@ -23,7 +23,7 @@ from providers.errors import (
 )
 from providers.size_estimates import TOKENS_OF_AN_IMAGE, tokens_at_most
 from providers.transport.json_fields import count_at, text_at
-from providers.types import Call, Feature, Prompt, Usage
+from providers.types import MAX_SEARCHES, Call, Feature, Prompt, Usage
 
 RULES = (
     # The code decides before the status: a 429 may be an empty wallet, for which no waiting helps.
@@ -54,13 +54,14 @@ MAX_SIDES = (3840, 2160)
 SIZE = re.compile(r"\d{2,4}x\d{2,4}")
 
 
-class OpenAIText(OpenAICompatibleText):
+class OpenAIText(ResponsesText):
     """Chat completions. GPT-6 refuses `max_tokens`, `temperature` and `top_p` (400)."""
 
     slug = "openai"
-    features = OpenAICompatibleText.features | {Feature.IMAGE_INPUT}
+    features = ResponsesText.features | {Feature.IMAGE_INPUT}
     image_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
     max_tokens_field = "max_completion_tokens"  # reasoning included
+    response_fields = {"max_tool_calls": MAX_SEARCHES}
     rules = RULES
     models_path = "/models"
     model_end_field = "shutdown_date"

@@ -13,14 +13,16 @@ from providers.backends.base import TextProvider, Transcript
 from providers.backends.media_generation import MediaProvider
 from providers.backends.token_usage import larger_counts, token_usage
 from providers.backends.transcription import TranscriptionProvider
+from providers.backends.web_sources import url_citations, with_sources
 from providers.common.data_uris import data_uri, data_uri_content, decode_base64
 from providers.errors import ContentRefused, OutcomeUnknown
 from providers.transport.client import ANY_HOST
-from providers.transport.json_fields import get_path, json_safe, money_at, text_at
+from providers.transport.json_fields import count_at, get_path, json_safe, list_at, money_at, text_at
 from providers.types import Attachment, Call, Feature, MediaResult, Prompt, Usage
 
 REFUSED = frozenset(("content_filter", "safety", "recitation", "prohibited_content", "blocklist"))
 TEXT_PARTS = (None, "text", "output_text")  # of a content that is a list; the others are thoughts
+SEARCHES = ("server_tool_use", "web_search_requests")  # as Anthropic counts them, and OpenRouter
 AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/ogg": "ogg", "audio/wav": "wav", "audio/flac": "flac"}
 
 
@@ -78,7 +80,7 @@ class OpenAICompatibleText(TextProvider):
         # Blank with "length": reasoning has eaten the budget. Text with "length" is an answer, only a short one.
         if not text.strip():
             raise OutcomeUnknown(f"no text, finish reason {finish_reason or 'missing'}")
-        return text
+        return with_sources(text, url_citations(list_at(get_path(choice, "message"), "annotations")))
 
     def finish_reason(self, body: Mapping[str, Any]) -> str:
         return text_at(body, "choices", 0, "finish_reason").lower()
@@ -90,6 +92,7 @@ class OpenAICompatibleText(TextProvider):
         raw = self.parse_raw_usage(body)
         return replace(
             token_usage(raw, reasoning_is_inside=self.output_includes_reasoning),
+            searches=count_at(raw, *SEARCHES) or 0,
             reported_cost=self.parse_cost(body),
             raw=raw,
         )
@@ -107,7 +110,7 @@ class OpenAICompatibleText(TextProvider):
 
     def parse_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
         body: dict[str, Any] = {}
-        finish_reason, refusal = None, ""
+        finish_reason, refusal, annotations = None, "", []
         for chunk in messages:
             # The last of each counts. The chunk with the usage may have `choices: []`.
             body.update({name: chunk[name] for name in ("model", "meta") if chunk.get(name)})
@@ -116,8 +119,9 @@ class OpenAICompatibleText(TextProvider):
                 body["usage"] = larger_counts(body.get("usage") or {}, usage)
             transcript.add(_text_of(get_path(chunk, "choices", 0, "delta", "content")))
             refusal += text_at(chunk, "choices", 0, "delta", "refusal")
+            annotations += list_at(get_path(chunk, "choices", 0, "delta"), "annotations")
             finish_reason = get_path(chunk, "choices", 0, "finish_reason") or finish_reason
-        message = {"content": transcript.text, "refusal": refusal}
+        message = {"content": transcript.text, "refusal": refusal, "annotations": annotations}
         return {**body, "choices": [{"message": message, "finish_reason": finish_reason}]}
 
 

@@ -20,7 +20,7 @@ from providers.errors import (
 )
 from providers.pricing import ABOVE, MILLION, TIERS
 from providers.transport.json_fields import count_at, get_path, list_at, money_at, text_at
-from providers.types import Call, Feature, MediaResult, Prompt, Usage
+from providers.types import MAX_SEARCHES, Call, Feature, MediaResult, Prompt, Usage
 
 # Our rates, and the list's, which are in USD for one token.
 LISTED_RATES = {
@@ -70,7 +70,7 @@ class OpenRouterText(_OpenRouter, OpenAICompatibleText):
     """Chat completions. Once a model has started, errors come inside a 200; while it works, comments keep alive."""
 
     # The upstreams bill the tokens of audio at rates of their own; the cost is reported all the same.
-    features = OpenAICompatibleText.features | {Feature.IMAGE_INPUT, Feature.AUDIO_INPUT}
+    features = OpenAICompatibleText.features | {Feature.IMAGE_INPUT, Feature.AUDIO_INPUT, Feature.WEB_SEARCH}
     image_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
     audio_types = frozenset(AUDIO_FORMATS)
     max_tokens_field = "max_completion_tokens"
@@ -81,7 +81,11 @@ class OpenRouterText(_OpenRouter, OpenAICompatibleText):
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         # Dropped for models that do not reason (docs, 2026-11), so it may be sent to all.
-        return {"reasoning": {"effort": prompt.reasoning_effort or "low"}}
+        search = {"type": "openrouter:web_search", "parameters": {"max_uses": MAX_SEARCHES}}
+        return {
+            "reasoning": {"effort": prompt.reasoning_effort or "low"},
+            **({"tools": [search]} if prompt.web_search else {}),
+        }
 
     def listed_prices(self, entry: Any) -> Mapping[str, Any]:
         """Return the rates of a model; its list has them in USD for one token (docs, 2026-11)."""

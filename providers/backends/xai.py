@@ -1,22 +1,24 @@
 """xAI text and images. Source: https://docs.x.ai/docs/api-reference (read 2026-11)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from providers.backends.error_mapping import ErrorRule
 from providers.backends.media_generation import image_uris
-from providers.backends.openai_compatible import OpenAICompatibleImage, OpenAICompatibleText
+from providers.backends.openai_compatible import OpenAICompatibleImage
+from providers.backends.openai_responses import ResponsesText
 from providers.errors import AccessDenied, ContentRefused
-from providers.transport.json_fields import text_at
+from providers.transport.json_fields import count_at, text_at
 from providers.types import Call, Feature, MediaResult, Prompt, Usage
 
 
-class XaiText(OpenAICompatibleText):
+class XaiText(ResponsesText):
     """Chat completions. Errors are flat, {"code": "…", "error": "…"}, and only their text tells them apart."""
 
     slug = "xai"
-    features = OpenAICompatibleText.features | {Feature.IMAGE_INPUT}
+    features = ResponsesText.features | {Feature.IMAGE_INPUT}
     image_types = frozenset({"image/jpeg", "image/png"})
     max_tokens_field = "max_completion_tokens"  # the visible ones only
     unlimited_tokens = 6_000  # at low effort recorded answers have some hundreds
@@ -34,6 +36,12 @@ class XaiText(OpenAICompatibleText):
         ),
         ErrorRule(AccessDenied, statuses=(429,), text=r"used all available credits|monthly spending limit"),
     )
+
+    def parse_usage(self, body: Mapping[str, Any]) -> Usage:
+        usage = super().parse_usage(body)
+        # Only those that found something are billed.
+        billed = count_at(usage.raw, "server_side_tool_usage_details", "web_search_calls")
+        return usage if billed is None else replace(usage, searches=billed)
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         # The variants that do not reason answer the field with a 400.

@@ -82,6 +82,7 @@ class Candidate:
             model=route.model,
             max_output_tokens=min(max_output_tokens, prompt.output_limit or max_output_tokens),
             reasoning_effort=route.reasoning_effort,
+            web_search=route.web_search,
             output_options=replace(prompt.output_options, voice=voice_for(prompt, route.capabilities)),
             overrides=Overrides(route.extra_body, tuple(route.drop_fields), route.extra_headers),
         )

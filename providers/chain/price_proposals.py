@@ -19,7 +19,7 @@ from providers.backends.base import Provider
 from providers.chain.model_audit import ModelLists
 from providers.errors import ProviderError
 from providers.models import ProviderConfig
-from providers.pricing import ABOVE, COST_QUANTUM, TIERS, TOKEN_RATES, validate_prices
+from providers.pricing import ABOVE, COST_QUANTUM, RATES, TIERS, TOKEN_RATES, validate_prices
 from providers.types import Category, Operation
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def proposals_for(routes: Sequence[tuple[ProviderConfig, Provider]], *, now: dat
         if not rates:
             rates, source = _from_makers(route, now)
         if rates and rates != _rates(route.prices):
-            yield Proposal(route, {**rates, "as_of": str(now.date()), "source": source}, source)
+            kept = {name: rate for name, rate in route.prices.items() if name in RATES and name not in TOKEN_RATES}
+            yield Proposal(route, {**kept, **rates, "as_of": str(now.date()), "source": source}, source)
 
 
 def proposal_apply(proposal: Proposal) -> bool:

@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from aibot.redaction import RedactingFormatter
 from providers.registry import PROVIDERS
-from providers.shipped import SHIPPED_ROUTES
+from providers.shipped import shipped_routes
 from providers.types import Category
 
 WORD = "canary-of-a-prompt"
@@ -36,7 +36,7 @@ SECRETS = {
 }
 # Every provider in every category of which a route is shipped, in the shipped order.
 CHAINS = {
-    category: list(dict.fromkeys(route.provider for route in SHIPPED_ROUTES if route.category == category))
+    category: list(dict.fromkeys(route.provider for route in shipped_routes() if route.category == category))
     for category in Category
 }
 
