@@ -8,6 +8,7 @@ from typing import Any
 
 from providers.backends.base import TextProvider, Transcript
 from providers.backends.error_mapping import ErrorRule
+from providers.backends.prompt_caching import cached_where_long
 from providers.backends.token_usage import larger_counts
 from providers.backends.web_sources import with_sources
 from providers.errors import (
@@ -62,7 +63,7 @@ class AnthropicText(TextProvider):
             },  # thinking is on by default; current models refuse sampling fields
         }
         if prompt.system:
-            body["system"] = prompt.system
+            body["system"] = cached_where_long(prompt.system)
         if prompt.web_search:
             body["tools"] = [{"type": "web_search_20250305", "name": "web_search", "max_uses": MAX_SEARCHES}]
         if stream:

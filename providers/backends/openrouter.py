@@ -9,6 +9,7 @@ from providers.backends.base import Provider
 from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import MediaProvider, image_uris
 from providers.backends.openai_compatible import AUDIO_FORMATS, OpenAICompatibleImage, OpenAICompatibleText
+from providers.backends.prompt_caching import cached_where_long
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -78,6 +79,12 @@ class OpenRouterText(_OpenRouter, OpenAICompatibleText):
     cost_path = ("usage", "cost")  # what was really charged
     models_path = "/models"
     model_end_field = "expiration_date"
+
+    def messages(self, prompt: Prompt) -> list[dict[str, Any]]:
+        messages = super().messages(prompt)
+        if prompt.system and "anthropic/" in prompt.model:
+            messages[0]["content"] = cached_where_long(prompt.system)
+        return messages
 
     def options(self, prompt: Prompt) -> Mapping[str, Any]:
         # Dropped for models that do not reason (docs, 2026-11), so it may be sent to all.

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import requests
 from django.core.exceptions import ValidationError
 
 from providers.backends.web_sources import with_sources
@@ -14,10 +15,13 @@ from providers.errors import ContentRefused, OutcomeUnknown, ProviderError, Serv
 from providers.models import ProviderConfig
 from providers.pricing import cost_of
 from providers.registry import PROVIDERS, provider_class
+from providers.sandbox import running_sandbox
+from providers.sandbox.formats.openai_responses import FOUND
+from providers.shipped import shipped_route
 from providers.transport.deadlines import Deadline
 from providers.types import CUT, Access, Attachment, Category, CostSource, Prompt, TextResult, Turn, Usage
 from tests.contracts.base import KEY
-from tests.contracts.openapi import STREAM, contract_of
+from tests.contracts.openapi import STREAM, contract_of, has_contract
 from tests.factories import make_provider
 from tests.fakes.http_server import FakeServer, answer, stream
 
@@ -424,3 +428,34 @@ def test_sources_are_links_below_the_answer(citations: list[Any], lines: list[st
 def test_what_the_text_links_to_is_not_repeated() -> None:
     text = f"[Lima]({PAGE['url']})"
     assert with_sources(text, [PAGE]) == text
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_the_sandbox_answers_with_the_switch_on(slug: str, is_streamed: bool) -> None:
+    with running_sandbox(pause_seconds=0) as sandbox:
+        access = Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{PROVIDERS[slug].base_path}")
+        provider: Any = provider_class(Category.TEXT, slug)(access)
+        on_text = (lambda _: None) if is_streamed else None
+        result = provider.run(prompt_for(slug), timeout_seconds=10, deadline=Deadline.after(10), on_text=on_text)
+        (line,) = sandbox.billing.as_list()
+
+    route = shipped_route(Category.TEXT, slug)
+    assert route
+    cost, _ = cost_of(result.usage, prices=route.prices, list_price=Decimal(route.list_price), price_unit="1k_tokens")
+    assert cost == Decimal(line["cost"])
+    assert (FOUND["url"] in result.text) == (slug in ("openai", "xai"))
+    if has_contract("openai-responses") and slug == "openai" and not is_streamed:
+        body = json.loads(_raw_answer_of_the_sandbox(slug))
+        assert contract_of("openai-responses").response_errors("POST", "/responses", 200, body) == []
+
+
+def _raw_answer_of_the_sandbox(slug: str) -> str:
+    with running_sandbox() as sandbox:
+        call = provider_of(slug).build(prompt_for(slug), stream=False)
+        return requests.post(
+            f"{sandbox.url}/{slug}{PROVIDERS[slug].base_path}{call.path}",
+            json=call.json,
+            headers={"Authorization": f"Bearer sandbox-key-{slug}"},
+            timeout=10,
+        ).text

@@ -11,7 +11,8 @@ from decimal import Decimal
 from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import VendorReply, VendorRequest, new_id
 from providers.sandbox.field_rules import ARRAY, INTEGER, PROMPT, SWITCH, TEXT, between, one_of, prompt_of
-from providers.sandbox.formats.openai_chat import OPENAI_ERROR_TEXTS, OpenAICompatibleVendor
+from providers.sandbox.formats.openai_chat import OPENAI_ERROR_TEXTS
+from providers.sandbox.formats.openai_responses import ResponsesVendor
 from providers.sandbox.formats.transcriptions import TranscribingVendor
 from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel
 from providers.transport.json_fields import get_path
@@ -43,13 +44,13 @@ GPT_IMAGE = SandboxModel(
 )
 
 
-class OpenAIVendor(TranscribingVendor, OpenAICompatibleVendor):
+class OpenAIVendor(TranscribingVendor, ResponsesVendor):
     """No sampling fields, a token limit that includes reasoning; images as base64 only, billed by tokens."""
 
     slug = "openai"
     other_models = ("gpt-6.1-terra", "gpt-6.1-sol", "gpt-6-astra")
     media_models = dict.fromkeys(("gpt-image-2.6-flare", "gpt-image-2.6-sunburst", "gpt-image-2.5-flare"), GPT_IMAGE)
-    roles = OpenAICompatibleVendor.roles | {"developer"}
+    roles = ResponsesVendor.roles | {"developer"}
     attachments = frozenset({"image_url"})
     unsupported = frozenset({"max_tokens", "temperature", "top_p", "logprobs", "top_logprobs"})
     caches_input = True

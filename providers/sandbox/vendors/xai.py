@@ -11,7 +11,7 @@ from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import VendorReply, VendorRequest
 from providers.sandbox.field_rules import ARRAY, OBJECT, PROMPT, TEXT, between, one_of
 from providers.sandbox.formats.chat_answers import TokenCount
-from providers.sandbox.formats.openai_chat import OpenAICompatibleVendor
+from providers.sandbox.formats.openai_responses import ResponsesVendor
 from providers.sandbox.vendor_base import FORBIDDEN, Answered, Endpoint, SandboxModel, has_word
 from providers.types import Category, Usage
 
@@ -33,7 +33,7 @@ FIELDS = {
 }
 
 
-class XaiVendor(OpenAICompatibleVendor):
+class XaiVendor(ResponsesVendor):
     """Flat errors, a 400 for a wrong key, the exact charge in ticks. A blocked prompt is a 200 with a reason."""
 
     slug = "xai"
@@ -89,6 +89,14 @@ class XaiVendor(OpenAICompatibleVendor):
             },
             "num_sources_used": 0,
             **_ticks(self.cost_of(tokens)),
+        }
+
+    def response_usage(self, tokens: TokenCount) -> dict[str, Any]:
+        cost = self.cost_of(tokens) + Decimal("0.005")  # one search
+        return {
+            **super().response_usage(tokens),
+            "server_side_tool_usage_details": {"web_search_calls": 1},
+            **_ticks(cost),
         }
 
     def error_body(self, request: VendorRequest, text: ErrorText, message: str, param: str | None) -> dict[str, Any]:
