@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from providers.sandbox.error_texts import Problem, VendorRefusal
+from providers.sandbox.fake_files import words_in
 from providers.sandbox.faults import InjectedFault
 
 PROMPT_FIELDS = ("prompt", "text", "input", "positivePrompt", "gpt_description_prompt")
@@ -73,7 +74,12 @@ class VendorRequest:
 
     @property
     def prompt(self) -> str:
-        """The prompt that the body carries, valid or not: the latest message of a chat, or what is to be generated."""
+        """The prompt that the body carries, valid or not: the latest message of a chat, or what is to be generated.
+
+        Of a file that is to be heard it is "heard: " and its words.
+        """
+        if self.headers.get("content-type", "").startswith("multipart/form-data"):
+            return f"heard: {words_in(self.form().get('file', b''))}"
         body = self.readable
         holder = body["input"] if isinstance(body.get("input"), dict) else body
         messages = holder.get("messages")

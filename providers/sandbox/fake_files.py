@@ -5,6 +5,9 @@ from pathlib import Path
 
 SAMPLES = Path(__file__).parent / "samples"
 WAV_HEADER_BYTES = 44
+SAID = b"said: "  # in a file of a user's, before its words; a NUL ends them
+SILENCE = b"silence"  # a file that contains this has no words
+HEARD = "What is the capital of Peru?"  # in any other
 CONTENT_TYPES = {
     "png": "image/png",
     "jpg": "image/jpeg",
@@ -27,6 +30,14 @@ def content_of(name: str) -> bytes:
             return content_of("sample.jpg")
         case ending:
             return (SAMPLES / f"sample.{ending}").read_bytes()
+
+
+def words_in(audio: bytes) -> str:
+    """Return what the sandbox hears in a file that a user has sent."""
+    _, is_said, words = audio.partition(SAID)
+    if is_said:
+        return words.partition(b"\0")[0].decode("utf-8", "replace")
+    return "" if SILENCE in audio else HEARD
 
 
 def content_type_of(name: str) -> str:

@@ -69,7 +69,12 @@ class Evidence:
         for request in self.facts.requests:
             prompt = prompts[_plain(request.prompt)]
             prompt.requests.append(request)
-            prompt.attempts += self.attempts[request.id]
+            prompt.attempts += [attempt for attempt in self.attempts[request.id] if not attempt.is_transcript]
+            # What was asked to hear it is paid for once as well.
+            if heard := [attempt for attempt in self.attempts[request.id] if attempt.is_transcript]:
+                spoken = prompts[_plain(f"heard: {request.prompt}")]
+                spoken.requests.append(request)
+                spoken.attempts += heard
         for line in self.facts.bill:
             # A call that was cut off early carries no prompt and costs nothing; it is counted with its provider.
             if line.prompt or line.is_billed:
@@ -236,7 +241,8 @@ def captures_have_results(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("result unpaid", request.id, f"{request.status} with a result")
         for name in request.missing_files:
             yield Violation("file lost", request.id, name)
-        answered = {attempt.provider for attempt in evidence.attempts[request.id] if attempt.state == "OK"}
+        attempts = [attempt for attempt in evidence.attempts[request.id] if not attempt.is_transcript]
+        answered = {attempt.provider for attempt in attempts if attempt.state == "OK"}
         if is_captured and request.provider not in answered:
             yield Violation("answer unexplained", request.id, f"by {request.provider}, without a recorded call")
 

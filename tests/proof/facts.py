@@ -82,6 +82,7 @@ class AttemptFact:
     was_unknown: bool = False  # its outcome was recorded as perhaps billed, then or now
     cost: Decimal | None = None  # USD; None is unknown
     is_finished: bool = True
+    is_transcript: bool = False  # it turned the prompt into text, and was not asked for the answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,11 @@ from django.core.files.storage import default_storage
 from django.db.models.functions import Now
 
 from providers.models import Attempt
+from providers.sandbox.fake_files import words_in
+from providers.size_estimates import is_audio
+from providers.types import Operation
 from requests_app.models import Account, LedgerEntry, Request, RequestEvent
+from requests_app.selectors import question_of
 from requests_app.services.refunds import credits_charged
 from telegram_bot import texts
 from telegram_bot.content.files import file_of
@@ -134,7 +138,7 @@ def _request(row: Request, events: list[EventFact]) -> RequestFact:
         id=row.id,
         account_id=row.user_id,
         intake_key=row.intake_key,
-        prompt=row.input_text,
+        prompt=_prompt_of(row),
         status=row.status,
         credits=row.credits,
         provider=row.actual_provider or "",
@@ -147,6 +151,15 @@ def _request(row: Request, events: list[EventFact]) -> RequestFact:
         idle_seconds=_seconds_since(row, row.created_at, row.lease_until, row.next_at),
         expected_messages=_expected_messages(row) if row.completed_at else {},
     )
+
+
+def _prompt_of(row: Request) -> str:
+    """Return what was asked, in writing or aloud, heard or not."""
+    spoken = [str(stored["name"]) for stored in row.input_media if is_audio(stored["content_type"])]
+    if row.transcript is None and spoken and _is_stored(spoken[0]):
+        with default_storage.open(spoken[0]) as file:
+            return words_in(file.read())
+    return question_of(row.input_text, row.transcript)
 
 
 def _quoted(answer: str) -> str:
@@ -187,6 +200,7 @@ def _attempt(row: Attempt) -> AttemptFact:
         was_unknown=row.state in UNKNOWN or (row.state == Attempt.State.OK and bool(row.error_class)),
         cost=row.cost,
         is_finished=row.finished_at is not None,
+        is_transcript=row.operation == Operation.TRANSCRIBE,
     )
 
 

@@ -34,6 +34,7 @@ QUEUE = "tests/telegram_bot/test_update_queue.py"
 RATES = "tests/requests_app/test_credit_rates.py"
 SCHEMA = "tests/test_schema.py"
 SPENDING = "tests/providers/test_spending.py"
+SPOKEN = "tests/requests_app/test_spoken_prompts.py"
 STATEMENTS = "tests/requests_app/test_statements.py"
 SWEEPER = "tests/requests_app/test_sweeper.py"
 CONNECTIONS = "tests/telegram_bot/test_connections.py"
@@ -264,8 +265,8 @@ MUTANTS = (
         (CHAIN,),
         (
             "providers/pricing.py",
-            "    return None, CostSource.UNKNOWN\n",
-            "    return Decimal(0), CostSource.UNKNOWN\n",
+            "CostSource.ESTIMATED\n    return None, CostSource.UNKNOWN\n",
+            "CostSource.ESTIMATED\n    return Decimal(0), CostSource.UNKNOWN\n",
         ),
     ),
     mutant(
@@ -461,6 +462,31 @@ MUTANTS = (
             "min(max_output_tokens, prompt.output_limit or max_output_tokens)",
             "max_output_tokens",
         ),
+    ),
+    # What was said is a question of its own: asked once, and a part of the request's cost.
+    mutant(
+        "a transcript is made again after a crash",
+        (SPOKEN,),
+        ("requests_app/services/execution.py", "    if request.transcript is None:\n", "    if True:\n"),
+    ),
+    mutant(
+        "the cost of a transcript is forgotten",
+        (SPOKEN,),
+        ("requests_app/services/completion.py", "    if request.transcript is None:\n", "    if True:\n"),
+    ),
+    mutant(
+        "a refusal to hear counts as one to answer",
+        (SPOKEN,),
+        (
+            "providers/chain/fallback.py",
+            "(attempt.operation == Operation.TRANSCRIBE) == is_transcript",
+            "attempt.operation or is_transcript",
+        ),
+    ),
+    mutant(
+        "a minute that was heard is not charged",
+        (SPOKEN,),
+        ("requests_app/services/completion.py", "        heard_seconds=request.input_seconds,\n", ""),
     ),
     mutant(
         "a chat that came back loses its messages",

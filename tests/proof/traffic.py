@@ -1,4 +1,4 @@
-"""User traffic: prompts of every kind, commands, buttons and images, sent to the webhook as Telegram sends them.
+"""User traffic: prompts of every kind, spoken ones too, commands, buttons and images, as Telegram sends them.
 
 Telegram retries an update until it is answered with a 200, sometimes repeats one that was, and keeps no order.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import requests
 from PIL import Image
 
+from providers.sandbox.fake_files import SAID
 from tests.fakes.telegram import FakeTelegram
 from tests.telegram_bot.updates import USER, membership, message, press
 
@@ -29,6 +30,7 @@ RETRY_SECONDS = 1.0  # after any other answer than a 200
 LOADS = (0.5, 0.9)  # of the knee, in turn
 LOAD_SECONDS = 60.0
 MAX_ANSWER_SECONDS = 5.0  # then the call counts as unanswered
+VOICE_BYTES = 10_000  # some seconds
 IMAGE_FILE_ID = "an-image"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 SUBJECTS = ("a slow river", "the price of tea", "*bold* and `code`", "two lines\nof text", "naïve café 🦊", "x < y & z")
@@ -36,6 +38,7 @@ SUBJECTS = ("a slow river", "the price of tea", "*bold* and `code`", "two lines\
 ACTIONS = {
     "prompt": 70,
     "image": 3,
+    "voice": 5,
     "cancel": 6,
     "models": 4,
     "button": 6,
@@ -128,6 +131,8 @@ class Traffic:
         if action == "image":
             photo = [{"file_id": IMAGE_FILE_ID, "file_unique_id": IMAGE_FILE_ID, "width": 8, "height": 8}]
             return self._from(chat_id, message(chat_id=chat_id, photo=photo, caption=self._prompt_text()))
+        if action == "voice":
+            return self._from(chat_id, message(chat_id=chat_id, voice=self._voice()))
         if action == "button":
             return self._press(chat_id)
         if action == "block":
@@ -142,6 +147,13 @@ class Traffic:
     def _prompt_text(self) -> str:
         kind = " forbidden" if self._random.random() < 0.03 else ""
         return f"Prompt {next(self._numbers):06d}: about{kind} {self._random.choice(SUBJECTS)}"
+
+    def _voice(self) -> dict[str, Any]:
+        """Say a prompt: return a voice message whose file the Bot API has."""
+        words = self._prompt_text()
+        file_id = f"voice {words}"
+        self._bot_api.files[file_id] = b"OggS" + SAID + words.encode() + bytes(VOICE_BYTES)
+        return {"file_id": file_id, "file_unique_id": file_id, "duration": 5, "mime_type": "audio/ogg"}
 
     def _press(self, chat_id: int) -> dict[str, Any]:
         """Press a button of the chat, or ask for the list of models where there is none."""

@@ -11,7 +11,7 @@ from django.http.multipartparser import MultiPartParser
 from providers.errors import AccessDenied, ModelGone, OutcomeUnknown, ProviderError, RateLimited, Unsupported
 from providers.registry import PROVIDERS, provider_class, register_compatible
 from providers.sandbox import running_sandbox
-from providers.sandbox.formats.transcriptions import HEARD
+from providers.sandbox.fake_files import HEARD
 from providers.shipped import shipped_routes
 from providers.transport.deadlines import Deadline
 from providers.types import Access, Attachment, Category, Operation, OutputOptions, Overrides, Prompt, TextResult, Usage

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from providers.chain.candidates import can_transcribe
-from providers.errors import ServerFault
+from providers.errors import ContentRefused, ServerFault
 from providers.models import Attempt, AttemptRollup, ProviderConfig
-from providers.sandbox.formats.transcriptions import HEARD
+from providers.sandbox.fake_files import HEARD
 from providers.size_estimates import seconds_of_audio
 from providers.statistics.rollups import fold_attempts
 from providers.statistics.selectors import cost_comparison, provider_stats, recommended
@@ -208,16 +208,15 @@ class TestARouteThatListensItself:
 
 
 def test_what_was_heard_before_is_no_attempt_at_the_answer(account, chain):
-    """The numbers of a caller's attempts go on, and a route that could not hear may answer."""
-    script = chain(openai=[ServerFault(), TextResult("Good morning.")])
+    """The numbers of a caller's attempts go on, and a refusal to hear is none to answer."""
+    chain(openai=[ContentRefused()], anthropic=["Good morning."])
     request = make_request(account=account, input_text="Hello")
     make_attempt(caller_key=request.id, number=1, operation="transcribe", provider="openai", route="openai-transcribe",
-                 state="FAILED", error_class="ServerFault", cost=None)  # fmt: skip
+                 state="FAILED", error_class=ContentRefused.error_class, cost=None)  # fmt: skip
     Request.objects.filter(id=request.id).update(fence=1)
-    script.outcomes["openai"].pop(0)
 
     assert advanced(request).status == "COMPLETED"
-    assert Attempt.objects.filter(caller_key=request.id).order_by("-number").values_list("number", flat=True)[0] == 2
+    assert [number for number, *_ in Attempt.objects.order_by("number").values_list("number")] == [1, 2, 3]
 
 
 def test_the_margin_knows_what_hearing_costs():

@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 from providers.sandbox.billing import BillingLine, shipped_cost
 from providers.sandbox.error_texts import Problem, VendorRefusal
 from providers.sandbox.exchange import VendorReply, VendorRequest
+from providers.sandbox.fake_files import words_in
 from providers.sandbox.faults import InjectedFault
 from providers.sandbox.vendor_base import Answered, Endpoint, SandboxVendor
 from providers.shipped import shipped_route
 from providers.types import Category, Operation, Usage
 
-HEARD = "What is the capital of Peru?"  # whatever was said; nothing in a file of silence
-SILENCE = b"silence"  # a file that contains this has no words
 BYTES_PER_SECOND = 2_000
 
 
@@ -40,8 +39,8 @@ class TranscribingVendor(SandboxVendor):
         seconds = Decimal(len(content)) / BYTES_PER_SECOND
         usage = Usage(seconds=self.billed_seconds(seconds))
         cost = shipped_cost(Category.TEXT, self.slug, usage, Operation.TRANSCRIBE)
-        is_silent = SILENCE in content or request.fault is InjectedFault.EMPTY
-        body = self.transcript("" if is_silent else HEARD, seconds, response_format=_text(form, "response_format"))
+        words = "" if request.fault is InjectedFault.EMPTY else words_in(content)
+        body = self.transcript(words, seconds, response_format=_text(form, "response_format"))
         return VendorReply(200, body, self.headers(cost)), BillingLine(self.slug, model, usage=usage, cost=cost)
 
     def billed_seconds(self, seconds: Decimal) -> Decimal:
