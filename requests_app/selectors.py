@@ -104,12 +104,15 @@ def _size_with(request: Request, history_characters: int, *, searches: int = 0) 
         + searches * TOKENS_OF_A_SEARCH,
         characters=len(request.input_text),
         seconds=seconds_of(request.options),
-        heard_seconds=sum(
-            seconds_of_audio(file["size"]) for file in request.input_media if is_audio(file["content_type"])
-        ),
+        heard_seconds=audio_seconds_of(request),
         input_images=input_images_of(request),
         searches=searches,
     )
+
+
+def audio_seconds_of(request: Request) -> int:
+    """Return for how long the audio of a request may play."""
+    return sum(seconds_of_audio(file["size"]) for file in request.input_media if is_audio(file["content_type"]))
 
 
 def input_images_of(request: Request) -> int:

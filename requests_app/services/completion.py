@@ -13,14 +13,13 @@ from django.db.models.functions import Now
 from providers.chain.attempts import Answer, attempts_abandon, attempts_close
 from providers.chain.candidates import Skip
 from providers.models import Attempt
-from providers.size_estimates import is_audio, seconds_of_audio
 from providers.types import CostSource, Operation, TextResult, Usage
 from requests_app import statements
 from requests_app.credit_rates import Size, Terms, tokens_of_bytes, used_size
 from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
 from requests_app.options import seconds_of
-from requests_app.selectors import input_images_of, question_of
+from requests_app.selectors import audio_seconds_of, input_images_of, question_of
 from requests_app.services.credits import credits_capture, credits_release
 from requests_app.states import transition
 
@@ -56,7 +55,7 @@ def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip
 
 
 def _with_transcript(request: Request, answer: Answer) -> tuple[Decimal | None, CostSource]:
-    """Return what the answer and the transcript of its prompt cost together, and where the worse known sum is from."""
+    """Return what the answer and the transcript of its prompt cost together, and the less certain of their sources."""
     if request.transcript is None:
         return answer.cost, answer.cost_source
     heard = Attempt.objects.filter(caller_key=request.id, operation=Operation.TRANSCRIBE, state=Attempt.State.OK)
@@ -69,9 +68,8 @@ def _with_transcript(request: Request, answer: Answer) -> tuple[Decimal | None, 
 def request_note_transcript(*, request: Request, answer: Answer) -> None:
     """Keep what was said in the audio of a request. Idempotent; call in the transaction that ends the attempt."""
     seconds = answer.result.usage.seconds
-    estimates = (seconds_of_audio(file["size"]) for file in request.input_media if is_audio(file["content_type"]))
     request.transcript = _text_of(answer)
-    request.input_seconds = sum(estimates) if seconds is None else math.ceil(seconds)
+    request.input_seconds = audio_seconds_of(request) if seconds is None else math.ceil(seconds)
     Request.objects.filter(id=request.id, transcript=None, content_erased_at=None).update(
         transcript=request.transcript, input_seconds=request.input_seconds
     )
