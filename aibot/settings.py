@@ -394,6 +394,7 @@ DEADLINE_SECONDS = {"TEXT": 90, "IMAGE": 240, "VIDEO": 1800, "AUDIO": 240}
 LEASE_SECONDS = env_int("LEASE_SECONDS", 15, minimum=1)
 SWEEP_SECONDS = env_int("SWEEP_SECONDS", 3, minimum=1)
 MAX_PROMPT_CHARACTERS = env_int("MAX_PROMPT_CHARACTERS", 32_000, minimum=1)
+MAX_AUDIO_SECONDS = env_int("MAX_AUDIO_SECONDS", 1_200, minimum=1)
 MAX_OPEN_REQUESTS = env_int("MAX_OPEN_REQUESTS", 3, minimum=1)
 # What a credit is sold for, in USD; 0: nothing is sold. The AI models as shipped earn their cost with this price.
 CREDIT_PRICE_USD = env_price("CREDIT_PRICE_USD", "0.01")

@@ -65,7 +65,7 @@ def is_rate(value: Any, *, largest: Decimal = Decimal("Infinity")) -> bool:
 
 
 def _validate_rate(name: str, value: Any) -> None:
-    if not is_rate(value):
+    if not is_rate(value, largest=MAX_COST_USD):
         raise ValidationError(f'{name} must be a decimal number in quotes, such as "0.50", not {value!r}.')
 
 
@@ -95,7 +95,7 @@ def cost_of(
         return computed.quantize(COST_QUANTUM), CostSource.COMPUTED
     quantity = _quantity(usage, price_unit)
     if list_price is not None and quantity is not None:
-        return (list_price * quantity).quantize(COST_QUANTUM), CostSource.ESTIMATED
+        return (list_price * quantity + _searches(usage, prices)).quantize(COST_QUANTUM), CostSource.ESTIMATED
     return None, CostSource.UNKNOWN
 
 
@@ -136,7 +136,11 @@ def _by_tokens(usage: Usage, prices: Mapping[str, Any]) -> Decimal | None:
         + usage.image_tokens * Decimal(rates.get("image_input_per_million", input_rate))
         + usage.output_tokens * Decimal(rates["output_per_million"])
     )
-    return total / MILLION + usage.searches * Decimal(prices.get(SEARCH_RATE, 0)) / THOUSAND
+    return total / MILLION + _searches(usage, prices)
+
+
+def _searches(usage: Usage, prices: Mapping[str, Any]) -> Decimal:
+    return usage.searches * Decimal(prices.get(SEARCH_RATE, 0)) / THOUSAND
 
 
 def _rates_for(input_tokens: int, prices: Mapping[str, Any]) -> Mapping[str, str]:

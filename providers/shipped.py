@@ -181,7 +181,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         enabled=False,
         since="0.2.0",
     ),
-    # --- Speech to text ---
+    # --- Speech to text: a request has 90 seconds, in which the next one must have its turn, and the answer, too ---
     ShippedRoute(
         Category.TEXT,
         "openai",
@@ -190,7 +190,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "0.000075",
         "second",
         prices={"per_second": "0.000075", "as_of": "2026-11-27"},
-        timeout_seconds=120,
+        timeout_seconds=35,
         operation=Operation.TRANSCRIBE,
         since="0.3.0",
     ),
@@ -202,7 +202,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "0.000012",
         "second",
         prices={"per_second": "0.0000111112", "as_of": "2026-11-27"},
-        timeout_seconds=120,
+        timeout_seconds=35,
         operation=Operation.TRANSCRIBE,
         since="0.3.0",
     ),
@@ -214,7 +214,7 @@ SHIPPED_ROUTES: tuple[ShippedRoute, ...] = (
         "0.000062",
         "second",
         prices={"per_second": "0.0000611112", "as_of": "2026-11-27"},
-        timeout_seconds=120,
+        timeout_seconds=35,
         operation=Operation.TRANSCRIBE,
         since="0.3.0",
     ),

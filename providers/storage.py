@@ -1,11 +1,13 @@
 """Media files: checked for what they really are, and stored by Django's default storage."""
 
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
+from providers.common.audio_length import audio_seconds
 from providers.common.file_types import FileType, audio_type, file_type_of, image_type
 from providers.errors import NotStored, OutcomeUnknown
 from providers.types import Category
@@ -20,10 +22,12 @@ class StoredMedia:
     name: str  # in Django's storage
     content_type: str
     size: int  # bytes
+    seconds: int = 0  # for which audio that a user sent plays
 
     def as_dict(self) -> dict[str, str | int]:
         """Return it as the request's row keeps it."""
-        return {"name": self.name, "content_type": self.content_type, "size": self.size}
+        stored: dict[str, str | int] = {"name": self.name, "content_type": self.content_type, "size": self.size}
+        return {**stored, "seconds": self.seconds} if self.seconds else stored
 
 
 def store_output(*, category: Category, content: bytes, key: str) -> StoredMedia:
@@ -48,9 +52,15 @@ def store_image(*, content: bytes, key: str) -> StoredMedia | None:
 
 
 def store_audio(*, content: bytes, key: str) -> StoredMedia | None:
-    """Check audio that a user sent and store it under a name made of `key`. None where it is no audio."""
-    file_type = audio_type(content)
-    return _store(content, file_type, f"prompts/{key[-2:]}/{key}") if file_type else None
+    """Check audio that a user sent and store it under a name made of `key`.
+
+    None where it is no audio, or where nobody can tell how long it plays, by which hearing it is billed.
+    """
+    file_type, seconds = audio_type(content), audio_seconds(content)
+    if file_type is None or seconds is None:
+        return None
+    stored = _store(content, file_type, f"prompts/{key[-2:]}/{key}")
+    return replace(stored, seconds=math.ceil(seconds))
 
 
 def _store(content: bytes, file_type: FileType, stem: str) -> StoredMedia:

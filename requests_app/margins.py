@@ -7,8 +7,11 @@ from decimal import Decimal
 from django.conf import settings
 
 from providers.access import backend_for
+from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
+from providers.capabilities import unsupported_reason
 from providers.chain.spending import compute_seconds_at_most
+from providers.errors import Unsupported
 from providers.models import ProviderConfig
 from providers.pricing import ABOVE, TIERS, cost_at_most
 from providers.size_estimates import TOKENS_OF_A_SEARCH, TOKENS_OF_AN_IMAGE, TOKENS_PER_CHARACTER, tokens_at_most
@@ -20,6 +23,7 @@ from requests_app.selectors import MAX_HISTORY_CHARACTERS
 
 USUAL = Size(input_tokens=500, output_tokens=400, characters=300)
 HEARD = Size(heard_seconds=3_600)
+SEARCHED = ((MAX_SEARCHES, 0), (MAX_SEARCHES, MAX_SEARCHES * TOKENS_OF_A_SEARCH))  # and found nothing, or much
 IMAGE = Attachment("image/png", b"")
 NO_ACCESS = Access("", "")
 
@@ -70,23 +74,26 @@ def margin_of(model: AIModel, routes: Iterable[ProviderConfig]) -> Margin:
     """
     usual, worst, unpriced = [], [], []
     for route in routes:
-        if route.category != model.category:
+        backend = backend_for(Category(route.category), route.provider, Operation(route.operation))
+        if backend is None or route.category != model.category:
             continue
+        call = _Call(route, backend(NO_ACCESS), model)
         if route.operation == Operation.TRANSCRIBE:
-            cases = [_case(route, model, HEARD)]
+            sizes = [HEARD]
         elif route.serves(model.tag):
-            usual_case = _case(route, model, USUAL) or _case(route, model, USUAL, is_worst=True)
-            usual += [usual_case] if usual_case else []
-            cases = [usual_case, *(_case(route, model, size, is_worst=True) for size in _extreme_sizes(model, route))]
+            sizes = [size for size in _extreme_sizes(model, route) if call.can_be_made(size)]
         else:
             continue
-        priced = [case for case in cases if case]
-        worst += priced
-        unpriced += [] if priced else [route.name]
+        cases = [call.case(size) for size in sizes]
+        if route.operation == Operation.GENERATE and call.can_be_made(USUAL):
+            usual_case = call.case(USUAL, is_usual=True) or call.case(USUAL)
+            usual += [usual_case] if usual_case else []
+        worst += [case for case in cases if case]
+        unpriced += [] if all(cases) else [route.name]
     return Margin(
         model,
         max(usual, key=lambda case: case.cost, default=None),
-        min(worst, key=lambda case: case.margin, default=None),
+        min([*usual, *worst], key=lambda case: case.margin, default=None),
         unpriced,
     )
 
@@ -96,47 +103,68 @@ def _extreme_sizes(model: AIModel, route: ProviderConfig) -> list[Size]:
     characters = min(
         settings.MAX_PROMPT_CHARACTERS, route.capabilities.get("max_prompt_characters", settings.MAX_PROMPT_CHARACTERS)
     )
+    if model.category != Category.TEXT:
+        images = (0, 1) if route.operation == Operation.GENERATE else (1,)
+        return [Size(characters=spoken, input_images=number) for spoken in (1, characters) for number in images]
+    least = tokens_at_most(settings.SYSTEM_PROMPT)
+    most = least + (characters + MAX_HISTORY_CHARACTERS) * TOKENS_PER_CHARACTER + TOKENS_OF_AN_IMAGE
+    tiers = [tier[ABOVE] + 1 for tier in route.prices.get(TIERS, ()) if least < tier[ABOVE] < most]
     limit = model.terms.output_limit
     longest = route.max_output_tokens or limit
-    most = (characters + MAX_HISTORY_CHARACTERS) * TOKENS_PER_CHARACTER + TOKENS_OF_AN_IMAGE
-    system = tokens_at_most(settings.SYSTEM_PROMPT)
-    tiers = [tier[ABOVE] + 1 for tier in route.prices.get(TIERS, ())]
-    images = int(route.category in (Category.IMAGE, Category.VIDEO) and route.does(Operation.EDIT))
     return [
-        Size(input_tokens=input_tokens, output_tokens=output_tokens, characters=spoken, input_images=images)
-        for input_tokens in (system, *(tier for tier in tiers if system < tier < system + most), system + most)
+        Size(input_tokens=input_tokens + found, output_tokens=output_tokens, searches=searches)
+        for input_tokens in (least, *tiers, most)
         for output_tokens in (1, min(longest, limit) if model.rates else longest)
-        for spoken in (1, characters)
+        for searches, found in ((0, 0), *(SEARCHED if route.web_search else ()))
     ]
 
 
-def _case(route: ProviderConfig, model: AIModel, size: Size, *, is_worst: bool = False) -> Case | None:
-    """Return what an answer of this size costs and brings, None where nobody knows."""
-    backend = backend_for(Category(route.category), route.provider, Operation(route.operation))
-    if backend is None:
-        return None
-    provider = backend(NO_ACCESS)
-    if isinstance(provider, MediaProvider):
-        prompt = Prompt(
-            Category(model.category),
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call on a route for an AI model, of any size."""
+
+    route: ProviderConfig
+    provider: TextProvider | MediaProvider
+    model: AIModel
+
+    def can_be_made(self, size: Size) -> bool:
+        """Return whether the route would be asked for this."""
+        if not isinstance(self.provider, MediaProvider):
+            return True
+        prompt = self._prompt(size)
+        try:
+            self.provider.check(prompt)
+        except Unsupported:
+            return False
+        return self.route.does(prompt.operation) and not unsupported_reason(self.route.capabilities, prompt)
+
+    def case(self, size: Size, *, is_usual: bool = False) -> Case | None:
+        """Return what an answer of this size costs at most and brings, None where nobody knows."""
+        if isinstance(self.provider, MediaProvider):
+            prompt = self._prompt(size)
+            size = replace(size, seconds=self.provider.seconds_of(prompt))
+            usage = self.provider.used_at_most(prompt)
+            if not is_usual:
+                usage = replace(usage, compute_seconds=compute_seconds_at_most(prompt.category))
+        elif size.heard_seconds:
+            usage = Usage(seconds=Decimal(size.heard_seconds))
+        else:
+            output_tokens = size.output_tokens + (0 if is_usual else self.provider.unlimited_tokens)
+            usage = Usage(input_tokens=size.input_tokens, output_tokens=output_tokens, searches=size.searches)
+            # What is used is charged, up to what was agreed.
+            agreed = max(size.output_tokens, self.model.terms.output_limit)
+            size = replace(size, output_tokens=min(output_tokens, agreed))
+        route = self.route
+        cost = cost_at_most(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
+        return None if cost is None else Case(route.name, self.model.terms.before_rounding(size), cost)
+
+    def _prompt(self, size: Size) -> Prompt:
+        return Prompt(
+            Category(self.model.category),
             "x" * size.characters,
-            model=route.model,
+            model=self.route.model,
+            operation=Operation.EDIT if size.input_images else Operation.GENERATE,
             attachments=(IMAGE,) * size.input_images,
-            output_options=output_options_of(model.options),
-            overrides=Overrides(route.extra_body),
+            output_options=output_options_of(self.model.options),
+            overrides=Overrides(self.route.extra_body),
         )
-        size = replace(size, seconds=provider.seconds_of(prompt))
-        usage = provider.used_at_most(prompt)
-        if is_worst:
-            usage = replace(usage, compute_seconds=compute_seconds_at_most(prompt.category))
-    elif size.heard_seconds:
-        usage = Usage(seconds=Decimal(size.heard_seconds))
-    else:
-        output_tokens = size.output_tokens + (provider.unlimited_tokens if is_worst else 0)
-        searches = MAX_SEARCHES if route.web_search and is_worst else 0
-        size = replace(size, input_tokens=size.input_tokens + searches * TOKENS_OF_A_SEARCH, searches=searches)
-        usage = Usage(input_tokens=size.input_tokens, output_tokens=output_tokens, searches=searches)
-        # What is used is charged, up to what was agreed.
-        size = replace(size, output_tokens=min(output_tokens, max(size.output_tokens, model.terms.output_limit)))
-    cost = cost_at_most(usage, prices=route.prices, list_price=route.list_price, price_unit=route.price_unit)
-    return None if cost is None else Case(route.name, model.terms.before_rounding(size), cost)

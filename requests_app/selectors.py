@@ -11,11 +11,12 @@ from providers.chain.candidates import can_serve
 from providers.models import Attempt
 from providers.size_estimates import (
     TOKENS_OF_A_SEARCH,
+    TOKENS_OF_AN_IMAGE,
     TOKENS_PER_CHARACTER,
     is_audio,
-    seconds_of_audio,
+    seconds_by_size,
     tokens_at_most,
-    tokens_of_file,
+    tokens_of_audio,
 )
 from providers.types import MAX_SEARCHES, Category, Turn
 from requests_app.credit_rates import SEARCHES, Size, Terms
@@ -23,6 +24,8 @@ from requests_app.dispatch import TEXT
 from requests_app.models import Account, AIModel, Request
 from requests_app.options import seconds_of
 
+# What a route is asked that takes audio itself, where nothing is written beside it.
+LISTEN = "Answer what is said in this voice message, in its language."
 MAX_EARLIER_REQUESTS = 10
 MAX_HISTORY_CHARACTERS = 16_000
 
@@ -67,7 +70,7 @@ def history_of(request: Request) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     characters_left = MAX_HISTORY_CHARACTERS
     for written, spoken, answer in request.earlier_turns or ():  # type: ignore[attr-defined]  # set by its claim
-        question = question_of(written, spoken)
+        question = question_of(written, spoken) or LISTEN
         characters_left -= len(question) + len(answer)
         if characters_left < 0:
             break
@@ -100,7 +103,8 @@ def _size_with(request: Request, history_characters: int, *, searches: int = 0) 
         input_tokens=tokens_at_most(request.input_text)
         + tokens_at_most(settings.SYSTEM_PROMPT)
         + history_characters * TOKENS_PER_CHARACTER
-        + sum(tokens_of_file(file["content_type"], file["size"]) for file in request.input_media)
+        + sum(TOKENS_OF_AN_IMAGE for file in request.input_media if not is_audio(file["content_type"]))
+        + tokens_of_audio(audio_seconds_of(request))
         + searches * TOKENS_OF_A_SEARCH,
         characters=len(request.input_text),
         seconds=seconds_of(request.options),
@@ -111,8 +115,10 @@ def _size_with(request: Request, history_characters: int, *, searches: int = 0) 
 
 
 def audio_seconds_of(request: Request) -> int:
-    """Return for how long the audio of a request may play."""
-    return sum(seconds_of_audio(file["size"]) for file in request.input_media if is_audio(file["content_type"]))
+    """Return for how long the audio of a request plays."""
+    audio = [file for file in request.input_media if is_audio(file["content_type"])]
+    # Files of an earlier release were not measured.
+    return sum(file.get("seconds") or seconds_by_size(file["size"]) for file in audio)
 
 
 def input_images_of(request: Request) -> int:

@@ -12,7 +12,14 @@ from providers.backends.optional_fields import asked_with_optional_fields
 from providers.backends.overrides import with_overrides
 from providers.backends.thoughts import Thoughts, without_thoughts
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, Unsupported
-from providers.size_estimates import TOKENS_OF_A_SEARCH, tokens_at_most, tokens_of_file
+from providers.size_estimates import (
+    TOKENS_OF_A_SEARCH,
+    TOKENS_OF_AN_IMAGE,
+    is_audio,
+    seconds_of_audio,
+    tokens_at_most,
+    tokens_of_audio,
+)
 from providers.transport import client, sse
 from providers.transport.deadlines import Deadline
 from providers.transport.forms import encode_form
@@ -247,6 +254,7 @@ class TextProvider(Provider):
 
     answer_field: ClassVar[str]  # a 200 without it is no answer
     may_be_blank: ClassVar[bool] = False  # an answer without any text is one, too
+    max_searches: ClassVar[int] = MAX_SEARCHES  # of the web, for one answer
     unlimited_tokens: ClassVar[int] = 0  # of reasoning that no limit covers: how many there may be
     end_marker: ClassVar[str] = "[DONE]"  # the data or the name of a stream's last event
 
@@ -283,8 +291,10 @@ class TextProvider(Provider):
         """Return the most that a call with this prompt can use."""
         texts = [prompt.system, prompt.text, *(turn.text for turn in prompt.history)]
         tokens = sum(tokens_at_most(text) + TOKENS_OF_A_TURN for text in texts)
-        tokens += sum(tokens_of_file(file.content_type, len(file.content)) for file in prompt.attachments)
-        searches = MAX_SEARCHES if prompt.web_search else 0
+        for file in prompt.attachments:
+            is_heard = is_audio(file.content_type)
+            tokens += tokens_of_audio(seconds_of_audio(file.content)) if is_heard else TOKENS_OF_AN_IMAGE
+        searches = self.max_searches if prompt.web_search else 0
         return Usage(
             input_tokens=tokens + searches * TOKENS_OF_A_SEARCH,
             output_tokens=prompt.max_output_tokens + self.unlimited_tokens,

@@ -13,7 +13,6 @@ from providers.backends.openai_compatible import (
     OpenAICompatibleTranscription,
 )
 from providers.backends.openai_responses import ResponsesText
-from providers.backends.overrides import with_overrides
 from providers.errors import (
     AccessDenied,
     ContentRefused,
@@ -49,6 +48,7 @@ RULES = (
 
 # Of an image of 1024 × 1024 pixels, in proportion to its pixels (read 2026-11).
 TOKENS_OF_QUALITY = {"low": 196, "medium": 439, "high": 1756, "xhigh": 3133, "max": 7000}
+DEFAULT_QUALITY = "medium"
 SQUARE_PIXELS = 1024**2
 MAX_SIDES = (3840, 2160)
 SIZE = re.compile(r"\d{2,4}x\d{2,4}")
@@ -96,7 +96,7 @@ class OpenAIImage(OpenAICompatibleImage):
             "prompt": prompt.text,
             "n": 1,
             "size": self.sizes[self.aspect_ratio_of(prompt)],
-            "quality": "medium",
+            "quality": DEFAULT_QUALITY,
             "output_format": "png",
             **self.options_of(prompt),
         }
@@ -116,8 +116,9 @@ class OpenAIImage(OpenAICompatibleImage):
         )
 
     def used_at_most(self, prompt: Prompt) -> Usage:
-        body = with_overrides(self.build(prompt), prompt.overrides).json
-        quality, size = text_at(body, "quality"), text_at(body, "size")
+        body = prompt.overrides.extra_body
+        quality = text_at(body, "quality") or prompt.output_options.quality or DEFAULT_QUALITY
+        size = text_at(body, "size") or self.sizes.get(self.aspect_ratio_of(prompt), "")
         width, height = (int(side) for side in size.split("x")) if SIZE.fullmatch(size) else MAX_SIDES
         tokens = TOKENS_OF_QUALITY.get(quality, max(TOKENS_OF_QUALITY.values()))
         return Usage(

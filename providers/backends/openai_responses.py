@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from providers.backends.base import Transcript
-from providers.backends.error_mapping import ErrorReply
 from providers.backends.openai_compatible import OpenAICompatibleText
 from providers.common.data_uris import data_uri
+from providers.errors import ProviderError
+from providers.transport.client import ProviderResponse
 from providers.transport.json_fields import get_path, list_at, text_at
+from providers.transport.redaction import Redactor
 from providers.types import Call, Feature, Prompt, Usage
 
-ENDS = ("response.completed", "response.incomplete", "response.failed")
+ENDS = ("response.completed", "response.incomplete", "response.failed", "response.done")
 FINISHED = {"completed": "stop"}  # else the reason, or the status itself
 REASONS = {"max_output_tokens": "length"}
 
@@ -46,9 +48,9 @@ class ResponsesText(OpenAICompatibleText):
         # A response has its error inside, null where there is none; a stream's is flat.
         return super().has_error(body) or bool(get_path(body, "response", "error")) or body.get("type") == "error"
 
-    def parse_error(self, status: int, body: Mapping[str, Any]) -> ErrorReply:
-        response = body.get("response")
-        return super().parse_error(status, response if isinstance(response, Mapping) else body)
+    def refusal(self, response: ProviderResponse, body: Mapping[str, Any], redactor: Redactor) -> ProviderError:
+        inside = body.get("response")
+        return super().refusal(response, inside if isinstance(inside, Mapping) else body, redactor)
 
     def unified(self, body: dict[str, Any]) -> dict[str, Any]:
         return _as_completion(body) if "output" in body and "choices" not in body else body
@@ -58,12 +60,17 @@ class ResponsesText(OpenAICompatibleText):
 
     def parse_stream(self, messages: Iterable[dict[str, Any]], transcript: Transcript) -> dict[str, Any]:
         last: dict[str, Any] = {}
+        items: list[Any] = []  # the outputs as they are done; gateways leave them out at the end
 
         def chunks() -> Iterator[dict[str, Any]]:
             for message in messages:
                 kind = text_at(message, "type")
+                if kind == "response.output_item.done":
+                    items.append(message.get("item"))
                 if kind in ENDS:
-                    last.update(_as_completion(get_path(message, "response")))
+                    response = get_path(message, "response")
+                    known = response if isinstance(response, dict) else {}
+                    last.update(_as_completion({**known, "output": list_at(known, "output") or items}))
                 elif kind.startswith("response."):
                     yield _as_chunk(kind, message)
                 else:
@@ -72,7 +79,9 @@ class ResponsesText(OpenAICompatibleText):
         body = super().parse_stream(chunks(), transcript)
         if not last:
             return body
-        message = get_path(last, "choices", 0, "message")
+        message = last["choices"][0]["message"]
+        if not transcript.text:  # it came whole, without deltas
+            transcript.add(message["content"])
         return {**last, "choices": [{**last["choices"][0], "message": {**message, "content": transcript.text}}]}
 
     def parse_usage(self, body: Mapping[str, Any]) -> Usage:

@@ -23,7 +23,7 @@ NAMED_BY: Mapping[str, str] = {
     "stream_options": r"stream_options|include_usage",
     "max_tokens": r"\bmax_tokens\b",
     "max_completion_tokens": r"\bmax_completion_tokens\b",
-    "response_format": r"response_format",
+    "response_format": r"response_format|verbose_json",
     "output_format": r"output_format",
     "quality": r"\bquality\b",
     "resolution": r"\bresolution\b",

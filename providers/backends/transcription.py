@@ -47,7 +47,7 @@ class TranscriptionProvider(TextProvider):
             raise Unsupported(f"no audio files over {MAX_BYTES:,} bytes", provider=self.slug)
 
     def used_at_most(self, prompt: Prompt) -> Usage:
-        return Usage(seconds=Decimal(sum(seconds_of_audio(len(file.content)) for file in prompt.attachments)))
+        return Usage(seconds=Decimal(sum(seconds_of_audio(file.content) for file in prompt.attachments)))
 
     def build(self, prompt: Prompt, *, stream: bool) -> Call:
         audio, language = _audio_of(prompt), prompt.output_options.language
@@ -60,6 +60,8 @@ class TranscriptionProvider(TextProvider):
         return Call(self.path, json=fields, files=(FormFile("file", name, audio.content_type, audio.content),))
 
     def parse_text(self, body: Mapping[str, Any]) -> str:
+        if not isinstance(body.get("text"), str):
+            raise OutcomeUnknown("no text")
         return text_at(body, "text").strip()
 
     def finish_reason(self, body: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ class XaiText(ResponsesText):
     features = ResponsesText.features | {Feature.IMAGE_INPUT}
     image_types = frozenset({"image/jpeg", "image/png"})
     max_tokens_field = "max_completion_tokens"  # the visible ones only
+    max_searches = 10  # no field limits them; a handful is usual
     unlimited_tokens = 6_000  # at low effort recorded answers have some hundreds
     output_includes_reasoning = False  # a recorded answer: 32 prompt + 9 completion + 94 reasoning = 135
     cost_path = ("usage", "cost_in_usd_ticks")

@@ -27,11 +27,12 @@ from providers.chain.routing import Routing, read_routing, rule_of
 from providers.chain.spending import reservation
 from providers.errors import AccessDenied, ProviderError, RateLimited, Unsupported
 from providers.models import Attempt, ProviderConfig
-from providers.types import Category, Feature, Operation, Overrides, Prompt, UnknownPolicy
+from providers.types import Attachment, Category, Feature, Operation, Overrides, Prompt, UnknownPolicy
 
 logger = logging.getLogger("providers")
 
 TRANSCRIBE = Operation.TRANSCRIBE.value
+ANY_IMAGE = Attachment("image/jpeg", b"")
 
 # What says nothing of the provider: its job was given up, before and after it was cancelled, or its worker was lost.
 ENDED_BY_US = {"", JOB_CANCELLED, WORKER_LOST}
@@ -222,8 +223,6 @@ def route_candidates(route: ProviderConfig, health: Mapping[Circuit, Health]) ->
 def _reason_toskip_route(candidate: Candidate, prompt: Prompt) -> str:
     """Return why this route cannot be asked for this prompt, "" where it can."""
     route = candidate.route
-    if settings.REQUIRE_PRICES and reservation(route, candidate.provider, candidate.prompt_for(prompt)) is None:
-        return "nobody knows what a call may cost, and REQUIRE_PRICES is set: put in its price"
     reason = unsupported_reason(route.capabilities, prompt)
     if reason:
         return reason
@@ -231,6 +230,8 @@ def _reason_toskip_route(candidate: Candidate, prompt: Prompt) -> str:
         candidate.provider.check(candidate.prompt_for(prompt))
     except Unsupported as error:
         return str(error)
+    if settings.REQUIRE_PRICES and reservation(route, candidate.provider, candidate.prompt_for(prompt)) is None:
+        return "nobody knows what a call may cost, and REQUIRE_PRICES is set: put in its price"
     return ""
 
 
@@ -257,20 +258,33 @@ def can_serve(category: Category, tag: str = "") -> bool:
 
 
 def has_route(category: Category, tag: str) -> bool:
-    """Return whether any route of this category has this tag, enabled or not."""
-    return bool(_routes(category, tag))
+    """Return whether any route that answers in this category has this tag, enabled or not."""
+    return bool(_routes(category, tag, (Operation.GENERATE, Operation.EDIT)))
 
 
-def _routes(category: Category, tag: str) -> list[ProviderConfig]:
+def _routes(
+    category: Category, tag: str, operations: Sequence[Operation] = (Operation.GENERATE,)
+) -> list[ProviderConfig]:
     # SQLite cannot ask what a list in JSON contains; there are dozens of routes at most.
-    routes = ProviderConfig.objects.filter(category=category.value, operation=Operation.GENERATE.value)
+    routes = ProviderConfig.objects.filter(category=category.value, operation__in=operations)
     return [route for route in routes if route.serves(tag)]
 
 
 def can_edit(category: Category, tag: str = "") -> bool:
     """Return whether any enabled route makes an output of this category from an image."""
     routes = ProviderConfig.objects.filter(category=category.value, enabled=True)
-    return any(route.does(Operation.EDIT) and route.serves(tag) and provider_for(route) for route in routes)
+    return any(route.does(Operation.EDIT) and route.serves(tag) and _takes_images(route) for route in routes)
+
+
+def _takes_images(route: ProviderConfig) -> bool:
+    provider = provider_for(route)
+    prompt = Prompt(Category(route.category), "", model=route.model, operation=Operation.EDIT, attachments=(ANY_IMAGE,))
+    try:
+        if provider:
+            provider.check(prompt)
+    except Unsupported:
+        return False
+    return provider is not None
 
 
 def can_listen() -> bool:

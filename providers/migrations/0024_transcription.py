@@ -14,7 +14,8 @@ def add_transcription(apps, schema_editor):
     routes = apps.get_model("providers", "ProviderConfig").objects.using(alias)
     shipped = shipped_routes(operation=Operation.TRANSCRIBE)
     create_shipped_routes(routes, shipped)
-    if apps.get_model("providers", "Attempt").objects.using(alias).exists():
+    # Retention may have taken the attempts; their sums stay.
+    if any(apps.get_model("providers", name).objects.using(alias).exists() for name in ("Attempt", "AttemptRollup")):
         routes.filter(operation=Operation.TRANSCRIBE.value).update(enabled=False)
     remember_shipped_routes(apps.get_model("providers", "SeededRoute").objects.using(alias), shipped)
 

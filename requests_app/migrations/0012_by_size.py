@@ -15,7 +15,8 @@ BY_SIZE = {
 def price_by_size(apps, schema_editor):
     """Price the shipped AI models by size in a new database. Where users know a price already, it stays."""
     alias = schema_editor.connection.alias
-    if apps.get_model("requests_app", "Request").objects.using(alias).exists():
+    # Retention may have taken the requests; the ledger stays.
+    if any(apps.get_model("requests_app", name).objects.using(alias).exists() for name in ("Request", "LedgerEntry")):
         return
     ai_models = apps.get_model("requests_app", "AIModel").objects.using(alias)
     for (slug, category, token_cost), rates in BY_SIZE.items():

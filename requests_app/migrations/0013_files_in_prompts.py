@@ -6,7 +6,10 @@ AS_SHIPPED = {"per_thousand_input_tokens": "0.2", "per_thousand_output_tokens": 
 def price_files_of_prompts(apps, schema_editor):
     """Price voice messages and images that are changed in a new database. Where users know a price, it stays."""
     alias = schema_editor.connection.alias
-    if not apps.get_model("requests_app", "Request").objects.using(alias).exists():
+    # Retention may have taken the requests; the ledger stays.
+    if not any(
+        apps.get_model("requests_app", name).objects.using(alias).exists() for name in ("Request", "LedgerEntry")
+    ):
         ai_models = apps.get_model("requests_app", "AIModel").objects.using(alias)
         texts = ai_models.filter(slug="text-ai", category="TEXT", rates=AS_SHIPPED)
         texts.update(rates={**AS_SHIPPED, "per_minute_heard": "1"})

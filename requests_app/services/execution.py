@@ -19,14 +19,14 @@ from providers.db import commit_persistently, give_back_connection
 from providers.errors import AllProvidersFailed, ChainError, NoProviderAvailable
 from providers.size_estimates import is_audio
 from providers.transport.deadlines import Deadline
-from providers.types import Attachment, Category, OnText, Operation, Prompt
+from providers.types import Attachment, Category, OnText, Operation, OutputOptions, Prompt
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.dispatch import enqueue_on_commit, queue_for
 from requests_app.errors import NothingHeard
 from requests_app.log_context import logs_about
 from requests_app.models import Request
 from requests_app.options import max_output_tokens_of, output_options_of
-from requests_app.selectors import history_of, input_images_of, question_of
+from requests_app.selectors import LISTEN, history_of, input_images_of, question_of
 from requests_app.services.completion import (
     request_abandon_jobs,
     request_complete,
@@ -40,9 +40,6 @@ from requests_app.services.leases import CLAIMS_BEFORE_QUARANTINE, Lease, keeper
 logger = logging.getLogger("requests_app.execution")
 
 Status = Request.Status
-
-# What a route is asked that takes audio itself, where nothing is written beside it.
-LISTEN = "Answer what is said in this voice message, in its language."
 
 
 def request_advance(*, request_id: str, on_text: OnText | None = None) -> bool:
@@ -157,7 +154,13 @@ def _heard(
         if not can_transcribe():
             return replace(prompt, text=prompt.text or LISTEN), is_first
         run = ChainRun(
-            Prompt(Category.TEXT, "", operation=Operation.TRANSCRIBE, attachments=audio),
+            Prompt(
+                Category.TEXT,
+                "",
+                operation=Operation.TRANSCRIBE,
+                attachments=audio,
+                output_options=OutputOptions(language=prompt.output_options.language),
+            ),
             caller_key=request.id,
             deadline=deadline,
             store=lambda answer: request_note_transcript(request=request, answer=answer),
@@ -168,9 +171,12 @@ def _heard(
         try:
             run.answer()
         except (AllProvidersFailed, NoProviderAvailable):
-            if not can_listen():
+            # A worker that was thought lost may have heard it meanwhile.
+            request.refresh_from_db(fields=["transcript", "input_seconds"])
+            if request.transcript is None and not can_listen():
                 raise
-            return replace(prompt, text=prompt.text or LISTEN), False
+            if request.transcript is None:
+                return replace(prompt, text=prompt.text or LISTEN), False
     question = question_of(request.input_text, request.transcript)
     if not question:
         raise NothingHeard

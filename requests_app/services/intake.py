@@ -6,7 +6,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from providers.size_estimates import is_audio
 from providers.storage import StoredMedia
 from requests_app.credit_rates import Size, Terms
 from requests_app.dispatch import enqueue_on_commit, queue_for
@@ -46,7 +45,7 @@ def request_accept(
 
     Raises PromptInvalid, UnknownModel, AccountBlocked or TooManyOpenRequests, with nothing written.
     """
-    _check(account, model, text, is_spoken=any(is_audio(stored.content_type) for stored in input_media))
+    _check(account, model, text, seconds=sum(stored.seconds for stored in input_media))
     request = Request(
         user=account,
         model=model,
@@ -89,9 +88,14 @@ def _insert(request: Request, terms: Terms, account: Account) -> Acceptance:
     )
 
 
-def _check(account: Account, model: AIModel, text: str, *, is_spoken: bool) -> None:
-    if not text.strip() and not is_spoken:
+def _check(account: Account, model: AIModel, text: str, *, seconds: int) -> None:
+    if not text.strip() and not seconds:
         raise PromptInvalid("The prompt is empty. Write what you would like to know.")
+    if seconds > settings.MAX_AUDIO_SECONDS:
+        raise PromptInvalid(
+            f"The recording is {seconds / 60:.0f} minutes long; at most {settings.MAX_AUDIO_SECONDS / 60:.0f} are "
+            "allowed. Send it in parts."
+        )
     if len(text) > settings.MAX_PROMPT_CHARACTERS:
         raise PromptInvalid(
             f"The prompt has {len(text):,} characters; at most {settings.MAX_PROMPT_CHARACTERS:,} are allowed. "

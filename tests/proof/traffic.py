@@ -16,7 +16,7 @@ from typing import Any
 import requests
 from PIL import Image
 
-from providers.sandbox.fake_files import SAID
+from tests.fakes.audio import opus
 from tests.fakes.telegram import FakeTelegram
 from tests.telegram_bot.updates import USER, membership, message, press
 
@@ -30,7 +30,7 @@ RETRY_SECONDS = 1.0  # after any other answer than a 200
 LOADS = (0.5, 0.9)  # of the knee, in turn
 LOAD_SECONDS = 60.0
 MAX_ANSWER_SECONDS = 5.0  # then the call counts as unanswered
-VOICE_BYTES = 10_000  # some seconds
+VOICE_SECONDS = 5
 IMAGE_FILE_ID = "an-image"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 SUBJECTS = ("a slow river", "the price of tea", "*bold* and `code`", "two lines\nof text", "naïve café 🦊", "x < y & z")
@@ -152,7 +152,7 @@ class Traffic:
         """Say a prompt: return a voice message whose file the Bot API has."""
         words = self._prompt_text()
         file_id = f"voice {words}"
-        self._bot_api.files[file_id] = b"OggS" + SAID + words.encode() + bytes(VOICE_BYTES)
+        self._bot_api.files[file_id] = opus(VOICE_SECONDS, said=words)
         return {"file_id": file_id, "file_unique_id": file_id, "duration": 5, "mime_type": "audio/ogg"}
 
     def _press(self, chat_id: int) -> dict[str, Any]:

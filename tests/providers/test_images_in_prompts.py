@@ -208,7 +208,6 @@ def test_what_is_no_image_has_no_ratio() -> None:
         ("openai", Category.IMAGE, "gpt-image-2.6-flare"),
         ("xai", Category.IMAGE, "grok-imagine-image"),
         ("openrouter", Category.IMAGE, "bytedance-seed/seedream-4.5"),
-        ("aimlapi", Category.IMAGE, "google/nano-banana-edit"),
         ("runware", Category.IMAGE, "runware:400@1"),
         ("replicate", Category.VIDEO, "kwaivgi/kling-v3-video"),
         ("aimlapi", Category.VIDEO, "klingai/video-v3-standard-turbo-image-to-video"),

@@ -119,7 +119,7 @@ class TestEachProvider:
 
         fields, _ = form_in(server.received[0])
         first = next(iter(FIELDS[slug]))
-        assert fields == {first: MODELS[slug], "temperature": "0.5", "keyterms": '["Lima"]'}
+        assert fields == {first: MODELS[slug], "temperature": "0.5", "keyterms[]": "Lima"}
         assert server.received[0].headers["x-title"] == "A bot"
 
     @pytest.mark.parametrize(

@@ -23,11 +23,12 @@ from requests_app.services.intake import request_accept
 from requests_app.services.retention import content_erase
 from requests_app.statements import request_claim
 from tests.factories import make_account, make_attempt, make_model, make_request
+from tests.fakes.audio import opus
 
 pytestmark = pytest.mark.django_db
 
-VOICE = b"OggS" + bytes(239_996)  # as long as a minute of speech, or two
-SILENCE = b"OggS silence" + bytes(1_988)
+VOICE = opus(120, frame_bytes=40)
+SILENCE = opus(1, said="")
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +71,7 @@ class TestWithTheSandbox:
     def test_it_is_heard_and_answered(self, sandboxed, account):
         request = advanced(speak(account))
 
-        assert (request.status, request.transcript, request.input_seconds) == ("COMPLETED", HEARD, 120)
+        assert (request.status, request.transcript, request.input_seconds) == ("COMPLETED", HEARD, 125)
         assert trail(request) == [
             ("openai-transcribe", "transcribe", "OK"),
             ("aimlapi", "generate", "OK"),
@@ -90,8 +91,8 @@ class TestWithTheSandbox:
         held = request.credits
         advanced(request)
 
-        assert seconds_of_audio(len(VOICE)) == 161
-        assert (held, request.credits) == (10, 3)  # 2 minutes, and what the answer costs
+        assert seconds_of_audio(VOICE) == 120
+        assert (held, request.credits) == (9, 3)  # 2 minutes, and the longest answer; then what it was
         account.refresh_from_db()
         assert account.balance == 100 - 3 == sum(LedgerEntry.objects.values_list("amount", flat=True))
 

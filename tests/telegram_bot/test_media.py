@@ -16,6 +16,7 @@ from telegram_bot.api import client
 from telegram_bot.delivery.backend import request_deliver
 from telegram_bot.models import Delivery, TelegramChat
 from tests.factories import make_chat, make_request
+from tests.fakes.audio import opus
 from tests.fakes.telegram import no_answer, refuse
 from tests.telegram_bot.updates import message
 
@@ -180,7 +181,7 @@ class TestAnImageInThePrompt:
 
 
 class TestAVoiceMessageInThePrompt:
-    VOICE = b"OggS" + bytes(60)
+    VOICE = opus(2)
 
     @pytest.fixture
     def audio_route(self, chain):

@@ -75,14 +75,11 @@ MODELS: Mapping[str, SandboxModel] = {
             "acceleration": one_of("none", "regular", "high"),
         },
     ),
-    "google/nano-banana-edit": _priced(
-        Category.IMAGE, "image", 78_000, {"prompt": PROMPT, "image_urls": FieldRule(list, is_required=True)}
-    ),
     "klingai/video-v3-standard-turbo-image-to-video": _priced(
         Category.VIDEO,
         "video",
         218_400,
-        {"prompt": prompt_of(3072), "image_url": PROMPT, "duration": between(3, 15)},
+        {"prompt": prompt_of(3072), "multi_prompt": ARRAY, "image_url": PROMPT, "duration": between(3, 15)},
     ),
     "klingai/video-v3-standard-turbo-text-to-video": _priced(
         Category.VIDEO,
