@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Case, OuterRef, PositiveSmallIntegerField, QuerySet, Subquery, Value, When
@@ -13,22 +14,61 @@ from providers.access import is_configured
 from providers.admin_base import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
 from providers.chain.circuit_breaker import circuit_of, reset
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule
-from providers.registry import is_implemented
+from providers.registry import is_implemented, label_of, provider_class
+from providers.route_fields import EFFORTS
 from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
-from providers.types import Category, Operation
+from providers.types import Category, Feature, Operation
 
+RECORDED_FIELDS = ["category", "provider", "name", "operation"]
 # TEXT first, as everywhere else; the alphabet would begin with AUDIO.
+CATEGORIES_OF = {
+    Operation.GENERATE: tuple(Category),
+    Operation.EDIT: (Category.IMAGE, Category.VIDEO),
+    Operation.TRANSCRIBE: (Category.TEXT,),  # which the answer is
+}
 ANSWERS_FIRST = Case(When(operation=Operation.GENERATE.value, then=Value(0)), default=Value(1))
 AS_USERS_KNOW_THEM = Case(*(When(category=name, then=Value(place)) for name, place in CATEGORY_ORDER.items()))
+
+
+class ProviderConfigForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """A route that its provider can serve."""
+
+    reasoning_effort = forms.ChoiceField(
+        choices=[("", "–"), *((effort, effort) for effort in EFFORTS)],
+        required=False,
+        help_text=ProviderConfig._meta.get_field("reasoning_effort").help_text,
+    )
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        category, provider, operation = (
+            values.get(name) or getattr(self.instance, name) for name in ("category", "provider", "operation")
+        )
+        if not category or not provider or self.errors.keys() & {"category", "provider", "operation"}:
+            return values
+        categories = CATEGORIES_OF[Operation(operation)]
+        if category not in categories:
+            self.add_error("operation", f"{operation} needs the category {' or '.join(categories)}.")
+        elif not is_implemented(Category(category), provider, Operation(operation)):
+            self.add_error("provider", f"{label_of(provider)} cannot {operation} {category} here.")
+        else:
+            features = provider_class(Category(category), provider, Operation(operation)).features
+            if operation == Operation.EDIT and Feature.IMAGE_INPUT not in features:
+                self.add_error("operation", f"{label_of(provider)} takes no image for {category} here.")
+            if values.get("web_search") and Feature.WEB_SEARCH not in features:
+                self.add_error("web_search", f"{label_of(provider)} has no web search here.")
+        return values
 
 
 @admin.register(ProviderConfig)
 class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """The chain. Keys and addresses come from the environment and are not shown."""
 
+    form = ProviderConfigForm
     list_display = [
         "shown_route",
         "category",
+        "operation",
         "enabled",
         "priority",
         "weight",
@@ -88,9 +128,9 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: ProviderConfig | None = None) -> list[str]:
-        """Once a route has made a call, its name and what it does stand in attempts and sums, and stay."""
-        has_name_to_keep = obj is not None and _has_attempts(obj)
-        return [*super().get_readonly_fields(request, obj), *(["name", "operation"] if has_name_to_keep else [])]
+        """Once a route has made a call, its name, its provider and what it is for are on record, and stay."""
+        is_on_record = obj is not None and _has_attempts(obj)
+        return [*super().get_readonly_fields(request, obj), *(RECORDED_FIELDS if is_on_record else [])]
 
     @admin.display(description="route", ordering="provider")
     def shown_route(self, row: ProviderConfig) -> str:

@@ -34,7 +34,13 @@ def validate_capabilities(capabilities: Any) -> None:
 
 
 def _example(name: str) -> str:
-    return {"seconds": "[5, 10]", "aspect_ratios": '["1:1", "16:9"]', "languages": '["en", "de"]'}.get(name, '["…"]')
+    examples = {
+        "seconds": "[5, 10]",
+        "aspect_ratios": '["1:1", "16:9"]',
+        "languages": '["en", "de"]',
+        "qualities": '["low", "high"]',
+    }
+    return examples.get(name, '["…"]')
 
 
 def unsupported_reason(capabilities: Mapping[str, Any], prompt: Prompt) -> str:

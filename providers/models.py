@@ -4,7 +4,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q, Value
@@ -13,6 +12,7 @@ from django.db.models.functions import Now
 from providers import registry
 from providers.capabilities import validate_capabilities
 from providers.common.ids import time_ordered_uuid
+from providers.json_field import TypedJSONField
 from providers.pricing import validate_prices
 from providers.route_fields import (
     validate_drop_fields,
@@ -21,15 +21,10 @@ from providers.route_fields import (
     validate_extra_headers,
     validate_tags,
 )
-from providers.types import Category, CostSource, Feature, Operation, Purpose
+from providers.types import Category, CostSource, Operation, Purpose
 
 CATEGORY_CHOICES = [(category.value, category.value) for category in Category]
 OPERATION_CHOICES = [(operation.value, operation.value) for operation in Operation]
-CATEGORIES_OF = {
-    Operation.GENERATE: frozenset(Category),
-    Operation.EDIT: frozenset((Category.IMAGE, Category.VIDEO)),
-    Operation.TRANSCRIBE: frozenset((Category.TEXT,)),  # the answer is one
-}
 # Columns that came after the first release have a default in the database, so that older code can still insert.
 EMPTY_LIST = Value([], models.JSONField())
 EMPTY_OBJECT = Value({}, models.JSONField())
@@ -82,14 +77,14 @@ class ProviderConfig(models.Model):
         help_text="USD per unit. Shown and compared; estimates a cost where nothing better is known.",
     )
     price_unit = models.CharField(max_length=16, choices=PriceUnit.choices, default=PriceUnit.CALL)
-    prices = models.JSONField(
+    prices = TypedJSONField(
         default=dict,
         blank=True,
         validators=[validate_prices],
         help_text='Detailed rates in USD, as strings, such as {"input_per_million": "0.10", "output_per_million": '
         '"0.50", "as_of": "2026-11-23"}. Costs are computed from them.',
     )
-    capabilities = models.JSONField(
+    capabilities = TypedJSONField(
         default=dict,
         blank=True,
         validators=[validate_capabilities],
@@ -109,28 +104,28 @@ class ProviderConfig(models.Model):
         validators=[MinValueValidator(Decimal(0))],
         help_text="What this route may cost in a day (UTC); a call that might exceed it is not made. Empty: no cap.",
     )
-    tags = models.JSONField(
+    tags = TypedJSONField(
         default=list,
         blank=True,
         db_default=EMPTY_LIST,
         validators=[validate_tags],
         help_text='By which AI models choose routes, such as ["music"]. An AI model without a tag chooses from all.',
     )
-    extra_body = models.JSONField(
+    extra_body = TypedJSONField(
         default=dict,
         blank=True,
         db_default=EMPTY_OBJECT,
         validators=[validate_extra_body],
         help_text='Merged into the body of each call, such as {"temperature": 0.7} or {"input": {"go_fast": true}}.',
     )
-    extra_headers = models.JSONField(
+    extra_headers = TypedJSONField(
         default=dict,
         blank=True,
         db_default=EMPTY_OBJECT,
         validators=[validate_extra_headers],
         help_text='Sent with each call, such as {"X-Title": "My bot"}. Keys come from the environment only.',
     )
-    drop_fields = models.JSONField(
+    drop_fields = TypedJSONField(
         default=list,
         blank=True,
         db_default=EMPTY_LIST,
@@ -181,23 +176,8 @@ class ProviderConfig(models.Model):
         super().save(*args, **kwargs)
 
     def clean(self) -> None:
-        """Give it its provider's name where it has none, before that is compared with the others'.
-
-        Raises ValidationError for an operation that its category does not have, or a search that its provider lacks.
-        """
+        """Give it its provider's name where it has none, before that is compared with the others'."""
         self._name_after_provider()
-        if self.category not in CATEGORIES_OF[Operation(self.operation)]:
-            raise ValidationError({"operation": f"{self.category} has no {self.operation}."})
-        if self.web_search and not self._can_search():
-            raise ValidationError({"web_search": f"{registry.label_of(self.provider)} has no web search here."})
-
-    def _can_search(self) -> bool:
-        category, operation = Category(self.category), Operation(self.operation)
-        is_implemented = registry.is_implemented(category, self.provider, operation)
-        return (
-            is_implemented
-            and Feature.WEB_SEARCH in registry.provider_class(category, self.provider, operation).features
-        )
 
     def does(self, operation: Operation) -> bool:
         """Return whether it can be asked for this; many models that generate images change them, too."""

@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from providers import registry
 from providers.common.ids import time_ordered_uuid
+from providers.json_field import TypedJSONField
 from providers.models import CATEGORY_CHOICES
 from providers.route_fields import validate_tag
 from providers.types import CostSource
@@ -34,7 +35,7 @@ class AIModel(models.Model):
         validators=[validate_tag],
         help_text="Only routes with this tag serve it. Empty: all of the category.",
     )
-    rates = models.JSONField(
+    rates = TypedJSONField(
         default=dict,
         blank=True,
         db_default=EMPTY_OBJECT,
@@ -46,7 +47,7 @@ class AIModel(models.Model):
         default=1, validators=[MaxValueValidator(1_000_000)], help_text="Credits that a request costs at least."
     )
     description = models.CharField(max_length=200, blank=True)
-    options = models.JSONField(
+    options = TypedJSONField(
         default=dict,
         blank=True,
         validators=[validate_options],

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -163,6 +164,54 @@ class TestChain:
 
         assert admin_client.post(page, form_of(row, name="smart")).status_code == 302
         assert ProviderConfig.objects.filter(provider="openai", category="TEXT", operation="generate").count() == 2
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"category": "IMAGE", "operation": "transcribe"}, "transcribe needs the category TEXT."),
+            ({"operation": "edit"}, "edit needs the category IMAGE or VIDEO."),
+            ({"provider": "anthropic", "operation": "transcribe"}, "Anthropic cannot transcribe TEXT here."),
+            ({"provider": "kie", "category": "AUDIO"}, "Kie.ai cannot generate AUDIO here."),
+            ({"provider": "kie", "category": "IMAGE", "operation": "edit"}, "Kie.ai takes no image for IMAGE here."),
+            ({"provider": "groq", "web_search": "on"}, "Groq has no web search here."),
+            ({"operation": "invent"}, "Select a valid choice."),
+            ({"reasoning_effort": "very"}, "Select a valid choice."),
+            ({"prices": '{"per_image": "1e400"}'}, "per_image must be a decimal number"),
+        ],
+    )
+    def test_a_route_that_nobody_could_serve_is_refused(self, admin_client, fields, message):
+        page = reverse("admin:providers_providerconfig_add")
+        row = ProviderConfig(category="TEXT", provider="openai", model="m", priority=9)
+
+        refused = admin_client.post(page, form_of(row, name="new", **fields))
+
+        assert message in unescape(refused.content.decode())
+
+    def test_of_each_operation_one_is_accepted(self, admin_client):
+        page = reverse("admin:providers_providerconfig_add")
+        for number, fields in enumerate(
+            (
+                {"operation": "transcribe"},
+                {"operation": "edit", "category": "IMAGE"},
+                {"web_search": "on", "reasoning_effort": "high"},
+            )
+        ):
+            row = ProviderConfig(category="TEXT", provider="openai", model="m", priority=9)
+            assert admin_client.post(page, form_of(row, name=f"new-{number}", **fields)).status_code == 302
+
+    @pytest.mark.parametrize("name", ["tags", "prices", "capabilities", "extra_body", "extra_headers", "drop_fields"])
+    def test_json_is_checked_whatever_it_holds_and_nothing_is_the_default(self, admin_client, name):
+        row = make_provider("openai")
+        page = reverse("admin:providers_providerconfig_change", args=[row.pk])
+        default = ProviderConfig._meta.get_field(name).get_default()
+        wrong = "{}" if default == [] else "[]"
+
+        for typed in (wrong, "0", '"x"', "{"):
+            assert admin_client.post(page, form_of(row, **{name: typed})).status_code == 200, typed
+        for typed in ("", "null"):
+            assert admin_client.post(page, form_of(row, **{name: typed})).status_code == 302, typed
+            row.refresh_from_db()
+            assert getattr(row, name) == default
 
     @pytest.mark.parametrize("is_folded", [False, True])
     def test_a_name_stays_once_a_call_was_made(self, admin_client, is_folded):

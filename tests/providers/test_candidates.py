@@ -8,7 +8,7 @@ from providers.chain import candidates, circuit_breaker
 from providers.chain.candidates import Asked, Candidate, Skip, candidates_for, route_candidates
 from providers.errors import AccessDenied, ModelGone, RateLimited, ServerFault
 from providers.models import Attempt, ProviderConfig
-from providers.types import Access, Category, Operation, Overrides, Prompt
+from providers.types import Access, Category, Operation, OutputOptions, Overrides, Prompt
 from tests.factories import make_provider
 
 pytestmark = pytest.mark.django_db
@@ -170,3 +170,20 @@ def test_why_a_route_was_passed_by_is_told(routes):
     assert (skip.route, skip.provider) == ("fast", "openai")
     assert skip.reason.startswith("its key ")
     assert "no money" in skip.reason
+
+
+def test_where_prices_are_required_a_route_is_asked_for_what_it_can_do_first(settings):
+    settings.REQUIRE_PRICES = True
+    settings.PROVIDER_ACCESS = {slug: Access("key", "http://127.0.0.1:9") for slug in ("openai", "replicate", "kie")}
+    ProviderConfig.objects.filter(category="IMAGE", provider="kie").update(enabled=True, prices={}, list_price=None)
+    skips: list[Skip] = []
+    candidates._chains.clear()
+
+    prompt = Prompt(Category.IMAGE, "A lake", output_options=OutputOptions(aspect_ratio="16:9"))
+    found = [candidate.route.name for candidate in candidates_for(prompt, [], skips)]
+
+    assert found == ["replicate"]
+    assert {skip.route: skip.reason for skip in skips if skip.route in ("openai", "kie")} == {
+        "openai": "not '16:9', only aspect ratios 1:1, 3:2, 2:3",
+        "kie": "nobody knows what a call may cost, and REQUIRE_PRICES is set: put in its price",
+    }

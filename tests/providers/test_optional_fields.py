@@ -1,6 +1,7 @@
 """A field of ours that a model refuses is left out, once told; what the operator has set is not."""
 
 import base64
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +50,11 @@ def test_it_is_left_out_and_from_then_on(server, slug, words, param, field):
     ask(server, slug)
 
     assert [field in request.json for request in server.received] == [True, False, False]
+
+
+def test_a_server_may_name_the_value_that_it_refuses():
+    """As vLLM does for models of speech that are not Whisper."""
+    assert re.search(optional_fields.NAMED_BY["response_format"], "Currently do not support verbose_json for qwen3_asr")
 
 
 def test_a_limit_goes_on_by_its_other_name(server):

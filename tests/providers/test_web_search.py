@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 import requests
-from django.core.exceptions import ValidationError
 
 from providers.backends.web_sources import with_sources
 from providers.chain.candidates import route_candidates
 from providers.chain.spending import reservation
 from providers.errors import ContentRefused, OutcomeUnknown, ProviderError, ServerFault, Unsupported
-from providers.models import ProviderConfig
 from providers.pricing import cost_of
 from providers.registry import PROVIDERS, provider_class
 from providers.sandbox import running_sandbox
@@ -362,6 +360,24 @@ class TestAResponse:
         with pytest.raises(OutcomeUnknown):
             ask(server, slug)
 
+    def test_whose_end_leaves_its_outputs_out(self, server: FakeServer, slug: str) -> None:
+        """As gateways send it (github.com/QuantumNous/new-api, issue 4362)."""
+        done = [
+            {"type": "response.output_item.done", "output_index": number, "item": item}
+            for number, item in enumerate(RESPONSE["output"])
+        ]
+        server.will(streamed([*EVENTS[slug][:-1], *done, ended(output=[])]))
+        result = ask(server, slug, on_text=lambda _: None)
+        assert (result.text, result.usage.searches) == (f"{TEXT}\n\n{SOURCE}", 1)
+
+    @pytest.mark.parametrize("end", ["completed", "done"])
+    def test_that_comes_whole_at_the_end_of_its_stream(self, server: FakeServer, slug: str, end: str) -> None:
+        event = {**ended(), "type": f"response.{end}"}
+        server.will(streamed([EVENTS[slug][0], {"type": "response.output_text.done", "text": TEXT}, event]))
+        seen: list[str] = []
+        result = ask(server, slug, on_text=seen.append)
+        assert (result.text, result.usage.output_tokens, seen[-1]) == (f"{TEXT}\n\n{SOURCE}", 60, TEXT)
+
     def test_whose_stream_stops_before_its_end(self, server: FakeServer, slug: str) -> None:
         server.will(streamed(EVENTS[slug][:-1]))
         with pytest.raises(OutcomeUnknown):
@@ -388,6 +404,12 @@ class TestThePrice:
         prices = {**self.RATES, "per_thousand_searches": "10"}
         assert cost_of(self.USAGE, prices=prices, **self.LIST) == (Decimal("0.0286"), CostSource.COMPUTED)
 
+    def test_counts_beside_a_list_price_too(self) -> None:
+        assert cost_of(self.USAGE, prices={"per_thousand_searches": "10"}, **self.LIST) == (
+            Decimal("0.03612"),
+            CostSource.ESTIMATED,
+        )
+
     def test_is_unknown_where_searches_have_none(self) -> None:
         assert cost_of(self.USAGE, prices=self.RATES, **self.LIST) == (None, CostSource.UNKNOWN)
 
@@ -401,14 +423,6 @@ class TestThePrice:
             prompt = candidate.prompt_for(Prompt(Category.TEXT, "Hi", max_output_tokens=1_000))
             reserved.append(reservation(route, candidate.provider, prompt))
         assert reserved[1] - reserved[0] == Decimal("0.06")  # three searches, and what they find
-
-
-@pytest.mark.django_db
-def test_a_switch_that_nothing_obeys_is_refused_where_it_is_set() -> None:
-    route = ProviderConfig.objects.get(category="TEXT", name="groq")
-    route.web_search = True
-    with pytest.raises(ValidationError, match="Groq has no web search"):
-        route.full_clean()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from django.contrib.auth.models import Permission, User
 from django.db.models import F
 from django.urls import reverse
 
+from providers.models import ProviderConfig
 from requests_app.models import Account, AIModel, LedgerEntry, Request
 from requests_app.states import transition
 from tests.factories import make_account, make_attempt, make_model, make_request
@@ -266,6 +267,38 @@ class TestAIModels:
 
         model.refresh_from_db()
         assert (model.token_cost, model.position) == (7, 3)
+
+    @pytest.mark.parametrize("name", ["rates", "options"])
+    def test_json_is_checked_whatever_it_holds_and_nothing_is_the_default(self, admin_client, name):
+        model = AIModel.objects.get(slug="image-ai")
+        form = {"name": model.name, "slug": model.slug, "category": "IMAGE", "tag": "", "provider": model.provider,
+                "token_cost": "5", "rates": "{}", "options": "{}", "description": "", "position": "2"}  # fmt: skip
+
+        for typed in ("[]", "0", '"x"', "{"):
+            assert admin_client.post(change_url(model), {**form, name: typed}).status_code == 200, typed
+        assert admin_client.post(change_url(model), {**form, name: ""}).status_code == 302
+        model.refresh_from_db()
+        assert getattr(model, name) == {}
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"aspect_ratio": "9:16"}, {"aspect_ratio": "7:3"}, {"quality": "high", "seed": 7, "negative_prompt": "text"}],
+    )
+    def test_the_pages_show_models_whatever_their_options_are(self, admin_client, options):
+        AIModel.objects.filter(category="IMAGE").update(options=options)
+        model = AIModel.objects.get(slug="image-ai")
+
+        assert admin_client.get(changelist_url("aimodel")).status_code == 200
+        assert admin_client.get(change_url(model)).status_code == 200
+
+    def test_a_tag_that_only_an_editing_route_has_is_one(self, admin_client):
+        ProviderConfig.objects.create(
+            category="IMAGE", provider="openai", name="retouch", model="m", operation="edit", tags=["retouch"]
+        )
+        form = {"name": "Retouch", "slug": "retouch", "category": "IMAGE", "tag": "retouch", "provider": "openai",
+                "token_cost": "5", "rates": "{}", "options": "{}", "description": "", "position": "2"}  # fmt: skip
+
+        assert admin_client.post(reverse("admin:requests_app_aimodel_add"), form).status_code == 302
 
     def test_a_model_in_use_cannot_be_deleted(self, admin_client):
         used, unused = make_model(category="TEXT"), make_model(category="TEXT")

@@ -14,9 +14,9 @@ from providers.statistics.rollups import fold_attempts
 from providers.statistics.selectors import cost_comparison, provider_stats, recommended
 from providers.storage import store_audio
 from providers.types import Category, Feature, Operation, TextResult, Usage
-from requests_app.margins import margin_of
+from requests_app.errors import PromptInvalid
 from requests_app.models import Account, AIModel, LedgerEntry, Request
-from requests_app.selectors import history_of
+from requests_app.selectors import LISTEN, history_of
 from requests_app.services import execution
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
@@ -192,9 +192,19 @@ class TestARouteThatListensItself:
         request = advanced(speak(account))
 
         (prompt,) = script.prompts
-        assert prompt.text == execution.LISTEN
+        assert prompt.text == LISTEN
         assert [file.content_type for file in prompt.attachments] == ["audio/ogg"]
         assert (request.status, request.transcript, request.input_seconds) == ("COMPLETED", None, 0)
+
+    def test_leaves_a_turn_with_words_in_the_conversation(self, account, chain):
+        script = chain(openrouter=["Good morning.", "It is nine."])
+        script.features = frozenset(Feature)
+        ProviderConfig.objects.filter(name="openrouter", category="TEXT").update(capabilities={"audio_input": True})
+        advanced(speak(account, conversation="c"))
+
+        advanced(speak(account, conversation="c", text="What time is it?"))
+
+        assert [turn.text for turn in script.prompts[1].history] == [LISTEN, "Good morning."]
 
     def test_is_asked_where_writing_it_down_has_failed(self, account, chain):
         script = chain(openai=[ServerFault()], openrouter=["Good morning."])
@@ -208,6 +218,40 @@ class TestARouteThatListensItself:
         assert [operation for _, operation, _ in trail(request)] == ["transcribe", "generate"]
 
 
+def test_what_a_worker_that_was_thought_lost_has_heard_is_used(account, chain):
+    def fail_after_the_other_one_has_heard() -> str:
+        Request.objects.update(transcript="What time is it?", input_seconds=2)
+        raise ServerFault
+
+    script = chain(groq=[fail_after_the_other_one_has_heard], openai=["It is nine."])
+    ProviderConfig.objects.filter(name__in=["openai-transcribe", "groq"], category="TEXT").delete()
+
+    request = advanced(speak(account))
+
+    assert (request.status, request.transcript) == ("COMPLETED", "What time is it?")
+    assert script.prompts[-1].text == "What time is it?"
+
+
+def test_the_language_of_an_ai_model_is_that_of_what_is_said(account, chain):
+    script = chain(groq=["Guten Morgen."], openai=["Good morning."])
+    ProviderConfig.objects.filter(name__in=["openai-transcribe", "groq"], category="TEXT").delete()
+
+    advanced(speak(account, make_model(options={"language": "de"})))
+
+    assert script.prompts[0].output_options.language == "de"
+
+
+def test_a_recording_that_is_too_long_is_refused(account, settings):
+    settings.MAX_AUDIO_SECONDS = 100
+    with pytest.raises(PromptInvalid, match="The recording is 2 minutes long"):
+        speak(account)
+
+
+@pytest.mark.parametrize("content", [b"fLaC" + bytes(500), b"OggS" + bytes(500), b"MZ"])
+def test_what_cannot_be_measured_is_not_taken(content):
+    assert store_audio(content=content, key="k") is None
+
+
 def test_what_was_heard_before_is_no_attempt_at_the_answer(account, chain):
     """The numbers of a caller's attempts go on, and a refusal to hear is none to answer."""
     chain(openai=[ContentRefused()], anthropic=["Good morning."])
@@ -218,13 +262,3 @@ def test_what_was_heard_before_is_no_attempt_at_the_answer(account, chain):
 
     assert advanced(request).status == "COMPLETED"
     assert [number for number, *_ in Attempt.objects.order_by("number").values_list("number")] == [1, 2, 3]
-
-
-def test_the_margin_knows_what_hearing_costs():
-    transcriber = ProviderConfig.objects.get(name="openai-transcribe")
-    answering = ProviderConfig.objects.get(category="TEXT", name="openai")
-    per_minute = make_model(rates={"per_thousand_output_tokens": "15", "per_minute_heard": "1"}, token_cost=2)
-    for_nothing = make_model(slug="for-nothing", rates={"per_thousand_output_tokens": "15"}, token_cost=2)
-
-    assert not margin_of(per_minute, [answering, transcriber]).is_loss
-    assert margin_of(for_nothing, [answering, transcriber]).is_loss

@@ -9,8 +9,9 @@ from providers.models import Attempt, ProviderConfig
 from providers.storage import store_output
 from providers.types import Category, Feature
 from requests_app.models import AIModel, Request
+from requests_app.selectors import LISTEN
 from requests_app.services.cancellation import request_cancel
-from requests_app.services.execution import LISTEN, request_advance
+from requests_app.services.execution import request_advance
 from telegram_bot import texts
 from telegram_bot.api import client
 from telegram_bot.delivery.backend import request_deliver
@@ -155,6 +156,17 @@ class TestAnImageInThePrompt:
         assert (request.model, request.status, request.credits) == (chosen, "COMPLETED", 8)
         assert Attempt.objects.get().operation == "edit"
         assert fake.chat(42).messages[-1].kind == "photo"
+
+    def test_where_no_route_can_change_it_it_is_described(self, fake, say, sandboxed):
+        say(message("/start"))
+        TelegramChat.objects.update(model=AIModel.objects.get(slug="image-ai"))
+        # Switched on for a model of which nobody knows how it takes images.
+        ProviderConfig.objects.filter(category="IMAGE").exclude(name="replicate").update(enabled=False)
+        ProviderConfig.objects.filter(category="IMAGE").update(capabilities={"image_input": True})
+
+        say(self.sent(fake, png(), caption="Make it winter"))
+
+        assert Request.objects.get().category == Category.TEXT
 
     def test_without_a_caption_even_then_it_is_described(self, fake, say, sandboxed):
         say(message("/start"))

@@ -13,6 +13,8 @@ from providers.sandbox.exchange import EventStream, VendorReply, VendorRequest, 
 from providers.sandbox.formats.chat import ChatVendor, read_limit, read_messages
 from providers.sandbox.formats.chat_answers import ChatAnswer, ChatPrompt, TokenCount
 from providers.sandbox.vendor_base import Answered
+from providers.shipped import shipped_route
+from providers.types import Category, Operation
 
 DONE = "data: [DONE]\n\n"
 OPENAI_ERROR_TEXTS: Mapping[Problem, ErrorText] = {
@@ -84,7 +86,9 @@ class OpenAICompatibleVendor(ChatVendor):
         return EventStream(events, self.headers())
 
     def list_models(self, request: VendorRequest) -> Answered:
-        entries = [self.listed_model(name, "") for name in self.models]
+        heard = shipped_route(Category.TEXT, self.slug, Operation.TRANSCRIBE)
+        names = [*self.models, *([heard.model] if heard else [])]
+        entries = [self.listed_model(name, "") for name in names]
         entries += [self.listed_model(name, model.kind) for name, model in self.media_models.items()]
         return VendorReply(200, {"object": "list", "data": entries}), None
 

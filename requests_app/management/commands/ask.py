@@ -26,7 +26,8 @@ CLI_TOP_UP_CREDITS = 1000
 
 FAILURES = {
     "ALL_PROVIDERS_FAILED": "Every provider failed",
-    "NO_PROVIDER": "No provider can serve this: set a provider's key in .env, and enable its route in the admin",
+    "NO_PROVIDER": "No provider can serve this: set a provider's key in .env, enable its route in the admin, or see "
+    "above why routes were skipped",
     "CONTENT_REFUSED": "The providers refused the content of this prompt",
     "DEADLINE": "No provider answered in time",
     "PAYMENT_UNCERTAIN": "A call was cut off and may have been billed, so no other provider was called",

@@ -38,6 +38,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         routes = routes_to_audit()
+        if settings.SANDBOX_ACTIVE and options["apply"] is not None:
+            raise CommandError("The sandbox answers now, and its prices are invented. Set a provider's key first.")
         if options["propose"] or options["apply"] is not None:
             self._propose(routes, options["apply"])
             return
