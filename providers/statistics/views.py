@@ -87,7 +87,7 @@ def _documented(
     """Describe a view in the schema: what it returns, and how it says no."""
     responses: dict[int, Any] = {
         200: OpenApiResponse(serializer, "The figures."),
-        400: OpenApiResponse(ProblemSerializer, "`days` is not a number from 1 to 3650."),
+        400: OpenApiResponse(ProblemSerializer, "`days` is not a number from 1 to 3650, or a parameter is unknown."),
         401: OpenApiResponse(ProblemSerializer, "Neither a session nor a valid token."),
         403: OpenApiResponse(ProblemSerializer, "The session is not of a staff account."),
     }
@@ -147,6 +147,10 @@ def _category(name: str) -> Category:
 
 
 def _since(request: Request) -> datetime | None:
+    """Return from when on the figures count, None for everything. Raises ValidationError for any other parameter."""
+    unknown = sorted(request.query_params.keys() - {"days", "format"})
+    if unknown:
+        raise ValidationError({"detail": f"Unknown parameter {unknown[0][:40]!r}. Use days."})
     days = request.query_params.get("days")
     if days is None:
         return None

@@ -117,6 +117,13 @@ class TestBadInput:
             "categories": ["TEXT", "IMAGE", "VIDEO", "AUDIO"],
         }
 
+    @pytest.mark.parametrize("path", ["stats", "stats/TEXT", "cost/IMAGE", "recommended/AUDIO"])
+    def test_a_parameter_that_nobody_reads_is_refused(self, client, token, path):
+        response = client.get(f"/api/providers/{path}?day=7&days=7", headers=token)
+
+        assert response.status_code == 400
+        assert response.json() == {"detail": "Unknown parameter 'day'. Use days."}
+
     @pytest.mark.parametrize("days", ["0", "3651", "-1", "1.5", "week", "", "٣", "9" * 5000])
     def test_bad_days_are_refused_in_one_clear_line(self, client, token, days):
         response = client.get("/api/providers/stats", {"days": days}, headers=token)
