@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -25,10 +26,12 @@ from providers.admin_base import (
 from providers.chain.candidates import has_route
 from providers.models import Attempt, ProviderConfig
 from providers.types import Category
+from requests_app.errors import InsufficientCredits
 from requests_app.margins import Margin, margin_of
 from requests_app.models import Account, AIModel, LedgerEntry, MaintenanceMode, Request, RequestEvent
-from requests_app.services.accounts import account_set_blocked, account_top_up
+from requests_app.services.accounts import account_set_blocked, account_take_back, account_top_up
 from requests_app.services.cancellation import request_cancel, request_resume
+from requests_app.services.refunds import credits_charged, request_refund
 
 
 def actor_of(request: HttpRequest) -> str:
@@ -131,7 +134,7 @@ class RequestAdmin(ReadOnlyAdmin):
     search_help_text = "A request's id or intake key, in full."
     ordering = ["-created_at"]
     sortable_by = ["created_at"]
-    actions = ["cancel", "resume"]
+    actions = ["cancel", "resume", "refund"]
     inlines = [EventInline, LedgerInline]
     fieldsets = [
         (None, {"fields": ["id", "status", "error_code", "user", "model", "category", "conversation"]}),
@@ -172,6 +175,30 @@ class RequestAdmin(ReadOnlyAdmin):
         ids = _ids(queryset, Request.Status.QUARANTINED)
         resumed = sum(request_resume(request_id=request_id, actor=actor_of(request)) for request_id in ids)
         self._report(request, resumed, "resumed; only quarantined requests can be")
+
+    def has_refund_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("requests_app.add_credits")
+
+    @admin.action(description="Refund: give back what answers have cost, once", permissions=["refund"])
+    def refund(self, request: HttpRequest, queryset: QuerySet[Request]) -> TemplateResponse | None:
+        """Ask for the reason first, which the ledger keeps."""
+        reason = request.POST.get("reason", "").strip()
+        if not reason:
+            ended = queryset.filter(completed_at__isnull=False).select_related("user")
+            charged = [(row, credits_charged(row.id)) for row in ended]
+            context = {
+                **self.admin_site.each_context(request),
+                "title": "Give back credits",
+                "opts": self.opts,
+                "refunds": [(row, number) for row, number in charged if number > 0],
+                "selected": queryset.values_list("pk", flat=True),
+                "is_missing": "reason" in request.POST,
+            }
+            return TemplateResponse(request, "admin/requests_app/refund.html", context)
+        actor = actor_of(request)
+        refunded = sum(request_refund(request_id=row.pk, actor=actor, reason=reason) for row in queryset)
+        self._report(request, refunded, "refunded; the others had cost nothing, or were refunded before")
+        return None
 
     def _report(self, request: HttpRequest, number: int, outcome: str) -> None:
         self.message_user(request, f"{number} {outcome}.", messages.SUCCESS if number else messages.WARNING)
@@ -223,10 +250,16 @@ def _ids(queryset: QuerySet[Request], *statuses: Request.Status) -> list[str]:
     return list(queryset.filter(status__in=statuses).values_list("id", flat=True))
 
 
-class TopUpForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
-    """Adds credits. Everything else about an account is written by the services."""
+class CreditsForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """Adds credits or takes some back. Everything else about an account is written by the services."""
 
     amount = forms.IntegerField(label="Add credits", required=False, min_value=1, help_text="Added when you save.")
+    taken_back = forms.IntegerField(
+        label="Take back credits",
+        required=False,
+        min_value=1,
+        help_text="Such as those added by mistake, with a reason.",
+    )
     reason = forms.CharField(required=False, max_length=200, help_text="Shown in the ledger.")
     # Makes the form idempotent: it books once, however often it is sent.
     form_key = forms.CharField(widget=forms.HiddenInput, initial=lambda: uuid4().hex, max_length=32)
@@ -243,12 +276,23 @@ class TopUpForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class ta
             )
         return amount
 
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        taken_back = values.get("taken_back")
+        if taken_back and values.get("amount"):
+            self.add_error("taken_back", "Add credits or take some back, one at a time.")
+        elif taken_back and not values.get("reason"):
+            self.add_error("reason", "Say why they are taken back: the ledger keeps it.")
+        elif taken_back and taken_back > self.instance.balance:
+            self.add_error("taken_back", f"The account has {self.instance.balance:,} credits left.")
+        return values
+
 
 @admin.register(Account)
 class AccountAdmin(LargeTableAdmin):
     """Users and their credits. A balance changes only through the ledger."""
 
-    form = TopUpForm
+    form = CreditsForm
     list_display = ["key", "name", "balance", "is_blocked", "created_at"]
     list_filter = ["is_blocked"]
     search_fields = ["key__exact", "name__istartswith"]
@@ -267,22 +311,24 @@ class AccountAdmin(LargeTableAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Account | None = None) -> Any:
         fieldsets: list[Any] = [(None, {"fields": ["key", "name", "balance", "is_blocked", "created_at", "links"]})]
         if request.user.has_perm("requests_app.add_credits"):
-            fieldsets.append(("Add credits", {"fields": ["amount", "reason", "form_key"]}))
+            fieldsets.append(("Credits", {"fields": ["amount", "taken_back", "reason", "form_key"]}))
         return fieldsets
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         data = form.cleaned_data
-        if not data["amount"] or not request.user.has_perm("requests_app.add_credits"):
+        if not request.user.has_perm("requests_app.add_credits"):
             return
-        entry = account_top_up(
-            account_id=obj.pk,
-            amount=data["amount"],
-            actor=actor_of(request),
-            reason=data["reason"],
-            external_ref=f"admin:{data['form_key']}",
-        )
-        if entry is None:
-            self.message_user(request, "This form was booked already; nothing was added.", messages.WARNING)
+        booking = {"actor": actor_of(request), "reason": data["reason"], "external_ref": f"admin:{data['form_key']}"}
+        is_booked = True
+        try:
+            if data["amount"]:
+                is_booked = account_top_up(account_id=obj.pk, amount=data["amount"], **booking) is not None
+            elif data["taken_back"]:
+                is_booked = account_take_back(account_id=obj.pk, amount=data["taken_back"], **booking)
+        except InsufficientCredits as error:  # spent since the form was checked
+            self.message_user(request, str(error), messages.ERROR)
+        if not is_booked:
+            self.message_user(request, "This form was booked already; nothing was changed.", messages.WARNING)
 
     @admin.action(description="Block: accept no further requests", permissions=["change"])
     def block(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:

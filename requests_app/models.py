@@ -198,7 +198,9 @@ class LedgerEntry(models.Model):
     amount = models.BigIntegerField()  # added to the balance: HOLD is negative, CAPTURE what was held too much
     actor = models.CharField(max_length=64)
     reason = models.CharField(max_length=200, blank=True)
-    external_ref = models.CharField(max_length=100, blank=True)  # of the payment behind a TOPUP
+    external_ref = models.CharField(
+        max_length=100, blank=True
+    )  # of what is behind a TOPUP or ADJUST, such as a payment
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -214,6 +216,11 @@ class LedgerEntry(models.Model):
                 fields=["external_ref"],
                 condition=Q(kind="TOPUP") & ~Q(external_ref=""),
                 name="one_topup_per_external_ref",
+            ),
+            models.UniqueConstraint(
+                fields=["external_ref"],
+                condition=Q(kind="ADJUST") & ~Q(external_ref=""),
+                name="one_adjustment_per_external_ref",
             ),
             models.CheckConstraint(
                 condition=Q(kind="HOLD", amount__lte=0, request__isnull=False)

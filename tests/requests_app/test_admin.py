@@ -154,6 +154,52 @@ class TestRequests:
         assert other.id not in content
 
 
+class TestRefunds:
+    @pytest.fixture
+    def answered(self) -> Request:
+        request = make_held_request(
+            status="COMPLETED",
+            actual_provider="aimlapi",
+            completed_at="2026-11-23T00:00:00Z",
+            output_text="Yes",
+            credits=3,
+        )
+        LedgerEntry.objects.create(account=request.user, request=request, kind="CAPTURE", amount=0, actor="t")
+        return request
+
+    def refund(self, client, *rows: Request, **data: str) -> str:
+        form = {"action": "refund", "_selected_action": [row.pk for row in rows], **data}
+        return client.post(changelist_url("request"), form, follow=True).content.decode()
+
+    def test_it_asks_for_a_reason_and_gives_back_once(self, admin_client, answered):
+        before = Account.objects.get().balance
+        asked = self.refund(admin_client, answered)
+        assert "3 credits" in asked
+        assert 'name="reason"' in asked
+        assert "Say why" in self.refund(admin_client, answered, reason="  ")
+
+        for outcome in ("1 refunded", "0 refunded"):
+            assert outcome in self.refund(admin_client, answered, reason="Nonsense")
+
+        assert Account.objects.get().balance == before + 3
+        entry = LedgerEntry.objects.get(kind="REFUND")
+        assert (entry.amount, entry.actor, entry.reason) == (3, "admin:admin", "Nonsense")
+        assert "Nothing to give back" in self.refund(admin_client, answered)
+
+    def test_what_is_still_open_is_not_refunded(self, admin_client):
+        request = make_held_request()
+
+        assert "Nothing to give back" in self.refund(admin_client, request)
+        assert "0 refunded" in self.refund(admin_client, request, reason="x")
+
+    def test_who_may_not_add_credits_may_not_give_them_back(self, client, answered):
+        log_in_with(client, "view_request", "change_request")
+
+        self.refund(client, answered, reason="Nonsense")
+
+        assert not LedgerEntry.objects.filter(kind="REFUND").exists()
+
+
 class TestAccounts:
     def top_up(self, client, account, *, amount: str, form_key: str | None = None):
         """Open the account's page, enter an amount and a reason, save."""
@@ -191,6 +237,57 @@ class TestAccounts:
         assert "Please correct the error below" in response.content.decode()
         account.refresh_from_db()
         assert account.balance == 5
+
+    def take_back(self, client, account, **data: str):
+        form = {"amount": "", "reason": "Added twice", "form_key": "k", **data}
+        return client.post(change_url(account), form, follow=True).content.decode()
+
+    def test_credits_are_taken_back_through_the_ledger_once(self, admin_client):
+        account = make_account(credits=25)
+
+        for _ in range(2):
+            content = self.take_back(admin_client, account, taken_back="20")
+
+        account.refresh_from_db()
+        assert account.balance == 5
+        entry = account.ledger.first()
+        assert (entry.kind, entry.amount, entry.actor, entry.reason) == ("ADJUST", -20, "admin:admin", "Added twice")
+        assert "The account has 5 credits left." in content
+
+    def test_the_same_form_takes_back_once(self, admin_client):
+        account = make_account(credits=25)
+
+        for _ in range(2):
+            content = self.take_back(admin_client, account, taken_back="10")
+
+        account.refresh_from_db()
+        assert account.balance == 15
+        assert "This form was booked already" in content
+
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            ({"taken_back": "26"}, "The account has 25 credits left."),
+            ({"taken_back": "5", "reason": ""}, "Say why they are taken back"),
+            ({"taken_back": "5", "amount": "5"}, "one at a time"),
+            ({"taken_back": "-5"}, "greater than or equal to 1"),
+        ],
+    )
+    def test_what_cannot_be_taken_back(self, admin_client, data, message):
+        account = make_account(credits=25)
+
+        assert message in self.take_back(admin_client, account, **data)
+
+        account.refresh_from_db()
+        assert account.balance == 25
+
+    def test_what_was_spent_meanwhile_cannot_be_taken_back(self, admin_client, monkeypatch):
+        account = make_account(credits=25)
+        monkeypatch.setattr("requests_app.admin.CreditsForm.clean", lambda form: form.cleaned_data)
+
+        assert "fewer than 26 credits left" in self.take_back(admin_client, account, taken_back="26")
+
+        assert not LedgerEntry.objects.filter(kind="ADJUST").exists()
 
     def test_the_balance_itself_cannot_be_edited(self, admin_client):
         account = make_account(credits=5)
