@@ -26,12 +26,15 @@ from providers.admin_base import (
 from providers.chain.candidates import has_route
 from providers.models import Attempt, ProviderConfig
 from providers.types import Category
+from requests_app.account_search import accounts_called
 from requests_app.errors import InsufficientCredits
 from requests_app.margins import Margin, margin_of
 from requests_app.models import Account, AIModel, LedgerEntry, MaintenanceMode, Request, RequestEvent
 from requests_app.services.accounts import account_set_blocked, account_take_back, account_top_up
 from requests_app.services.cancellation import request_cancel, request_resume
 from requests_app.services.refunds import credits_charged, request_refund
+
+MAX_ACCOUNTS = 100  # of which requests are searched
 
 
 def actor_of(request: HttpRequest) -> str:
@@ -130,8 +133,8 @@ class RequestAdmin(ReadOnlyAdmin):
     ]
     list_select_related = ["user", "model"]
     list_filter = ["created_at", "status", "category", ActualProviderFilter]
-    search_fields = ["id__exact", "intake_key__exact"]
-    search_help_text = "A request's id or intake key, in full."
+    search_fields = ["id__exact"]  # get_search_results() looks for more
+    search_help_text = "A request's id or its beginning, an intake key in full, or a user as on the page of accounts."
     ordering = ["-created_at"]
     sortable_by = ["created_at"]
     actions = ["cancel", "resume", "refund"]
@@ -158,6 +161,20 @@ class RequestAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Request]:
         # The list shows no texts, so it does not read them; the page of one request loads its own.
         return super().get_queryset(request).defer("input_text", "transcript", "output_text")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Request], search_term: str
+    ) -> tuple[QuerySet[Request], bool]:
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        if words.startswith("req_"):
+            return queryset.filter(id__startswith=words), False
+        # Two steps: one condition over both tables would read all requests.
+        accounts = list(Account.objects.filter(accounts_called(words)).values_list("pk", flat=True)[:MAX_ACCOUNTS])
+        if accounts:
+            return queryset.filter(user_id__in=accounts), False
+        return queryset.filter(intake_key=words), False
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("requests_app.change_request")
@@ -295,12 +312,18 @@ class AccountAdmin(LargeTableAdmin):
     form = CreditsForm
     list_display = ["key", "name", "balance", "is_blocked", "created_at"]
     list_filter = ["is_blocked"]
-    search_fields = ["key__exact", "name__istartswith"]
-    search_help_text = "A key in full, or the beginning of a name."
+    search_fields = ["key__exact"]  # get_search_results() looks for more
+    search_help_text = "A part of a name, a Telegram id, an @username, or a key in full."
     ordering = ["-id"]
     sortable_by = ["key"]
     readonly_fields = ["key", "name", "balance", "is_blocked", "created_at", "links"]
     actions = ["block", "unblock"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Account], search_term: str
+    ) -> tuple[QuerySet[Account], bool]:
+        words = search_term.strip()
+        return (queryset.filter(accounts_called(words)) if words else queryset), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # accounts are created when their user first appears

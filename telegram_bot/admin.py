@@ -3,11 +3,22 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from providers.admin_base import ReadOnlyAdmin, ReadOnlyInline, code_of
+from requests_app.account_search import account_finder
 from telegram_bot.models import Delivery, TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
+
+MAX_ID_DIGITS = 18  # of a Telegram id; a column of the database takes so many
+
+
+@account_finder
+def by_telegram(words: str) -> Q | None:
+    """Find the account of a Telegram id, or of an @username."""
+    if words.isascii() and words.isdecimal() and len(words) <= MAX_ID_DIGITS:
+        return Q(telegram_user__telegram_id=int(words))
+    return Q(telegram_user__username__iexact=words[1:]) if words.startswith("@") else None
 
 
 class HandledFilter(admin.SimpleListFilter):
