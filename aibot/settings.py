@@ -291,6 +291,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Statistics, cost comparison and the recommended provider.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "PREPROCESSING_HOOKS": ["aibot.api_views.without_twins"],
     "SERVE_PERMISSIONS": ["providers.statistics.permissions.StaffOrToken"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from aibot.api_views import ApiRootView, UnknownAddressView
 from aibot.media_views import MediaView
 from aibot.metrics import MetricsView
 
@@ -21,6 +22,8 @@ urlpatterns = [
     path("hooks/", include("requests_app.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/", ApiRootView.as_view(), name="api-root"),
+    path("api/<path:address>", UnknownAddressView.as_view()),
     path("media/<path:name>", MediaView.as_view(), name="media"),
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("metrics/", MetricsView.as_view()),

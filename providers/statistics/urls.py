@@ -1,21 +1,18 @@
 """The statistics' addresses, each with and without a slash at its end."""
 
-from django.urls import URLPattern, path
-from rest_framework.views import APIView
+from rest_framework.routers import SimpleRouter
 
-from providers.statistics.views import CategoryStatsView, CostView, RecommendedView, StatsView
+from providers.statistics.views import CostViewSet, RecommendedViewSet, StatsViewSet
 
 app_name = "providers"
 
 
-def _both(route: str, view: type[APIView], name: str) -> list[URLPattern]:
-    # The schema lists one of the two.
-    return [path(route, view.as_view(), name=name), path(f"{route}/", view.as_view(schema=None))]
+def _router(*, trailing_slash: bool) -> SimpleRouter:
+    router = SimpleRouter(trailing_slash=trailing_slash, use_regex_path=False)
+    router.register("stats", StatsViewSet, basename="stats")
+    router.register("cost", CostViewSet, basename="cost")
+    router.register("recommended", RecommendedViewSet, basename="recommended")
+    return router
 
 
-urlpatterns = [
-    *_both("stats", StatsView, "stats"),
-    *_both("stats/<str:category>", CategoryStatsView, "category-stats"),
-    *_both("cost/<str:category>", CostView, "cost"),
-    *_both("recommended/<str:category>", RecommendedView, "recommended"),
-]
+urlpatterns = [*_router(trailing_slash=True).urls, *_router(trailing_slash=False).urls]

@@ -10,7 +10,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import ListSerializer, Serializer
-from rest_framework.views import APIView
+from rest_framework.viewsets import ViewSet
 
 from providers.statistics.selectors import cost_comparison, provider_stats, recommended
 from providers.statistics.serializers import (
@@ -102,37 +102,41 @@ def _documented(
     )
 
 
-class StatsView(APIView):
-    """Requests, successes, costs and times of every route."""
+class _RouteFigures(ViewSet):
+    """Figures of routes, whose key in the address is a category."""
+
+    lookup_field = "category"
+
+
+class StatsViewSet(_RouteFigures):
+    """Requests, successes, costs and times of routes."""
 
     @_documented("stats", ProviderStatsSerializer(many=True), STATS_EXAMPLE, of_category=False)
-    def get(self, request: Request) -> Response:
+    def list(self, request: Request) -> Response:
+        """Every route of every category."""
         return Response(ProviderStatsSerializer(provider_stats(None, _since(request)), many=True).data)
 
-
-class CategoryStatsView(APIView):
-    """Requests, successes, costs and times of one category's routes."""
-
     @_documented("categoryStats", ProviderStatsSerializer(many=True), STATS_EXAMPLE)
-    def get(self, request: Request, category: str) -> Response:
+    def retrieve(self, request: Request, category: str) -> Response:
+        """The routes of one category."""
         stats = provider_stats(_category(category), _since(request))
         return Response(ProviderStatsSerializer(stats, many=True).data)
 
 
-class CostView(APIView):
+class CostViewSet(_RouteFigures):
     """What an answer costs on each route of a category, cheapest first, unknown costs last."""
 
     @_documented("cost", ProviderCostSerializer(many=True), COST_EXAMPLE)
-    def get(self, request: Request, category: str) -> Response:
+    def retrieve(self, request: Request, category: str) -> Response:
         stats = cost_comparison(_category(category), _since(request))
         return Response(ProviderCostSerializer(stats, many=True).data)
 
 
-class RecommendedView(APIView):
+class RecommendedViewSet(_RouteFigures):
     """The cheapest provider of a category that succeeds in more than 80 % of its attempts."""
 
     @_documented("recommended", RecommendationSerializer(), RECOMMENDATION_EXAMPLE)
-    def get(self, request: Request, category: str) -> Response:
+    def retrieve(self, request: Request, category: str) -> Response:
         return Response(RecommendationSerializer(recommended(_category(category), _since(request))).data)
 
 
