@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 import environ
 import psycopg
@@ -109,6 +110,18 @@ def env_choice(name: str, choices: Sequence[str]) -> str:
     text = env_text(name, choices[0])
     if text not in choices:
         raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {text!r}.")
+    return text
+
+
+def env_time_zone(name: str) -> str:
+    """Return the name of a time zone that this machine knows, by default UTC."""
+    text = env_text(name, "UTC")
+    try:
+        ZoneInfo(text)
+    except (LookupError, ValueError, OSError):
+        raise ImproperlyConfigured(
+            f"{name} must be the name of a time zone, such as Europe/Berlin, not {text[:40]!r}."
+        ) from None
     return text
 
 

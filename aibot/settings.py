@@ -33,6 +33,7 @@ from aibot.env import (
     env_secrets,
     env_servers,
     env_text,
+    env_time_zone,
     env_url,
     is_command,
     passwords_of,
@@ -69,7 +70,9 @@ CSRF_TRUSTED_ORIGINS = env_origins("CSRF_TRUSTED_ORIGINS")
 ROOT_URLCONF = "aibot.urls"
 WSGI_APPLICATION = "aibot.wsgi.application"
 LANGUAGE_CODE = "en"
-TIME_ZONE = "UTC"
+TIME_ZONE = env_time_zone(
+    "TIME_ZONE"
+)  # of the admin's pages; days of caps and names of backups stay UTC
 USE_TZ = True
 USE_I18N = True
 FORMAT_MODULE_PATH = ["aibot.formats"]
@@ -200,7 +203,7 @@ DATABASES["default"]["OPTIONS"] |= URL_OPTIONS
 # --- Queue ------------------------------------------------------------------------------------
 
 REDIS_URL = env_redis_url("REDIS_URL")
-CELERY_TIMEZONE = TIME_ZONE
+CELERY_TIMEZONE = "UTC"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

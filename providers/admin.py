@@ -9,6 +9,7 @@ from django.db.models import Case, OuterRef, PositiveSmallIntegerField, QuerySet
 from django.db.models.functions import Now
 from django.forms import NumberInput
 from django.http import HttpRequest
+from django.utils import timezone
 
 from providers.access import is_configured
 from providers.admin_base import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
@@ -153,7 +154,7 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
         key = f"key {row.paused_key[:8]} " if row.paused_key else ""
         if row.open_until <= row.now:
             return f"{key}half-open: probed next"
-        return f"{key}paused until {row.open_until:%H:%M:%S}"
+        return f"{key}paused until {timezone.localtime(row.open_until):%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="why it is paused")
     def pause_reason(self, row: Any) -> str:

@@ -8,6 +8,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q, Value
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from providers import registry
 from providers.capabilities import validate_capabilities
@@ -391,4 +392,4 @@ class AttemptRollup(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.hour:%Y-%m-%d %H}h {self.category} {self.provider}"
+        return f"{timezone.localtime(self.hour):%Y-%m-%d %H:%M} {self.category} {self.provider}"

@@ -23,6 +23,7 @@ from aibot.env import (
     env_origins,
     env_redis_url,
     env_secret,
+    env_time_zone,
     env_url,
     read_env_file,
 )
@@ -38,6 +39,14 @@ def test_a_boolean_is_exactly_true_or_false(monkeypatch, text):
 
     with pytest.raises(ImproperlyConfigured, match="DEBUG must be True or False"):
         env_bool("DEBUG", default=False)
+
+
+@pytest.mark.parametrize("text", ["Mars/Olympus", "Europe", "+13:00", "/etc/localtime", "../UTC", "x" * 300])
+def test_a_time_zone_is_one_that_this_machine_knows(monkeypatch, text):
+    monkeypatch.setenv("TIME_ZONE", text)
+
+    with pytest.raises(ImproperlyConfigured, match="TIME_ZONE must be the name of a time zone, such as Europe/Berlin"):
+        env_time_zone("TIME_ZONE")
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "ten", "0"])

@@ -1,6 +1,6 @@
 """The operator's pages of the routes, the circuit breaker and the attempts."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html import unescape
 
@@ -88,6 +88,20 @@ class TestChain:
         assert content.count(">not supported yet<") == 1
         page = admin_client.get(reverse("admin:providers_providerconfig_change", args=[row.pk]))
         assert "HTTP 429" in page.content.decode()
+
+    def test_moments_are_in_the_operators_time_zone_and_the_page_names_it(self, admin_client, settings):
+        settings.TIME_ZONE = "Pacific/Tongatapu"  # 13 hours ahead
+        until = datetime(2126, 11, 28, 12, 30, tzinfo=UTC)
+        ProviderHealth.objects.create(category="TEXT", provider="openai", route="openai", open_until=until)
+        make_attempt(created_at=datetime(2026, 11, 28, 12, 30, tzinfo=UTC))
+        fold_attempts()
+
+        routes = admin_client.get(changelist("providerconfig")).content.decode()
+        sums = admin_client.get(changelist("attemptrollup"), {"hour__year": 2026, "hour__day": 29, "hour__month": 11})
+
+        assert ">paused until 2126-11-29 01:30:00<" in routes
+        assert "All times are in Pacific/Tongatapu." in routes
+        assert ">2026-11-29 01:00:00<" in sums.content.decode()
 
     def test_the_list_begins_with_text_in_the_order_of_the_chain(self, admin_client):
         rows = admin_client.get(changelist("providerconfig")).context["cl"].result_list
