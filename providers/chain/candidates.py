@@ -190,7 +190,7 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
         if not each_key:
             skips.append(Skip(route.name, route.provider, "no key"))
             continue
-        reason = _reason_toskip_route(each_key[0], prompt)
+        reason = _reason_to_skip(each_key[0], prompt)
         if reason:
             skip_route(skips, route, reason)
         else:
@@ -220,7 +220,7 @@ def route_candidates(route: ProviderConfig, health: Mapping[Circuit, Health]) ->
     return candidates
 
 
-def _reason_toskip_route(candidate: Candidate, prompt: Prompt) -> str:
+def _reason_to_skip(candidate: Candidate, prompt: Prompt) -> str:
     """Return why this route cannot be asked for this prompt, "" where it can."""
     route = candidate.route
     reason = unsupported_reason(route.capabilities, prompt)
