@@ -70,9 +70,7 @@ CSRF_TRUSTED_ORIGINS = env_origins("CSRF_TRUSTED_ORIGINS")
 ROOT_URLCONF = "aibot.urls"
 WSGI_APPLICATION = "aibot.wsgi.application"
 LANGUAGE_CODE = "en"
-TIME_ZONE = env_time_zone(
-    "TIME_ZONE"
-)  # of the admin's pages; days of caps and names of backups stay UTC
+TIME_ZONE = env_time_zone("TIME_ZONE")  # of the admin's pages; days of caps and names of backups stay UTC
 USE_TZ = True
 USE_I18N = True
 FORMAT_MODULE_PATH = ["aibot.formats"]

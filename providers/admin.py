@@ -8,11 +8,13 @@ from django.contrib import admin, messages
 from django.db.models import Case, OuterRef, PositiveSmallIntegerField, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
 from django.forms import NumberInput
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from providers.access import is_configured
 from providers.admin_base import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
+from providers.admin_changes import FreshForm, SharedAdmin
+from providers.chain.candidates import can_serve
 from providers.chain.circuit_breaker import circuit_of, reset
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule
 from providers.registry import is_implemented, label_of, provider_class
@@ -31,7 +33,7 @@ ANSWERS_FIRST = Case(When(operation=Operation.GENERATE.value, then=Value(0)), de
 AS_USERS_KNOW_THEM = Case(*(When(category=name, then=Value(place)) for name, place in CATEGORY_ORDER.items()))
 
 
-class ProviderConfigForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class ProviderConfigForm(FreshForm):
     """A route that its provider can serve."""
 
     reasoning_effort = forms.ChoiceField(
@@ -62,7 +64,7 @@ class ProviderConfigForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's
 
 
 @admin.register(ProviderConfig)
-class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class ProviderConfigAdmin(SharedAdmin):
     """The chain. Keys and addresses come from the environment and are not shown."""
 
     form = ProviderConfigForm
@@ -133,6 +135,14 @@ class ProviderConfigAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django
         is_on_record = obj is not None and _has_attempts(obj)
         return [*super().get_readonly_fields(request, obj), *(RECORDED_FIELDS if is_on_record else [])]
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if request.method == "GET":
+            for category in Category:
+                if not can_serve(category):
+                    words = f"Nobody answers {category}: no enabled route of it has a key."
+                    self.message_user(request, words, messages.WARNING)
+        return super().changelist_view(request, extra_context)
+
     @admin.display(description="route", ordering="provider")
     def shown_route(self, row: ProviderConfig) -> str:
         return row.label
@@ -168,7 +178,7 @@ def _has_attempts(route: ProviderConfig) -> bool:
 
 
 @admin.register(RoutingRule)
-class RoutingRuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class RoutingRuleAdmin(SharedAdmin):
     """In which order the routes of each category are asked."""
 
     list_display = ["category", "rule"]
@@ -196,9 +206,11 @@ class ProviderHealthAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Resume now: try it again with the next request", permissions=["operate"])
     def reset_now(self, request: HttpRequest, queryset: QuerySet[ProviderHealth]) -> None:
-        resumed = sum(reset(circuit_of(row)) for row in queryset)
+        resumed = [row for row in queryset if reset(circuit_of(row))]
+        for row in resumed:
+            self.log_change(request, row, f"Resumed; it was paused because of {row.reason or 'failures'}")
         level = messages.SUCCESS if resumed else messages.INFO
-        self.message_user(request, f"{resumed} of {len(queryset)} resumed.", level)
+        self.message_user(request, f"{len(resumed)} of {len(queryset)} resumed.", level)
 
 
 @admin.register(Attempt)

@@ -7,7 +7,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -23,6 +23,7 @@ from providers.admin_base import (
     shown_cost,
     shown_ms,
 )
+from providers.admin_changes import FreshForm, SharedAdmin
 from providers.chain.candidates import has_route
 from providers.models import Attempt, ProviderConfig
 from providers.types import Category
@@ -30,6 +31,7 @@ from requests_app.account_search import accounts_called
 from requests_app.errors import InsufficientCredits
 from requests_app.margins import Margin, margin_of
 from requests_app.models import Account, AIModel, LedgerEntry, MaintenanceMode, Request, RequestEvent
+from requests_app.selectors import unserved_models
 from requests_app.services.accounts import account_set_blocked, account_take_back, account_top_up
 from requests_app.services.cancellation import request_cancel, request_resume
 from requests_app.services.refunds import credits_charged, request_refund
@@ -42,7 +44,7 @@ def actor_of(request: HttpRequest) -> str:
     return f"admin:{request.user.get_username()}"[:64]
 
 
-class AIModelForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class AIModelForm(FreshForm):
     """An AI model, whose tag some route must have."""
 
     def clean(self) -> dict[str, Any]:
@@ -56,7 +58,7 @@ class AIModelForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class 
 
 
 @admin.register(AIModel)
-class AIModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class AIModelAdmin(SharedAdmin):
     """The AI models that users pick."""
 
     form = AIModelForm
@@ -76,6 +78,14 @@ class AIModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's clas
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
     readonly_fields = ["usual_margin", "worst_margin"]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if request.method == "GET":
+            for model in unserved_models():
+                tag = f" with the tag {model.tag!r}" if model.tag else ""
+                words = f"{model.name} is not offered to users: no enabled route of {model.category}{tag} has a key."
+                self.message_user(request, words, messages.WARNING)
+        return super().changelist_view(request, extra_context)
 
     @admin.display(description="usual answer")
     def usual_margin(self, obj: AIModel) -> str:
@@ -362,10 +372,12 @@ class AccountAdmin(LargeTableAdmin):
         self._set_blocked(request, queryset, is_blocked=False)
 
     def _set_blocked(self, request: HttpRequest, queryset: QuerySet[Account], *, is_blocked: bool) -> None:
-        ids = list(queryset.values_list("id", flat=True))
-        for account_id in ids:
-            account_set_blocked(account_id=account_id, is_blocked=is_blocked)
-        self.message_user(request, f"{len(ids)} {'blocked' if is_blocked else 'unblocked'}.", messages.SUCCESS)
+        done = "blocked" if is_blocked else "unblocked"
+        accounts = list(queryset.exclude(is_blocked=is_blocked))
+        for account in accounts:
+            account_set_blocked(account_id=account.pk, is_blocked=is_blocked)
+            self.log_change(request, account, done.capitalize())
+        self.message_user(request, f"{len(accounts)} {done}.", messages.SUCCESS if accounts else messages.INFO)
 
     @admin.display(description="see also")
     def links(self, account: Account) -> SafeString:

@@ -32,10 +32,19 @@ MAX_HISTORY_CHARACTERS = 16_000
 
 def offered_models() -> list[AIModel]:
     """Return the AI models that some provider can serve now, in the order in which users see them."""
+    return _enabled_models(is_served=True)
+
+
+def unserved_models() -> list[AIModel]:
+    """Return the AI models that are enabled, and that nobody is offered because no provider can serve them now."""
+    return _enabled_models(is_served=False)
+
+
+def _enabled_models(*, is_served: bool) -> list[AIModel]:
     models = list(AIModel.objects.filter(enabled=True))
     wanted = {(model.category, model.tag) for model in models}
     served = {(category, tag) for category, tag in wanted if can_serve(Category(category), tag)}
-    return [model for model in models if (model.category, model.tag) in served]
+    return [model for model in models if ((model.category, model.tag) in served) is is_served]
 
 
 def earlier_turns(request: Request) -> QuerySet[Request, tuple[str, str | None, str]]:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from html import unescape
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -260,7 +261,7 @@ class TestBreaker:
 
     def test_an_operator_resets_an_open_circuit(self, admin_client):
         row = ProviderHealth.objects.create(
-            category="TEXT", provider="openai", failures=3, open_until=Now() + timedelta(minutes=5)
+            category="TEXT", provider="openai", failures=3, open_until=Now() + timedelta(minutes=5), reason="HTTP 500"
         )
 
         response = self.reset(admin_client, row)
@@ -268,6 +269,7 @@ class TestBreaker:
         assert "1 of 1 resumed." in response.content.decode()
         row.refresh_from_db()
         assert (row.open_until, row.failures) == (None, 0)
+        assert LogEntry.objects.get().change_message == "Resumed; it was paused because of HTTP 500"
 
     def test_staff_who_may_only_view_cannot_reset_it(self, client):
         viewer = User.objects.create_user("viewer", is_staff=True)

@@ -3,11 +3,13 @@
 import re
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db.models import F
 from django.urls import reverse
 
 from providers.models import ProviderConfig
+from providers.types import Access
 from requests_app.models import Account, AIModel, LedgerEntry, Request
 from requests_app.states import transition
 from tests.factories import make_account, make_attempt, make_model, make_request
@@ -308,6 +310,19 @@ class TestAccounts:
         account.refresh_from_db()
         assert not account.is_blocked
 
+    def test_who_blocked_an_account_is_in_its_history(self, admin_client):
+        account = make_account()
+
+        assert "1 blocked." in run_action(admin_client, "block", account)
+        assert "0 blocked." in run_action(admin_client, "block", account)
+        assert "1 unblocked." in run_action(admin_client, "unblock", account)
+
+        entries = LogEntry.objects.filter(object_id=str(account.pk)).order_by("pk")
+        assert [(entry.user.username, entry.change_message) for entry in entries] == [
+            ("admin", "Blocked"),
+            ("admin", "Unblocked"),
+        ]
+
     def test_accounts_are_neither_added_nor_deleted(self, admin_client):
         account = make_account()
 
@@ -345,6 +360,18 @@ class TestReadOnlyTables:
 
 
 class TestAIModels:
+    def test_one_that_nobody_can_serve_is_warned_of(self, admin_client, settings):
+        settings.PROVIDER_ACCESS = {"openai": Access("key", "http://127.0.0.1:9")}
+        make_model(name="Deep", slug="deep", tag="deep")
+        make_model(name="Off", slug="off", tag="deep", enabled=False)
+
+        content = admin_client.get(changelist_url("aimodel")).content.decode()
+
+        assert (
+            "Deep is not offered to users: no enabled route of TEXT with the tag &#x27;deep&#x27; has a key." in content
+        )
+        assert "Off is not offered" not in content
+
     def test_price_and_order_are_edited_in_the_list(self, admin_client):
         AIModel.objects.all().delete()
         model = make_model()

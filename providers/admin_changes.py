@@ -1,0 +1,78 @@
+"""Changes in the admin: none undoes somebody else's unseen, and the history says what was and what is."""
+
+import json
+from copy import copy
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.forms.boundfield import BoundField
+from django.http import HttpRequest
+
+MAX_SHOWN = 200  # characters of a value in the history
+UNRECORDED = frozenset({"extra_headers"})  # may hold secrets
+
+
+class FreshForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """A form that writes what its reader changed, and nothing else, however old the page is.
+
+    The page sends back what it showed. A field that somebody else has set since stays as it is now; where the reader
+    has changed it too, the form is refused once with the new value, and the next *Save* decides.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.show_hidden_initial = self.instance.pk is not None
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        for bound in self:
+            if bound.html_initial_name not in self.data or not self._is_stale(bound):
+                continue
+            if bound.name in self.changed_data:
+                self._show_current(bound)
+                now = shown(bound.initial)
+                self.add_error(bound.name, f"Meanwhile it was changed to {now}. Save again to overwrite that.")
+            else:
+                values[bound.name] = getattr(self.instance, bound.name)
+        return values
+
+    def _is_stale(self, bound: BoundField) -> bool:
+        return bound.field.has_changed(bound.initial, self.data[bound.html_initial_name])
+
+    def _show_current(self, bound: BoundField) -> None:
+        current = bound.field.prepare_value(bound.initial)
+        data: Any = copy(self.data)  # what came is immutable
+        data[bound.html_initial_name] = "" if current is None else str(current)
+        self.data = data
+
+
+class SharedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """An admin of rows that several operators edit: a list and a history as this module promises them."""
+
+    form = FreshForm
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().get_changelist_form(request, form=FreshForm, **kwargs)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        if add or not form.changed_data:
+            return super().construct_change_message(request, form, formsets, add)
+        return ". ".join(f"{form.fields[name].label}: {_change(form, name)}" for name in form.changed_data)
+
+
+def _change(form: FreshForm, name: str) -> str:
+    if name in UNRECORDED:
+        return "changed"
+    return f"{shown(form.initial.get(name))} → {shown(form.cleaned_data.get(name))}"
+
+
+def shown(value: Any) -> str:
+    """Return a field's value as the history shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+    if value in (None, ""):
+        return "none"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
