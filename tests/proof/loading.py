@@ -154,9 +154,9 @@ def _request(row: Request, events: list[EventFact]) -> RequestFact:
 
 
 def _prompt_of(row: Request) -> str:
-    """Return what was asked, in writing or aloud, heard or not."""
+    """Return what was asked, in writing or aloud, heard or not: a provider may have answered with no words."""
     spoken = [str(stored["name"]) for stored in row.input_media if is_audio(stored["content_type"])]
-    if row.transcript is None and spoken and _is_stored(spoken[0]):
+    if not row.transcript and spoken and _is_stored(spoken[0]):
         with default_storage.open(spoken[0]) as file:
             return words_in(file.read())
     return question_of(row.input_text, row.transcript)
