@@ -5,22 +5,32 @@ from typing import Any, ClassVar
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import Case, OuterRef, PositiveSmallIntegerField, QuerySet, Subquery, Value, When
+from django.db.models import Case, OuterRef, PositiveSmallIntegerField, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
 from django.forms import NumberInput
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from providers import registry
 from providers.access import is_configured
-from providers.admin_base import ProviderFilter, ReadOnlyAdmin, code_of, shown_cost, shown_ms
+from providers.admin_base import (
+    CategoryFilter,
+    ChoiceFilter,
+    ProviderFilter,
+    ReadOnlyAdmin,
+    code_of,
+    shown_cost,
+    shown_ms,
+)
 from providers.admin_changes import FreshForm, SharedAdmin
 from providers.chain.candidates import can_serve
 from providers.chain.circuit_breaker import circuit_of, reset
+from providers.db import Constant
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule
 from providers.registry import is_implemented, label_of, provider_class
 from providers.route_fields import EFFORTS
 from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
-from providers.types import Category, Feature, Operation
+from providers.types import Category, Feature, Operation, Purpose
 
 RECORDED_FIELDS = ["category", "provider", "name", "operation"]
 # TEXT first, as everywhere else; the alphabet would begin with AUDIO.
@@ -213,6 +223,17 @@ class ProviderHealthAdmin(ReadOnlyAdmin):
         self.message_user(request, f"{len(resumed)} of {len(queryset)} resumed.", level)
 
 
+class StateFilter(ChoiceFilter):
+    usual = [Attempt.State.OK, Attempt.State.SENDING]
+
+    def index_condition(self, choice: str) -> Q:
+        return Q(finished_at__isnull=True) if choice == Attempt.State.SENDING else super().index_condition(choice)
+
+
+class PurposeFilter(ChoiceFilter):
+    usual = [Purpose.USER]
+
+
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnlyAdmin):
     """Every outgoing call. No prompt and no key is in here."""
@@ -229,11 +250,30 @@ class AttemptAdmin(ReadOnlyAdmin):
         "model",
         "caller_key",
     ]
-    list_filter = ["created_at", "state", "purpose", "category", ProviderFilter]
-    search_fields = ["caller_key__exact", "job_id__exact"]
+    list_filter = [
+        "created_at",
+        ("state", StateFilter),
+        ("purpose", PurposeFilter),
+        ("category", CategoryFilter),
+        ProviderFilter,
+    ]
+    search_fields = ["caller_key__exact"]  # get_search_results() looks for more
     search_help_text = "A request's id or a provider's job id, in full."
     ordering = ["-created_at"]
     sortable_by = ["created_at"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Attempt], search_term: str
+    ) -> tuple[QuerySet[Attempt], bool]:
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        of_caller = queryset.filter(caller_key=words)
+        if of_caller.exists():
+            return of_caller, False
+        # Apart, and with the condition of the index that contains jobs.
+        is_job = Q(job_id=words, provider__in=[slug for slug, _ in registry.choices()]) & ~Q(job_id=Constant(""))
+        return queryset.filter(is_job), False
 
     @admin.display(description="cost")
     def shown_cost(self, attempt: Attempt) -> str:
@@ -249,8 +289,7 @@ class AttemptRollupAdmin(ReadOnlyAdmin):
     """The hourly sums. `manage.py rebuild_rollups` counts them again."""
 
     list_display = ["hour", "category", "provider", "requests", "successes", "shown_total", "unknown_costs", "avg_time"]
-    list_filter = ["category", ProviderFilter]
-    date_hierarchy = "hour"
+    list_filter = ["hour", "category", ProviderFilter]
     ordering = ["-hour", "category", "provider"]
     sortable_by = ["hour"]
 

@@ -1,12 +1,13 @@
 """Database connections beside slow networks: held for statements only, and outcomes that outlive a restart."""
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
-from django.db.models import BooleanField, Expression, Model, QuerySet
+from django.db.models import BooleanField, CharField, Expression, Model, QuerySet
 
 from providers.transport.deadlines import Deadline
 
@@ -17,6 +18,7 @@ Row = TypeVar("Row", bound=Model)
 
 _before_waiting: list[Callable[[], None]] = []
 
+WORD = re.compile(r"[A-Za-z_]*")
 READ_ONLY_SQLSTATE = "25006"
 MIN_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 2.0
@@ -49,6 +51,24 @@ def delete_unlocked(rows: QuerySet[Row]) -> int:
         keys = list(unlocked(rows).values_list("pk", flat=True))
         rows.model._default_manager.filter(pk__in=keys).delete()
     return len(keys)
+
+
+class Constant(Expression):
+    """A word of the code in a condition, written into the statement instead of bound to it.
+
+    SQLite uses an index with a condition only where that condition stands in the statement as it stands in the index.
+    """
+
+    output_field = CharField()
+
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        if not WORD.fullmatch(word):
+            raise ValueError(f"{word!r} is not a word of the code.")
+        self.word = word
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        return f"'{self.word}'", []
 
 
 class Lazily(Expression):

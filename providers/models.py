@@ -317,6 +317,14 @@ class Attempt(models.Model):
                 name="attempt_to_stop",
             ),
             models.Index(fields=["created_at"], condition=Q(finished_at__isnull=True), name="attempt_unfinished"),
+            # What few rows are, for the admin's filters; a call of text that succeeds is written to none of them.
+            models.Index(
+                fields=["state", "-created_at"],
+                condition=~Q(state="OK") & ~Q(state="SENDING"),
+                name="attempt_not_ok",
+            ),
+            models.Index(fields=["purpose", "-created_at"], condition=~Q(purpose="user"), name="attempt_not_for_users"),
+            models.Index(fields=["category", "-created_at"], condition=~Q(category="TEXT"), name="attempt_not_text"),
         ]
 
     def __str__(self) -> str:

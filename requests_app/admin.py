@@ -6,7 +6,7 @@ from uuid import uuid4
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -15,6 +15,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from providers.admin_base import (
+    CategoryFilter,
+    ChoiceFilter,
     LargeTableAdmin,
     ProviderFilter,
     ReadOnlyAdmin,
@@ -25,6 +27,7 @@ from providers.admin_base import (
 )
 from providers.admin_changes import FreshForm, SharedAdmin
 from providers.chain.candidates import has_route
+from providers.db import Constant
 from providers.models import Attempt, ProviderConfig
 from providers.types import Category
 from requests_app.account_search import accounts_called
@@ -120,6 +123,13 @@ class LedgerInline(ReadOnlyInline):
     ordering = ["id"]
 
 
+class StatusFilter(ChoiceFilter):
+    usual = [Request.Status.COMPLETED, *Request.OPEN]
+
+    def index_condition(self, choice: str) -> Q:
+        return Q(completed_at__isnull=True) if choice in Request.OPEN else super().index_condition(choice)
+
+
 class ActualProviderFilter(ProviderFilter):
     title = "actual provider"
     field = "actual_provider"
@@ -141,8 +151,8 @@ class RequestAdmin(ReadOnlyAdmin):
         "error_code",
         "id",
     ]
-    list_select_related = ["user", "model"]
-    list_filter = ["created_at", "status", "category", ActualProviderFilter]
+    list_prefetch_related = ["user", "model"]
+    list_filter = ["created_at", ("status", StatusFilter), ("category", CategoryFilter), ActualProviderFilter]
     search_fields = ["id__exact"]  # get_search_results() looks for more
     search_help_text = "A request's id or its beginning, an intake key in full, or a user as on the page of accounts."
     ordering = ["-created_at"]
@@ -179,7 +189,8 @@ class RequestAdmin(ReadOnlyAdmin):
         if not words:
             return queryset, False
         if words.startswith("req_"):
-            return queryset.filter(id__startswith=words), False
+            # Hexadecimal digits follow. SQLite needs the range: its LIKE reads every id.
+            return queryset.filter(id__startswith=words, id__gte=words, id__lt=f"{words}g"), False
         # Two steps: one condition over both tables would read all requests.
         accounts = list(Account.objects.filter(accounts_called(words)).values_list("pk", flat=True)[:MAX_ACCOUNTS])
         if accounts:
@@ -390,17 +401,35 @@ class AccountAdmin(LargeTableAdmin):
         )
 
 
+class KindFilter(ChoiceFilter):
+    usual = [LedgerEntry.Kind.HOLD, LedgerEntry.Kind.CAPTURE]
+
+
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnlyAdmin):
     """Every movement of credits, append-only."""
 
     list_display = ["id", "created_at", "account", code_of("kind"), "amount", "actor", "reason", "request_id"]
-    list_select_related = ["account"]
-    list_filter = ["kind"]
-    search_fields = ["request__id__exact", "external_ref__exact"]
+    list_prefetch_related = ["account"]
+    list_filter = [("kind", KindFilter)]
+    search_fields = ["request__id__exact"]  # get_search_results() looks for more
     search_help_text = "A request's id or a payment's reference, in full."
     ordering = ["-id"]
     sortable_by = ["id"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[LedgerEntry], search_term: str
+    ) -> tuple[QuerySet[LedgerEntry], bool]:
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        if words.startswith("req_"):
+            return queryset.filter(request_id=words), False
+        # Each kind has an index of its own, with these conditions.
+        referring = queryset.filter(~Q(external_ref=Constant("")), external_ref=words)
+        kinds = (LedgerEntry.Kind.TOPUP, LedgerEntry.Kind.ADJUST)
+        found = [key for kind in kinds for key in referring.filter(kind=Constant(kind)).values_list("pk", flat=True)]
+        return queryset.filter(pk__in=found), False
 
 
 @admin.register(RequestEvent)

@@ -169,6 +169,18 @@ class Request(models.Model):
             # What a user has under way, however many requests they have made.
             models.Index(fields=["user"], condition=Q(completed_at__isnull=True), name="request_unfinished_of_user"),
             models.Index(fields=["user", "created_at"], condition=Q(status="CANCELLED"), name="request_cancelled"),
+            # For the admin's filters. An answered request of text is in the last of them alone.
+            models.Index(
+                fields=["status", "-created_at"],
+                condition=~Q(status="COMPLETED") & ~Q(status="PENDING") & ~Q(status="PROCESSING"),
+                name="request_unanswered",
+            ),
+            models.Index(fields=["category", "-created_at"], condition=~Q(category="TEXT"), name="request_not_text"),
+            models.Index(
+                fields=["actual_provider", "-created_at"],
+                condition=Q(actual_provider__isnull=False),
+                name="request_by_provider",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -206,6 +218,12 @@ class LedgerEntry(models.Model):
     class Meta:
         verbose_name_plural = "ledger entries"
         ordering = ["-id"]
+        indexes = [
+            # What few entries are, for the admin's filter.
+            models.Index(
+                fields=["kind", "-id"], condition=~Q(kind="HOLD") & ~Q(kind="CAPTURE"), name="entry_not_of_answers"
+            )
+        ]
         constraints = [
             models.UniqueConstraint(fields=["request"], condition=Q(kind="HOLD"), name="one_hold_per_request"),
             models.UniqueConstraint(

@@ -39,7 +39,7 @@ class TelegramUpdateAdmin(ReadOnlyAdmin):
     """Updates of the last week. Their content is on each update's own page only."""
 
     list_display = ["received_at", "update_id", "kind", "chat", "outcome", "handled_at", "tries"]
-    list_select_related = ["chat"]
+    list_prefetch_related = ["chat"]
     list_filter = [HandledFilter]
     search_fields = ["update_id__exact"]
     search_help_text = "An update's id."
@@ -55,7 +55,7 @@ class TelegramUserAdmin(ReadOnlyAdmin):
     """Users who have written to the bot."""
 
     list_display = ["telegram_id", "name", "username", "language", "account", "first_seen_at"]
-    list_select_related = ["account"]
+    list_prefetch_related = ["account"]
     search_fields = ["telegram_id__exact", "username__iexact"]
     search_help_text = "A user's Telegram id or username, in full."
     ordering = ["-id"]
@@ -72,7 +72,7 @@ class TelegramChatAdmin(ReadOnlyAdmin):
     """Chats with the bot, and their topics."""
 
     list_display = ["telegram_id", "type", "model", "is_reachable", "first_seen_at"]
-    list_select_related = ["model"]
+    list_prefetch_related = ["model"]
     list_filter = ["is_reachable", "type"]
     search_fields = ["telegram_id__exact"]
     search_help_text = "A chat's id."
@@ -86,7 +86,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     """Messages that show requests: what was shown in which chat, and what could not be."""
 
     list_display = ["id", "request_id", "part", code_of("kind"), code_of("state"), "chat", "tries", "error"]
-    list_select_related = ["chat"]
+    list_prefetch_related = ["chat"]
     list_filter = ["state", "kind"]
     search_fields = ["request__id__exact"]
     search_help_text = "A request's id, in full."

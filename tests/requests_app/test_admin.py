@@ -6,6 +6,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db.models import F
+from django.db.models.functions import Now
 from django.urls import reverse
 
 from providers.models import ProviderConfig
@@ -70,7 +71,7 @@ class TestRequests:
         for _ in range(5):
             make_request(input_text="a secret prompt")
 
-        with django_assert_max_num_queries(6) as captured:
+        with django_assert_max_num_queries(7) as captured:
             content = admin_client.get(changelist_url("request")).content.decode()
 
         assert "a secret prompt" not in content
@@ -154,6 +155,28 @@ class TestRequests:
 
         assert wanted.id in content
         assert other.id not in content
+
+    @pytest.mark.parametrize("finished", [True, False], ids=["ended", "open"])
+    @pytest.mark.parametrize("status", [status for status in Status if status != Status.COMPLETED])
+    def test_each_status_is_found(self, admin_client, status, finished):
+        wanted = make_request(status=status, completed_at=Now() if finished and status not in Request.OPEN else None)
+        make_request(status=next(other for other in Status if other not in (status, Status.COMPLETED)))
+
+        page = admin_client.get(changelist_url("request"), {"status__exact": status.value})
+
+        assert [row.id for row in page.context["cl"].result_list] == [wanted.id]
+
+    def test_two_statuses_are_found_together(self, admin_client):
+        wanted = {make_request(status=status).id for status in (Status.PENDING, Status.FAILED)}
+        make_request(status=Status.QUARANTINED)
+
+        page = admin_client.get(f"{changelist_url('request')}?status__exact=PENDING&status__exact=FAILED")
+
+        assert {row.id for row in page.context["cl"].result_list} == wanted
+
+    def test_a_filter_that_does_not_exist_is_no_error(self, admin_client):
+        for query in ("status__exact=NOPE", "status__exact=%00", "status__exact='", "colour=red", "p=-1"):
+            assert admin_client.get(f"{changelist_url('request')}?{query}").status_code < 500
 
 
 class TestRefunds:
@@ -290,6 +313,15 @@ class TestAccounts:
         assert "fewer than 26 credits left" in self.take_back(admin_client, account, taken_back="26")
 
         assert not LedgerEntry.objects.filter(kind="ADJUST").exists()
+
+    def test_a_booking_is_found_by_its_reference(self, admin_client):
+        account = make_account(credits=5)
+        for kind, ref in (("TOPUP", "pay-1"), ("ADJUST", "pay-1"), ("TOPUP", "pay-2")):
+            LedgerEntry.objects.create(account=account, kind=kind, amount=1, actor="t", external_ref=ref)
+
+        found = admin_client.get(changelist_url("ledgerentry"), {"q": "pay-1"}).context["cl"].result_list
+
+        assert {(entry.kind, entry.external_ref) for entry in found} == {("TOPUP", "pay-1"), ("ADJUST", "pay-1")}
 
     def test_the_balance_itself_cannot_be_edited(self, admin_client):
         account = make_account(credits=5)
