@@ -80,15 +80,14 @@ class ProviderConfigAdmin(SharedAdmin):
     form = ProviderConfigForm
     list_display = [
         "shown_route",
-        "category",
-        "operation",
+        "shown_category",
+        "model",
         "enabled",
         "priority",
         "weight",
         "has_key",
         "circuit",
         "shown_price",
-        "model",
     ]
     list_editable = ["enabled", "priority", "weight"]
     list_filter = ["category", "operation", "enabled"]
@@ -147,15 +146,19 @@ class ProviderConfigAdmin(SharedAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if request.method == "GET":
-            for category in Category:
-                if not can_serve(category):
-                    words = f"Nobody answers {category}: no enabled route of it has a key."
-                    self.message_user(request, words, messages.WARNING)
+            unanswered = ", ".join(category for category in Category if not can_serve(category))
+            if unanswered:
+                words = f"Nobody answers {unanswered}: no enabled route of it has a key."
+                self.message_user(request, words, messages.WARNING)
         return super().changelist_view(request, extra_context)
 
     @admin.display(description="route", ordering="provider")
     def shown_route(self, row: ProviderConfig) -> str:
         return row.label
+
+    @admin.display(description="category", ordering="category")
+    def shown_category(self, row: ProviderConfig) -> str:
+        return row.category if row.operation == Operation.GENERATE else f"{row.category}, {row.operation}"
 
     @admin.display(description="list price", ordering="list_price", empty_value="unknown")
     def shown_price(self, row: ProviderConfig) -> str | None:
@@ -243,10 +246,10 @@ class AttemptAdmin(ReadOnlyAdmin):
         "provider",
         "category",
         code_of("state"),
+        "error_class",
+        "http_status",
         "shown_cost",
         "shown_duration",
-        "http_status",
-        "error_class",
         "model",
         "caller_key",
     ]

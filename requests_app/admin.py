@@ -144,11 +144,11 @@ class RequestAdmin(ReadOnlyAdmin):
         "user",
         "model",
         code_of("status"),
+        "error_code",
         "actual_provider",
         "shown_cost",
-        "shown_time",
         "credits",
-        "error_code",
+        "shown_time",
         "id",
     ]
     list_prefetch_related = ["user", "model"]
