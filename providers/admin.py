@@ -289,7 +289,7 @@ class AttemptAdmin(ReadOnlyAdmin):
 
 @admin.register(AttemptRollup)
 class AttemptRollupAdmin(ReadOnlyAdmin):
-    """The hourly sums. `manage.py rebuild_rollups` counts them again."""
+    """The hourly sums. `manage.py recount` counts them again."""
 
     list_display = ["hour", "category", "provider", "requests", "successes", "shown_total", "unknown_costs", "avg_time"]
     list_filter = ["hour", "category", ProviderFilter]

@@ -177,7 +177,7 @@ def test_the_command_counts_broken_sums_again(capsys):
     AttemptRollup.objects.update(requests=99, total_cost=7)
     make_attempt()
 
-    call_command("rebuild_rollups")
+    call_command("recount")
 
     assert capsys.readouterr().out == "Counted 1 hourly sums again and added 1 new attempts.\n"
     assert statistics() == recount()
