@@ -4,6 +4,7 @@ What is folded and what is not yet folded are both in the database, so the stati
 plus the rows that are missing from them, and are right at any moment, whatever dies in between.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -116,20 +117,61 @@ def _add(*, hour: Any, category: str, provider: str, route: str, operation: str,
 def rollups_rebuild() -> int:
     """Count all folded attempts again from their raw rows and replace the hourly sums; return how many were counted.
 
-    The sums of hours whose attempts retention has deleted stay. Repeatable at any time: readers see the old sums until
-    the new ones are committed, sweepers wait.
+    The sums of hours whose attempts retention has deleted stay. Each hour is a transaction of its own, for which
+    sweepers wait; readers see its old sums until the new ones are committed. Repeatable at any time.
     """
-    with transaction.atomic():
-        _lock_out_sweepers()
-        folded = Attempt.objects.filter(rolled_up=True)
-        oldest = folded.order_by("created_at").values_list("created_at", flat=True).first()
-        if oldest is None:
-            return 0
-        since = _first_whole_hour(oldest)
-        AttemptRollup.objects.filter(hour__gte=since).delete()
-        sums = _hourly_sums(folded.filter(created_at__gte=since))
-        AttemptRollup.objects.bulk_create([AttemptRollup(**row) for row in sums], batch_size=1000)
-    return len(sums)
+    counted = 0
+    for hour in _hours_on_record():
+        with transaction.atomic():
+            _lock_out_sweepers()
+            if _is_whole(hour):
+                sums = _sums_of(hour)
+                AttemptRollup.objects.filter(hour=hour).delete()
+                AttemptRollup.objects.bulk_create([AttemptRollup(**row) for row in sums])
+                counted += len(sums)
+    return counted
+
+
+def rollups_check() -> tuple[int, list[datetime]]:
+    """Count again without writing; return how many hours were counted, and which of them have other sums.
+
+    Hours whose attempts retention has deleted are left out. Sweepers wait for each hour, as they do for a rebuild.
+    """
+    checked, wrong = 0, []
+    for hour in _hours_on_record():
+        with transaction.atomic():
+            _lock_out_sweepers()
+            if _is_whole(hour):
+                checked += 1
+                stored = AttemptRollup.objects.filter(hour=hour).values("category", "provider", "route", *SUMS)
+                if _by_route(stored) != _by_route(_sums_of(hour)):
+                    wrong.append(hour)
+    return checked, wrong
+
+
+def _hours_on_record() -> list[datetime]:
+    folded = Attempt.objects.filter(rolled_up=True).order_by()
+    attempted = folded.annotate(hour=TruncHour("created_at", tzinfo=UTC)).values_list("hour", flat=True).distinct()
+    return sorted({*attempted, *AttemptRollup.objects.order_by().values_list("hour", flat=True).distinct()})
+
+
+def _sums_of(hour: datetime) -> list[dict[str, Any]]:
+    within = Q(created_at__gte=hour, created_at__lt=hour + timedelta(hours=1))
+    return _hourly_sums(Attempt.objects.filter(within, rolled_up=True))
+
+
+def _by_route(sums: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str], list[Any]]:
+    return {
+        (row["category"], row["provider"], row["route"] or row["provider"]): [row[name] for name in SUMS]
+        for row in sums
+    }  # fmt: skip
+
+
+def _is_whole(hour: datetime) -> bool:
+    """Return whether no attempt of this hour was deleted."""
+    folded = Attempt.objects.filter(rolled_up=True).order_by("created_at")
+    oldest = folded.values_list("created_at", flat=True).first()
+    return oldest is not None and hour >= _first_whole_hour(oldest)
 
 
 def _first_whole_hour(oldest: datetime) -> datetime:

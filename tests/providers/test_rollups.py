@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
 from providers.models import Attempt, AttemptRollup
 from providers.statistics import rollups
-from providers.statistics.rollups import fold_attempts, rollups_rebuild
+from providers.statistics.rollups import fold_attempts, rollups_check, rollups_rebuild
 from providers.statistics.selectors import provider_stats
 from tests.factories import make_attempt
 
@@ -181,6 +181,35 @@ def test_the_command_counts_broken_sums_again(capsys):
 
     assert capsys.readouterr().out == "Counted 1 hourly sums again and added 1 new attempts.\n"
     assert statistics() == recount()
+
+
+@pytest.mark.django_db
+def test_a_check_says_which_hours_have_other_sums_and_writes_nothing(capsys):
+    make_random_attempts(random.Random(7), 60)
+    fold_attempts()
+    call_command("recount", "--check")
+    assert capsys.readouterr().out == "The sums of 5 hours agree with their attempts.\n"
+
+    row = AttemptRollup.objects.filter(hour=MONDAY + timedelta(hours=2)).first()
+    AttemptRollup.objects.filter(pk=row.pk).update(total_cost=row.total_cost + Decimal("0.0000000001"))
+    AttemptRollup.objects.filter(hour=MONDAY + timedelta(hours=3)).delete()
+
+    with pytest.raises(CommandError, match=r"2 of 5 hours .*: 2026-11-02 12:00 UTC, 2026-11-02 13:00 UTC\. `manage"):
+        call_command("recount", "--check")
+    assert not AttemptRollup.objects.filter(hour=MONDAY + timedelta(hours=3)).exists()
+
+    call_command("recount")
+    call_command("recount", "--check")
+
+
+@pytest.mark.django_db
+def test_a_check_leaves_out_hours_whose_attempts_were_deleted():
+    for hours in (0, 1, 5):
+        make_attempt(created_at=MONDAY + timedelta(hours=hours), cost=Decimal(1))
+    fold_attempts()
+    Attempt.objects.filter(created_at=MONDAY).delete()  # as retention does
+
+    assert rollups_check() == (1, [])
 
 
 @pytest.mark.django_db
