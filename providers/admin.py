@@ -29,6 +29,7 @@ from providers.db import Constant
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule
 from providers.registry import is_implemented, label_of, provider_class
 from providers.route_fields import EFFORTS
+from providers.statistics.rollups import not_folded
 from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
 from providers.types import Category, Feature, Operation, Purpose
 
@@ -295,6 +296,14 @@ class AttemptRollupAdmin(ReadOnlyAdmin):
     list_filter = ["hour", "category", ProviderFilter]
     ordering = ["-hour", "category", "provider"]
     sortable_by = ["hour"]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        number, cost = not_folded()
+        if number:
+            attempts = "1 attempt" if number == 1 else f"{number} attempts"
+            words = f"Not in these sums yet: {attempts}, {shown_usd(cost)} known. The statistics of the API have both."
+            self.message_user(request, words, messages.INFO)
+        return super().changelist_view(request, extra_context)
 
     @admin.display(description="known costs")
     def shown_total(self, rollup: AttemptRollup) -> str:

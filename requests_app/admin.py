@@ -1,5 +1,6 @@
 """Admin pages of AI models, requests, accounts and the ledger. What their actions do is in services."""
 
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ from providers.admin_changes import FreshForm, SharedAdmin
 from providers.chain.candidates import has_route
 from providers.db import Constant
 from providers.models import Attempt, ProviderConfig
+from providers.statistics.selectors import shown_usd
 from providers.types import Category
 from requests_app.account_search import accounts_called
 from requests_app.errors import InsufficientCredits
@@ -264,15 +266,28 @@ class RequestAdmin(ReadOnlyAdmin):
 
     @admin.display(description="attempts")
     def attempts(self, row: Request) -> SafeString:
-        attempts = [
+        attempts = list(Attempt.objects.filter(caller_key=row.id).order_by("number"))
+        lines = [
             {
                 "row": attempt,
                 "cost": shown_cost(attempt.cost, is_billed=attempt.is_billed),
                 "duration": shown_ms(attempt.duration_ms),
             }
-            for attempt in Attempt.objects.filter(caller_key=row.id).order_by("number")
+            for attempt in attempts
         ]
-        return render_to_string("admin/requests_app/attempts.html", {"attempts": attempts})
+        return render_to_string("admin/requests_app/attempts.html", {"attempts": lines, "bill": _bill_of(attempts)})
+
+
+def _bill_of(attempts: list[Attempt]) -> str:
+    """Say what a request has cost its operator: every attempt that is billed, not the answering one alone."""
+    known = sum((attempt.cost for attempt in attempts if attempt.cost is not None), Decimal(0))
+    unknown = [attempt.reserved_cost for attempt in attempts if attempt.is_billed and attempt.cost is None]
+    bill = f"Billed in all: {shown_usd(known)}"
+    if not unknown:
+        return f"{bill}."
+    limits = [limit for limit in unknown if limit is not None]
+    most = f" of at most {shown_usd(sum(limits, Decimal(0)))}" if len(limits) == len(unknown) else ""
+    return f"{bill}, and {len(unknown)} at an unknown cost{most}."
 
 
 def _shown_media(stored: list[dict[str, Any]]) -> SafeString:

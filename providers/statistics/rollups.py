@@ -71,6 +71,13 @@ def fold_attempts() -> int:
     return folded
 
 
+def not_folded() -> tuple[int, Decimal]:
+    """Return how many finished attempts the hourly sums do not contain yet, and their known cost in USD."""
+    finished = Attempt.objects.filter(rolled_up=False, finished_at__isnull=False).exclude(purpose=Purpose.SANDBOX)
+    sums = finished.aggregate(number=SUMS["requests"], ticks=SUMS["total_cost"])
+    return sums["number"], in_dollars(sums["ticks"])
+
+
 def _fold_batch() -> int:
     if not _foldable().exists():
         return 0  # without taking SQLite's only write lock

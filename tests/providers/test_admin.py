@@ -297,6 +297,18 @@ class TestRecords:
 
         assert {row.pk for row in page.context["cl"].result_list} == wanted
 
+    def test_the_hourly_sums_say_what_they_do_not_contain_yet(self, admin_client):
+        make_attempt(cost=Decimal("0.488"))
+        fold_attempts()
+        assert "Not in these sums yet" not in admin_client.get(changelist("attemptrollup")).content.decode()
+
+        make_attempt(cost=Decimal("0.026"))
+        make_attempt(state="UNKNOWN", cost=None)
+        make_attempt(purpose="sandbox", cost=Decimal(7))
+
+        content = admin_client.get(changelist("attemptrollup")).content.decode()
+        assert "Not in these sums yet: 2 attempts, $0.026 known. The statistics of the API have both." in content
+
     def test_a_job_is_found_by_its_id(self, admin_client):
         wanted = make_attempt(provider="replicate", job_id="job-1")
         make_attempt(provider="replicate", job_id="job-2")

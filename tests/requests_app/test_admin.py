@@ -1,6 +1,7 @@
 """Admin pages of AI models, requests, accounts and the ledger."""
 
 import re
+from decimal import Decimal
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -9,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from providers.models import ProviderConfig
+from providers.models import Attempt, ProviderConfig
 from providers.types import Access
 from requests_app.models import Account, AIModel, LedgerEntry, Request
 from requests_app.states import transition
@@ -155,6 +156,23 @@ class TestRequests:
 
         assert wanted.id in content
         assert other.id not in content
+
+    def test_a_requests_page_says_what_all_its_attempts_have_cost(self, admin_client):
+        request = make_request()
+        make_attempt(caller_key=request.id, number=1, cost=Decimal("0.0132"), state="ABANDONED")
+        make_attempt(caller_key=request.id, number=2, cost=None, state="FAILED")
+        make_attempt(caller_key=request.id, number=3, cost=Decimal("0.003"))
+        assert "Billed in all: $0.0162." in admin_client.get(change_url(request)).content.decode()
+
+        unknown = make_attempt(
+            caller_key=request.id, number=4, cost=None, state="UNKNOWN", reserved_cost=Decimal("0.02")
+        )
+        content = admin_client.get(change_url(request)).content.decode()
+        assert "Billed in all: $0.0162, and 1 at an unknown cost of at most $0.02." in content
+
+        Attempt.objects.filter(pk=unknown.pk).update(reserved_cost=None)
+        content = admin_client.get(change_url(request)).content.decode()
+        assert "Billed in all: $0.0162, and 1 at an unknown cost." in content
 
     @pytest.mark.parametrize("finished", [True, False], ids=["ended", "open"])
     @pytest.mark.parametrize("status", [status for status in Status if status != Status.COMPLETED])
