@@ -22,6 +22,8 @@ urlpatterns = [
     path("hooks/", include("requests_app.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/schema", SpectacularAPIView.as_view()),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema")),
     path("api/", ApiRootView.as_view(), name="api-root"),
     path("api/<path:address>", UnknownAddressView.as_view()),
     path("media/<path:name>", MediaView.as_view(), name="media"),

@@ -10,7 +10,7 @@ from django.forms.boundfield import BoundField
 from django.http import HttpRequest
 
 MAX_SHOWN = 200  # characters of a value in the history
-UNRECORDED = frozenset({"extra_headers"})  # may hold secrets
+UNRECORDED = frozenset({"extra_headers", "extra_body"})  # their values may be secrets; keys are recorded
 
 
 class FreshForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
@@ -22,15 +22,24 @@ class FreshForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class ta
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            field.show_hidden_initial = self.instance.pk is not None
+        for name, field in self.fields.items():
+            # What was not posted with what was shown, as by a script, is compared with the row.
+            is_compared = not self.is_bound or self.add_initial_prefix(name) in self.data
+            field.show_hidden_initial = self.instance.pk is not None and is_compared
+        # In a list somebody may have deleted this row since, and Django takes the next one for it.
+        posted_key = self.data.get(self.add_prefix(self.instance._meta.pk.name))
+        self.is_gone = posted_key not in (None, str(self.instance.pk))
+        self.empty_permitted = self.empty_permitted or self.is_gone
+
+    def has_changed(self) -> bool:
+        return not self.is_gone and super().has_changed()
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
         for bound in self:
             if bound.html_initial_name not in self.data or not self._is_stale(bound):
                 continue
-            if bound.name in self.changed_data:
+            if bound.name in self.changed_data and bound.field.has_changed(bound.initial, bound.data):
                 self._show_current(bound)
                 now = shown(bound.initial)
                 self.add_error(bound.name, f"Meanwhile it was changed to {now}. Save again to overwrite that.")
@@ -52,6 +61,12 @@ class SharedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class
     """An admin of rows that several operators edit: a list and a history as this module promises them."""
 
     form = FreshForm
+    list_max_show_all = 100  # more would be more fields than Django takes
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write the fields that were changed: a worker or another operator may be writing others."""
+        written_by_itself = {field.name for field in obj._meta.concrete_fields if getattr(field, "auto_now", False)}
+        obj.save(update_fields={*form.changed_data, *written_by_itself} if change else None)
 
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
         return super().get_changelist_form(request, form=FreshForm, **kwargs)
@@ -63,9 +78,13 @@ class SharedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class
 
 
 def _change(form: FreshForm, name: str) -> str:
+    before, now = form.initial.get(name), getattr(form.instance, name)
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return f"{shown(before)} → {shown(now)}"
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if name in UNRECORDED:
-        return "changed"
-    return f"{shown(form.initial.get(name))} → {shown(form.cleaned_data.get(name))}"
+        return shown(", ".join(keys))
+    return ", ".join(f"{shown(key)} {shown(before.get(key))} → {shown(now.get(key))}" for key in keys)
 
 
 def shown(value: Any) -> str:

@@ -4,12 +4,14 @@ Django takes [] and {} for "no value" and checks neither, and it stores null for
 """
 
 import json
+import re
 from typing import Any
 
 from django import forms
 from django.db import models
 
 NO_VALUES = [None, ""]
+UNSTORABLE = re.compile(r"\\u0000|[\ud800-\udfff]")  # in JSON
 
 
 class TypedJSONFormField(forms.JSONField):
@@ -20,12 +22,16 @@ class TypedJSONFormField(forms.JSONField):
     def to_python(self, value: Any) -> Any:
         """Return what the JSON stands for, the default where there is none."""
         typed = super().to_python(value)
+        # Neither of these can be stored in PostgreSQL, and JSON spells both as escapes.
+        if UNSTORABLE.search(json.dumps(typed, ensure_ascii=False)):
+            raise forms.ValidationError(r"It has a NUL (\u0000), or half of a character (\ud800 to \udfff).")
         return self.initial() if typed is None and callable(self.initial) else typed
 
     def prepare_value(self, value: Any) -> Any:
         """Return the JSON as it is shown."""
         if isinstance(value, list | dict) and value:
-            return json.dumps(value, ensure_ascii=False, indent=2)
+            # Half of a character is shown as it was typed, which its encoding could not do.
+            return json.dumps(value, ensure_ascii=False, indent=2).encode(errors="backslashreplace").decode()
         return super().prepare_value(value)
 
 

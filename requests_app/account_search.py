@@ -1,4 +1,4 @@
-"""How operators find an account: by its key, by a part of its name, and by what other apps know of its user."""
+"""How operators find an account: by its key, by what other apps know of its user, and by a part of its name."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,21 @@ def account_finder(find: Finder) -> Finder:
     return find
 
 
-def accounts_called(words: str) -> Q:
-    """Return the condition for the accounts that an operator may mean."""
-    words = words.strip()
+def account_identified(words: str) -> Q:
+    """Return the condition for the account with this key, or with this name in another app that nobody else has."""
     found = Q(key=words)
-    if len(words) >= MIN_NAME_CHARACTERS:
-        found |= Q(name__icontains=words)
     for find in _finders:
         found |= find(words) or Q()
     return found
+
+
+def accounts_named(words: str) -> Q:
+    """Return the condition for the accounts with these words in their names; of one letter, for none."""
+    if len(words) < MIN_NAME_CHARACTERS:
+        return Q(pk__in=[])
+    # SQLite knows only ASCII's capitals.
+    spellings = set() if words.isascii() else {words.lower(), words.upper(), words.title()}
+    named = Q(name__icontains=words)
+    for spelling in spellings:
+        named |= Q(name__contains=spelling)
+    return named

@@ -31,17 +31,18 @@ from providers.chain.candidates import has_route
 from providers.db import Constant
 from providers.models import Attempt, ProviderConfig
 from providers.statistics.selectors import shown_usd
-from providers.types import Category
-from requests_app.account_search import accounts_called
+from providers.types import Category, Purpose
+from requests_app.account_search import account_identified, accounts_named
 from requests_app.errors import InsufficientCredits
 from requests_app.margins import Margin, margin_of
 from requests_app.models import Account, AIModel, LedgerEntry, MaintenanceMode, Request, RequestEvent
 from requests_app.selectors import unserved_models
 from requests_app.services.accounts import account_set_blocked, account_take_back, account_top_up
 from requests_app.services.cancellation import request_cancel, request_resume
-from requests_app.services.refunds import credits_charged, request_refund
+from requests_app.services.refunds import charges_of, request_refund
 
 MAX_ACCOUNTS = 100  # of which requests are searched
+MAX_REFUNDS = 200  # in one go
 
 
 def actor_of(request: HttpRequest) -> str:
@@ -194,9 +195,13 @@ class RequestAdmin(ReadOnlyAdmin):
             # Hexadecimal digits follow. SQLite needs the range: its LIKE reads every id.
             return queryset.filter(id__startswith=words, id__gte=words, id__lt=f"{words}g"), False
         # Two steps: one condition over both tables would read all requests.
-        accounts = list(Account.objects.filter(accounts_called(words)).values_list("pk", flat=True)[:MAX_ACCOUNTS])
-        if accounts:
-            return queryset.filter(user_id__in=accounts), False
+        for meant in (account_identified(words), accounts_named(words)):
+            accounts = list(Account.objects.filter(meant).values_list("pk", flat=True)[: MAX_ACCOUNTS + 1])
+            if len(accounts) > MAX_ACCOUNTS:
+                words = f"More than {MAX_ACCOUNTS} users are called so; these are requests of {MAX_ACCOUNTS} of them."
+                self.message_user(request, words, messages.WARNING)
+            if accounts:
+                return queryset.filter(user_id__in=accounts[:MAX_ACCOUNTS]), False
         return queryset.filter(intake_key=words), False
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
@@ -223,9 +228,13 @@ class RequestAdmin(ReadOnlyAdmin):
     def refund(self, request: HttpRequest, queryset: QuerySet[Request]) -> TemplateResponse | None:
         """Ask for the reason first, which the ledger keeps."""
         reason = request.POST.get("reason", "").strip()
+        if len(queryset[: MAX_REFUNDS + 1]) > MAX_REFUNDS:
+            self.message_user(request, f"At most {MAX_REFUNDS} at a time.", messages.ERROR)
+            return None
         if not reason:
-            ended = queryset.filter(completed_at__isnull=False).select_related("user")
-            charged = [(row, credits_charged(row.id)) for row in ended]
+            ended = list(queryset.filter(completed_at__isnull=False).prefetch_related("user"))
+            charges = charges_of([row.id for row in ended])
+            charged = [(row, charges.get(row.id, 0)) for row in ended]
             context = {
                 **self.admin_site.each_context(request),
                 "title": "Give back credits",
@@ -280,8 +289,10 @@ class RequestAdmin(ReadOnlyAdmin):
 
 def _bill_of(attempts: list[Attempt]) -> str:
     """Say what a request has cost its operator: every attempt that is billed, not the answering one alone."""
-    known = sum((attempt.cost for attempt in attempts if attempt.cost is not None), Decimal(0))
-    unknown = [attempt.reserved_cost for attempt in attempts if attempt.is_billed and attempt.cost is None]
+    real = [attempt for attempt in attempts if attempt.purpose != Purpose.SANDBOX]
+    known = sum((attempt.cost for attempt in real if attempt.cost is not None), Decimal(0))
+    # What is under way may be billed as well.
+    unknown = [row.reserved_cost for row in real if row.cost is None and (row.is_billed or row.state in Attempt.LIVE)]
     bill = f"Billed in all: {shown_usd(known)}"
     if not unknown:
         return f"{bill}."
@@ -359,7 +370,7 @@ class AccountAdmin(LargeTableAdmin):
         self, request: HttpRequest, queryset: QuerySet[Account], search_term: str
     ) -> tuple[QuerySet[Account], bool]:
         words = search_term.strip()
-        return (queryset.filter(accounts_called(words)) if words else queryset), False
+        return (queryset.filter(account_identified(words) | accounts_named(words)) if words else queryset), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # accounts are created when their user first appears
@@ -373,21 +384,38 @@ class AccountAdmin(LargeTableAdmin):
             fieldsets.append(("Credits", {"fields": ["amount", "taken_back", "reason", "form_key"]}))
         return fieldsets
 
-    def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
-        data = form.cleaned_data
+    def get_form(self, request: HttpRequest, obj: Account | None = None, change: bool = False, **kwargs: Any) -> Any:
         if not request.user.has_perm("requests_app.add_credits"):
-            return
-        booking = {"actor": actor_of(request), "reason": data["reason"], "external_ref": f"admin:{data['form_key']}"}
-        is_booked = True
+            kwargs |= {"form": forms.ModelForm, "fields": []}
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
+        """Book what the form says, once; the account's page of history then says what was booked."""
+        form.booked = self._book(request, obj, form.cleaned_data) if "form_key" in form.cleaned_data else ""
+
+    def _book(self, request: HttpRequest, account: Account, data: dict[str, Any]) -> str:
+        amount, taken_back, reference = data["amount"], data["taken_back"], f"admin:{data['form_key']}"
+        booking = {"account_id": account.pk, "actor": actor_of(request), "reason": data["reason"]}
+        is_booked = False
         try:
-            if data["amount"]:
-                is_booked = account_top_up(account_id=obj.pk, amount=data["amount"], **booking) is not None
-            elif data["taken_back"]:
-                is_booked = account_take_back(account_id=obj.pk, amount=data["taken_back"], **booking)
+            if amount and not _booked_as(reference):
+                is_booked = bool(account_top_up(amount=amount, external_ref=reference, **booking))
+            elif taken_back and not _booked_as(reference):
+                is_booked = account_take_back(amount=taken_back, external_ref=reference, **booking)
         except InsufficientCredits as error:  # spent since the form was checked
             self.message_user(request, str(error), messages.ERROR)
-        if not is_booked:
+            return ""
+        if (amount or taken_back) and not is_booked:
             self.message_user(request, "This form was booked already; nothing was changed.", messages.WARNING)
+        return (f"Added {amount} credits" if amount else f"Took back {taken_back} credits") if is_booked else ""
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        return form.booked or "Nothing was booked"
+
+    def response_change(self, request: HttpRequest, obj: Account) -> HttpResponse:
+        # Django would say that it was changed successfully, whatever was booked.
+        self.message_user(request, f"{obj.name or obj.key} has {Account.objects.get(pk=obj.pk).balance:,} credits.")
+        return self.response_post_save_change(request, obj)
 
     @admin.action(description="Block: accept no further requests", permissions=["change"])
     def block(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
@@ -416,6 +444,13 @@ class AccountAdmin(LargeTableAdmin):
         )
 
 
+def _booked_as(reference: str) -> list[int]:
+    """Return the ledger's entries with a payment's reference. Each kind has an index, with these conditions."""
+    referring = LedgerEntry.objects.filter(~Q(external_ref=Constant("")), external_ref=reference)
+    kinds = (LedgerEntry.Kind.TOPUP, LedgerEntry.Kind.ADJUST)
+    return [key for kind in kinds for key in referring.filter(kind=Constant(kind)).values_list("pk", flat=True)]
+
+
 class KindFilter(ChoiceFilter):
     usual = [LedgerEntry.Kind.HOLD, LedgerEntry.Kind.CAPTURE]
 
@@ -440,11 +475,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
             return queryset, False
         if words.startswith("req_"):
             return queryset.filter(request_id=words), False
-        # Each kind has an index of its own, with these conditions.
-        referring = queryset.filter(~Q(external_ref=Constant("")), external_ref=words)
-        kinds = (LedgerEntry.Kind.TOPUP, LedgerEntry.Kind.ADJUST)
-        found = [key for kind in kinds for key in referring.filter(kind=Constant(kind)).values_list("pk", flat=True)]
-        return queryset.filter(pk__in=found), False
+        return queryset.filter(pk__in=_booked_as(words)), False
 
 
 @admin.register(RequestEvent)

@@ -18,7 +18,8 @@ def by_telegram(words: str) -> Q | None:
     """Find the account of a Telegram id, or of an @username."""
     if words.isascii() and words.isdecimal() and len(words) <= MAX_ID_DIGITS:
         return Q(telegram_user__telegram_id=int(words))
-    return Q(telegram_user__username__iexact=words[1:]) if words.startswith("@") else None
+    name = words.removeprefix("@")
+    return Q(telegram_user__username__iexact=name) if name and name != words else None
 
 
 class HandledFilter(admin.SimpleListFilter):

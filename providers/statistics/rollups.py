@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import BigIntegerField, Count, DecimalField, F, Max, Q, QuerySet, Sum, Value
 from django.db.models.functions import Cast, Coalesce, Now, NullIf, Round, TruncHour
+from django.utils import timezone
 
 from providers.errors import ContentRefused
 from providers.models import Attempt, AttemptRollup
@@ -178,7 +180,9 @@ def _is_whole(hour: datetime) -> bool:
     """Return whether no attempt of this hour was deleted."""
     folded = Attempt.objects.filter(rolled_up=True).order_by("created_at")
     oldest = folded.values_list("created_at", flat=True).first()
-    return oldest is not None and hour >= _first_whole_hour(oldest)
+    days = settings.RETENTION_ROWS_DAYS
+    is_due_to_go = bool(days) and hour < timezone.now() - timedelta(days=days) + timedelta(hours=2)
+    return oldest is not None and hour >= _first_whole_hour(oldest) and not is_due_to_go
 
 
 def _first_whole_hour(oldest: datetime) -> datetime:

@@ -5,6 +5,7 @@ Dollars become plain numbers here, after all sums are done.
 
 # ruff: noqa: N815 — the fields are called as in the JSON
 
+from datetime import UTC
 from typing import Any
 
 from rest_framework import serializers
@@ -42,7 +43,7 @@ class ProviderStatsSerializer(serializers.Serializer[Any]):
     expected = serializers.BooleanField(help_text="No traffic: avgCost is the list price of an answer of usual size.")
     listPrice = serializers.FloatField(source="list_price", allow_null=True, help_text="USD per priceUnit.")
     priceUnit = serializers.CharField(source="price_unit")
-    since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
+    since = serializers.DateTimeField(allow_null=True, default_timezone=UTC, help_text=WHAT_SINCE_IS)
     route = serializers.CharField(help_text=WHAT_ROUTE_IS)
     refusals = serializers.IntegerField(help_text=WHAT_REFUSALS_ARE)
     perhapsBilled = serializers.FloatField(source="reserved_cost", help_text=WHAT_PERHAPS_BILLED_IS)
@@ -64,7 +65,7 @@ class ProviderCostSerializer(serializers.Serializer[Any]):
     listPrice = serializers.FloatField(source="list_price", allow_null=True, help_text="USD per priceUnit.")
     priceUnit = serializers.CharField(source="price_unit")
     enabled = serializers.BooleanField()
-    since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
+    since = serializers.DateTimeField(allow_null=True, default_timezone=UTC, help_text=WHAT_SINCE_IS)
     route = serializers.CharField(help_text=WHAT_ROUTE_IS)
     refusals = serializers.IntegerField(help_text=WHAT_REFUSALS_ARE)
     perhapsBilled = serializers.FloatField(source="reserved_cost", help_text=WHAT_PERHAPS_BILLED_IS)
@@ -76,7 +77,7 @@ class RecommendationSerializer(serializers.Serializer[Any]):
     category = serializers.CharField()
     recommended = serializers.CharField(allow_null=True, help_text="Null: nobody qualifies.")
     explanation = serializers.CharField()
-    since = serializers.DateTimeField(allow_null=True, help_text=WHAT_SINCE_IS)
+    since = serializers.DateTimeField(allow_null=True, default_timezone=UTC, help_text=WHAT_SINCE_IS)
     route = serializers.CharField(allow_null=True, help_text="The route that is meant; null: nobody qualifies.")
 
 

@@ -1,5 +1,7 @@
 """Refunds: credits of an answer that was charged, given back once. Those of a request that failed are released."""
 
+from collections.abc import Iterable
+
 from django.db import IntegrityError, transaction
 from django.db.models import F, Sum
 
@@ -10,8 +12,13 @@ Kind = LedgerEntry.Kind
 
 def credits_charged(request_id: str) -> int:
     """Return the credits that a request has cost its user so far, those still held included."""
-    total: int = LedgerEntry.objects.filter(request=request_id).aggregate(total=Sum("amount", default=0))["total"]
-    return -total
+    return charges_of([request_id]).get(request_id, 0)
+
+
+def charges_of(request_ids: Iterable[str]) -> dict[str, int]:
+    """Return those of several requests; one without an entry in the ledger is left out."""
+    entries = LedgerEntry.objects.filter(request__in=request_ids).order_by()
+    return {row["request"]: -row["total"] for row in entries.values("request").annotate(total=Sum("amount"))}
 
 
 def request_refund(*, request_id: str, actor: str, reason: str) -> bool:

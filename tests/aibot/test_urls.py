@@ -17,6 +17,11 @@ def test_the_root_of_the_api_lists_addresses_that_answer(admin_client):
         assert admin_client.get(address.replace("{category}", "VIDEO")).status_code == 200
 
 
+@pytest.mark.parametrize("address", ["/api/schema", "/api/docs"])
+def test_pages_of_the_api_answer_without_a_slash_too(admin_client, address):
+    assert admin_client.get(address).status_code == 200
+
+
 @pytest.mark.parametrize("method", ["get", "post", "options"])
 def test_an_unknown_address_of_the_api_is_answered_in_json(client, method):
     response = getattr(client, method)("/api/no/such\N{PILE OF POO}/thing")

@@ -1,5 +1,7 @@
 """Two operators at once: neither undoes the other's change unseen, and the history says who changed what."""
 
+import json
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
@@ -71,6 +73,39 @@ class TestList:
         route.refresh_from_db()
         assert route.priority == 3
 
+    def test_both_set_the_same_value_is_no_conflict(self, admin_client, route):
+        old = opened(admin_client, ROUTES)
+        ProviderConfig.objects.filter(pk=route.pk).update(priority=7)
+
+        answer = admin_client.post(ROUTES, {**old, f"{row_of(old, route)}priority": "7", "_save": "Save"})
+
+        assert answer.status_code == 302
+
+    def test_what_is_written_between_reading_and_saving_stays(self, admin_client, route, monkeypatch):
+        fields = opened(admin_client, ROUTES)
+
+        def save_form(admin, request, form, change):
+            ProviderConfig.objects.filter(pk=route.pk).update(enabled=False, daily_cap_usd=5)
+            return form.save(commit=False)
+
+        monkeypatch.setattr("providers.admin.ProviderConfigAdmin.save_form", save_form)
+        admin_client.post(ROUTES, {**fields, f"{row_of(fields, route)}priority": "3", "_save": "Save"})
+
+        route.refresh_from_db()
+        assert (route.priority, route.enabled, route.daily_cap_usd) == (3, False, 5)
+
+    @pytest.mark.parametrize("gone", ["first", "last"])
+    def test_a_row_that_was_deleted_meanwhile_keeps_nobody_from_saving(self, admin_client, route, gone):
+        old = opened(admin_client, ROUTES)
+        rows = list(admin_client.get(ROUTES).context["cl"].result_list)
+        rows[0 if gone == "first" else -1].delete()
+
+        answer = admin_client.post(ROUTES, {**old, f"{row_of(old, route)}priority": "3", "_save": "Save"})
+
+        assert answer.status_code == 302
+        route.refresh_from_db()
+        assert route.priority == 3
+
     def test_the_history_says_what_was_and_what_is(self, admin_client, route):
         fields = opened(admin_client, ROUTES)
         row = row_of(fields, route)
@@ -126,9 +161,27 @@ class TestPage:
         admin_client.post(page_of(route), {**fields, "extra_headers": '{"X-Team": "canary"}', "model": "gpt-5-nano"})
 
         message = LogEntry.objects.get().change_message
-        assert "Extra headers: changed" in message
+        assert "Extra headers: X-Team" in message
         assert f"Model: {route.model} → gpt-5-nano" in message
         assert "canary" not in message
+
+    def test_of_long_json_the_history_has_what_differs_and_of_a_body_its_keys(self, admin_client, route):
+        fields = opened(admin_client, page_of(route))
+        prices = {**route.prices, "input_per_million": "0.99"}
+        body = {"api_key": "canary", "temperature": 0.1}
+
+        admin_client.post(page_of(route), {**fields, "prices": json.dumps(prices), "extra_body": json.dumps(body)})
+
+        message = LogEntry.objects.get().change_message
+        assert f"Prices: input_per_million {route.prices['input_per_million']} → 0.99" in message
+        assert "Extra body: api_key, temperature" in message
+        assert "canary" not in message
+
+    @pytest.mark.parametrize("typed", [r'{"a": "\ud800"}', r'{"a": "\u0000"}'])
+    def test_json_that_postgresql_cannot_store_is_refused(self, admin_client, route, typed):
+        answer = admin_client.post(page_of(route), {**opened(admin_client, page_of(route)), "extra_body": typed})
+
+        assert "half of a character" in answer.content.decode()
 
     def test_ai_models_and_rules_are_kept_so_too(self, admin_client):
         model = make_model()

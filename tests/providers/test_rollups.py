@@ -213,6 +213,20 @@ def test_a_check_leaves_out_hours_whose_attempts_were_deleted():
 
 
 @pytest.mark.django_db
+def test_a_recount_leaves_the_hours_alone_that_retention_is_cutting_through(settings):
+    settings.RETENTION_ROWS_DAYS = 30
+    edge = timezone.now() - timedelta(days=30)
+    for minutes in (-50, -10, 20):
+        make_attempt(created_at=edge + timedelta(minutes=minutes), cost=Decimal(1))
+    fold_attempts()
+    Attempt.objects.filter(created_at__lt=edge).delete()
+
+    assert rollups_check() == (0, [])
+    assert rollups_rebuild() == 0
+    assert sum(AttemptRollup.objects.values_list("requests", flat=True)) == 3
+
+
+@pytest.mark.django_db
 def test_an_idle_sweep_asks_once_and_writes_nothing(django_assert_num_queries):
     with django_assert_num_queries(1):
         assert fold_attempts() == 0

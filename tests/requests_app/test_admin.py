@@ -242,6 +242,12 @@ class TestRefunds:
 
         assert not LedgerEntry.objects.filter(kind="REFUND").exists()
 
+    def test_too_many_at_once_are_refused_before_their_page(self, admin_client, monkeypatch):
+        monkeypatch.setattr("requests_app.admin.MAX_REFUNDS", 1)
+        rows = [make_request(), make_request()]
+
+        assert "At most 1 at a time." in run_action(admin_client, "refund", *rows)
+
 
 class TestAccounts:
     def top_up(self, client, account, *, amount: str, form_key: str | None = None):
@@ -331,6 +337,51 @@ class TestAccounts:
         assert "fewer than 26 credits left" in self.take_back(admin_client, account, taken_back="26")
 
         assert not LedgerEntry.objects.filter(kind="ADJUST").exists()
+
+    def test_the_history_says_what_was_booked_and_nothing_else(self, admin_client):
+        account = make_account(credits=5)
+        first, again = {"amount": "50", "form_key": "a"}, {"amount": "70", "form_key": "a"}
+        for form in (first, again, {"taken_back": "10", "reason": "typo", "form_key": "a"}, {"form_key": "b"}):
+            assert "successfully" not in admin_client.post(change_url(account), form, follow=True).content.decode()
+        admin_client.post(change_url(account), {"taken_back": "20", "reason": "typo", "form_key": "c"})
+
+        account.refresh_from_db()
+        assert account.balance == 35
+        history = LogEntry.objects.filter(object_id=str(account.pk)).order_by("pk")
+        nothing = "Nothing was booked"
+        assert [entry.change_message for entry in history] == [
+            "Added 50 credits", nothing, nothing, nothing, "Took back 20 credits"
+        ]  # fmt: skip
+
+    def test_who_may_not_book_credits_saves_nothing_and_is_not_told_otherwise(self, client):
+        log_in_with(client, "view_account", "change_account")
+        account = make_account(credits=5)
+
+        page = client.post(change_url(account), {"amount": "50", "form_key": "a"}, follow=True).content.decode()
+
+        assert "Please correct" not in page
+        account.refresh_from_db()
+        assert account.balance == 5
+        assert LogEntry.objects.get().change_message == "Nothing was booked"
+
+    def test_the_user_with_this_id_comes_before_those_called_so(self, admin_client):
+        wanted = make_request(account=make_account(key="telegram:777"))
+        for number in range(101):
+            make_account(key=f"cli:{number}", name=f"Bot 777 of {number}")
+
+        for words in ("telegram:777", "777"):
+            page = admin_client.get(changelist_url("request"), {"q": words})
+            found = [row.id for row in page.context["cl"].result_list]
+            assert found == ([wanted.id] if words == "telegram:777" else [])
+        assert "More than 100 users are called so" in page.content.decode()
+
+    def test_names_are_found_however_they_are_capitalized(self, admin_client):
+        account = make_account(key="telegram:1", name="Иван Петров")
+
+        for words in ("иван", "ИВАН", "петров"):
+            found = admin_client.get(changelist_url("account"), {"q": words}).context["cl"].result_list
+            assert [row.pk for row in found] == [account.pk], words
+        assert not admin_client.get(changelist_url("account"), {"q": "@"}).context["cl"].result_list
 
     def test_a_booking_is_found_by_its_reference(self, admin_client):
         account = make_account(credits=5)

@@ -43,6 +43,8 @@ EXPECTED = {
     "media/<path:name>": (401, 403, 403, 404, 403),
     "api/schema/": STATISTICS,
     "api/docs/": STATISTICS,
+    "api/schema": STATISTICS,
+    "api/docs": STATISTICS,
     "api/": STATISTICS,
     "api/<path:address>": (404, 404, 404, 404, 404),
     **{
