@@ -467,7 +467,11 @@ MUTANTS = (
     mutant(
         "a transcript is made again after a crash",
         (SPOKEN,),
-        ("requests_app/services/execution.py", "    if request.transcript is None:\n", "    if True:\n"),
+        (
+            "requests_app/services/execution.py",
+            "    if request.transcript is None:\n        if not can_transcribe():\n",
+            "    if True:\n        if not can_transcribe():\n",
+        ),
     ),
     mutant(
         "the cost of a transcript is forgotten",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from providers.chain.attempts import attempt_open
@@ -13,6 +14,7 @@ from providers.chain.spending import CapReached, reservation, spent_today
 from providers.db import give_back_connection
 from providers.models import Attempt, AttemptRollup, ProviderConfig
 from providers.statistics.rollups import fold_attempts
+from providers.transport.deadlines import Deadline
 from providers.types import Access, Attachment, Category, Prompt, Turn
 from tests.factories import make_attempt, make_provider
 
@@ -146,3 +148,31 @@ def test_fifty_first_calls_at_once_spend_no_more_than_the_cap(route):
 
     assert sum(begun) == 4
     assert spent_today() == 1
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_a_call_waits_for_another_that_takes_from_the_same_cap(route):
+    def second() -> None:
+        try:
+            begin(route, caller="second")
+        finally:
+            give_back_connection()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            begin(route, Decimal("0.9"), caller="first")
+            waiting = pool.submit(second)
+            deadline = Deadline.after(10)
+            while not is_waited_for() and not waiting.done() and deadline.remaining() > 0:
+                pass
+            assert not waiting.done()
+        with pytest.raises(CapReached):
+            waiting.result()
+
+
+def is_waited_for() -> bool:
+    """Return whether anybody waits for an advisory lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+        return bool(cursor.fetchone()[0])
