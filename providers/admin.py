@@ -34,13 +34,13 @@ from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
 from providers.types import Category, Feature, Operation, Purpose
 
 RECORDED_FIELDS = ["category", "provider", "name", "operation"]
-# TEXT first, as everywhere else; the alphabet would begin with AUDIO.
 CATEGORIES_OF = {
     Operation.GENERATE: tuple(Category),
     Operation.EDIT: (Category.IMAGE, Category.VIDEO),
     Operation.TRANSCRIBE: (Category.TEXT,),  # which the answer is
 }
 ANSWERS_FIRST = Case(When(operation=Operation.GENERATE.value, then=Value(0)), default=Value(1))
+# TEXT first, as everywhere else; the alphabet would begin with AUDIO.
 AS_USERS_KNOW_THEM = Case(*(When(category=name, then=Value(place)) for name, place in CATEGORY_ORDER.items()))
 
 

@@ -37,7 +37,7 @@ class FreshForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class ta
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
         for bound in self:
-            if bound.html_initial_name not in self.data or not self._is_stale(bound):
+            if not bound.field.show_hidden_initial or not self._is_stale(bound):
                 continue
             if bound.name in self.changed_data and bound.field.has_changed(bound.initial, bound.data):
                 self._show_current(bound)

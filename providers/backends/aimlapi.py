@@ -156,7 +156,7 @@ class AimlapiVideo(AimlapiJob):
             **({"resolution": "540p"} if prompt.model.startswith("luma/") else {}),
             **self.options_of(prompt),
         }
-        if prompt.attachments:  # the first picture, whose aspect ratio is the film's
+        if prompt.attachments:  # the first picture, whose aspect ratio is the video's
             body["image_url"] = image_uris(prompt)[0]
         else:
             body["aspect_ratio"] = self.aspect_ratio_of(prompt)

@@ -133,7 +133,7 @@ class MediaProvider(Provider):
         return self.used(prompt)
 
     def aspect_ratio_of(self, prompt: Prompt) -> str:
-        """Return the output's aspect ratio; without a wish, that which is nearest to the image in the prompt's."""
+        """Return the output's aspect ratio; where none is asked for, that nearest to the prompt's image."""
         if prompt.attachments and not prompt.output_options.aspect_ratio and self.aspect_ratios:
             return nearest_ratio(prompt.attachments[0].content, self.aspect_ratios) or self.default_aspect_ratio
         return prompt.output_options.aspect_ratio or self.default_aspect_ratio

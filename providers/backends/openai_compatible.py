@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from providers.backends.base import TextProvider, Transcript
 from providers.backends.media_generation import MediaProvider
 from providers.backends.token_usage import larger_counts, token_usage
-from providers.backends.transcription import TranscriptionProvider
+from providers.backends.transcription import AUDIO_FORMATS, TranscriptionProvider
 from providers.backends.web_sources import url_citations, with_sources
 from providers.common.data_uris import data_uri, data_uri_content, decode_base64
 from providers.errors import ContentRefused, OutcomeUnknown
@@ -23,7 +23,6 @@ from providers.types import Attachment, Call, Feature, MediaResult, Prompt, Usag
 REFUSED = frozenset(("content_filter", "safety", "recitation", "prohibited_content", "blocklist"))
 TEXT_PARTS = (None, "text", "output_text")  # of a content that is a list; the others are thoughts
 SEARCHES = ("server_tool_use", "web_search_requests")  # as Anthropic counts them, and OpenRouter
-AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/ogg": "ogg", "audio/wav": "wav", "audio/flac": "flac"}
 
 
 class OpenAICompatibleText(TextProvider):

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from providers.backends.base import Transcript
+from providers.backends.media_generation import image_uris
 from providers.backends.openai_compatible import OpenAICompatibleText
-from providers.common.data_uris import data_uri
 from providers.errors import ProviderError
 from providers.transport.client import ProviderResponse
 from providers.transport.json_fields import get_path, list_at, text_at
@@ -93,10 +93,7 @@ class ResponsesText(OpenAICompatibleText):
 def _input(prompt: Prompt) -> list[dict[str, Any]]:
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
     history = [{"role": turn.role, "content": turn.text} for turn in prompt.history]
-    images = [
-        {"type": "input_image", "image_url": data_uri(image.content_type, image.content)}
-        for image in prompt.attachments
-    ]
+    images = [{"type": "input_image", "image_url": uri} for uri in image_uris(prompt)]
     content = [*images, {"type": "input_text", "text": prompt.text}] if images else prompt.text
     return [*system, *history, {"role": "user", "content": content}]
 

@@ -8,8 +8,9 @@ from typing import Any
 from providers.backends.base import Provider
 from providers.backends.error_mapping import ErrorReply, ErrorRule
 from providers.backends.media_generation import MediaProvider, image_uris
-from providers.backends.openai_compatible import AUDIO_FORMATS, OpenAICompatibleImage, OpenAICompatibleText
+from providers.backends.openai_compatible import OpenAICompatibleImage, OpenAICompatibleText
 from providers.backends.prompt_caching import cached_where_long
+from providers.backends.transcription import AUDIO_FORMATS
 from providers.errors import (
     AccessDenied,
     ContentRefused,

@@ -12,7 +12,7 @@ from providers.size_estimates import seconds_of_audio
 from providers.transport.json_fields import json_safe, number_at, text_at
 from providers.types import Attachment, Call, Feature, FormFile, Prompt, Usage
 
-ENDINGS: Mapping[str, str] = {
+AUDIO_FORMATS: Mapping[str, str] = {  # by the content type, as providers and the ends of names call them
     "audio/mpeg": "mp3",
     "audio/ogg": "ogg",
     "audio/wav": "wav",
@@ -28,7 +28,7 @@ class TranscriptionProvider(TextProvider):
     """
 
     features = frozenset({Feature.AUDIO_INPUT})
-    audio_types = frozenset(ENDINGS)
+    audio_types = frozenset(AUDIO_FORMATS)
     answer_field = "text"
     may_be_blank = True
 
@@ -56,7 +56,7 @@ class TranscriptionProvider(TextProvider):
             **self.fields,
             **({self.language_field: language} if language else {}),
         }
-        name = f"audio.{ENDINGS[audio.content_type]}"
+        name = f"audio.{AUDIO_FORMATS[audio.content_type]}"
         return Call(self.path, json=fields, files=(FormFile("file", name, audio.content_type, audio.content),))
 
     def parse_text(self, body: Mapping[str, Any]) -> str:

@@ -4,7 +4,8 @@ What is folded and what is not yet folded are both in the database, so the stati
 plus the rows that are missing from them, and are right at any moment, whatever dies in between.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -75,8 +76,7 @@ def fold_attempts() -> int:
 
 def not_folded() -> tuple[int, Decimal]:
     """Return how many finished attempts the hourly sums do not contain yet, and their known cost in USD."""
-    finished = Attempt.objects.filter(rolled_up=False, finished_at__isnull=False).exclude(purpose=Purpose.SANDBOX)
-    sums = finished.aggregate(number=SUMS["requests"], ticks=SUMS["total_cost"])
+    sums = _not_in_sums().aggregate(number=SUMS["requests"], ticks=SUMS["total_cost"])
     return sums["number"], in_dollars(sums["ticks"])
 
 
@@ -91,10 +91,13 @@ def _fold_batch() -> int:
         return attempts.update(rolled_up=True)
 
 
-def _foldable() -> QuerySet[Attempt]:
+def _not_in_sums() -> QuerySet[Attempt]:
     # What the sandbox has answered is never folded, so that it can be told apart at any time.
-    finished = Attempt.objects.filter(rolled_up=False, finished_at__isnull=False).exclude(purpose=Purpose.SANDBOX)
-    return finished.exclude(state=State.UNKNOWN, finished_at__gt=Now() - UNKNOWN_SETTLES_AFTER)
+    return Attempt.objects.filter(rolled_up=False, finished_at__isnull=False).exclude(purpose=Purpose.SANDBOX)
+
+
+def _foldable() -> QuerySet[Attempt]:
+    return _not_in_sums().exclude(state=State.UNKNOWN, finished_at__gt=Now() - UNKNOWN_SETTLES_AFTER)
 
 
 def _hourly_sums(attempts: QuerySet[Attempt]) -> list[dict[str, Any]]:
@@ -131,10 +134,8 @@ def rollups_rebuild() -> int:
     """
     counted = 0
     for hour in _hours_on_record():
-        with transaction.atomic():
-            _lock_out_sweepers()
-            if _is_whole(hour):
-                sums = _sums_of(hour)
+        with _counted_again(hour) as sums:
+            if sums is not None:
                 AttemptRollup.objects.filter(hour=hour).delete()
                 AttemptRollup.objects.bulk_create([AttemptRollup(**row) for row in sums])
                 counted += len(sums)
@@ -148,12 +149,11 @@ def rollups_check() -> tuple[int, list[datetime]]:
     """
     checked, wrong = 0, []
     for hour in _hours_on_record():
-        with transaction.atomic():
-            _lock_out_sweepers()
-            if _is_whole(hour):
+        with _counted_again(hour) as sums:
+            if sums is not None:
                 checked += 1
                 stored = AttemptRollup.objects.filter(hour=hour).values("category", "provider", "route", *SUMS)
-                if _by_route(stored) != _by_route(_sums_of(hour)):
+                if _by_route(stored) != _by_route(sums):
                     wrong.append(hour)
     return checked, wrong
 
@@ -164,9 +164,13 @@ def _hours_on_record() -> list[datetime]:
     return sorted({*attempted, *AttemptRollup.objects.order_by().values_list("hour", flat=True).distinct()})
 
 
-def _sums_of(hour: datetime) -> list[dict[str, Any]]:
-    within = Q(created_at__gte=hour, created_at__lt=hour + timedelta(hours=1))
-    return _hourly_sums(Attempt.objects.filter(within, rolled_up=True))
+@contextmanager
+def _counted_again(hour: datetime) -> Iterator[list[dict[str, Any]] | None]:
+    """Enter a transaction in which nobody folds, with the hour's sums; None where some of its attempts are gone."""
+    with transaction.atomic():
+        _lock_out_sweepers()
+        within = Q(created_at__gte=hour, created_at__lt=hour + timedelta(hours=1))
+        yield _hourly_sums(Attempt.objects.filter(within, rolled_up=True)) if _is_whole(hour) else None
 
 
 def _by_route(sums: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str], list[Any]]:

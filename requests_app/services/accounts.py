@@ -1,12 +1,9 @@
 """Accounts: created on first use, topped up, blocked. How their credits move is in services.credits."""
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
-from django.db.models import F
 
-from requests_app.errors import InsufficientCredits
 from requests_app.models import Account, LedgerEntry
-from requests_app.services.credits import credits_top_up
+from requests_app.services.credits import credits_take_back, credits_top_up
 
 
 def account_ensure(*, key: str, name: str = "") -> Account:
@@ -38,25 +35,10 @@ def account_take_back(*, account_id: int, amount: int, actor: str, reason: str, 
     Idempotent: False where `external_ref` was booked before. Raises InsufficientCredits, with nothing written, where
     fewer are left: what is held for open requests cannot be taken back.
     """
-    try:
-        with transaction.atomic():
-            LedgerEntry.objects.create(
-                account_id=account_id,
-                kind=LedgerEntry.Kind.ADJUST,
-                amount=-amount,
-                actor=actor[:64],
-                reason=reason[:200],
-                external_ref=external_ref,
-            )
-            accounts = Account.objects.filter(id=account_id, balance__gte=amount)
-            if not accounts.update(balance=F("balance") - amount):
-                raise InsufficientCredits(f"The account has fewer than {amount:,} credits left.")
-    except IntegrityError:
-        booked = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.ADJUST, external_ref=external_ref)
-        if external_ref and booked.exists():
-            return False
-        raise
-    return True
+    entry = credits_take_back(
+        account_id=account_id, amount=amount, actor=actor[:64], reason=reason, external_ref=external_ref
+    )
+    return entry is not None
 
 
 def account_set_blocked(*, account_id: int, is_blocked: bool) -> None:

@@ -1,8 +1,12 @@
-"""The ledger's movements after acceptance: capture, release, top-up. The hold is in statements.request_insert()."""
+"""The ledger's movements after acceptance: capture, release, top-up, taking back.
+
+The hold is in statements.request_insert().
+"""
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
+from requests_app.errors import InsufficientCredits
 from requests_app.models import Account, LedgerEntry, Request
 
 Kind = LedgerEntry.Kind
@@ -35,19 +39,36 @@ def credits_top_up(
     *, account_id: int, amount: int, actor: str, reason: str = "", external_ref: str = ""
 ) -> LedgerEntry | None:
     """Add bought or given credits (`amount` > 0). Idempotent: None where `external_ref` was booked before."""
+    return _book(Kind.TOPUP, amount, account_id=account_id, actor=actor, reason=reason, external_ref=external_ref)
+
+
+def credits_take_back(
+    *, account_id: int, amount: int, actor: str, reason: str, external_ref: str = ""
+) -> LedgerEntry | None:
+    """Take back credits (`amount` > 0). Idempotent as above. Raises InsufficientCredits, with nothing written."""
+    return _book(Kind.ADJUST, -amount, account_id=account_id, actor=actor, reason=reason, external_ref=external_ref)
+
+
+def _book(
+    kind: Kind, amount: int, *, account_id: int, actor: str, reason: str, external_ref: str
+) -> LedgerEntry | None:
+    accounts = Account.objects.filter(id=account_id)
     try:
         with transaction.atomic():
             entry = LedgerEntry.objects.create(
                 account_id=account_id,
-                kind=Kind.TOPUP,
+                kind=kind,
                 amount=amount,
                 actor=actor,
                 reason=reason[:200],
                 external_ref=external_ref,
             )
-            Account.objects.filter(id=account_id).update(balance=F("balance") + amount)
+            if amount > 0:
+                accounts.update(balance=F("balance") + amount)
+            elif not accounts.filter(balance__gte=-amount).update(balance=F("balance") + amount):
+                raise InsufficientCredits(f"The account has fewer than {-amount:,} credits left.")
     except IntegrityError:
-        if external_ref and LedgerEntry.objects.filter(kind=Kind.TOPUP, external_ref=external_ref).exists():
+        if external_ref and LedgerEntry.objects.filter(kind=kind, external_ref=external_ref).exists():
             return None
         raise
     return entry

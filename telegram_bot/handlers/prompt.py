@@ -37,7 +37,7 @@ def image(context: HandlerContext) -> str:
         return "refused: not an image"
     prompt_text = context.text.strip()
     model = context.model
-    # What an image or a film is to be made of it must be said; without a word it is described.
+    # What image or video is to be made of it must be said; without a word it is described.
     if not (prompt_text and model and model.category in FROM_IMAGES and can_edit(Category(model.category), model.tag)):
         model = text_model_for(model)
     return _submit(context, model, prompt_text or texts.DEFAULT_IMAGE_PROMPT, [stored])
