@@ -3,13 +3,16 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from rest_framework.authtoken.admin import TokenAdmin
 from rest_framework.authtoken.models import Token, TokenProxy
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from aibot.models import Alert, Notification
-from providers.admin_base import ReadOnlyAdmin, ReadOnlyInline
+from providers.admin_base import ModelAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 
 def _name_of(token: Token) -> str:
@@ -19,11 +22,26 @@ def _name_of(token: Token) -> str:
 # Its own name is the key, which the admin would show on several pages and keep in its history.
 Token.__str__ = _name_of  # type: ignore[assignment,method-assign]
 
-admin.site.unregister(TokenProxy)
+# These come with Django's look, or show too much.
+admin.site.unregister([User, Group, TokenProxy])
+
+
+@admin.register(User)
+class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """Who may log in here."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+
+
+@admin.register(Group)
+class RoleAdmin(GroupAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """What those with the same task may do."""
 
 
 @admin.register(TokenProxy)
-class ApiTokenAdmin(TokenAdmin):
+class ApiTokenAdmin(TokenAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """The tokens of the API. A key is shown once, when it is made."""
 
     list_display = ["user", "created"]

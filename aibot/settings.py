@@ -81,7 +81,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 # --- Apps -------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    # Before the admin, whose templates it replaces. Basic: the admin's site is our own.
+    "unfold.apps.BasicAppConfig",
+    "aibot.apps.OperatorSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -128,6 +130,18 @@ TEMPLATES = [
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG
+UNFOLD = {
+    "SITE_TITLE": "AI bot",
+    "SITE_HEADER": "AI bot",
+    "SITE_SUBHEADER": "aibot.operator_site.subheader",
+    "SITE_SYMBOL": "smart_toy",
+    "SITE_URL": "/admin/",
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "6px",
+    "SIDEBAR": {"navigation": "aibot.operator_site.navigation", "show_search": True, "command_search": True},
+    "COMMAND": {"search_callback": "aibot.operator_site.found"},
+}
 # Outputs and users' images: in a bucket where one is named, else in the local folder.
 S3_BUCKET = env_bucket("S3_BUCKET")
 S3_OPTIONS = {

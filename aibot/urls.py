@@ -9,11 +9,6 @@ from aibot.api_views import ApiRootView, UnknownAddressView
 from aibot.media_views import MediaView
 from aibot.metrics import MetricsView
 
-admin.site.site_header = "AI bot"
-admin.site.site_title = "AI bot"
-admin.site.index_title = "Operation"
-admin.site.site_url = None  # there is no other site to view
-
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

@@ -7,9 +7,9 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Case, OuterRef, PositiveSmallIntegerField, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
-from django.forms import NumberInput
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
 
 from providers import registry
 from providers.access import is_configured
@@ -49,6 +49,7 @@ class ProviderConfigForm(FreshForm):
 
     reasoning_effort = forms.ChoiceField(
         choices=[("", "–"), *((effort, effort) for effort in EFFORTS)],
+        widget=UnfoldAdminSelectWidget,
         required=False,
         help_text=ProviderConfig._meta.get_field("reasoning_effort").help_text,
     )
@@ -94,7 +95,9 @@ class ProviderConfigAdmin(SharedAdmin):
     list_filter = ["category", "operation", "enabled"]
     ordering: ClassVar[Any] = [AS_USERS_KNOW_THEM.asc(), ANSWERS_FIRST.asc(), "priority", "provider"]
     readonly_fields = ["has_key", "circuit", "pause_reason", "updated_at"]
-    formfield_overrides = {PositiveSmallIntegerField: {"widget": NumberInput(attrs={"style": "width: 4em"})}}
+    formfield_overrides = {
+        PositiveSmallIntegerField: {"widget": UnfoldAdminIntegerFieldWidget(attrs={"style": "width: 6em"})}
+    }
     fieldsets = [
         (
             None,

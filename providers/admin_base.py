@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -16,11 +15,21 @@ from providers.db import Constant
 from providers.statistics.selectors import shown_usd
 from providers.types import Category
 
+if TYPE_CHECKING:  # unfold's classes have no types, and those of Django's that they extend
+    from django.contrib.admin import ModelAdmin as ModelAdmin
+    from django.contrib.admin import TabularInline
+    from django.contrib.admin.views.main import ChangeList
+else:
+    from unfold.admin import ModelAdmin as ModelAdmin
+    from unfold.admin import TabularInline
+    from unfold.views import ChangeList
+
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """Counts no further than it must: COUNT(*) over millions of rows takes seconds, and nobody opens page 201."""
 
     MAX_COUNTED = 10_000
+    template_name = "admin/capped_pagination.html"  # below lists; unfold looks for it here
     object_list: QuerySet[Any]
 
     @cached_property
@@ -54,7 +63,7 @@ class LargeTableChangeList(ChangeList):
         self.full_result_count = self.result_count
 
 
-class LargeTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class LargeTableAdmin(ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """A list that stays quick with millions of rows: it counts little and sorts by indexed columns only."""
 
     paginator = CappedPaginator
@@ -77,7 +86,7 @@ class ReadOnlyAdmin(NobodyEdits, LargeTableAdmin):
     """The record of what happened: never edited, not even by superusers."""
 
 
-class ReadOnlyInline(NobodyEdits, admin.TabularInline):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class ReadOnlyInline(NobodyEdits, TabularInline):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """Such a record's rows on the page of what they belong to."""
 
     extra = 0

@@ -5,9 +5,10 @@ from copy import copy
 from typing import Any
 
 from django import forms
-from django.contrib import admin
 from django.forms.boundfield import BoundField
 from django.http import HttpRequest
+
+from providers.admin_base import ModelAdmin
 
 MAX_SHOWN = 200  # characters of a value in the history
 UNRECORDED = frozenset({"extra_headers", "extra_body"})  # their values may be secrets; keys are recorded
@@ -57,7 +58,7 @@ class FreshForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class ta
         self.data = data
 
 
-class SharedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class SharedAdmin(ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """An admin of rows that several operators edit: a list and a history as this module promises them."""
 
     form = FreshForm

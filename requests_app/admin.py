@@ -14,11 +14,13 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from providers.admin_base import (
     CategoryFilter,
     ChoiceFilter,
     LargeTableAdmin,
+    ModelAdmin,
     ProviderFilter,
     ReadOnlyAdmin,
     ReadOnlyInline,
@@ -317,14 +319,23 @@ def _ids(queryset: QuerySet[Request], *statuses: Request.Status) -> list[str]:
 class CreditsForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """Adds credits or takes some back. Everything else about an account is written by the services."""
 
-    amount = forms.IntegerField(label="Add credits", required=False, min_value=1, help_text="Added when you save.")
+    amount = forms.IntegerField(
+        label="Add credits",
+        required=False,
+        min_value=1,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="Added when you save.",
+    )
     taken_back = forms.IntegerField(
         label="Take back credits",
         required=False,
         min_value=1,
+        widget=UnfoldAdminIntegerFieldWidget,
         help_text="Such as those added by mistake, with a reason.",
     )
-    reason = forms.CharField(required=False, max_length=200, help_text="Shown in the ledger.")
+    reason = forms.CharField(
+        required=False, max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Shown in the ledger."
+    )
     # Makes the form idempotent: it books once, however often it is sent.
     form_key = forms.CharField(widget=forms.HiddenInput, initial=lambda: uuid4().hex, max_length=32)
 
@@ -490,7 +501,7 @@ class RequestEventAdmin(ReadOnlyAdmin):
 
 
 @admin.register(MaintenanceMode)
-class MaintenanceModeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class MaintenanceModeAdmin(ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """The switch of maintenance mode: adding its row holds prompts back, deleting it lets them in."""
 
     list_display = ["__str__", "notice", "began_at"]

@@ -1,5 +1,6 @@
 """The operator's pages of the routes, the circuit breaker and the attempts."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html import unescape
@@ -59,7 +60,7 @@ class TestChain:
 
         for page in pages:
             content = admin_client.get(page).content.decode()
-            assert "icon-yes.svg" in content
+            assert "check_small" in content
             assert "canary" not in content
 
     def test_it_says_who_is_paused_until_when_and_why(self, admin_client):
@@ -101,7 +102,7 @@ class TestChain:
         sums = admin_client.get(changelist("attemptrollup"))
 
         assert ">paused until 2126-11-29 01:30:00<" in routes
-        assert "All times in Pacific/Tongatapu<" in routes
+        assert "All times in Pacific/Tongatapu" in routes
         assert ">2026-11-29 01:00:00<" in sums.content.decode()
 
     def test_the_list_begins_with_text_in_the_order_of_the_chain(self, admin_client):
@@ -324,7 +325,7 @@ class TestRecords:
 
         def cost(caller_key: str) -> str:
             content = admin_client.get(changelist("attempt"), {"q": caller_key}).content.decode()
-            return content.partition('class="field-shown_cost">')[2].partition("<")[0]
+            return re.split(r"field-shown_cost[^>]*>", content)[1].partition("<")[0].strip()
 
         assert [cost("priced"), cost("unpriced"), cost("failed")] == ["$0.0015", "unknown", "–"]
 

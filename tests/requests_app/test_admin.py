@@ -283,7 +283,7 @@ class TestAccounts:
         response = self.top_up(admin_client, account, amount=amount)
 
         assert response.status_code == 200
-        assert "Please correct the error below" in response.content.decode()
+        assert "Please correct the error" in response.content.decode()
         account.refresh_from_db()
         assert account.balance == 5
 
