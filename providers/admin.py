@@ -22,7 +22,7 @@ from providers.admin_base import (
     shown_cost,
     shown_ms,
 )
-from providers.admin_changes import FreshForm, SharedAdmin
+from providers.admin_versions import VersionedAdmin, VersionedForm
 from providers.chain.candidates import can_serve
 from providers.chain.circuit_breaker import circuit_of, reset
 from providers.db import Constant
@@ -33,7 +33,6 @@ from providers.statistics.rollups import not_folded
 from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
 from providers.types import Category, Feature, Operation, Purpose
 
-RECORDED_FIELDS = ["category", "provider", "name", "operation"]
 CATEGORIES_OF = {
     Operation.GENERATE: tuple(Category),
     Operation.EDIT: (Category.IMAGE, Category.VIDEO),
@@ -44,7 +43,7 @@ ANSWERS_FIRST = Case(When(operation=Operation.GENERATE.value, then=Value(0)), de
 AS_USERS_KNOW_THEM = Case(*(When(category=name, then=Value(place)) for name, place in CATEGORY_ORDER.items()))
 
 
-class ProviderConfigForm(FreshForm):
+class ProviderConfigForm(VersionedForm):
     """A route that its provider can serve."""
 
     reasoning_effort = forms.ChoiceField(
@@ -76,7 +75,7 @@ class ProviderConfigForm(FreshForm):
 
 
 @admin.register(ProviderConfig)
-class ProviderConfigAdmin(SharedAdmin):
+class ProviderConfigAdmin(VersionedAdmin):
     """The chain. Keys and addresses come from the environment and are not shown."""
 
     form = ProviderConfigForm
@@ -128,6 +127,7 @@ class ProviderConfigAdmin(SharedAdmin):
                 ]
             },
         ),
+        ("This version", {"fields": ["why"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderConfig]:
@@ -145,8 +145,7 @@ class ProviderConfigAdmin(SharedAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: ProviderConfig | None = None) -> list[str]:
         """Once a route has made a call, its name, its provider and what it is for are on record, and stay."""
-        is_on_record = obj is not None and _has_attempts(obj)
-        return [*super().get_readonly_fields(request, obj), *(RECORDED_FIELDS if is_on_record else [])]
+        return [*super().get_readonly_fields(request, obj), *(obj.fixed_fields() if obj else [])]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if request.method == "GET":
@@ -188,14 +187,8 @@ class ProviderConfigAdmin(SharedAdmin):
         return row.reason_of_pause or "–"
 
 
-def _has_attempts(route: ProviderConfig) -> bool:
-    # In two small tables: the sums, and what is not in them yet.
-    names = {"category": route.category, "provider": route.provider, "route": route.name}
-    return AttemptRollup.objects.filter(**names).exists() or Attempt.objects.filter(rolled_up=False, **names).exists()
-
-
 @admin.register(RoutingRule)
-class RoutingRuleAdmin(SharedAdmin):
+class RoutingRuleAdmin(VersionedAdmin):
     """In which order the routes of each category are asked."""
 
     list_display = ["category", "rule"]

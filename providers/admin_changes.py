@@ -1,6 +1,5 @@
 """Changes in the admin: none undoes somebody else's unseen, and the history says what was and what is."""
 
-import json
 from copy import copy
 from typing import Any
 
@@ -9,9 +8,8 @@ from django.forms.boundfield import BoundField
 from django.http import HttpRequest
 
 from providers.admin_base import ModelAdmin
-
-MAX_SHOWN = 200  # characters of a value in the history
-UNRECORDED = frozenset({"extra_headers", "extra_body"})  # their values may be secrets; keys are recorded
+from providers.route_fields import UNRECORDED
+from providers.versioning import shown
 
 
 class FreshForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
@@ -75,7 +73,11 @@ class SharedAdmin(ModelAdmin):  # type: ignore[type-arg]  # Django's class takes
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         if add or not form.changed_data:
             return super().construct_change_message(request, form, formsets, add)
-        return ". ".join(f"{form.fields[name].label}: {_change(form, name)}" for name in form.changed_data)
+        return ". ".join(self.change_words(form, name) for name in form.changed_data)
+
+    def change_words(self, form: Any, name: str) -> str:
+        """Return what changed in a field, as the history shows it."""
+        return f"{form.fields[name].label}: {_change(form, name)}"
 
 
 def _change(form: FreshForm, name: str) -> str:
@@ -86,13 +88,3 @@ def _change(form: FreshForm, name: str) -> str:
     if name in UNRECORDED:
         return shown(", ".join(keys))
     return ", ".join(f"{shown(key)} {shown(before.get(key))} → {shown(now.get(key))}" for key in keys)
-
-
-def shown(value: Any) -> str:
-    """Return a field's value as the history shows it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
-    if value in (None, ""):
-        return "none"
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

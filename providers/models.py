@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import ExpressionWrapper, Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -16,6 +16,7 @@ from providers.common.ids import time_ordered_uuid
 from providers.json_field import TypedJSONField
 from providers.pricing import validate_prices
 from providers.route_fields import (
+    UNRECORDED,
     validate_drop_fields,
     validate_effort,
     validate_extra_body,
@@ -23,6 +24,7 @@ from providers.route_fields import (
     validate_tags,
 )
 from providers.types import Category, CostSource, Operation, Purpose
+from providers.versioning import Versioned, versions
 
 CATEGORY_CHOICES = [(category.value, category.value) for category in Category]
 OPERATION_CHOICES = [(operation.value, operation.value) for operation in Operation]
@@ -31,7 +33,22 @@ EMPTY_LIST = Value([], models.JSONField())
 EMPTY_OBJECT = Value({}, models.JSONField())
 
 
-class ProviderConfig(models.Model):
+class RouteQuerySet(models.QuerySet["ProviderConfig"]):
+    """The routes, and whether an operator has paused them, by the database's clock."""
+
+    def with_pause(self) -> "RouteQuerySet":
+        """Add `is_paused`: an operator's pause is not over yet."""
+        return self.annotate(is_paused=ExpressionWrapper(_PAUSED, output_field=models.BooleanField()))
+
+    def in_service(self) -> "RouteQuerySet":
+        """Leave out what is switched off, and what an operator has paused."""
+        return self.filter(~_PAUSED, enabled=True)
+
+
+_PAUSED = Q(paused_until__isnull=False, paused_until__gt=Now())
+
+
+class ProviderConfig(Versioned):
     """A route: one provider's place in the chain of a category. The operator edits it; the next call obeys."""
 
     class PriceUnit(models.TextChoices):
@@ -153,7 +170,16 @@ class ProviderConfig(models.Model):
         validators=[validate_effort],
         help_text="Such as low or high. Empty: low, where the model is known to take it.",
     )
+    # An operator's pause holds, unlike the circuit breaker's: nobody asks the route before it is over.
+    paused_until = models.DateTimeField(null=True, blank=True, editable=False)
+    paused_by = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    paused_because = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = RouteQuerySet.as_manager()
+    history = versions(excluded=sorted(UNRECORDED))
+    not_returned = frozenset({"paused_until", "paused_by", "paused_because"})
+    FIXED_ON_RECORD = ("category", "provider", "name", "operation")
 
     class Meta:
         verbose_name = "provider"
@@ -179,6 +205,13 @@ class ProviderConfig(models.Model):
     def clean(self) -> None:
         """Give it its provider's name where it has none, before that is compared with the others'."""
         self._name_after_provider()
+
+    def fixed_fields(self) -> tuple[str, ...]:
+        """Return what may not change once the route has made a call: attempts and sums name it."""
+        # In two small tables: the sums, and what is not in them yet.
+        names = {"category": self.category, "provider": self.provider, "route": self.name}
+        attempts = Attempt.objects.filter(rolled_up=False, **names)
+        return self.FIXED_ON_RECORD if AttemptRollup.objects.filter(**names).exists() or attempts.exists() else ()
 
     def does(self, operation: Operation) -> bool:
         """Return whether it can be asked for this; many models that generate images change them, too."""
@@ -341,7 +374,7 @@ class Attempt(models.Model):
         return self.state == self.State.OK or self.state in self.PERHAPS_BILLED
 
 
-class RoutingRule(models.Model):
+class RoutingRule(Versioned):
     """In which order the routes of a category are asked. Without a row it is the operator's."""
 
     class Rule(models.TextChoices):
@@ -358,6 +391,8 @@ class RoutingRule(models.Model):
         "words of a text, or to the whole of another answer. Routes without figures follow in your order, and come "
         "first in one of twenty requests.",
     )
+
+    history = versions()
 
     class Meta:
         ordering = ["id"]

@@ -14,6 +14,8 @@ HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # Fields of a body that the chain fills in: with others in their place the answer could not be read, or not be priced.
 OURS = {"messages", "model", "prompt", "stream"}
+# Their values may be secrets: histories and files have their keys only.
+UNRECORDED = frozenset({"extra_body", "extra_headers"})
 # Headers that carry a key, or that the transport sets.
 RESERVED_HEADERS = {
     "accept-encoding",

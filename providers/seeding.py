@@ -7,6 +7,7 @@ from django.db.models import Manager, QuerySet
 
 from providers.models import ProviderConfig, SeededRoute
 from providers.shipped import SHIPPED_ROUTES, ShippedRoute, shipped_routes
+from providers.versioning import CREATED
 
 # A migration hands in the models as they were at its time.
 Rows = QuerySet[Any] | Manager[Any]
@@ -45,4 +46,9 @@ def routes_sync() -> list[ShippedRoute]:
         unseen = [route for route in SHIPPED_ROUTES if (route.category.value, route.name) not in seen]
         created = create_shipped_routes(ProviderConfig.objects, unseen)
         remember_shipped_routes(SeededRoute.objects, unseen)
+        for route in created:
+            first = ProviderConfig.history.filter(category=route.category.value, name=route.name, history_type=CREATED)
+            first.update(
+                history_user_id="manage.py sync_providers", history_change_reason=f"shipped since {route.since}"
+            )
     return created

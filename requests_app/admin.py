@@ -28,12 +28,13 @@ from providers.admin_base import (
     shown_cost,
     shown_ms,
 )
-from providers.admin_changes import FreshForm, SharedAdmin
+from providers.admin_versions import VersionedAdmin, VersionedForm
 from providers.chain.candidates import has_route
 from providers.db import Constant
 from providers.models import Attempt, ProviderConfig
 from providers.statistics.selectors import shown_usd
 from providers.types import Category, Purpose
+from providers.versioning import actor_of
 from requests_app.account_search import account_identified, accounts_named
 from requests_app.errors import InsufficientCredits
 from requests_app.margins import Margin, margin_of
@@ -47,12 +48,7 @@ MAX_ACCOUNTS = 100  # of which requests are searched
 MAX_REFUNDS = 200  # in one go
 
 
-def actor_of(request: HttpRequest) -> str:
-    """Return the name of the logged-in operator in events and ledger entries."""
-    return f"admin:{request.user.get_username()}"[:64]
-
-
-class AIModelForm(FreshForm):
+class AIModelForm(VersionedForm):
     """An AI model, whose tag some route must have."""
 
     def clean(self) -> dict[str, Any]:
@@ -66,7 +62,7 @@ class AIModelForm(FreshForm):
 
 
 @admin.register(AIModel)
-class AIModelAdmin(SharedAdmin):
+class AIModelAdmin(VersionedAdmin):
     """The AI models that users pick."""
 
     form = AIModelForm

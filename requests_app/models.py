@@ -11,6 +11,7 @@ from providers.json_field import TypedJSONField
 from providers.models import CATEGORY_CHOICES
 from providers.route_fields import validate_tag
 from providers.types import CostSource
+from providers.versioning import Versioned, versions
 from requests_app.credit_rates import Terms, validate_rates
 from requests_app.options import max_output_tokens_of, validate_options
 
@@ -19,7 +20,7 @@ EMPTY_LIST = Value([], models.JSONField())
 EMPTY_OBJECT = Value({}, models.JSONField())
 
 
-class AIModel(models.Model):
+class AIModel(Versioned):
     """An AI model as users pick it. The chain decides which provider answers; this name is never sent to one."""
 
     name = models.CharField(max_length=64, unique=True)
@@ -55,6 +56,8 @@ class AIModel(models.Model):
     )
     enabled = models.BooleanField(default=True)
     position = models.PositiveSmallIntegerField(default=100, help_text="The order in which users see the models.")
+
+    history = versions()
 
     class Meta:
         db_table = "ai_models"

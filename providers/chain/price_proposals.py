@@ -21,6 +21,7 @@ from providers.errors import ProviderError
 from providers.models import ProviderConfig
 from providers.pricing import ABOVE, COST_QUANTUM, RATES, TIERS, TOKEN_RATES, validate_prices
 from providers.types import Category, Operation
+from providers.versioning import sign
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice
@@ -93,7 +94,7 @@ def proposals_for(routes: Sequence[tuple[ProviderConfig, Provider]], *, now: dat
             yield Proposal(route, {**kept, **rates, "as_of": str(now.date()), "source": source}, source)
 
 
-def proposal_apply(proposal: Proposal) -> bool:
+def proposal_apply(proposal: Proposal, *, actor: str) -> bool:
     """Write the proposed prices. Returns False where the route's prices have changed since they were proposed."""
     validate_prices(proposal.prices)
     with transaction.atomic():
@@ -101,6 +102,7 @@ def proposal_apply(proposal: Proposal) -> bool:
         if route is None or (route.prices, route.model) != (proposal.route.prices, proposal.route.model):
             return False
         route.prices = dict(proposal.prices)
+        sign(route, actor=actor, reason=f"prices of {proposal.source}")
         route.save(update_fields=["prices", "updated_at"])
     return True
 

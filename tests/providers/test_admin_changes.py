@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from providers.models import ProviderConfig, RoutingRule
 from providers.types import Access
+from providers.versioning import versions_of
 from requests_app.models import AIModel
 from tests.factories import make_model
 from tests.html_forms import fields_of
@@ -115,9 +116,12 @@ class TestList:
 
         (entry,) = LogEntry.objects.all()
         assert (entry.user.username, entry.object_id) == ("admin", str(route.pk))
-        assert entry.change_message == f"Enabled: yes → no. Priority: {route.priority} → 3"
+        assert entry.get_change_message() == "Changed Enabled and Priority."
+        newest = versions_of(ProviderConfig, route.pk)[0]
+        assert newest.actor == "admin:admin"
+        assert [str(change) for change in newest.changes] == ["Enabled: yes → no", f"Priority: {route.priority} → 3"]
         history = reverse("admin:providers_providerconfig_history", args=[route.pk])
-        assert "Enabled: yes → no" in admin_client.get(history).content.decode()
+        assert "<strong>Enabled</strong>: yes → no" in admin_client.get(history).content.decode()
 
     def test_switching_off_the_last_route_is_warned_of(self, admin_client, settings, route):
         settings.PROVIDER_ACCESS = {"openai": Access("key", "http://127.0.0.1:9")}
@@ -160,10 +164,11 @@ class TestPage:
 
         admin_client.post(page_of(route), {**fields, "extra_headers": '{"X-Team": "canary"}', "model": "gpt-5-nano"})
 
-        message = LogEntry.objects.get().change_message
-        assert "Extra headers: X-Team" in message
-        assert f"Model: {route.model} → gpt-5-nano" in message
-        assert "canary" not in message
+        assert LogEntry.objects.get().get_change_message() == "Changed Model and Extra headers: X-Team."
+        assert str(versions_of(ProviderConfig, route.pk)[0].changes[0]) == f"Model: {route.model} → gpt-5-nano"
+        history = reverse("admin:providers_providerconfig_history", args=[route.pk])
+        assert "canary" not in admin_client.get(history).content.decode()
+        assert "canary" not in str(list(ProviderConfig.history.values()))
 
     def test_of_long_json_the_history_has_what_differs_and_of_a_body_its_keys(self, admin_client, route):
         fields = opened(admin_client, page_of(route))
@@ -172,10 +177,12 @@ class TestPage:
 
         admin_client.post(page_of(route), {**fields, "prices": json.dumps(prices), "extra_body": json.dumps(body)})
 
-        message = LogEntry.objects.get().change_message
-        assert f"Prices: input_per_million {route.prices['input_per_million']} → 0.99" in message
-        assert "Extra body: api_key, temperature" in message
-        assert "canary" not in message
+        message = LogEntry.objects.get().get_change_message()
+        assert message == "Changed Prices and Extra body: api_key, temperature."
+        (change,) = versions_of(ProviderConfig, route.pk)[0].changes
+        was = route.prices["input_per_million"]
+        assert str(change) == f'Prices: {{"input_per_million": "{was}"}} → {{"input_per_million": "0.99"}}'
+        assert "canary" not in str(list(ProviderConfig.history.values()))
 
     @pytest.mark.parametrize("typed", [r'{"a": "\ud800"}', r'{"a": "\u0000"}'])
     def test_json_that_postgresql_cannot_store_is_refused(self, admin_client, route, typed):

@@ -129,7 +129,7 @@ def test_prices_that_were_changed_meanwhile_stay(server):
     [proposal] = proposals_for([(route, provider_for(route))], now=timezone.now())
     ProviderConfig.objects.update(prices=LUNA)
 
-    assert not proposal_apply(proposal)
+    assert not proposal_apply(proposal, actor="test")
     assert rates_of("piapi") == LUNA
 
 

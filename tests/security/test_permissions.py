@@ -76,13 +76,13 @@ TABLES = {
     "auth/group": EDITED,
     "auth/user": EDITED | {"<id>/password"},
     "authtoken/tokenproxy": EDITED,
-    "providers/providerconfig": EDITED,
+    "providers/providerconfig": EDITED | {"removed"},
     "providers/attempt": RECORDED,
     "providers/attemptrollup": RECORDED,
     "providers/providerhealth": RECORDED,
-    "providers/routingrule": EDITED - {"add", "<path:object_id>/delete"},  # each category has its row
+    "providers/routingrule": EDITED - {"add", "<path:object_id>/delete"} | {"removed"},  # each category has its row
     "requests_app/account": RECORDED,
-    "requests_app/aimodel": EDITED - {"<path:object_id>/delete"},  # this one is in use
+    "requests_app/aimodel": EDITED - {"<path:object_id>/delete"} | {"removed"},  # this one is in use
     "requests_app/ledgerentry": RECORDED,
     "requests_app/maintenancemode": EDITED - {"add"},  # it is on
     "requests_app/request": RECORDED,

@@ -82,4 +82,5 @@ class Command(BaseCommand):
 
 
 def _apply(proposal: Proposal) -> str:
-    return " – applied" if proposal_apply(proposal) else " – not applied: its prices have changed meanwhile"
+    is_applied = proposal_apply(proposal, actor="manage.py prices")
+    return " – applied" if is_applied else " – not applied: its prices have changed meanwhile"
