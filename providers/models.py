@@ -38,7 +38,7 @@ class RouteQuerySet(models.QuerySet["ProviderConfig"]):
 
     def with_pause(self) -> "RouteQuerySet":
         """Add `is_paused`: an operator's pause is not over yet."""
-        return self.annotate(is_paused=ExpressionWrapper(_PAUSED, output_field=models.BooleanField()))
+        return self.annotate(**{"is_paused": ExpressionWrapper(_PAUSED, output_field=models.BooleanField())})
 
     def in_service(self) -> "RouteQuerySet":
         """Leave out what is switched off, and what an operator has paused."""
@@ -174,6 +174,7 @@ class ProviderConfig(Versioned):
     paused_until = models.DateTimeField(null=True, blank=True, editable=False)
     paused_by = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
     paused_because = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
+    is_paused = False  # with_pause() says whether it is
     updated_at = models.DateTimeField(auto_now=True)
 
     objects = RouteQuerySet.as_manager()
@@ -225,6 +226,13 @@ class ProviderConfig(Versioned):
     def _name_after_provider(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             self.name = self.provider
+
+    @property
+    def pause_words(self) -> str:
+        """The operator's pause, as people read it; for a route that is paused."""
+        until = f"{timezone.localtime(self.paused_until):%Y-%m-%d %H:%M}" if self.paused_until else "–"
+        because = f": {self.paused_because}" if self.paused_because else ""
+        return f"paused by {self.paused_by} until {until}{because}"
 
     @property
     def label(self) -> str:

@@ -64,7 +64,7 @@ def _routes() -> Iterator[Condition]:
     offered = set(AIModel.objects.filter(enabled=True).values_list("category", flat=True))
     refused: dict[Circuit, Health] = {}
     for category in sorted(offered):
-        routes = ProviderConfig.objects.filter(category=category, enabled=True)
+        routes = ProviderConfig.objects.in_service().filter(category=category)
         health = read_health(category)
         ready = [candidates for route in routes if (candidates := route_candidates(route, health))]
         for candidates in ready:

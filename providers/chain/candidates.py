@@ -186,6 +186,9 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
     for route in _by_priority(chain.routes):
         if not route.does(prompt.operation) or not route.serves(prompt.tag):
             continue
+        if route.is_paused:
+            skip_route(skips, route, route.pause_words)
+            continue
         each_key = route_candidates(route, chain.health)
         if not each_key:
             skips.append(Skip(route.name, route.provider, "no key"))
@@ -253,8 +256,9 @@ def unknown_policy(attempt: Attempt) -> UnknownPolicy:
 
 
 def can_serve(category: Category, tag: str = "") -> bool:
-    """Return whether any enabled route of this category, with this tag if one is given, is ready."""
-    return any(provider_for(route) for route in _routes(category, tag) if route.enabled)
+    """Return whether any enabled route of this category, with this tag if one is given, is ready and not paused by an
+    operator."""
+    return any(provider_for(route) for route in _routes(category, tag) if route.enabled and not route.is_paused)
 
 
 def has_route(category: Category, tag: str) -> bool:
@@ -266,13 +270,13 @@ def _routes(
     category: Category, tag: str, operations: Sequence[Operation] = (Operation.GENERATE,)
 ) -> list[ProviderConfig]:
     # SQLite cannot ask what a list in JSON contains; there are dozens of routes at most.
-    routes = ProviderConfig.objects.filter(category=category.value, operation__in=operations)
+    routes = ProviderConfig.objects.filter(category=category.value, operation__in=operations).with_pause()
     return [route for route in routes if route.serves(tag)]
 
 
 def can_edit(category: Category, tag: str = "") -> bool:
     """Return whether any enabled route makes an output of this category from an image."""
-    routes = ProviderConfig.objects.filter(category=category.value, enabled=True)
+    routes = ProviderConfig.objects.in_service().filter(category=category.value)
     return any(route.does(Operation.EDIT) and route.serves(tag) and _takes_images(route) for route in routes)
 
 
@@ -289,14 +293,14 @@ def _takes_images(route: ProviderConfig) -> bool:
 
 def can_listen() -> bool:
     """Return whether any enabled route takes audio in a prompt."""
-    routes = ProviderConfig.objects.filter(category=Category.TEXT.value, enabled=True, capabilities__audio_input=True)
+    routes = ProviderConfig.objects.in_service().filter(category=Category.TEXT.value, capabilities__audio_input=True)
     providers = [provider_for(route) for route in routes]
     return any(provider and Feature.AUDIO_INPUT in provider.features for provider in providers)
 
 
 def can_transcribe() -> bool:
     """Return whether any enabled route turns speech into text."""
-    return any(provider_for(route) for route in ProviderConfig.objects.filter(enabled=True, operation=TRANSCRIBE))
+    return any(provider_for(route) for route in ProviderConfig.objects.in_service().filter(operation=TRANSCRIBE))
 
 
 def provider_for(route: ProviderConfig) -> TextProvider | MediaProvider | None:
@@ -309,7 +313,7 @@ def _read_chain(category: str) -> _Chain:
     chain = _chains.get(category)
     now = time.monotonic()
     if chain is None or now - chain.read_at >= CHAIN_CACHE_SECONDS:
-        routes = list(ProviderConfig.objects.filter(category=category, enabled=True))
+        routes = list(ProviderConfig.objects.filter(category=category, enabled=True).with_pause())
         routing = read_routing(category, rule_of(category))
         chain = _chains[category] = _Chain(routes, circuit_breaker.read_health(category), routing, read_at=now)
     return chain
