@@ -431,6 +431,7 @@ SWEEPS = [
     "requests_app.services.sweeper.sweep_requests",
     "telegram_bot.sweeper.sweep_telegram",
     "providers.statistics.rollups.fold_attempts",
+    "providers.routes.testing.sweep_route_tests",
     "requests_app.services.retention.sweep_retention",
     "aibot.alerts.watch.sweep_alerts",
 ]

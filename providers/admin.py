@@ -22,6 +22,7 @@ from providers.admin_base import (
     shown_cost,
     shown_ms,
 )
+from providers.admin_routes import RouteToolsAdmin
 from providers.admin_versions import VersionedAdmin, VersionedForm
 from providers.chain.candidates import can_serve
 from providers.chain.circuit_breaker import circuit_of, reset
@@ -75,7 +76,7 @@ class ProviderConfigForm(VersionedForm):
 
 
 @admin.register(ProviderConfig)
-class ProviderConfigAdmin(VersionedAdmin):
+class ProviderConfigAdmin(RouteToolsAdmin):
     """The chain. Keys and addresses come from the environment and are not shown."""
 
     form = ProviderConfigForm
@@ -135,13 +136,14 @@ class ProviderConfigAdmin(VersionedAdmin):
         keys = [each.key_id for access in settings.PROVIDER_ACCESS.values() if access.key for each in access.each()]
         of_keys = ProviderHealth.objects.filter(provider=OuterRef("provider"), key_id__in=keys)
         paused = (of_route | of_keys).filter(open_until__isnull=False).order_by("-open_until")
-        routes: QuerySet[ProviderConfig] = super().get_queryset(request)
-        return routes.annotate(
+        routes: Any = super().get_queryset(request)
+        annotated: QuerySet[ProviderConfig] = routes.with_pause().annotate(
             now=Now(),
             open_until=Subquery(paused.values("open_until")[:1]),
             paused_key=Subquery(paused.values("key_id")[:1]),
             reason_of_pause=Subquery(paused.values("reason")[:1]),
         )
+        return annotated
 
     def get_readonly_fields(self, request: HttpRequest, obj: ProviderConfig | None = None) -> list[str]:
         """Once a route has made a call, its name, its provider and what it is for are on record, and stay."""
@@ -175,6 +177,8 @@ class ProviderConfigAdmin(VersionedAdmin):
     def circuit(self, row: Any) -> str:
         if not is_implemented(Category(row.category), row.provider, Operation(row.operation)):
             return "not supported yet"
+        if row.is_paused:
+            return str(row.pause_words)
         if row.open_until is None:
             return "closed"
         key = f"key {row.paused_key[:8]} " if row.paused_key else ""
@@ -184,7 +188,7 @@ class ProviderConfigAdmin(VersionedAdmin):
 
     @admin.display(description="why it is paused")
     def pause_reason(self, row: Any) -> str:
-        return row.reason_of_pause or "–"
+        return (row.paused_because if row.is_paused else row.reason_of_pause) or "–"
 
 
 @admin.register(RoutingRule)

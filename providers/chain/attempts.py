@@ -18,7 +18,7 @@ from providers.errors import ProviderError
 from providers.models import Attempt, ProviderConfig
 from providers.pricing import cost_of
 from providers.storage import StoredMedia
-from providers.types import CostSource, Job, Operation, Result, Usage
+from providers.types import CostSource, Job, Operation, Purpose, Result, Usage
 
 WORKER_LOST = "WorkerLost"  # error_class of an attempt whose worker died in the middle of the call
 JOB_CANCELLED = "Stopped"  # error_class of a job that was cancelled because nobody waited for it any more
@@ -159,8 +159,11 @@ def attempt_open(
     key_id: str = "",
     reserved: Decimal | None = None,
     proof: Proof | None = None,
+    purpose: Purpose = Purpose.USER,
 ) -> OpenAttempt:
     """Commit the row of a call that is about to be made, the caller's `number`th, which may cost `reserved` USD.
+
+    While the sandbox answers, that is its purpose.
 
     With `proof` the row is written only where it holds, in one statement: no call is begun on a stale read. Raises
     AttemptRefused (nothing written) where it does not, or where another worker makes this caller's calls; CapReached
@@ -171,7 +174,7 @@ def attempt_open(
         number=number,
         category=route.category,
         operation=operation.value,
-        purpose=current_purpose(),
+        purpose=Purpose.SANDBOX if current_purpose() == Purpose.SANDBOX else purpose,
         provider=route.provider,
         route=route.name,
         key_id=key_id,

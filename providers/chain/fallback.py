@@ -45,7 +45,7 @@ from providers.errors import (
 from providers.models import Attempt
 from providers.storage import StoredMedia
 from providers.transport.deadlines import Deadline, is_cancelled
-from providers.types import Job, MediaResult, OnText, Operation, Outcome, Prompt, Result, UnknownPolicy
+from providers.types import Job, MediaResult, OnText, Operation, Outcome, Prompt, Purpose, Result, UnknownPolicy
 
 logger = logging.getLogger("providers")
 
@@ -107,6 +107,8 @@ class ChainRun:
     before it is made. Make a new run for each call of answer(); what a run needs to remember is in the database.
     """
 
+    purpose = Purpose.USER  # of its attempts
+
     def __init__(
         self,
         prompt: Prompt,
@@ -155,7 +157,7 @@ class ChainRun:
         self._outcomes = [past_outcome(attempt) for attempt in self._attempts]
         self._asked = [asked_in(attempt) for attempt in self._attempts]
         self._end_if_decided()
-        for candidate in candidates_for(self.prompt, self._asked, self.skips):
+        for candidate in self._candidates():
             if self.deadline.remaining() < MIN_TRY_SECONDS:
                 raise OutOfTime
             try:
@@ -170,6 +172,9 @@ class ChainRun:
         if verdict_on(self._outcomes).refusals:
             raise RefusedByProviders
         raise AllProvidersFailed if self._outcomes else NoProviderAvailable
+
+    def _candidates(self) -> Iterable[Candidate]:
+        return candidates_for(self.prompt, self._asked, self.skips)
 
     def _read_attempts(self) -> None:
         attempts = list(Attempt.objects.filter(caller_key=self.caller_key).annotate(now=Now()).order_by("number"))
@@ -202,6 +207,7 @@ class ChainRun:
             key_id=candidate.key_id,
             reserved=reservation(route, candidate.provider, candidate.prompt_for(self.prompt)),
             proof=self._proof,
+            purpose=self.purpose,
         )
         self._number += 1
         logger.info("Trying %s for %s", route.provider, route.category)

@@ -126,7 +126,8 @@ def _costs(reliable: Iterable[ProviderStats]) -> dict[str, Figure]:
 
 def _first_words(category: str, reliable: Iterable[str]) -> dict[str, Figure]:
     """Return the median time to the first words of each reliable route; a call counts half after HALF_LIFE_SECONDS."""
-    recent = Attempt.objects.annotate(now=Now()).filter(created_at__gte=Now() - WINDOW).order_by("-created_at")
+    recent = Attempt.objects.annotate(now=Now()).filter(created_at__gte=Now() - WINDOW)
+    recent = recent.exclude(purpose=Purpose.TEST).order_by("-created_at")
     columns = ("category", "state", "route", "provider", "first_token_ms", "duration_ms", "created_at", "now")
     times: dict[str, list[tuple[int, float]]] = defaultdict(list)
     newest: dict[str, float] = {}  # age in seconds

@@ -27,7 +27,9 @@ MAX_BATCHES = 20  # in one call, so that a backlog does not hold up the other sw
 UNKNOWN_SETTLES_AFTER = timedelta(hours=1)
 
 State = Attempt.State
-IS_SUCCESS = Q(state=State.OK)
+# Tests of the operator are on the bill, and in no rate.
+IS_COUNTED = ~Q(purpose=Purpose.TEST)
+IS_SUCCESS = Q(state=State.OK) & IS_COUNTED
 TICKS_PER_USD = 10**10  # the finest part of a dollar that the cost column keeps
 
 
@@ -47,9 +49,9 @@ OPERATION = Max("operation")
 
 # What is counted of finished attempts, by the name of the sum. The costs are in ticks here.
 SUMS = {
-    "requests": Count("pk"),
+    "requests": Count("pk", filter=IS_COUNTED),
     "successes": Count("pk", filter=IS_SUCCESS),
-    "refusals": Count("pk", filter=Q(error_class=ContentRefused.error_class)),
+    "refusals": Count("pk", filter=Q(error_class=ContentRefused.error_class) & IS_COUNTED),
     "priced_successes": Count("pk", filter=IS_SUCCESS & Q(cost__isnull=False)),
     # A FAILED attempt has no cost either, but nobody bills it.
     "unknown_costs": Count("pk", filter=IS_UNKNOWN),
@@ -76,7 +78,7 @@ def fold_attempts() -> int:
 
 def not_folded() -> tuple[int, Decimal]:
     """Return how many finished attempts the hourly sums do not contain yet, and their known cost in USD."""
-    sums = _not_in_sums().aggregate(number=SUMS["requests"], ticks=SUMS["total_cost"])
+    sums = _not_in_sums().aggregate(number=Count("pk"), ticks=SUMS["total_cost"])
     return sums["number"], in_dollars(sums["ticks"])
 
 

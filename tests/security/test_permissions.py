@@ -76,7 +76,7 @@ TABLES = {
     "auth/group": EDITED,
     "auth/user": EDITED | {"<id>/password"},
     "authtoken/tokenproxy": EDITED,
-    "providers/providerconfig": EDITED | {"removed"},
+    "providers/providerconfig": EDITED | {"removed", "<path:object_id>/test"},
     "providers/attempt": RECORDED,
     "providers/attemptrollup": RECORDED,
     "providers/providerhealth": RECORDED,
@@ -274,7 +274,7 @@ def test_outsiders_are_redirected_from_the_admin_to_the_login(visitors):
 
 @pytest.mark.django_db
 def test_without_permissions_no_post_changes_anything(visitors):
-    actions = {"block", "cancel", "delete_selected", "resume", "unblock", "reset_now"}
+    actions = {"block", "cancel", "delete_selected", "resume", "unblock", "reset_now", "pause_routes", "resume_routes"}
     before = everything()
     for address in EVERY_ADDRESS:
         if address in TAKES_POSTS:

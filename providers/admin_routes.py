@@ -1,0 +1,104 @@
+"""The pages of what an operator does with routes: pause and resume, test."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+
+from providers.admin_versions import VersionedAdmin
+from providers.models import ProviderConfig
+from providers.routes.pauses import route_pause, route_resume
+from providers.routes.testing import (
+    CALLER,
+    MAX_PROMPT_CHARACTERS,
+    cost_of_test_at_most,
+    new_test_key,
+    prompt_of_test,
+    route_test,
+)
+from providers.statistics.selectors import shown_usd
+from providers.types import Operation
+from providers.versioning import MAX_REASON, actor_of
+
+
+class RouteToolsAdmin(VersionedAdmin):
+    """What the list and the pages of routes can do beyond editing them."""
+
+    actions = ["pause_routes", "resume_routes"]
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.test_view)
+        name = f"{self.opts.app_label}_{self.opts.model_name}_test"
+        return [path("<path:object_id>/test/", view, name=name), *super().get_urls()]
+
+    def has_resume_permission(self, request: HttpRequest) -> bool:
+        """A route's pause may be its key's, which the other routes of its provider use, too."""
+        return self.has_change_permission(request) and request.user.has_perm("providers.change_providerhealth")
+
+    @admin.action(description="Pause for an hour", permissions=["change"])
+    def pause_routes(self, request: HttpRequest, queryset: QuerySet[ProviderConfig]) -> HttpResponse | None:
+        reason = request.POST.get("why", "")[:MAX_REASON]
+        ids = list(queryset.values_list("pk", flat=True))
+        paused = sum(route_pause(route_id=pk, actor=actor_of(request), reason=reason) for pk in ids)
+        words = f"{paused} paused for an hour. Jobs under way end as usual."
+        self.message_user(request, words, messages.SUCCESS)
+        return self._back_to_page(request, ids)
+
+    @admin.action(description="Resume", permissions=["resume"])
+    def resume_routes(self, request: HttpRequest, queryset: QuerySet[ProviderConfig]) -> HttpResponse | None:
+        rows = list(queryset)
+        resumed = [row for row in rows if route_resume(route_id=row.pk, actor=actor_of(request))]
+        for row in resumed:
+            self.log_change(request, row, "Resumed")
+        level = messages.SUCCESS if resumed else messages.INFO
+        self.message_user(request, f"{len(resumed)} of {len(rows)} resumed.", level)
+        return self._back_to_page(request, [row.pk for row in rows])
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context["may_resume"] = self.has_resume_permission(request)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _back_to_page(self, request: HttpRequest, ids: list[int]) -> HttpResponse | None:
+        """Return to the page whose button it was; None where it was the list's."""
+        if "from_page" not in request.POST or len(ids) != 1:
+            return None
+        return HttpResponseRedirect(reverse(self._address("change"), args=ids))
+
+    def test_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show what a test of this route would cost; a POST makes one call, or looks what became of its job."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        route: Any = self.get_object(request, unquote(object_id))
+        if route is None:
+            raise Http404("There is no such route.")
+        test = None
+        typed = request.POST.get("prompt", "").replace("\0", "")[:MAX_PROMPT_CHARACTERS]
+        if request.method == "POST":
+            key = request.POST.get("key", "")
+            if not key.startswith(CALLER) or len(key) > 64 or "\0" in key:
+                raise PermissionDenied
+            test = route_test(route_id=route.pk, caller_key=key, prompt=typed)
+            if not test.is_running:
+                self.log_change(request, route, f"Tested: {test}"[:500])
+        cost = cost_of_test_at_most(route, typed)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Test {route}",
+            "opts": self.opts,
+            "route": route,
+            "test": test,
+            "cost": None if test is None or test.attempt is None else shown_usd(test.attempt.cost),
+            "cost_at_most": shown_usd(cost),
+            "list_price": shown_usd(route.list_price),
+            "prompt": typed or prompt_of_test(route).text,
+            "takes_text": route.operation != Operation.TRANSCRIBE,
+            "key": test.caller_key if test and test.is_running else new_test_key(),
+            "list_url": reverse(self._address("changelist")),
+            "page_url": reverse(self._address("change"), args=[route.pk]),
+        }
+        return TemplateResponse(request, "admin/route_test.html", context)
