@@ -1,4 +1,4 @@
-"""The pages of what an operator does with routes: pause and resume, test."""
+"""The pages of what an operator does with routes: pause and resume, test, warnings."""
 
 from typing import Any
 
@@ -9,9 +9,11 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 
 from providers.admin_versions import VersionedAdmin
 from providers.models import ProviderConfig
+from providers.routes.advice import warnings_of_model, warnings_of_route
 from providers.routes.pauses import route_pause, route_resume
 from providers.routes.testing import (
     CALLER,
@@ -24,6 +26,8 @@ from providers.routes.testing import (
 from providers.statistics.selectors import shown_usd
 from providers.types import Operation
 from providers.versioning import MAX_REASON, actor_of
+
+CHANGED_MODEL = "providers.changed_model"  # where a request keeps the route whose model it has changed
 
 
 class RouteToolsAdmin(VersionedAdmin):
@@ -62,6 +66,24 @@ class RouteToolsAdmin(VersionedAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         context["may_resume"] = self.has_resume_permission(request)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not form.changed_data:
+            return
+        was_enabled = bool(change and form.initial.get("enabled"))
+        for words in warnings_of_route(obj, was_enabled=was_enabled, today=timezone.now().date()):
+            self.message_user(request, words, messages.WARNING)
+        if {"model", "provider"}.intersection(form.changed_data):
+            request.META[CHANGED_MODEL] = obj
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        answer: HttpResponse = super().changeform_view(request, *args, **kwargs)
+        route = request.META.pop(CHANGED_MODEL, None)
+        if route is not None:  # what was changed is committed by now, so that its provider can be asked
+            for words in warnings_of_model(route):
+                self.message_user(request, words, messages.WARNING)
+        return answer
 
     def _back_to_page(self, request: HttpRequest, ids: list[int]) -> HttpResponse | None:
         """Return to the page whose button it was; None where it was the list's."""

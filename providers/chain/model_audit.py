@@ -36,9 +36,10 @@ class Finding:
 
 
 class ModelLists:
-    """The providers' lists of models; each list is fetched once."""
+    """The providers' lists of models; each list is fetched once, within `seconds`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, seconds: float = LIST_SECONDS) -> None:
+        self._seconds = seconds
         self._answers: dict[tuple[str, str], list[ListedModel] | ProviderError] = {}
 
     def find(self, provider: Provider, call: Call, model: str) -> ListedModel | None:
@@ -46,7 +47,7 @@ class ModelLists:
         is_about_one = "{model}" in provider.models_path
         asked = (provider.slug, call.path)
         if asked not in self._answers:
-            self._answers[asked] = _ask(provider, call)
+            self._answers[asked] = _ask(provider, call, self._seconds)
         answer = self._answers[asked]
         if isinstance(answer, ModelGone) and is_about_one:
             return None
@@ -55,11 +56,11 @@ class ModelLists:
         return next((listed for listed in answer if is_about_one or listed.id == model), None)
 
 
-def _ask(provider: Provider, call: Call) -> list[ListedModel] | ProviderError:
+def _ask(provider: Provider, call: Call, seconds: float) -> list[ListedModel] | ProviderError:
     redactor = Redactor(provider.access.key, Prompt(Category.TEXT, ""))
-    deadline = Deadline.after(LIST_SECONDS)
+    deadline = Deadline.after(seconds)
     try:
-        with provider.exchange(call, redactor, timeout_seconds=LIST_SECONDS, deadline=deadline) as answer:
+        with provider.exchange(call, redactor, timeout_seconds=seconds, deadline=deadline) as answer:
             try:
                 listed = provider.parse_models(decode_any(answer.body().decode("utf-8-sig", "replace")))
             except ValueError as error:
@@ -83,15 +84,16 @@ def audit_routes(routes: Sequence[tuple[ProviderConfig, Provider]], *, today: da
     silent: set[str] = set()  # providers that were reported already as not reachable
     for route, provider in routes:
         try:
-            yield from _on_model(route, provider, lists)
+            yield from findings_on_model(route, provider, lists)
         except ProviderError as error:
             if route.provider not in silent:
                 yield Finding(label_of(route.provider), f"could not be asked for its models: {_reason(error)}")
             silent.add(route.provider)
-        yield from _on_price(route, today)
+        yield from findings_on_price(route, today)
 
 
-def _on_model(route: ProviderConfig, provider: Provider, lists: ModelLists) -> Iterator[Finding]:
+def findings_on_model(route: ProviderConfig, provider: Provider, lists: ModelLists) -> Iterator[Finding]:
+    """Yield what the provider's list says of the route's model. Raises a ProviderError where it cannot be read."""
     call = provider.models_call(route.model)
     if call is None:
         yield Finding(_name_of(route), "the provider documents no list of models; look at its site", is_urgent=False)
@@ -103,7 +105,8 @@ def _on_model(route: ProviderConfig, provider: Provider, lists: ModelLists) -> I
         yield Finding(_name_of(route), f"the model shuts down on {listed.ends_on}")
 
 
-def _on_price(route: ProviderConfig, today: date) -> Iterator[Finding]:
+def findings_on_price(route: ProviderConfig, today: date) -> Iterator[Finding]:
+    """Yield what is wrong with the route's price: missing, without a date, or old."""
     as_of = date_at(route.prices, "as_of")
     if route.list_price is None and not any(rate in route.prices for rate in RATES):
         yield Finding(_name_of(route), "there is no price; costs stay unknown unless the provider reports them")

@@ -1,0 +1,64 @@
+"""What an operator should know of a change to a route, before it does harm. Nothing here keeps anybody from saving."""
+
+import time
+from collections.abc import Iterator
+from datetime import date
+
+from providers.chain.candidates import provider_for
+from providers.chain.model_audit import ModelLists, findings_on_model, findings_on_price
+from providers.db import give_back_connection
+from providers.errors import ProviderError
+from providers.models import ProviderConfig
+from providers.types import Operation
+
+MODEL_SECONDS = 3.0  # for a provider's list of models, while an operator waits for the page
+LISTS_AGE_SECONDS = 600.0  # for which a process keeps what it has read, failures too
+
+_lists: tuple[float, ModelLists] | None = None  # when it was begun, on this machine's monotonic clock
+
+
+def warnings_of_route(route: ProviderConfig, *, was_enabled: bool, today: date) -> list[str]:
+    """Return what follows from a route as it was just saved, from the database alone."""
+    return [*_on_last_route(route, was_enabled=was_enabled), *_on_price(route, today)]
+
+
+def warnings_of_model(route: ProviderConfig) -> list[str]:
+    """Return whether the provider no longer lists the route's model, or will shut it down.
+
+    Asks the provider, for at most MODEL_SECONDS: call it outside of transactions. Where its list cannot be read nothing
+    is known, and nothing is said; `manage.py prices` says so.
+    """
+    provider = provider_for(route)
+    if provider is None:
+        return []
+    give_back_connection()
+    try:
+        return [str(each) for each in findings_on_model(route, provider, _fresh_lists()) if each.is_urgent]
+    except ProviderError:
+        return []
+
+
+def _fresh_lists() -> ModelLists:
+    global _lists
+    now = time.monotonic()
+    if _lists is None or now - _lists[0] > LISTS_AGE_SECONDS:
+        _lists = (now, ModelLists(seconds=MODEL_SECONDS))
+    return _lists[1]
+
+
+def _on_last_route(route: ProviderConfig, *, was_enabled: bool) -> Iterator[str]:
+    if not was_enabled or route.enabled or not provider_for(route):
+        return
+    operation = Operation(route.operation)
+    others = ProviderConfig.objects.in_service().filter(category=route.category).exclude(pk=route.pk)
+    if not any(other.does(operation) and provider_for(other) for other in others):
+        kind = route.category if operation == Operation.GENERATE else f"{route.category}, {operation}"
+        yield (
+            f"{route} was the last enabled route with a key for {kind}: users get no answer there until another one "
+            "is on. Versions → Return to this takes it back."
+        )
+
+
+def _on_price(route: ProviderConfig, today: date) -> Iterator[str]:
+    if route.enabled:
+        yield from (str(each) for each in findings_on_price(route, today) if each.is_urgent)
