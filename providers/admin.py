@@ -28,17 +28,13 @@ from providers.chain.candidates import can_serve
 from providers.chain.circuit_breaker import circuit_of, reset
 from providers.db import Constant
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule
-from providers.registry import is_implemented, label_of, provider_class
+from providers.registry import is_implemented
 from providers.route_fields import EFFORTS
+from providers.routes.advice import unservable
 from providers.statistics.rollups import not_folded
 from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
-from providers.types import Category, Feature, Operation, Purpose
+from providers.types import Category, Operation, Purpose
 
-CATEGORIES_OF = {
-    Operation.GENERATE: tuple(Category),
-    Operation.EDIT: (Category.IMAGE, Category.VIDEO),
-    Operation.TRANSCRIBE: (Category.TEXT,),  # which the answer is
-}
 ANSWERS_FIRST = Case(When(operation=Operation.GENERATE.value, then=Value(0)), default=Value(1))
 # TEXT first, as everywhere else; the alphabet would begin with AUDIO.
 AS_USERS_KNOW_THEM = Case(*(When(category=name, then=Value(place)) for name, place in CATEGORY_ORDER.items()))
@@ -61,17 +57,11 @@ class ProviderConfigForm(VersionedForm):
         )
         if not category or not provider or self.errors.keys() & {"category", "provider", "operation"}:
             return values
-        categories = CATEGORIES_OF[Operation(operation)]
-        if category not in categories:
-            self.add_error("operation", f"{operation} needs the category {' or '.join(categories)}.")
-        elif not is_implemented(Category(category), provider, Operation(operation)):
-            self.add_error("provider", f"{label_of(provider)} cannot {operation} {category} here.")
-        else:
-            features = provider_class(Category(category), provider, Operation(operation)).features
-            if operation == Operation.EDIT and Feature.IMAGE_INPUT not in features:
-                self.add_error("operation", f"{label_of(provider)} takes no image for {category} here.")
-            if values.get("web_search") and Feature.WEB_SEARCH not in features:
-                self.add_error("web_search", f"{label_of(provider)} has no web search here.")
+        problem = unservable(
+            Category(category), provider, Operation(operation), web_search=bool(values.get("web_search"))
+        )
+        if problem:
+            self.add_error(problem.field, problem.words)
         return values
 
 

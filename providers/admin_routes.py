@@ -1,5 +1,6 @@
-"""The pages of what an operator does with routes: pause and resume, test, warnings."""
+"""The pages of what an operator does with routes: pause and resume, test, warnings, files."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,6 +15,7 @@ from django.utils import timezone
 from providers.admin_versions import VersionedAdmin
 from providers.models import ProviderConfig
 from providers.routes.advice import warnings_of_model, warnings_of_route
+from providers.routes.files import MAX_BYTES, InvalidFile, StalePlan, routes_export, routes_import, routes_plan
 from providers.routes.pauses import route_pause, route_resume
 from providers.routes.testing import (
     CALLER,
@@ -36,9 +38,25 @@ class RouteToolsAdmin(VersionedAdmin):
     actions = ["pause_routes", "resume_routes"]
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.test_view)
-        name = f"{self.opts.app_label}_{self.opts.model_name}_test"
-        return [path("<path:object_id>/test/", view, name=name), *super().get_urls()]
+        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "export": ("export/", self.export_view),
+            "import": ("import/", self.import_view),
+            "test": ("<path:object_id>/test/", self.test_view),
+        }
+        pages = [
+            path(address, self.admin_site.admin_view(view), name=f"{self.opts.app_label}_{self.opts.model_name}_{name}")
+            for name, (address, view) in views.items()
+        ]
+        return [*pages, *super().get_urls()]
+
+    def tools(self, request: HttpRequest) -> list[tuple[str, str]]:
+        imports = [("Import", "import")] if self.has_import_permission(request) else []
+        return [("Export", "export"), *imports, *super().tools(request)]
+
+    def has_import_permission(self, request: HttpRequest) -> bool:
+        """A file may hold new routes, other values for those that are there, and rules."""
+        may_rule = request.user.has_perm("providers.change_routingrule")
+        return self.has_add_permission(request) and self.has_change_permission(request) and may_rule
 
     def has_resume_permission(self, request: HttpRequest) -> bool:
         """A route's pause may be its key's, which the other routes of its provider use, too."""
@@ -91,6 +109,42 @@ class RouteToolsAdmin(VersionedAdmin):
             return None
         return HttpResponseRedirect(reverse(self._address("change"), args=ids))
 
+    def export_view(self, request: HttpRequest) -> HttpResponse:
+        """Download all routes and rules, without values that may be secrets."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        name = f"routes-{timezone.localtime():%Y-%m-%d}.json"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return HttpResponse(routes_export(), content_type="application/json", headers=headers)
+
+    def import_view(self, request: HttpRequest) -> HttpResponse:
+        """Take a file and show what it would change; a second POST, with the file's content, does it."""
+        if not self.has_import_permission(request):
+            raise PermissionDenied
+        plan = None
+        content = _content_of(request)
+        try:
+            if "confirm" in request.POST:
+                fingerprint = request.POST["confirm"]
+                done = routes_import(content=content, actor=actor_of(request), fingerprint=fingerprint)
+                self.message_user(request, f"Imported: {len(done.planned)} changed or added.", messages.SUCCESS)
+                return HttpResponseRedirect(reverse(self._address("changelist")))
+            plan = routes_plan(content) if request.method == "POST" else None
+        except InvalidFile as error:
+            self.message_user(request, str(error), messages.ERROR)
+        except StalePlan as error:
+            self.message_user(request, str(error), messages.WARNING)
+            plan = routes_plan(content)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Import routes",
+            "opts": self.opts,
+            "plan": plan,
+            "content": content,
+            "list_url": reverse(self._address("changelist")),
+        }
+        return TemplateResponse(request, "admin/route_import.html", context)
+
     def test_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show what a test of this route would cost; a POST makes one call, or looks what became of its job."""
         if not self.has_change_permission(request):
@@ -124,3 +178,10 @@ class RouteToolsAdmin(VersionedAdmin):
             "page_url": reverse(self._address("change"), args=[route.pk]),
         }
         return TemplateResponse(request, "admin/route_test.html", context)
+
+
+def _content_of(request: HttpRequest) -> str:
+    """Return the file that was sent, or what it held when it was shown."""
+    file = request.FILES.get("file")
+    # A browser sends text with CRLF at each end of a line, which JSON does not mind.
+    return file.read(MAX_BYTES + 1).decode("utf-8-sig", "replace") if file else request.POST.get("content", "")

@@ -1,7 +1,8 @@
-"""What an operator should know of a change to a route, before it does harm. Nothing here keeps anybody from saving."""
+"""What an operator should know of a change to a route: what cannot be, and what may do harm."""
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 
 from providers.chain.candidates import provider_for
@@ -9,12 +10,42 @@ from providers.chain.model_audit import ModelLists, findings_on_model, findings_
 from providers.db import give_back_connection
 from providers.errors import ProviderError
 from providers.models import ProviderConfig
-from providers.types import Operation
+from providers.registry import is_implemented, label_of, provider_class
+from providers.types import Category, Feature, Operation
 
 MODEL_SECONDS = 3.0  # for a provider's list of models, while an operator waits for the page
 LISTS_AGE_SECONDS = 600.0  # for which a process keeps what it has read, failures too
 
+CATEGORIES_OF = {
+    Operation.GENERATE: tuple(Category),
+    Operation.EDIT: (Category.IMAGE, Category.VIDEO),
+    Operation.TRANSCRIBE: (Category.TEXT,),  # which the answer is
+}
+
 _lists: tuple[float, ModelLists] | None = None  # when it was begun, on this machine's monotonic clock
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a route could never be asked."""
+
+    field: str  # which is to be changed
+    words: str
+
+
+def unservable(category: Category, provider: str, operation: Operation, *, web_search: bool) -> Problem | None:
+    """Return why nothing here could serve such a route, None where its provider can."""
+    categories = CATEGORIES_OF[operation]
+    if category not in categories:
+        return Problem("operation", f"{operation} needs the category {' or '.join(categories)}.")
+    if not is_implemented(category, provider, operation):
+        return Problem("provider", f"{label_of(provider)} cannot {operation} {category} here.")
+    features = provider_class(category, provider, operation).features
+    if operation == Operation.EDIT and Feature.IMAGE_INPUT not in features:
+        return Problem("operation", f"{label_of(provider)} takes no image for {category} here.")
+    if web_search and Feature.WEB_SEARCH not in features:
+        return Problem("web_search", f"{label_of(provider)} has no web search here.")
+    return None
 
 
 def warnings_of_route(route: ProviderConfig, *, was_enabled: bool, today: date) -> list[str]:

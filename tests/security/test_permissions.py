@@ -76,7 +76,7 @@ TABLES = {
     "auth/group": EDITED,
     "auth/user": EDITED | {"<id>/password"},
     "authtoken/tokenproxy": EDITED,
-    "providers/providerconfig": EDITED | {"removed", "<path:object_id>/test"},
+    "providers/providerconfig": EDITED | {"removed", "export", "import", "<path:object_id>/test"},
     "providers/attempt": RECORDED,
     "providers/attemptrollup": RECORDED,
     "providers/providerhealth": RECORDED,
