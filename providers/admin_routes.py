@@ -1,7 +1,7 @@
 """The pages of what an operator does with routes: pause and resume, test, warnings, files."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -36,6 +36,7 @@ class RouteToolsAdmin(VersionedAdmin):
     """What the list and the pages of routes can do beyond editing them."""
 
     actions = ["pause_routes", "resume_routes"]
+    further_tools: ClassVar[list[tuple[str, str]]] = []  # of the apps above this one: words, and names of addresses
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
@@ -52,6 +53,10 @@ class RouteToolsAdmin(VersionedAdmin):
     def tools(self, request: HttpRequest) -> list[tuple[str, str]]:
         imports = [("Import", "import")] if self.has_import_permission(request) else []
         return [("Export", "export"), *imports, *super().tools(request)]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        further = [(words, reverse(address)) for words, address in self.further_tools]
+        return super().changelist_view(request, {"further_tools": further, **(extra_context or {})})
 
     def has_import_permission(self, request: HttpRequest) -> bool:
         """A file may hold new routes, other values for those that are there, and rules."""

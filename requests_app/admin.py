@@ -36,6 +36,7 @@ from providers.statistics.selectors import shown_usd
 from providers.types import Category, Purpose
 from providers.versioning import actor_of
 from requests_app.account_search import account_identified, accounts_named
+from requests_app.admin_replay import ReplayPage
 from requests_app.errors import InsufficientCredits
 from requests_app.margins import Margin, margin_of
 from requests_app.models import Account, AIModel, LedgerEntry, MaintenanceMode, Request, RequestEvent
@@ -137,7 +138,7 @@ class ActualProviderFilter(ProviderFilter):
 
 
 @admin.register(Request)
-class RequestAdmin(ReadOnlyAdmin):
+class RequestAdmin(ReplayPage, ReadOnlyAdmin):
     """Requests. Their texts are on each request's own page only."""
 
     list_display = [

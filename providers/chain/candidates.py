@@ -114,6 +114,14 @@ def asked_in(attempt: Attempt) -> Asked:
     return Asked(attempt.route or attempt.provider, attempt.key_id, attempt.error_class)
 
 
+PROBED_WORDS = "another request tries whether it works again"
+
+
+def is_pause(reason: str) -> bool:
+    """Return whether a skip's reason is a pause, by the circuit breaker or an operator, and no matter of the prompt."""
+    return "paused " in reason or PROBED_WORDS in reason
+
+
 @dataclass(frozen=True, slots=True)
 class Skip:
     """A route that was passed by, and why: data, so that "why this provider" has an answer."""
@@ -160,7 +168,7 @@ def _pause_of(candidate: Candidate) -> str:
         if health.state is CircuitState.HALF_OPEN and not circuit_breaker.acquire_probe(
             circuit, seconds=candidate.route.timeout_seconds
         ):
-            return f"{_subject(circuit)}another request tries whether it works again ({health.reason})"
+            return f"{_subject(circuit)}{PROBED_WORDS} ({health.reason})"
     return ""
 
 
