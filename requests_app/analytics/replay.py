@@ -36,8 +36,8 @@ from providers.statistics.selectors import ProviderStats, provider_stats
 from providers.types import Category, Operation
 from requests_app.models import Request
 
-MAX_REQUESTS = 2_000  # that are replayed; of more, stretches are drawn
-STRETCHES = 40  # each from an hour that is drawn by its traffic
+MAX_REQUESTS = 1_000  # that are replayed; of more, stretches are drawn
+STRETCHES = 25  # each from an hour that is drawn by its traffic
 MIN_ANSWERS = 20  # from which on a size of a route has figures of its own
 TWO_ERRORS = 2.0
 SHORT_CHARACTERS, LONG_CHARACTERS = 500, 4_000  # where a prompt is called short, and long
@@ -225,7 +225,10 @@ def _with_pauses(asked: list[_Asked]) -> list[_Asked]:
         paused[each.minute] |= each.paused
     for each in asked:
         paused[each.minute].discard(each.route)  # it answered then, so it was not paused for all of that minute
-    return [replace(each, blocked=each.blocked | paused[each.minute]) for each in asked]
+    return [
+        replace(each, blocked=each.blocked | paused[each.minute]) if paused[each.minute] - each.blocked else each
+        for each in asked
+    ]
 
 
 class _Measured:
@@ -233,6 +236,7 @@ class _Measured:
 
     def __init__(self, asked: Sequence[_Asked], stats: Mapping[str, ProviderStats]) -> None:
         self._stats = stats
+        self._means: dict[str, _Figures | None] = {}
         self._costs: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
         cost_ratios: dict[str, list[float]] = defaultdict(list)
@@ -253,6 +257,11 @@ class _Measured:
 
     def means(self, route: str) -> _Figures | None:
         """Return the route's figures over all sizes, None where it was not used."""
+        if route not in self._means:
+            self._means[route] = self._mean_of(route)
+        return self._means[route]
+
+    def _mean_of(self, route: str) -> _Figures | None:
         stats = self._stats.get(route)
         counted = stats.requests - stats.refusals if stats else 0
         if stats is None or counted <= 0:
