@@ -190,6 +190,9 @@ class TestPage:
         posted = {"_selected_action": route.pk, "from_page": "1", "why": "wrong answers"}
         the_list = reverse("admin:providers_providerconfig_changelist")
 
+        buttons = fields_of(admin_client.get(page).content.decode())
+        assert buttons["_selected_action"] == str(route.pk)
+        assert f"/{route.pk}/test/" in admin_client.get(page).content.decode()
         paused = admin_client.post(the_list, {**posted, "action": "pause_routes"})
         shown = admin_client.get(page).content.decode()
         candidates._chains.clear()
