@@ -26,18 +26,20 @@ class _Page:
 
     title: str
     icon: str  # of Material Symbols, which come with unfold
-    table: str  # such as "requests_app.request"
-
-    @property
-    def view_name(self) -> str:
-        return f"admin:{self.table.replace('.', '_')}_changelist"
+    table: str  # such as "requests_app.request"; whoever may view it sees the line
+    view: str = "changelist"
+    arguments: tuple[str, ...] = ()
 
     def may_see(self, request: HttpRequest) -> bool:
         app, model = self.table.split(".")
         return any(request.user.has_perm(f"{app}.{verb}_{model}") for verb in ("view", "change"))
 
     def as_item(self) -> dict[str, str]:
-        return {"title": self.title, "icon": self.icon, "link": reverse(self.view_name)}
+        return {
+            "title": self.title,
+            "icon": self.icon,
+            "link": reverse(f"admin:{self.table.replace('.', '_')}_{self.view}", args=self.arguments),
+        }
 
 
 NAVIGATION: dict[str, list[_Page]] = {
@@ -48,9 +50,9 @@ NAVIGATION: dict[str, list[_Page]] = {
         _Page("Deliveries", "send", "telegram_bot.delivery"),
     ],
     "Routes and models": [
-        _Page("Routes", "alt_route", "providers.providerconfig"),
+        _Page("Routes", "alt_route", "providers.providerconfig", "order", ("TEXT", "generate")),
         _Page("Circuits", "electrical_services", "providers.providerhealth"),
-        _Page("Order", "low_priority", "providers.routingrule"),
+        _Page("Routing rules", "low_priority", "providers.routingrule"),
         _Page("Models", "neurology", "requests_app.aimodel"),
     ],
     "Users and credits": [

@@ -22,7 +22,7 @@ from providers.admin_base import (
     shown_cost,
     shown_ms,
 )
-from providers.admin_routes import RouteToolsAdmin
+from providers.admin_order import RouteOrderAdmin
 from providers.admin_versions import VersionedAdmin, VersionedForm
 from providers.chain.candidates import can_serve
 from providers.chain.circuit_breaker import circuit_of, reset
@@ -66,7 +66,7 @@ class ProviderConfigForm(VersionedForm):
 
 
 @admin.register(ProviderConfig)
-class ProviderConfigAdmin(RouteToolsAdmin):
+class ProviderConfigAdmin(RouteOrderAdmin):
     """The chain. Keys and addresses come from the environment and are not shown."""
 
     form = ProviderConfigForm
@@ -162,6 +162,12 @@ class ProviderConfigAdmin(RouteToolsAdmin):
     @admin.display(description="key", boolean=True)
     def has_key(self, row: ProviderConfig) -> bool:
         return is_configured(row.provider)
+
+    def state_of(self, route: Any) -> str:
+        return self.circuit(route) if self.has_key(route) else "no key"
+
+    def price_of(self, route: Any) -> str:
+        return self.shown_price(route) or "no list price"
 
     @admin.display(description="circuit")
     def circuit(self, row: Any) -> str:

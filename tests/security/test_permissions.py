@@ -76,7 +76,8 @@ TABLES = {
     "auth/group": EDITED,
     "auth/user": EDITED | {"<id>/password"},
     "authtoken/tokenproxy": EDITED,
-    "providers/providerconfig": EDITED | {"removed", "export", "import", "<path:object_id>/test"},
+    "providers/providerconfig": EDITED
+    | {"removed", "export", "import", "<path:object_id>/test", "order/<str:category>/<str:operation>"},
     "providers/attempt": RECORDED,
     "providers/attemptrollup": RECORDED,
     "providers/providerhealth": RECORDED,
