@@ -243,7 +243,7 @@ class TestRefunds:
         assert not LedgerEntry.objects.filter(kind="REFUND").exists()
 
     def test_too_many_at_once_are_refused_before_their_page(self, admin_client, monkeypatch):
-        monkeypatch.setattr("requests_app.admin.MAX_REFUNDS", 1)
+        monkeypatch.setattr("requests_app.admin.requests.MAX_REFUNDS", 1)
         rows = [make_request(), make_request()]
 
         assert "At most 1 at a time." in run_action(admin_client, "refund", *rows)
@@ -332,7 +332,7 @@ class TestAccounts:
 
     def test_what_was_spent_meanwhile_cannot_be_taken_back(self, admin_client, monkeypatch):
         account = make_account(credits=25)
-        monkeypatch.setattr("requests_app.admin.CreditsForm.clean", lambda form: form.cleaned_data)
+        monkeypatch.setattr("requests_app.admin.accounts.CreditsForm.clean", lambda form: form.cleaned_data)
 
         assert "fewer than 26 credits left" in self.take_back(admin_client, account, taken_back="26")
 
