@@ -134,6 +134,9 @@ class Request(models.Model):
     actual_route = models.CharField(max_length=64, blank=True, db_default="")
     finish_reason = models.CharField(max_length=32, blank=True, db_default="")
     skipped = models.JSONField(default=list, blank=True, db_default=EMPTY_LIST)  # which routes were passed by, and why
+    # Written at the end; both 0: nobody knows, as of a request of an earlier release.
+    routes_asked = models.PositiveSmallIntegerField(default=0, db_default=0)  # for the answer, each counted once
+    routes_passed_by = models.PositiveSmallIntegerField(default=0, db_default=0)  # and not asked in the end
     cost = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)  # USD of answer and transcript
     cost_source = models.CharField(max_length=20, blank=True, choices=[(s.value, s.value) for s in CostSource])
     processing_ms = models.PositiveIntegerField(null=True, blank=True)
@@ -184,6 +187,7 @@ class Request(models.Model):
                 condition=Q(actual_provider__isnull=False),
                 name="request_by_provider",
             ),
+            models.Index(fields=["-created_at"], condition=Q(routes_asked__gt=1), name="request_of_further_routes"),
         ]
 
     def __str__(self) -> str:

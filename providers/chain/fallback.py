@@ -119,13 +119,11 @@ class ChainRun:
         on_text: OnText | None = None,
         proof: Proof | None = None,
         is_first: bool = False,
-        skips: list[Skip] | None = None,
     ) -> None:
         """`deadline` ends the whole run. `store` is called in the transaction that marks the attempt as succeeded, so
         that no paid answer is known but not stored; it must be idempotent, for the transaction is repeated after a
         database fault. `proof` must hold for each attempt's row. With `on_text` answers are streamed.
-        `is_first` says that no earlier run can have made an attempt, which spares reading them. To `skips` the routes
-        are added that are passed by.
+        `is_first` says that no earlier run can have made an attempt, which spares reading them.
         """
         self.prompt = prompt
         self.caller_key = caller_key
@@ -134,7 +132,8 @@ class ChainRun:
         self._on_text = on_text
         self._proof = proof
         self._is_first = is_first
-        self.skips: list[Skip] = [] if skips is None else skips  # in the order in which that happened
+        self.skips: list[Skip] = []  # which routes this run has passed by, in the order in which that happened
+        self.asked_routes: list[str] = []  # by name, those of earlier runs included; one may be asked more than once
         self._attempts: list[Attempt] = []  # of this caller at this prompt, oldest first
         self._number = 0  # of the caller's last attempt
         self._outcomes: list[PastOutcome] = []
@@ -184,6 +183,7 @@ class ChainRun:
         self._attempts = [
             attempt for attempt in attempts if (attempt.operation == Operation.TRANSCRIBE) == is_transcript
         ]
+        self.asked_routes = [attempt.route or attempt.provider for attempt in self._attempts]
 
     def _end_if_decided(self, cause: ProviderError | None = None) -> None:
         """Raise the ChainError that the outcomes so far have decided.
@@ -210,6 +210,7 @@ class ChainRun:
             purpose=self.purpose,
         )
         self._number += 1
+        self.asked_routes.append(route.name)
         logger.info("Trying %s for %s", route.provider, route.category)
         try:
             with attempt_span(route, attempt.id) as span:

@@ -1,7 +1,8 @@
 """How a request ends, with an answer or without, or is quarantined. Nothing is delivered here."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -29,7 +30,31 @@ CANCEL_JOB_TASK = "requests_app.tasks.cancel_job"
 QUARANTINE_TIME = timedelta(days=1)  # for an operator to decide; then the credits go back
 
 
-def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip] = (), processing_ms: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A request's walk down the chain, as its row keeps it."""
+
+    skipped: Sequence[dict[str, str]] = ()  # the routes that were passed by, with the reason
+    routes_asked: int = 0  # for the answer; a route that was asked twice counts once
+    routes_passed_by: int = 0  # and not asked in the end
+
+    @classmethod
+    def of(cls, asked: Iterable[str], skipped: Sequence[dict[str, str]], *, heard: Sequence[Skip] = ()) -> "Walk":
+        """Return the walk that asked the routes of these names, after that to its transcript, which `heard` is of."""
+        asked = set(asked)
+        passed_by = {skip["route"] for skip in skipped} - asked
+        return cls([*(skip.as_dict() for skip in heard), *skipped], len(asked), len(passed_by))
+
+    def as_columns(self) -> dict[str, Any]:
+        """Return it by the names of the request's columns."""
+        return {
+            "skipped": list(self.skipped),
+            "routes_asked": self.routes_asked,
+            "routes_passed_by": self.routes_passed_by,
+        }
+
+
+def request_complete(*, request: Request, answer: Answer, walk: Walk | None = None, processing_ms: int) -> bool:
     """Store the answer and capture the credits, together. Returns False where the request has ended already.
 
     No fencing token is checked: the first answer completes the request, even from a worker that has lost the lease,
@@ -46,7 +71,7 @@ def request_complete(*, request: Request, answer: Answer, skipped: Sequence[Skip
             "finish_reason": answer.result.finish_reason if isinstance(answer.result, TextResult) else "",
             "actual_provider": answer.provider,
             "actual_route": answer.route,
-            "skipped": [skip.as_dict() for skip in skipped],
+            **(walk.as_columns() if walk else {}),
             "cost": cost,
             "cost_source": cost_source,
             "processing_ms": processing_ms,
@@ -109,7 +134,7 @@ def request_end(
     actor: str,
     reason: str,
     fence: int | None = None,
-    skipped: Sequence[Skip] = (),
+    walk: Walk | None = None,
     shown_bytes: int | None = None,
 ) -> bool:
     """End the request without a complete answer, and release the credits or, where something was shown, capture them.
@@ -118,6 +143,7 @@ def request_end(
     Returns False where the request has ended already or, with `fence`, where another worker owns it by now. A job under
     way is abandoned and cancelled; a call under way is aborted by its worker, which records what became of it.
     """
+    walk = walk or _walk_so_far(request)
     charged = None if shown_bytes is None else _credits_used(request, Usage(), output_bytes=shown_bytes)
     with transaction.atomic():
         has_ended = transition(
@@ -129,7 +155,7 @@ def request_end(
             fence=fence,
             error_code=error_code,
             **({} if charged is None else {"credits": charged}),
-            **({"skipped": [skip.as_dict() for skip in skipped]} if skipped else {}),
+            **walk.as_columns(),
             **_ENDED,
         )
         if has_ended:
@@ -142,6 +168,12 @@ def request_end(
             else:
                 credits_release(request=request, reason=reason)
     return has_ended
+
+
+def _walk_so_far(request: Request) -> Walk:
+    """Return the walk of a request that somebody else ends than its worker, from what is on record."""
+    asked = Attempt.objects.filter(caller_key=request.id).exclude(operation=Operation.TRANSCRIBE)
+    return Walk.of(asked.values_list("route", flat=True), request.skipped)
 
 
 def request_abandon_jobs(*, request_id: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from providers.chain.attempts import Answer, AttemptRefused
-from providers.chain.candidates import Skip, can_listen, can_transcribe
+from providers.chain.candidates import can_listen, can_transcribe
 from providers.chain.fallback import ChainRun, Pending
 from providers.chain.spans import request_span
 from providers.db import commit_persistently, give_back_connection
@@ -28,6 +29,7 @@ from requests_app.models import Request
 from requests_app.options import max_output_tokens_of, output_options_of
 from requests_app.selectors import LISTEN, history_of, input_images_of, question_of
 from requests_app.services.completion import (
+    Walk,
     request_abandon_jobs,
     request_complete,
     request_end,
@@ -98,14 +100,15 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
     claimed_at = time.monotonic()
     earlier_seconds, seconds_left = _elapsed_and_remaining(request)
     deadline = Deadline.after(seconds_left)
-    skips: list[Skip] = []
+    runs: list[ChainRun] = []
 
     def store(answer: Answer) -> None:
         seconds = earlier_seconds + time.monotonic() - claimed_at
-        request_complete(request=request, answer=answer, skipped=skips, processing_ms=round(seconds * 1000))
+        walk = _walk_of(request, runs)
+        request_complete(request=request, answer=answer, walk=walk, processing_ms=round(seconds * 1000))
 
     try:
-        prompt, is_first = _heard(_prompt_of(request), request, lease, deadline, skips)
+        prompt, is_first = _heard(_prompt_of(request), request, lease, deadline, runs)
         run = ChainRun(
             prompt,
             caller_key=request.id,
@@ -114,11 +117,11 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
             on_text=on_text,
             proof=lease,
             is_first=is_first,
-            skips=skips,
         )
+        runs.append(run)
         outcome = run.answer()
         if isinstance(outcome, Pending):
-            if not lease_give_back(lease, seconds=outcome.seconds):
+            if not lease_give_back(lease, seconds=outcome.seconds, skipped=_walk_of(request, runs).skipped):
                 request_abandon_jobs(request_id=request.id)
             return False
     except ChainError as error:
@@ -131,7 +134,7 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
                 actor="worker",
                 reason=reason,
                 fence=lease.fence,
-                skipped=skips,
+                walk=_walk_of(request, runs),
             ),
             deadline=Deadline.after(settings.LEASE_SECONDS),
         ):
@@ -139,12 +142,24 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
     return True
 
 
+def _walk_of(request: Request, runs: Sequence[ChainRun]) -> Walk:
+    """Return what these runs have asked and passed by, the last for the answer, with what earlier steps passed by."""
+    if not runs:
+        return Walk(request.skipped)
+    *heard, last = runs
+    passed_by = [skip.as_dict() for skip in last.skips]
+    again = {skip["route"] for skip in passed_by}
+    earlier = [skip for skip in request.skipped if skip["route"] not in again]
+    return Walk.of(last.asked_routes, [*earlier, *passed_by], heard=[skip for run in heard for skip in run.skips])
+
+
 def _heard(
-    prompt: Prompt, request: Request, lease: Lease, deadline: Deadline, skips: list[Skip]
+    prompt: Prompt, request: Request, lease: Lease, deadline: Deadline, runs: list[ChainRun]
 ) -> tuple[Prompt, bool]:
     """Return the prompt with its audio as text, where some route makes it, and whether nothing was asked before.
 
-    Where none can, the audio stays, for a route that listens itself. Raises a ChainError.
+    Where none can, the audio stays, for a route that listens itself. Raises a ChainError. A run that is made for it is
+    added to `runs`.
     """
     audio = tuple(file for file in prompt.attachments if is_audio(file.content_type))
     is_first = request.fence == 1
@@ -166,8 +181,8 @@ def _heard(
             store=lambda answer: request_note_transcript(request=request, answer=answer),
             proof=lease,
             is_first=is_first,
-            skips=skips,
         )
+        runs.append(run)
         try:
             run.answer()
         except (AllProvidersFailed, NoProviderAvailable):

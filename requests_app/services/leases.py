@@ -66,13 +66,16 @@ def lease_claim(*, request_id: str) -> tuple[Lease, Request] | None:
     return (Lease(request_id, request.fence), request) if request else None
 
 
-def lease_give_back(lease: Lease, *, seconds: float) -> bool:
+def lease_give_back(lease: Lease, *, seconds: float, skipped: Sequence[dict[str, str]] = ()) -> bool:
     """Let any worker claim the request again, but not before so many seconds have passed.
 
-    Returns False where another worker owns the request by now, or it has ended. This counts as progress: the number of
-    claims without progress, which leads to quarantine, starts again at 0.
+    `skipped` is what was passed by so far: the next claim's worker would not know it. Returns False where another
+    worker owns the request by now, or it has ended. This counts as progress: the number of claims without progress,
+    which leads to quarantine, starts again at 0.
     """
-    return bool(_owned_rows(lease).update(lease_until=None, next_at=Now() + timedelta(seconds=seconds), tries=0))
+    kept = {"skipped": list(skipped)} if skipped else {}
+    next_at = Now() + timedelta(seconds=seconds)
+    return bool(_owned_rows(lease).update(lease_until=None, next_at=next_at, tries=0, **kept))
 
 
 def leases_renew(*, leases: Collection[Lease]) -> set[str]:
