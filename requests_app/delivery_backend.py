@@ -4,6 +4,9 @@ settings.DELIVERY_BACKEND names the class, as Django chooses an e-mail backend. 
 hands over a request's id, and the backend knows where the request came from.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 
 from django.conf import settings
@@ -12,6 +15,25 @@ from django.utils.module_loading import import_string
 from providers.types import OnText
 
 DELIVER_TASK = "requests_app.tasks.deliver"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPart:
+    """One message that shows a request, or is to show it."""
+
+    request_id: str
+    part: int  # 0 is the first; below 0 is a notice beside the answer
+    at: datetime  # when it was shown, else when it was written
+    what: str  # in words, such as "the answer, part 2"
+    outcome: str  # in words, such as "shown"
+    where: str  # in words, such as "chat 42"
+    note: str = ""  # what was in the way
+    version: int = 0  # grows with everything that is done about it
+
+
+def version_of(parts: Iterable[DeliveryPart]) -> str:
+    """Return what tells one state of a request's delivery from every other, for resend(); "" where there is none."""
+    return ",".join(f"{part.part}:{part.version}" for part in sorted(parts, key=lambda part: part.part))
 
 
 class DeliveryBackend:
@@ -44,6 +66,25 @@ class DeliveryBackend:
         this process. Must not raise for network errors; it records them and tries again at the next call.
         """
 
+    def history(self, request_ids: Sequence[str]) -> Sequence[DeliveryPart]:
+        """Return what became of the messages of these requests. Changes nothing, and asks no network."""
+        return ()
+
+    def adopt(self, request_id: str, *, from_request_id: str) -> None:
+        """Have a request shown where an earlier one came from: it asks the same anew.
+
+        Called in the transaction that accepts it, once. Without a place there is nothing to do.
+        """
+
+    def resend(self, request_id: str, *, seen: str) -> bool:
+        """Have deliver() show an answer again: the parts that are not confirmed as shown, or all where all are.
+
+        `seen` is the version_of() what an operator has decided on. Returns False, with nothing changed, where it is
+        another by now, so that a second click shows nothing again, and where a part is still under way. Called in a
+        transaction, with an answered request.
+        """
+        return False
+
 
 class MemoryDeliveryBackend(DeliveryBackend):
     """Keeps in memory what it was given, for tests."""
@@ -51,12 +92,16 @@ class MemoryDeliveryBackend(DeliveryBackend):
     def __init__(self) -> None:
         self.delivered: list[str] = []
         self.shown: dict[str, list[str]] = {}
+        self.adopted: list[tuple[str, str]] = []  # a request, and the one in whose place it is shown
 
     def on_partial(self, request_id: str) -> OnText:
         return self.shown.setdefault(request_id, []).append
 
     def deliver(self, request_id: str) -> None:
         self.delivered.append(request_id)
+
+    def adopt(self, request_id: str, *, from_request_id: str) -> None:
+        self.adopted.append((request_id, from_request_id))
 
 
 @cache

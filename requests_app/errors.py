@@ -48,6 +48,18 @@ class InsufficientCredits(RequestRefused):
     code = "NO_CREDITS"
 
 
+class RetryRefused(RequestRefused):
+    """This request cannot be asked anew."""
+
+    code = "RETRY_REFUSED"
+
+
+class ResendRefused(RequestRefused):
+    """There is no answer of this request that could be shown again."""
+
+    code = "RESEND_REFUSED"
+
+
 class NothingHeard(ChainError):
     """There are no words in the audio of this request."""
 

@@ -1,5 +1,8 @@
 """The tables of AI models, accounts, requests and the ledger. What changes them is in services and states."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import F, Q, Value
@@ -70,7 +73,11 @@ class AIModel(Versioned):
     @property
     def terms(self) -> Terms:
         """What a request costs now."""
-        return Terms(self.token_cost, self.rates, max_output_tokens_of(self.options))
+        return self.terms_with(self.options)
+
+    def terms_with(self, options: Mapping[str, Any]) -> Terms:
+        """Return what a request with these options costs now."""
+        return Terms(self.token_cost, self.rates, max_output_tokens_of(options))
 
 
 class Account(models.Model):

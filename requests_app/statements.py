@@ -32,17 +32,19 @@ class Acceptance(Enum):
     UNPAID = "unpaid"  # the balance is too low
 
 
-def request_insert(*, request: Request, actor: str, max_under_way: int, deadline_seconds: float) -> Acceptance:
+def request_insert(
+    *, request: Request, actor: str, max_under_way: int, deadline_seconds: float, reason: str = ""
+) -> Acceptance:
     """Write a new request with its hold and its first event, or nothing. `request` is unsaved; it gets its columns.
 
     The count of what is under way is true: of concurrent prompts of one user, each counts those before it. Call inside
     a transaction.
     """
     if is_postgresql():
-        acceptance = _insert_compound(request, actor, max_under_way, deadline_seconds)
+        acceptance = _insert_compound(request, actor, reason, max_under_way, deadline_seconds)
         if acceptance is None:
             Account.objects.select_for_update(no_key=True).values_list("id").get(id=request.user_id)
-            acceptance = _insert_compound(request, actor, max_under_way, deadline_seconds)
+            acceptance = _insert_compound(request, actor, reason, max_under_way, deadline_seconds)
         return acceptance or Acceptance.UNPAID
     if Request.objects.filter(intake_key=request.intake_key).exists():
         return Acceptance.KNOWN
@@ -61,11 +63,13 @@ def request_insert(*, request: Request, actor: str, max_under_way: int, deadline
         amount=-request.credits,
         actor="system",
     )
-    RequestEvent.objects.create(request=request, to_status=Status.PENDING, actor=actor)
+    RequestEvent.objects.create(request=request, to_status=Status.PENDING, actor=actor, reason=reason[:300])
     return Acceptance.ACCEPTED
 
 
-def _insert_compound(request: Request, actor: str, max_under_way: int, deadline_seconds: float) -> Acceptance | None:
+def _insert_compound(
+    request: Request, actor: str, reason: str, max_under_way: int, deadline_seconds: float
+) -> Acceptance | None:
     """Return None, with nothing written, where the account has changed since the statement began to read.
 
     Then what it has counted may be wrong. So no lock is held while it counts, but one is needed for a second try.
@@ -93,6 +97,7 @@ def _insert_compound(request: Request, actor: str, max_under_way: int, deadline_
                 request.credits,
                 timedelta(seconds=deadline_seconds),  # type: ignore[list-item]  # psycopg takes it
                 actor,
+                reason[:300],
             ],
         )
         is_known, number_under_way, balance, created_at, deadline_at = cursor.fetchone()
@@ -132,7 +137,7 @@ _INSERT = """
         SELECT user_id, id, 'HOLD', -credits, 'system', '', '', STATEMENT_TIMESTAMP() FROM accepted
     ), event AS (
         INSERT INTO requests_app_requestevent (request_id, from_status, to_status, actor, reason, created_at)
-        SELECT id, '', 'PENDING', %s, '', STATEMENT_TIMESTAMP() FROM accepted
+        SELECT id, '', 'PENDING', %s, %s, STATEMENT_TIMESTAMP() FROM accepted
     )
     SELECT EXISTS (SELECT 1 FROM known), (SELECT number FROM under_way), (SELECT balance FROM account),
         (SELECT created_at FROM accepted), (SELECT deadline_at FROM accepted)

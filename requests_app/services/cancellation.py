@@ -1,4 +1,4 @@
-"""Decisions of users and operators about a request: to cancel it, or to resume a quarantined one."""
+"""Decisions of users and operators about a request: to cancel it, or what becomes of a quarantined one."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from requests_app.states import transition
 Status = Request.Status
 
 
-def request_cancel(*, request_id: str, actor: str) -> bool:
+def request_cancel(*, request_id: str, actor: str, reason: str = "cancelled") -> bool:
     """Cancel an open or quarantined request and have its user told. Returns False where it has ended already.
 
     A provider call that is under way is aborted, and its cost recorded where it is known. The credits are given back
@@ -33,7 +33,7 @@ def request_cancel(*, request_id: str, actor: str) -> bool:
             to=Status.CANCELLED,
             error_code="CANCELLED",
             actor=actor,
-            reason="cancelled",
+            reason=reason,
             shown_bytes=shown_bytes,
         )
         if is_cancelled:
@@ -43,7 +43,22 @@ def request_cancel(*, request_id: str, actor: str) -> bool:
     return is_cancelled
 
 
-def request_resume(*, request_id: str, actor: str) -> bool:
+def request_release(*, request_id: str, actor: str, reason: str) -> bool:
+    """Fail a quarantined request, give back its credits and have its user told. Returns False where it is none.
+
+    An answer that comes all the same is refused from then on.
+    """
+    with transaction.atomic():
+        request = Request.objects.select_for_update(no_key=True).get(id=request_id)
+        is_released = request.status == Status.QUARANTINED and request_end(
+            request=request, to=Status.FAILED, error_code="RELEASED", actor=actor, reason=reason
+        )
+        if is_released:
+            enqueue_on_commit(DELIVER_TASK, request_id)
+    return is_released
+
+
+def request_resume(*, request_id: str, actor: str, reason: str = "resumed by an operator") -> bool:
     """Resume a quarantined request, with a new deadline. Returns False where it is not in quarantine."""
     request = Request.objects.get(id=request_id)
     with transaction.atomic():
@@ -52,7 +67,7 @@ def request_resume(*, request_id: str, actor: str) -> bool:
             sources=[Status.QUARANTINED],
             to=Status.PROCESSING,
             actor=actor,
-            reason="resumed by an operator",
+            reason=reason,
             tries=0,
             lease_until=None,
             deadline_at=Now() + timedelta(seconds=settings.DEADLINE_SECONDS[request.category]),

@@ -1,13 +1,14 @@
 """Acceptance of requests: idempotent, with the credits held. What becomes of them is in services.execution."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
 from providers.storage import StoredMedia
-from requests_app.credit_rates import Size, Terms
+from requests_app.credit_rates import Size
 from requests_app.dispatch import enqueue_on_commit, queue_for
 from requests_app.errors import (
     AccountBlocked,
@@ -31,6 +32,9 @@ def request_accept(
     text: str,
     conversation: str = "",
     input_media: Sequence[StoredMedia] = (),
+    options: Mapping[str, Any] | None = None,
+    actor: str = "",
+    reason: str = "",
     wakes_worker: bool = True,
     alongside: Callable[[Request], None] | None = None,
 ) -> Request:
@@ -40,6 +44,7 @@ def request_accept(
     request. The most that it may cost is held. Where an AI model's price goes by size, a balance that does not pay for
     the longest answer buys a shorter one. Without enough credits for that the request is written as REJECTED with
     error_code NO_CREDITS and nothing is held.
+    `options` stand in place of the AI model's. The first event names `actor`, by default the account, and `reason`.
     A wake-up is enqueued on commit unless `wakes_worker` is False, where the caller executes the request itself.
     `alongside` is called with a request that is new and not rejected, in the transaction that writes it.
 
@@ -53,15 +58,15 @@ def request_accept(
         conversation=conversation,
         input_text=text,
         input_media=[stored.as_dict() for stored in input_media],
-        options=model.options,
+        options=model.options if options is None else dict(options),
         tag=model.tag,
         intake_key=intake_key,
     )
     with transaction.atomic():
-        acceptance = _insert(request, model.terms, account)
+        acceptance = _insert(request, account, actor=actor or account.key, reason=reason)
         if acceptance is Acceptance.UNPAID and model.rates:
             account.refresh_from_db(fields=["balance"])  # it may have changed since the caller has read it
-            acceptance = _insert(request, model.terms, account)
+            acceptance = _insert(request, account, actor=actor or account.key, reason=reason)
         if acceptance is Acceptance.UNPAID:
             _reject(request)
         elif acceptance is Acceptance.ACCEPTED:
@@ -76,13 +81,15 @@ def request_accept(
     return Request.objects.get(intake_key=intake_key) if acceptance is Acceptance.KNOWN else request
 
 
-def _insert(request: Request, terms: Terms, account: Account) -> Acceptance:
+def _insert(request: Request, account: Account, *, actor: str, reason: str) -> Acceptance:
+    terms = request.model.terms_with(request.options)
     size = asked_size(request, terms, balance=account.balance) if terms.rates else Size()
     agreed, request.credits = terms.agreed(size, balance=account.balance)
     request.terms = agreed.as_dict()
     return request_insert(
         request=request,
-        actor=account.key,
+        actor=actor[:64],
+        reason=reason,
         max_under_way=settings.MAX_OPEN_REQUESTS,
         deadline_seconds=settings.DEADLINE_SECONDS[request.category],
     )

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from providers.types import CUT, Category, OnText
-from requests_app.delivery_backend import DeliveryBackend
+from requests_app.delivery_backend import DeliveryBackend, DeliveryPart, version_of
 from requests_app.log_context import logs_about
 from requests_app.models import LedgerEntry, Request
 from requests_app.services.refunds import credits_charged
@@ -22,6 +22,7 @@ from telegram_bot.content.rendering import MessagePart, message_parts
 from telegram_bot.delivery.claims import (
     UNSETTLED,
     deliveries_drop_further,
+    deliveries_reset,
     delivery_claim,
     delivery_give_up,
     delivery_record_shown,
@@ -29,6 +30,7 @@ from telegram_bot.delivery.claims import (
     settled_at,
 )
 from telegram_bot.delivery.ladder import Content, Step, step_perform, steps_for
+from telegram_bot.delivery.placeholder import placeholder_adopt
 from telegram_bot.delivery.retries import REFUSALS, record_delivery_bug, record_delivery_failure
 from telegram_bot.delivery.streaming import StreamStatus, live_message_close, live_message_open
 from telegram_bot.models import Delivery, DeliveryKind, DeliveryMethod, DeliveryState, GivenUp
@@ -55,6 +57,34 @@ class TelegramDeliveryBackend(DeliveryBackend):
     def deliver(self, request_id: str) -> None:
         with logs_about(request_id):
             request_deliver(request_id=request_id)
+
+    def history(self, request_ids: Sequence[str]) -> Sequence[DeliveryPart]:
+        rows = Delivery.objects.filter(request_id__in=request_ids).select_related("chat")
+        return [_part_of(row) for row in rows.order_by("request_id", "part")]
+
+    def adopt(self, request_id: str, *, from_request_id: str) -> None:
+        placeholder_adopt(request_id=request_id, from_request_id=from_request_id)
+
+    def resend(self, request_id: str, *, seen: str) -> bool:
+        def is_current() -> bool:
+            return version_of(self.history([request_id])) == seen
+
+        return deliveries_reset(request_id=request_id, is_current=is_current)
+
+
+def _part_of(delivery: Delivery) -> DeliveryPart:
+    is_notice = delivery.part == Delivery.NOTICE_PART
+    reason = delivery.get_given_up_display() if delivery.given_up else ""
+    return DeliveryPart(
+        request_id=delivery.request_id,
+        part=delivery.part,
+        at=delivery.delivered_at or delivery.created_at,
+        what="notice" if is_notice else f"message {delivery.part + 1}",
+        outcome=delivery.get_state_display(),
+        where=f"chat {delivery.chat}",
+        note=": ".join(words for words in (reason, delivery.error) if words),
+        version=delivery.fence,
+    )
 
 
 def request_deliver(*, request_id: str) -> None:

@@ -5,8 +5,9 @@ is due again has nobody at work on it, and what an overtaken claimer writes is r
 """
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Exists, F, Q, QuerySet
@@ -19,7 +20,7 @@ from requests_app.services.refunds import request_refund
 from telegram_bot.api import client
 from telegram_bot.content.files import StoredFile
 from telegram_bot.delivery.ladder import Shown, Step
-from telegram_bot.models import Delivery, DeliveryMethod, DeliveryState, GivenUp
+from telegram_bot.models import Delivery, DeliveryKind, DeliveryMethod, DeliveryState, GivenUp
 
 logger = logging.getLogger("telegram_bot.delivery")
 
@@ -184,6 +185,34 @@ def deliveries_drop_further(*, request_id: str) -> None:
     first = Delivery.objects.filter(not_shown, request_id=request_id, part=0)
     waiting = Delivery.objects.filter(Exists(first), request_id=request_id, part__gt=0, state=DeliveryState.PENDING)
     waiting.update(state=DeliveryState.UNDELIVERABLE, error="the first part is undeliverable", next_at=None)
+
+
+def deliveries_reset(*, request_id: str, is_current: Callable[[], bool]) -> bool:
+    """Make the parts of an answer due again, as new messages: those that are not confirmed as shown, else all.
+
+    Words that stand in place of the answer are removed with the first part. `is_current` is asked under the lock of
+    the rows. Returns False, with nothing changed, where it says no, where there is no part, or one is under way. Call
+    inside a transaction.
+    """
+    rows = Delivery.objects.filter(request_id=request_id, kind=DeliveryKind.RESULT)
+    states = dict(rows.select_for_update(no_key=True).values_list("part", "state"))
+    if not states or not set(states.values()).isdisjoint(Delivery.UNFINISHED) or not is_current():
+        return False
+    not_shown = [part for part, state in states.items() if state != DeliveryState.DELIVERED]
+    again = rows.filter(part__in=not_shown or states)
+    due: dict[str, Any] = {
+        "state": DeliveryState.PENDING,
+        "method": DeliveryMethod.SEND,
+        "error": "",
+        "tries": 0,
+        "next_at": Now(),
+        "delivered_at": None,
+        "fence": F("fence") + 1,
+    }
+    # The message of a shown answer stays in the chat.
+    again.filter(given_up="").update(message_id=None, **due)
+    again.exclude(given_up="").update(given_up="", **due)
+    return True
 
 
 def settled_at() -> CombinedExpression:

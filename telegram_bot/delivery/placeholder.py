@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from providers.db import Lazily
 from requests_app.delivery_backend import get_delivery_backend
+from requests_app.dispatch import enqueue_on_commit
 from requests_app.models import Request
 from telegram_bot import texts
 from telegram_bot.api.client import TelegramClient, get_client
@@ -24,6 +25,7 @@ from telegram_bot.models import Delivery, DeliveryKind, DeliveryState, TelegramC
 
 logger = logging.getLogger("telegram_bot.delivery")
 
+PLACE_TASK = "telegram_bot.tasks.place"
 # After this the sender counts as lost. A call ends after client.CALL_SECONDS, and each is claimed anew.
 PLACING_SECONDS = 12
 
@@ -47,6 +49,27 @@ def placeholder_prepare(
         fence=1,
         tries=1,
     )
+
+
+def placeholder_adopt(*, request_id: str, from_request_id: str) -> None:
+    """Have a placeholder sent for a new request, where an earlier one has its message; nothing where it has none.
+
+    Call in the transaction that accepts the request. Whichever worker is woken or looks sends it.
+    """
+    earlier = Delivery.objects.filter(request_id=from_request_id, part=0).first()
+    if earlier is None:
+        return
+    Delivery.objects.create(
+        request_id=request_id,
+        part=0,
+        kind=DeliveryKind.RESULT,
+        state=DeliveryState.PLACING,
+        chat_id=earlier.chat_id,
+        thread_id=earlier.thread_id,
+        reply_to=earlier.reply_to,
+        next_at=Now(),
+    )
+    enqueue_on_commit(PLACE_TASK, request_id)
 
 
 def placeholder_place(*, request_id: str) -> bool:

@@ -1,0 +1,134 @@
+"""What an operator has done once more: a request that has ended asked anew, an answer shown again."""
+
+import re
+from collections.abc import Sequence
+
+from django.core.files.storage import default_storage
+from django.db import transaction
+
+from providers.db import give_back_connection
+from providers.size_estimates import is_audio
+from providers.storage import StoredMedia, store_audio, store_image
+from requests_app.delivery_backend import DELIVER_TASK, get_delivery_backend
+from requests_app.dispatch import enqueue_on_commit
+from requests_app.errors import InsufficientCredits, RequestRefused, ResendRefused, RetryRefused
+from requests_app.models import Request
+from requests_app.services.intake import request_accept
+
+Status = Request.Status
+
+RETRIED = (Status.FAILED, Status.CANCELLED)
+FORM_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+def request_retry(*, request_id: str, actor: str, reason: str, form_key: str) -> Request | None:
+    """Ask a failed or cancelled request anew: a new request of its user, whose answer appears in the same place.
+
+    It has the same prompt, options and conversation, files of its own, and a price and a hold as any. Idempotent by
+    `form_key` (32 hexadecimal digits): None where that form has made its request before. Of two operators at once one
+    succeeds. Raises RequestRefused, with nothing written, where it has not ended so, its content is erased, another
+    retry of it is open, the account is blocked or has too few credits, or the AI model is disabled.
+    """
+    if not FORM_KEY.fullmatch(form_key):
+        raise RetryRefused("This form is incomplete. Begin anew.")
+    earlier = Request.objects.select_related("user", "model").get(id=request_id)
+    intake_key = f"{_retries_of(request_id)}{form_key}"
+    if Request.objects.filter(intake_key=intake_key).exists():
+        return None
+    _check(earlier)
+    copies = _copies_of(earlier, key=form_key)
+    try:
+        with transaction.atomic():
+            return _accept_again(earlier, copies, intake_key=intake_key, actor=actor, reason=reason)
+    except RequestRefused:
+        for stored in copies:
+            default_storage.delete(stored.name)
+        raise
+
+
+def _accept_again(
+    earlier: Request, copies: Sequence[StoredMedia], *, intake_key: str, actor: str, reason: str
+) -> Request | None:
+    # Locked: of two operators the second finds the request of the first, and retention waits.
+    _check(Request.objects.select_for_update(no_key=True).get(id=earlier.id))
+    prefix = _retries_of(earlier.id)
+    # Hexadecimal digits follow. SQLite needs the range: its LIKE reads every key.
+    retries = Request.objects.filter(intake_key__startswith=prefix, intake_key__gte=prefix, intake_key__lt=f"{prefix}g")
+    known = dict(retries.values_list("intake_key", "completed_at"))
+    if intake_key in known:
+        return None
+    if None in known.values():
+        raise RetryRefused("It is being asked anew already.")
+    backend = get_delivery_backend()
+    request = request_accept(
+        intake_key=intake_key,
+        account=earlier.user,
+        model=earlier.model,
+        text=earlier.input_text,
+        conversation=earlier.conversation,
+        input_media=copies,
+        options=earlier.options,
+        actor=actor,
+        reason=f"{earlier.id} asked anew: {reason}",
+        alongside=lambda new: backend.adopt(new.id, from_request_id=earlier.id),
+    )
+    if request.status == Status.REJECTED:
+        raise InsufficientCredits(f"Its user has fewer than the {request.credits} credits that it may cost.")
+    return request
+
+
+def _retries_of(request_id: str) -> str:
+    """Return how the intake keys of its retries begin."""
+    return f"retry:{request_id}:"
+
+
+def can_be_retried(request: Request) -> bool:
+    """Return whether a request has ended so that it can be asked anew, and is still known."""
+    return request.status in RETRIED and not request.content_erased_at
+
+
+def can_be_resent(request: Request) -> bool:
+    """Return whether a request has an answer to be shown again."""
+    return request.status == Status.COMPLETED and not request.content_erased_at
+
+
+def _check(request: Request) -> None:
+    if not can_be_retried(request):
+        erased = "What it asked is erased." if request.content_erased_at else ""
+        raise RetryRefused(erased or "Only a failed or cancelled request can be asked anew.")
+
+
+def _copies_of(request: Request, *, key: str) -> list[StoredMedia]:
+    """Return copies of a request's files: retention deletes those of the earlier one with it."""
+    if request.input_media:
+        give_back_connection()  # a bucket may be slow
+    copies = []
+    for number, stored in enumerate(request.input_media):
+        store = store_audio if is_audio(stored["content_type"]) else store_image
+        try:
+            with default_storage.open(stored["name"]) as file:
+                copy = store(content=file.read(), key=f"retry-{number}-{key}")
+        except Exception as error:  # a missing file, a bucket that is away: each storage has errors of its own
+            raise RetryRefused("Its files cannot be copied: the storage does not give them, or takes none.") from error
+        if copy is None:
+            raise RetryRefused("Its files cannot be read any more.")
+        copies.append(copy)
+    return copies
+
+
+def request_resend(*, request_id: str, seen: str) -> bool:
+    """Have an answer shown again: the parts of it that are not confirmed as shown, or the whole where all are.
+
+    What was charged or given back stays so. `seen` is the version_of() its delivery that the operator decided on;
+    returns False, with nothing done, where something has happened to it since, so a second click shows nothing again.
+    Raises ResendRefused where the request has no answer, or none any more.
+    """
+    with transaction.atomic():
+        request = Request.objects.select_for_update(no_key=True).get(id=request_id)
+        if not can_be_resent(request):
+            erased = "Its answer is erased." if request.content_erased_at else ""
+            raise ResendRefused(erased or "Only an answered request has something to show again.")
+        is_due = get_delivery_backend().resend(request_id, seen=seen)
+        if is_due:
+            enqueue_on_commit(DELIVER_TASK, request_id)
+    return is_due
