@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
-from django.db.models import BooleanField, CharField, Expression, Model, QuerySet
+from django.db.models import BooleanField, CharField, Expression, IntegerField, Model, QuerySet
 
 from providers.transport.deadlines import Deadline
 
@@ -54,21 +54,19 @@ def delete_unlocked(rows: QuerySet[Row]) -> int:
 
 
 class Constant(Expression):
-    """A word of the code in a condition, written into the statement instead of bound to it.
+    """A word or a number of the code in a condition, written into the statement instead of bound to it.
 
     SQLite uses an index with a condition only where that condition stands in the statement as it stands in the index.
     """
 
-    output_field = CharField()
-
-    def __init__(self, word: str) -> None:
-        super().__init__()
-        if not WORD.fullmatch(word):
-            raise ValueError(f"{word!r} is not a word of the code.")
-        self.word = word
+    def __init__(self, value: str | int) -> None:
+        super().__init__(output_field=IntegerField() if isinstance(value, int) else CharField())
+        if not isinstance(value, int) and not WORD.fullmatch(value):
+            raise ValueError(f"{value!r} is not a word of the code.")
+        self.value = value
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
-        return f"'{self.word}'", []
+        return str(self.value) if isinstance(self.value, int) else f"'{self.value}'", []
 
 
 class Lazily(Expression):

@@ -32,6 +32,7 @@ from providers.types import Attachment, Category, Feature, Operation, Overrides,
 logger = logging.getLogger("providers")
 
 TRANSCRIBE = Operation.TRANSCRIBE.value
+NO_KEY = "no key"  # why a route is passed by that is not in use
 ANY_IMAGE = Attachment("image/jpeg", b"")
 
 # What says nothing of the provider: its job was given up, before and after it was cancelled, or its worker was lost.
@@ -199,7 +200,7 @@ def _capable(prompt: Prompt, asked: Sequence[Asked], skips: list[Skip]) -> list[
             continue
         each_key = route_candidates(route, chain.health)
         if not each_key:
-            skips.append(Skip(route.name, route.provider, "no key"))
+            skips.append(Skip(route.name, route.provider, NO_KEY))
             continue
         reason = _reason_to_skip(each_key[0], prompt)
         if reason:

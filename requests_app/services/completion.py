@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from providers.chain.attempts import Answer, attempts_abandon, attempts_close
-from providers.chain.candidates import Skip
+from providers.chain.candidates import NO_KEY, Skip
 from providers.models import Attempt
 from providers.types import CostSource, Operation, TextResult, Usage
 from requests_app import statements
@@ -36,13 +36,13 @@ class Walk:
 
     skipped: Sequence[dict[str, str]] = ()  # the routes that were passed by, with the reason
     routes_asked: int = 0  # for the answer; a route that was asked twice counts once
-    routes_passed_by: int = 0  # and not asked in the end
+    routes_passed_by: int = 0  # and not asked in the end; those without a key, which are not in use, do not count
 
     @classmethod
     def of(cls, asked: Iterable[str], skipped: Sequence[dict[str, str]], *, heard: Sequence[Skip] = ()) -> "Walk":
         """Return the walk that asked the routes of these names, after that to its transcript, which `heard` is of."""
         asked = set(asked)
-        passed_by = {skip["route"] for skip in skipped} - asked
+        passed_by = {skip["route"] for skip in skipped if skip["reason"] != NO_KEY} - asked
         return cls([*(skip.as_dict() for skip in heard), *skipped], len(asked), len(passed_by))
 
     def as_columns(self) -> dict[str, Any]:

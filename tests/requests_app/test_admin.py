@@ -15,9 +15,11 @@ from providers.types import Access
 from requests_app.models import Account, AIModel, LedgerEntry, Request
 from requests_app.states import transition
 from tests.factories import make_account, make_attempt, make_model, make_request
+from tests.html_forms import fields_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("enqueued")]
 Status = Request.Status
+REASON = "They asked for it"
 
 
 def changelist_url(model: str) -> str:
@@ -32,6 +34,13 @@ def run_action(client, action: str, *rows) -> str:
     """Select rows in their list and run an action on them; return the page that follows."""
     data = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
     return client.post(changelist_url(rows[0]._meta.model_name), data, follow=True).content.decode()
+
+
+def operate(client, name: str, *rows, reason: str = REASON, **changes: str) -> str:
+    """Begin an operation in the list, give a reason on the page that asks for it; return the page that follows."""
+    asked = run_action(client, name, *rows)
+    data = {**fields_of(asked), "_selected_action": [row.pk for row in rows], "reason": reason, **changes}
+    return client.post(changelist_url("request"), data, follow=True).content.decode()
 
 
 def make_held_request(**fields) -> Request:
@@ -63,9 +72,9 @@ class TestRequests:
 
         assert "Why is the sky blue?" in content
         assert "ServerFault: HTTP 500" in content
-        assert "fast: no key" in content
-        assert re.search(r"<td>PiAPI</td>.*<td>OK</td>\s*<td>unknown", content, re.DOTALL)
-        assert "PROCESSING" in content
+        assert re.search(r"<strong>fast was passed by</strong>\s*<br>no key", content)
+        assert re.search(r"PiAPI, test-model · took 1.0 s · cost unknown", content)
+        assert "PENDING → PROCESSING" in content
         assert "HOLD" in content
 
     def test_the_list_neither_shows_nor_loads_texts(self, admin_client, django_assert_max_num_queries):
@@ -118,18 +127,19 @@ class TestRequests:
         account = make_account(credits=10)
         request, ended = make_held_request(account=account), make_request(account=account, status=Status.FAILED)
 
-        content = run_action(admin_client, "cancel", request, ended)
+        content = operate(admin_client, "cancel", request, ended)
 
         assert "1 cancelled" in content
         request.refresh_from_db()
         account.refresh_from_db()
         assert (request.status, account.balance) == ("CANCELLED", 10)
-        assert request.events.get().actor == "admin:admin"
+        assert (request.events.get().actor, request.events.get().reason) == ("admin:admin", REASON)
+        assert [entry.change_message for entry in LogEntry.objects.all()] == [f"Cancelled: {REASON}"]
 
     def test_a_quarantined_request_is_resumed(self, admin_client, enqueued):
         request = make_request(status=Status.QUARANTINED, tries=8)
 
-        run_action(admin_client, "resume", request)
+        operate(admin_client, "resume", request)
 
         request.refresh_from_db()
         assert (request.status, request.tries) == ("PROCESSING", 0)
@@ -137,14 +147,15 @@ class TestRequests:
     def test_only_a_quarantined_request_can_be_resumed(self, admin_client):
         request = make_request()
 
-        assert "0 resumed" in run_action(admin_client, "resume", request)
+        assert "There is nothing to do" in run_action(admin_client, "resume", request)
+        assert "0 resumed" in operate(admin_client, "resume", request, action="resume")
 
     def test_staff_with_the_view_permission_only_can_do_neither(self, client):
         log_in_with(client, "view_request")
         request = make_held_request()
 
         assert client.get(change_url(request)).status_code == 200
-        run_action(client, "cancel", request)
+        operate(client, "cancel", request, action="cancel")
 
         request.refresh_from_db()
         assert request.status == "PENDING"
@@ -220,6 +231,8 @@ class TestRefunds:
         assert "3 credits" in asked
         assert 'name="reason"' in asked
         assert "Say why" in self.refund(admin_client, answered, reason="  ")
+        assert "Null characters" in self.refund(admin_client, answered, reason="\x00")
+        assert "at most 200" in self.refund(admin_client, answered, reason="x" * 201)
 
         for outcome in ("1 refunded", "0 refunded"):
             assert outcome in self.refund(admin_client, answered, reason="Nonsense")
@@ -227,12 +240,12 @@ class TestRefunds:
         assert Account.objects.get().balance == before + 3
         entry = LedgerEntry.objects.get(kind="REFUND")
         assert (entry.amount, entry.actor, entry.reason) == (3, "admin:admin", "Nonsense")
-        assert "Nothing to give back" in self.refund(admin_client, answered)
+        assert "There is nothing to do" in self.refund(admin_client, answered)
 
     def test_what_is_still_open_is_not_refunded(self, admin_client):
         request = make_held_request()
 
-        assert "Nothing to give back" in self.refund(admin_client, request)
+        assert "There is nothing to do" in self.refund(admin_client, request)
         assert "0 refunded" in self.refund(admin_client, request, reason="x")
 
     def test_who_may_not_add_credits_may_not_give_them_back(self, client, answered):
@@ -243,7 +256,7 @@ class TestRefunds:
         assert not LedgerEntry.objects.filter(kind="REFUND").exists()
 
     def test_too_many_at_once_are_refused_before_their_page(self, admin_client, monkeypatch):
-        monkeypatch.setattr("requests_app.admin.requests.MAX_REFUNDS", 1)
+        monkeypatch.setattr("requests_app.admin.operations.MAX_ROWS", 1)
         rows = [make_request(), make_request()]
 
         assert "At most 1 at a time." in run_action(admin_client, "refund", *rows)

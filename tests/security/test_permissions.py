@@ -21,6 +21,7 @@ from rest_framework.authtoken.models import Token
 from providers.access import providers_with_callbacks
 from providers.models import ProviderHealth
 from providers.statistics.rollups import fold_attempts
+from requests_app.admin.request_operations import OPERATIONS
 from requests_app.models import Account, LedgerEntry, RequestEvent, WorkerHeartbeat
 from requests_app.services.maintenance import maintenance_begin
 from telegram_bot.models import Delivery
@@ -275,7 +276,8 @@ def test_outsiders_are_redirected_from_the_admin_to_the_login(visitors):
 
 @pytest.mark.django_db
 def test_without_permissions_no_post_changes_anything(visitors):
-    actions = {"block", "cancel", "delete_selected", "resume", "unblock", "reset_now", "pause_routes", "resume_routes"}
+    operations = {operation.name for operation in OPERATIONS}
+    actions = {"block", "delete_selected", "unblock", "reset_now", "pause_routes", "resume_routes", *operations}
     before = everything()
     for address in EVERY_ADDRESS:
         if address in TAKES_POSTS:
@@ -284,7 +286,8 @@ def test_without_permissions_no_post_changes_anything(visitors):
             path = filled(address)
             visitor.post(path, {"post": "yes", "name": "canary", "username": "canary", "enabled": ""})
             for action in actions if is_list(address) else ():
-                visitor.post(path, {"action": action, "_selected_action": selected(address), "post": "yes"})
+                data = {"action": action, "_selected_action": selected(address), "post": "yes", "reason": "canary"}
+                visitor.post(path, data)
             visitor.put(path)
             visitor.patch(path)
             visitor.delete(path)

@@ -1,0 +1,131 @@
+"""What an operator does to rows of a list or to the row of a page: always with a reason, always asked once more."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from providers.versioning import actor_of
+from requests_app.errors import RequestRefused
+
+MAX_ROWS = 200  # in one go
+MAX_REFUSALS = 5  # that are told one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A row to which an operation applies, as its confirmation page shows it."""
+
+    row: Model
+    note: str = ""  # what will happen to it, such as "3 credits"
+    seen: str = ""  # what the operator decides on, sent back with the form
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an operator has decided about one row."""
+
+    row_id: str
+    actor: str
+    reason: str
+    seen: str  # of its target
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One entry of the list of actions, and one button of a row's page."""
+
+    name: str
+    label: str  # of the button
+    description: str  # of the entry
+    consequences: str  # what the confirmation page says
+    permission: str  # as ModelAdmin calls it: has_…_permission()
+    done: str  # after a number, such as "refunded"
+    applies: Callable[[Any], bool]  # to this row, as far as the row itself says
+    targets: Callable[[Sequence[Any]], Sequence[Target]]  # of rows to which it applies
+    run: Callable[[Decision], str]  # returns what was done, for the history, "" for nothing; raises RequestRefused
+
+
+class ReasonForm(forms.Form):
+    """Why somebody does it: events, ledger and history keep it."""
+
+    reason = forms.CharField(
+        max_length=200,
+        error_messages={"required": "Say why: it is kept."},
+        widget=forms.TextInput(attrs={"size": 60, "autofocus": True}),
+    )
+
+
+def action_of(operation: Operation) -> Callable[..., HttpResponse | None]:
+    """Return the entry of ModelAdmin.actions that begins an operation."""
+
+    @admin.action(description=operation.description, permissions=[operation.permission])
+    def act(model_admin: "OperationsMixin", request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return model_admin.operate(request, queryset, operation)
+
+    act.__name__ = operation.name
+    return act
+
+
+class OperationsMixin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """An admin whose rows have operations. Its page of a row posts to the list, as if that row were selected."""
+
+    operations: Sequence[Operation]
+    change_form_template = "admin/requests_app/operations_change_form.html"
+
+    def operate(self, request: HttpRequest, queryset: QuerySet[Any], operation: Operation) -> HttpResponse | None:
+        """Ask for the reason, then do it to each of the rows."""
+        if len(queryset[: MAX_ROWS + 1]) > MAX_ROWS:
+            self.message_user(request, f"At most {MAX_ROWS} at a time.", messages.ERROR)
+            return None
+        is_answered = "reason" in request.POST
+        form = ReasonForm(request.POST if is_answered else None)
+        if not (is_answered and form.is_valid()):
+            context = {
+                **self.admin_site.each_context(request),
+                "title": operation.label,
+                "opts": self.opts,
+                "operation": operation,
+                "targets": operation.targets([row for row in queryset if operation.applies(row)]),
+                "form": form,
+                "page_of": request.POST.get("page_of", ""),
+            }
+            return TemplateResponse(request, "admin/requests_app/operation.html", context)
+        self._run(request, queryset, operation, form.cleaned_data["reason"])
+        rows = list(queryset)
+        if request.POST.get("page_of") and len(rows) == 1:
+            opts = self.opts
+            return HttpResponseRedirect(reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[rows[0].pk]))
+        return None
+
+    def _run(self, request: HttpRequest, queryset: QuerySet[Any], operation: Operation, reason: str) -> None:
+        done, refusals = 0, []
+        for row in list(queryset):
+            decision = Decision(row.pk, actor_of(request), reason, seen=request.POST.get(f"seen-{row.pk}", ""))
+            try:
+                words = operation.run(decision)
+            except RequestRefused as error:
+                refusals.append(f"{error} ({row.pk})")
+                continue
+            if words:
+                done += 1
+                self.log_change(request, row, f"{words}: {reason}")
+        level = messages.SUCCESS if done else messages.WARNING
+        self.message_user(request, f"{done} {operation.done}.", level)
+        for refusal in refusals[:MAX_REFUSALS]:
+            self.message_user(request, refusal, messages.WARNING)
+        if len(refusals) > MAX_REFUSALS:
+            words = f"{len(refusals) - MAX_REFUSALS} further ones were refused as well."
+            self.message_user(request, words, messages.WARNING)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        row = kwargs.get("obj")
+        allowed = [each for each in self.operations if getattr(self, f"has_{each.permission}_permission")(request)]
+        context["operations"] = [operation for operation in allowed if row is not None and operation.applies(row)]
+        return super().render_change_form(request, context, *args, **kwargs)
