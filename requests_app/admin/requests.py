@@ -102,7 +102,10 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
         RoutesFilter,
     ]
     search_fields = ["id__exact"]  # get_search_results() looks for more
-    search_help_text = "A request's id or its beginning, an intake key in full, or a user as on the page of accounts."
+    search_help_text = (
+        "A request's id or its beginning, an intake key in full, or a user as on the page of accounts. "
+        "What users wrote is not searched here: docs/operations.md has the SQL for it."
+    )
     ordering = ["-created_at"]
     sortable_by = ["created_at"]
     operations = OPERATIONS
@@ -182,7 +185,7 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
     def why(self, row: Request) -> str:
         return self._timeline_of(row).why
 
-    @admin.display(description="")
+    @admin.display(description="what happened")
     def timeline(self, row: Request) -> SafeString:
         return render_to_string("admin/requests_app/timeline.html", {"timeline": self._timeline_of(row)})
 

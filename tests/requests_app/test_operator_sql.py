@@ -1,6 +1,7 @@
 """The SQL queries that operators use, to the letter, on whichever database the tests use."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -19,6 +20,12 @@ BY_MODEL = """
 SELECT m.name, m.provider, r.actual_provider, COUNT(*), m.token_cost FROM requests r JOIN ai_models m ON r.model_id = m.id
  WHERE r.actual_provider IS NOT NULL GROUP BY m.name, m.provider, r.actual_provider, m.token_cost;
 """  # noqa: E501 — to the letter
+
+
+FIND_A_PROMPT = """
+SELECT id, created_at, user_id, input_text FROM requests
+WHERE created_at > '2026-11-01' AND LOWER(input_text) LIKE '%penguin%' ORDER BY created_at DESC LIMIT 50;
+"""
 
 
 def run(sql: str) -> list[tuple]:
@@ -66,3 +73,12 @@ def test_requests_by_provider():
 
 def test_requests_by_model_and_provider():
     assert sorted(run(BY_MODEL)) == [("Fine Text", "xai", "openai", 2, 3), ("Fine Text", "xai", "piapi", 1, 3)]
+
+
+def test_a_prompt_is_found_by_its_words():
+    wanted = make_request(input_text="Where do Penguins live?", created_at="2026-11-20T10:00:00Z")
+    make_request(input_text="A penguin of long ago", created_at="2026-10-20T10:00:00Z")
+
+    assert [row[0] for row in run(FIND_A_PROMPT)] == [wanted.id]
+    paper = Path(__file__).parents[2] / "docs" / "operations.md"
+    assert FIND_A_PROMPT.strip() in paper.read_text(encoding="utf-8")

@@ -61,16 +61,8 @@ def account():
     """A user with a long history, as the planner knows it, and one open request."""
     account, model, chat, now = make_account(), make_model(), make_chat(), timezone.now()
     moments = [now - timedelta(minutes=number % 20) for number in range(HISTORY)]
-    values = {
-        "user": account,
-        "model": model,
-        "category": "TEXT",
-        "credits": 1,
-        "actual_provider": "openai",
-        "routes_asked": 1,
-    }
-    ended = {"status": "COMPLETED", "output_text": "Hello", "completed_at": now, "deadline_at": now}
-    ended |= {"actual_provider": "openai"}
+    values = {"user": account, "model": model, "category": "TEXT", "credits": 1, "actual_provider": "openai"}
+    ended = {"status": "COMPLETED", "output_text": "Hello", "completed_at": now, "deadline_at": now, "routes_asked": 1}
     requests = Request.objects.bulk_create(
         Request(intake_key=f"old:{number}", created_at=moment, **values, **ended)
         for number, moment in enumerate(moments)
