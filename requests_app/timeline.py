@@ -77,8 +77,12 @@ def _of_event(event: RequestEvent) -> TimelineEntry:
 def _of_skips(request: Request, attempts: Sequence[Attempt]) -> Iterable[TimelineEntry]:
     # When is not on record. The routes are looked at just before the first call.
     at = attempts[0].created_at if attempts else request.completed_at or request.created_at
-    for skip in request.skipped:
-        yield TimelineEntry(at, Kind.PASSED_BY, f"{skip['route']} was passed by", reason=skip["reason"])
+    for route, reason in _skips_of(request):
+        yield TimelineEntry(at, Kind.PASSED_BY, f"{route} was passed by", reason=reason)
+
+
+def _skips_of(request: Request) -> list[tuple[str, str]]:
+    return [(skip.get("route", "a route"), skip.get("reason", "")) for skip in request.skipped]
 
 
 def _of_attempt(attempt: Attempt) -> TimelineEntry:
@@ -133,7 +137,7 @@ def why_this_route(request: Request, attempts: Sequence[Attempt]) -> str:
     """Return one sentence: how many routes were asked for the answer, what each did, and which were passed by."""
     asked = [attempt for attempt in attempts if attempt.operation != Operation.TRANSCRIBE]
     names = {_name_of(attempt) for attempt in asked}
-    skipped = {skip["route"]: skip["reason"] for skip in request.skipped if skip["route"] not in names}
+    skipped = {route: reason for route, reason in _skips_of(request) if route not in names}
     passed_by = {route: reason for route, reason in skipped.items() if reason != NO_KEY}
     unused = len(skipped) - len(passed_by)
     tail = f" ({unused} without a key)." if unused else "."

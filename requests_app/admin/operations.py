@@ -10,7 +10,9 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from providers.admin_base import ModelAdmin
 from providers.versioning import actor_of
 from requests_app.errors import RequestRefused
 
@@ -58,7 +60,7 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=200,
         error_messages={"required": "Say why: it is kept."},
-        widget=forms.TextInput(attrs={"size": 60, "autofocus": True}),
+        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
     )
 
 
@@ -73,7 +75,7 @@ def action_of(operation: Operation) -> Callable[..., HttpResponse | None]:
     return act
 
 
-class OperationsMixin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class OperationsMixin(ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """An admin whose rows have operations. Its page of a row posts to the list, as if that row were selected."""
 
     operations: Sequence[Operation]

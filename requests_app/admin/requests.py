@@ -111,12 +111,12 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
     operations = OPERATIONS
     actions = [action_of(operation) for operation in OPERATIONS]
     fieldsets = [
-        (None, {"fields": ["id", "status", "error_code", "user", "model", "category", "conversation"]}),
+        (None, {"fields": ["id", "status", "error_code", "why", "user", "model", "category", "conversation"]}),
         ("Prompt", {"fields": ["prompt", "spoken", "input_files", "options"]}),
         ("Answer", {"fields": ["answer", "output_files"]}),
         (
             "Route and cost",
-            {"fields": ["why", "actual_provider", "actual_route", "shown_cost", "cost_source", "credits"]},
+            {"fields": ["actual_provider", "actual_route", "shown_cost", "cost_source", "credits"]},
         ),
         ("Timeline", {"fields": ["timeline"]}),
         (

@@ -500,7 +500,7 @@ MUTANTS = (
     mutant(
         "a partial answer is noted without the lock",
         (CANCEL,),
-        ("telegram_bot/delivery/claims.py", ".select_for_update(no_key=True)", ""),
+        ("telegram_bot/delivery/claims.py", "OPEN).select_for_update(no_key=True)", "OPEN)"),
     ),
     mutant(
         "an answer that cannot be shown stays charged",

@@ -27,7 +27,7 @@ def page_of(request: Request) -> str:
 
 
 def buttons(client: Client, request: Request) -> list[str]:
-    return re.findall(r'name="action" value="(\w+)"', client.get(page_of(request)).content.decode())
+    return re.findall(r'name="action"\s+value="(\w+)"', client.get(page_of(request)).content.decode())
 
 
 def press(client: Client, request: Request, name: str) -> dict[str, str]:
