@@ -17,6 +17,7 @@ from requests_app.delivery_backend import get_delivery_backend
 from requests_app.models import Request
 from requests_app.services.execution import request_advance
 from requests_app.services.intake import request_accept
+from requests_app.services.leases import lease_claim, lease_give_back
 from requests_app.services.refunds import request_refund
 from requests_app.timeline import request_timeline, why_this_route
 from telegram_bot.models import Delivery
@@ -164,6 +165,16 @@ class TestList:
         page = admin_client.get("/admin/requests_app/request/").content.decode()
 
         assert re.findall(r"field-shown_routes[^>]*>\s*([^<]+?)\s*<", page) == ["–", "–", "3 of 3", "2 of 2", "1 of 3"]
+
+
+def test_what_was_passed_by_is_kept_while_a_job_goes_on():
+    claim = lease_claim(request_id=make_request().id)
+    assert claim
+    skipped = [{"route": "fast", "provider": "openai", "reason": "too long"}]
+
+    assert lease_give_back(claim[0], seconds=5, skipped=skipped)
+
+    assert Request.objects.get().skipped == skipped
 
 
 def test_what_an_earlier_step_of_a_job_passed_by_is_kept(memory_backend):
