@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("requests_app", "0015_admin_filters"),
+        ("requests_app", "0016_versions"),
     ]
 
     operations = [
