@@ -162,7 +162,8 @@ def visitors(_rows) -> list[Client]:
 
 def filled(address: str) -> str:
     """Return the address with its placeholders filled: the key of an existing row, or a value that does not exist."""
-    path = address.replace("<str:category>", "TEXT").replace("<path:content_type_id>/<path:object_id>", "999/1")
+    path = address.replace("<str:category>", "TEXT").replace("<str:operation>", "generate")
+    path = path.replace("<path:content_type_id>/<path:object_id>", "999/1")
     path = path.replace("<slug:slug>", providers_with_callbacks()[0])
     path = path.replace("<url>", "nowhere/").replace("<app_label>", "providers").replace("<id>", "<path:object_id>")
     if "<path:object_id>" in path:
