@@ -188,7 +188,7 @@ else:
         "statement_timeout": 20000,
         "idle_in_transaction_session_timeout": 20000,
     }
-    if is_command("migrate", "recount", "loaddata", "flush"):
+    if is_command("migrate", "recount", "loaddata", "flush", "generate_history"):
         DATABASE_TIMEOUTS_MS = {}  # they take what they need
     DATABASES["default"]["OPTIONS"] = {
         # Hundreds of threads may wait for providers at once; they return their connection meanwhile and share these. A

@@ -13,18 +13,18 @@ import psycopg
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def set_up_django(**variables: str) -> None:
+def set_up_django(*, is_fresh: bool = True, **variables: str) -> None:
     """Set these variables beside those that every measurement needs, for this process and its children, then Django up.
 
-    The database is new and its tables are not there yet.
+    The database is new and its tables are not there yet; or it is the one that the environment names.
     """
+    if is_fresh:
+        variables |= {
+            "DATABASE_URL": _fresh_database(os.environ["TEST_DATABASE_URL"]),
+            "REDIS_URL": os.environ["TEST_REDIS_URL"],
+        }
     os.environ.update(
-        DJANGO_SETTINGS_MODULE="aibot.settings",
-        ENV_FILE=os.devnull,
-        SECRET_KEY="bench-" + "x" * 50,
-        DATABASE_URL=_fresh_database(os.environ["TEST_DATABASE_URL"]),
-        REDIS_URL=os.environ["TEST_REDIS_URL"],
-        **variables,
+        DJANGO_SETTINGS_MODULE="aibot.settings", ENV_FILE=os.devnull, SECRET_KEY="bench-" + "x" * 50, **variables
     )
     import django
 
