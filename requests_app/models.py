@@ -121,7 +121,7 @@ class Request(models.Model):
     OPEN = (Status.PENDING, Status.PROCESSING)
 
     id = models.CharField(primary_key=True, max_length=40, default=new_request_id, editable=False)
-    user = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="requests")
+    user = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="requests", db_index=False)
     model = models.ForeignKey(AIModel, on_delete=models.PROTECT, related_name="requests")
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
     conversation = models.CharField(max_length=64, blank=True)  # requests that share one are turns of one conversation
@@ -176,21 +176,27 @@ class Request(models.Model):
         ]
         indexes = [
             models.Index(fields=["-created_at"], name="request_newest_first"),
+            models.Index(fields=["user", "-created_at"], name="request_of_user"),
             models.Index(fields=["user", "conversation", "-created_at"], name="request_by_conversation"),
             # Not on lease_until: an index there would make each renewal of a lease write to it (no HOT update).
             models.Index(fields=["created_at"], condition=Q(completed_at__isnull=True), name="request_unfinished"),
             # What a user has under way, however many requests they have made.
             models.Index(fields=["user"], condition=Q(completed_at__isnull=True), name="request_unfinished_of_user"),
             models.Index(fields=["user", "created_at"], condition=Q(status="CANCELLED"), name="request_cancelled"),
-            # For the admin's filters. An answered request of text is in the last of them alone.
+            # For the admin's filters. An answered request of text is in the last of them alone. What follows the moment
+            # sorts nothing: another filter is then decided in the index, without a look at each row.
             models.Index(
-                fields=["status", "-created_at"],
+                fields=["status", "-created_at", "category", "actual_provider"],
                 condition=~Q(status="COMPLETED") & ~Q(status="PENDING") & ~Q(status="PROCESSING"),
                 name="request_unanswered",
             ),
-            models.Index(fields=["category", "-created_at"], condition=~Q(category="TEXT"), name="request_not_text"),
             models.Index(
-                fields=["actual_provider", "-created_at"],
+                fields=["category", "-created_at", "status", "actual_provider"],
+                condition=~Q(category="TEXT"),
+                name="request_not_text",
+            ),
+            models.Index(
+                fields=["actual_provider", "-created_at", "category", "status"],
                 condition=Q(actual_provider__isnull=False),
                 name="request_by_provider",
             ),

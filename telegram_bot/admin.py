@@ -6,9 +6,18 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from providers.admin_base import ReadOnlyAdmin, ReadOnlyInline, code_of
+from providers.admin_base import ChoiceFilter, ReadOnlyAdmin, ReadOnlyInline, code_of
 from requests_app.account_search import account_finder
-from telegram_bot.models import Delivery, TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
+from telegram_bot.models import (
+    Delivery,
+    DeliveryKind,
+    DeliveryState,
+    TelegramChat,
+    TelegramThread,
+    TelegramUpdate,
+    TelegramUser,
+)
+from telegram_bot.selectors import IS_NOT_CONFIRMED, IS_UNFINISHED
 
 MAX_ID_DIGITS = 18  # of a Telegram id; a column of the database takes so many
 
@@ -82,13 +91,27 @@ class TelegramChatAdmin(ReadOnlyAdmin):
     inlines = [ThreadInline]
 
 
+class DeliveryStateFilter(ChoiceFilter):
+    usual = [DeliveryState.DELIVERED]
+
+    def index_condition(self, choice: str) -> Q:
+        if choice in Delivery.UNFINISHED:
+            # Apart: else SQLite reads all of them, since they are in order already.
+            return Q(pk__in=Delivery.objects.filter(IS_UNFINISHED).values("pk"))
+        return Q() if choice in self.usual else IS_NOT_CONFIRMED
+
+
+class DeliveryKindFilter(ChoiceFilter):
+    usual = [DeliveryKind.RESULT]
+
+
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
     """Messages that show requests: what was shown in which chat, and what could not be."""
 
     list_display = ["id", "request_id", "part", code_of("kind"), code_of("state"), "chat", "tries", "error"]
     list_prefetch_related = ["chat"]
-    list_filter = ["state", "kind"]
+    list_filter = [("state", DeliveryStateFilter), ("kind", DeliveryKindFilter)]
     search_fields = ["request__id__exact"]
     search_help_text = "A request's id, in full."
     ordering = ["-id"]

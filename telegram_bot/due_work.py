@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from django.db.models import Min, Q
+from django.db.models import F, Min, Q
 from django.db.models.functions import Now
 
 from requests_app.delivery_backend import DELIVER_TASK
@@ -12,6 +12,7 @@ from requests_app.due_work import DueSource
 from requests_app.models import Request
 from telegram_bot.delivery.placeholder import PLACE_TASK
 from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramUpdate
+from telegram_bot.selectors import IS_UNFINISHED
 from telegram_bot.updates.ingest import HANDLE_TASK
 
 
@@ -38,14 +39,17 @@ def chats_due(limit: int, grace: timedelta) -> Sequence[int]:
 
 def placeholders_due(limit: int, _: timedelta) -> Sequence[str]:
     """Return the requests whose placeholder's sender was lost, or is to try again."""
-    due = Delivery.objects.filter(state=DeliveryState.PLACING, next_at__lte=Now())
+    due = Delivery.objects.filter(IS_UNFINISHED, state=DeliveryState.PLACING, next_at__lte=Now())
     return list(due.order_by("next_at").values_list("request_id", flat=True)[:limit])
 
 
 def deliveries_due(limit: int, grace: timedelta) -> Sequence[str]:
     """Return the requests that have ended and of which a part waits to be shown."""
     due = Delivery.objects.filter(
+        IS_UNFINISHED,
         Q(next_at__lte=Now()) | Q(next_at__isnull=True, request__completed_at__lt=Now() - grace),
         state=DeliveryState.PENDING,
     ).exclude(request__status__in=[*Request.OPEN, Request.Status.QUARANTINED])
-    return list(due.order_by("request_id").values_list("request_id", flat=True).distinct()[:limit])
+    # Those that nobody has tried come first. An order by request would make SQLite read all deliveries in that order.
+    first_due = due.order_by(F("next_at").asc(nulls_first=True), "pk").values_list("request_id", flat=True)[:limit]
+    return list(dict.fromkeys(first_due))  # several parts of one answer may be due

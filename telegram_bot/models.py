@@ -228,6 +228,13 @@ class Delivery(models.Model):
                 condition=Q(state__in=["PLACING", "PENDING", "SENDING"]),
                 name="delivery_unfinished",
             ),
+            # For the admin's filters: what few deliveries are.
+            models.Index(
+                fields=["state", "-id"],
+                condition=Q(state__in=["UNCERTAIN", "UNDELIVERABLE"]),
+                name="delivery_not_confirmed",
+            ),
+            models.Index(fields=["kind", "-id"], condition=~Q(kind="RESULT"), name="delivery_not_of_result"),
         ]
 
     def __str__(self) -> str:

@@ -6,15 +6,20 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from providers.db import Constant
 from providers.types import Category
 from requests_app.models import Account, AIModel, Request
 from requests_app.selectors import longest_wait_seconds
-from telegram_bot.models import Delivery, TelegramChat, TelegramUpdate
+from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramUpdate
 
 MAX_COUNTED = 10_000  # rows; beyond, a number tells an operator nothing new
 
 # Of updates: prompts that wait, for now, while the others of their chat are handled.
 HELD_BACK = Q(held_at__isnull=False, next_at__gt=Now())
+# Of deliveries: the conditions of the indexes delivery_unfinished and delivery_not_confirmed, in their own words.
+# Without them SQLite reads every delivery there is.
+IS_UNFINISHED = Q(state__in=[Constant(state) for state in Delivery.UNFINISHED])
+IS_NOT_CONFIRMED = Q(state__in=[Constant(state) for state in (DeliveryState.UNCERTAIN, DeliveryState.UNDELIVERABLE)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ def deliveries_unfinished() -> Backlog:
     A chat that cannot be reached waits for its user, and one that is shown once more waits for nothing.
     """
     ended = Delivery.objects.filter(request__completed_at__isnull=False)
-    return Backlog(ended.filter(state__in=Delivery.UNFINISHED, delivered_at=None), "request__completed_at")
+    return Backlog(ended.filter(IS_UNFINISHED, delivered_at=None), "request__completed_at")
 
 
 def model_for(chat: TelegramChat) -> AIModel | None:

@@ -6,6 +6,7 @@ from django.db.models.functions import Now
 
 from providers.db import delete_unlocked, update_unlocked
 from telegram_bot.models import Delivery, DeliveryState, TelegramUpdate
+from telegram_bot.selectors import IS_UNFINISHED
 from telegram_bot.updates.held_back import updates_release
 
 UPDATE_RETENTION = timedelta(days=7)  # of handled updates; Telegram repeats one for a day
@@ -24,9 +25,9 @@ def sweep_telegram() -> int:
 
 def _mark_lost() -> int:
     """Give up further parts whose sender died after its claim: they may be in the chat, so they are not sent again."""
-    lost = Delivery.objects.filter(state=DeliveryState.SENDING, next_at__lte=Now())
+    lost = Delivery.objects.filter(IS_UNFINISHED, state=DeliveryState.SENDING, next_at__lte=Now())
     uncertain = {"state": DeliveryState.UNCERTAIN, "error": "its sender was lost", "next_at": None}
-    return update_unlocked(lost[:MAX_PER_SWEEP], **uncertain)
+    return update_unlocked(lost.order_by("next_at")[:MAX_PER_SWEEP], **uncertain)
 
 
 def _delete_old() -> int:

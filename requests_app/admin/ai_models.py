@@ -67,12 +67,15 @@ class AIModelAdmin(VersionedAdmin):
         margin = self._margin(obj)
         return f"{'⚠ ' if margin.is_loss else ''}{margin.worst or 'unknown'}" if margin else "unknown"
 
-    def _margin(self, obj: AIModel) -> Margin | None:
-        # As it is stored: a form that is refused is shown again with what was typed, which may be no rates at all.
-        stored = AIModel.objects.filter(pk=obj.pk).first()
-        if stored is None:
-            return None
-        return margin_of(stored, ProviderConfig.objects.filter(category=stored.category, enabled=True))
+    def _margin(self, obj: Any) -> Margin | None:
+        # For two columns of one row, counted once.
+        if not hasattr(obj, "margin"):
+            # As it is stored: a form that is refused is shown again with what was typed, which may be no rates at all.
+            stored = AIModel.objects.filter(pk=obj.pk).first()
+            routes = ProviderConfig.objects.filter(category=stored.category, enabled=True) if stored else []
+            obj.margin = margin_of(stored, routes) if stored else None
+        margin: Margin | None = obj.margin
+        return margin
 
     def has_delete_permission(self, request: HttpRequest, obj: AIModel | None = None) -> bool:
         # Only unused ones, one at a time: the confirmation page would list all requests. Others can be disabled.

@@ -50,6 +50,21 @@ RARE = [
     "providers/attempt/?provider=replicate",
     "providers/attempt/?q=nobody",
     "telegram_bot/delivery/?q=req_nobody",
+    "telegram_bot/delivery/?state__exact=SENDING",
+    "telegram_bot/delivery/?state__exact=UNDELIVERABLE",
+    "telegram_bot/delivery/?kind__exact=NOTICE",
+]
+# Of two filters: many rows fit one, many fit the other, and none fits both.
+RARE_PAIRS = [
+    "requests_app/request/?status__exact=FAILED&category__exact=IMAGE",
+    "requests_app/request/?status__exact=FAILED&provider=openai",
+    "requests_app/request/?status__exact=PENDING&provider=openai",
+    "requests_app/request/?category__exact=IMAGE&provider=openai",
+    "requests_app/request/?category__exact=TEXT&provider=replicate",
+    "providers/attempt/?state__exact=FAILED&category__exact=IMAGE",
+    "providers/attempt/?state__exact=FAILED&provider=replicate",
+    "providers/attempt/?category__exact=IMAGE&provider=openai",
+    "providers/attempt/?category__exact=TEXT&provider=replicate",
 ]
 FEW = "_unfinished|_of_further_routes"
 HISTORY = 3000
@@ -108,6 +123,63 @@ def _rows_of(plan: dict[str, Any]) -> int:
 @pytest.mark.parametrize("address", RARE)
 def test_a_page_of_few_rows_reads_nothing_of_the_history(account, admin_client, address):
     assert rows_read(lambda: admin_client.get(f"/admin/{address}")) < 30
+
+
+@pytest.fixture
+def many_of_each(account):
+    """Beside the answered texts as many failed ones, and as many pictures."""
+    now = timezone.now()
+    ended = {"user": account, "model": make_model(), "credits": 1, "completed_at": now, "deadline_at": now}
+    picture = {"category": "IMAGE", "status": "COMPLETED", "actual_provider": "replicate", "output_url": "/media/1.png"}
+    Request.objects.bulk_create(
+        Request(intake_key=f"{kind['status']}:{number}", created_at=now - timedelta(seconds=number), **ended, **kind)
+        for number in range(HISTORY)
+        for kind in ({"category": "TEXT", "status": "FAILED"}, picture)
+    )
+    called = {"number": 1, "model": "m", "rolled_up": True, "finished_at": now}
+    failed = {"category": "TEXT", "provider": "openai", "state": "FAILED"}
+    Attempt.objects.bulk_create(
+        Attempt(caller_key=f"{kind['state']}:{number}", created_at=now - timedelta(seconds=number), **called, **kind)
+        for number in range(HISTORY)
+        for kind in (failed, {"category": "IMAGE", "provider": "replicate", "state": "OK"})
+    )
+    with connection.cursor() as cursor:
+        for model_class in GROWING:
+            cursor.execute(f"ANALYZE {model_class._meta.db_table}")
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite does not say how many rows it reads")
+@pytest.mark.parametrize("address", RARE_PAIRS)
+def test_two_filters_that_nothing_fits_read_nothing(many_of_each, admin_client, address):
+    assert rows_read(lambda: admin_client.get(f"/admin/{address}")) < 30
+
+
+def test_a_users_requests_are_read_in_their_order(account, admin_client):
+    """Not all of them, and then sorted."""
+    with CaptureQueriesContext(connection) as context:
+        admin_client.get(f"/admin/requests_app/request/?user__id__exact={account.pk}")
+    page = next(query["sql"] for query in context.captured_queries if "LIMIT 50" in query["sql"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {'' if connection.vendor == 'postgresql' else 'QUERY PLAN'} {page}")
+        plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+    assert "request_of_user" in plan or "request_newest_first" in plan, plan
+
+
+@pytest.mark.skipif("connection.vendor == 'postgresql'", reason="PostgreSQL reads the whole of a small table")
+@pytest.mark.parametrize(
+    "call",
+    [lambda: due_work(100), sweep_telegram, lambda: list(DatabaseCollector().collect()), _work],
+    ids=["due work", "sweep", "metrics", "readyz"],
+)
+def test_what_waits_for_the_chat_is_found_by_an_index(call):
+    with CaptureQueriesContext(connection) as context:
+        call()
+    for query in [query["sql"] for query in context.captured_queries if query["sql"].startswith("SELECT")]:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query.replace('%%', '%')}")
+            plan = [detail for *_, detail in cursor.fetchall()]
+        read = [detail for detail in plan if "telegram_bot_delivery" in detail.split()]
+        assert all("delivery_unfinished" in detail for detail in read), (query, plan)
 
 
 @pytest.mark.skipif("connection.vendor == 'postgresql'", reason="PostgreSQL reads the whole of a small table")
