@@ -79,7 +79,7 @@ acceptance: $(DEVELOPMENT) ## Try what needs PgBouncer or libfaketime, or minute
 
 # With fsync, as in production.
 bench: $(DEVELOPMENT) ## Measure, on the same servers as the tests
-	@for name in chat requests service http_client jobs statistics retention; do echo "== $$name"; \
+	@for name in chat requests service http_client jobs statistics pages retention; do echo "== $$name"; \
 	POSTGRES_FSYNC=on $(BIN)/python -m tests.servers python -m tests.bench.$$name || exit 1; done
 
 mutants: $(DEVELOPMENT) ## Break the promise on purpose, rule by rule, and show which test notices (ARGS=lease)

@@ -348,7 +348,7 @@ class Attempt(models.Model):
             models.Index(fields=["-created_at"], name="attempt_newest_first"),
             # Here and below: what follows the moment sorts nothing. It lets another filter of the admin be decided in
             # the index, without a look at each row.
-            models.Index(fields=["provider", "-created_at", "category"], name="attempt_by_provider"),
+            models.Index(fields=["provider", "-created_at", "category", "state"], name="attempt_by_provider"),
             models.Index(
                 fields=["finished_at"],
                 condition=Q(rolled_up=False, finished_at__isnull=False),

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="attempt",
-            index=models.Index(fields=["provider", "-created_at", "category"], name="attempt_by_provider"),
+            index=models.Index(fields=["provider", "-created_at", "category", "state"], name="attempt_by_provider"),
         ),
         migrations.AddIndex(
             model_name="attempt",
