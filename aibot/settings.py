@@ -4,6 +4,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
@@ -377,12 +378,23 @@ PROVIDER_ACCESS = {
     slug: access_with(env_keys(spec.key_variable), env_url(spec.base_url_variable, spec.base_url))
     for slug, spec in PROVIDERS.items()
 }
+# Keys that may read what an account was charged, where those that make calls may not. They may do more besides.
+ADMIN_ACCESS = {
+    slug: Access(
+        env_secret(spec.account.admin_variable),
+        env_url(spec.account.admin_base_url_variable, spec.account.admin_base_url),
+    )
+    for slug, spec in BUILT_IN.items()
+    if spec.account.admin_path
+}
 # Caps of what a day's calls may cost (UTC), in USD. Routes have their own, in the admin.
 DAILY_SPEND_CAP_USD = env_money("DAILY_SPEND_CAP_USD")
 PROVIDER_DAILY_CAPS_USD = env_caps("PROVIDER_DAILY_CAPS_USD", PROVIDERS)
 REQUIRE_PRICES = env_bool("REQUIRE_PRICES", default=False)  # routes whose calls nobody can price are not asked
 # The sandbox answers only where no key at all is set: invented answers must never mix with paid ones.
-SANDBOX_ACTIVE = bool(SANDBOX_URL) and not any(access.key for access in PROVIDER_ACCESS.values())
+SANDBOX_ACTIVE = bool(SANDBOX_URL) and not any(
+    access.key for access in (*PROVIDER_ACCESS.values(), *ADMIN_ACCESS.values())
+)
 if SANDBOX_ACTIVE:
     PROVIDER_ACCESS = {
         slug: Access(
@@ -390,6 +402,13 @@ if SANDBOX_ACTIVE:
             base_url=env_url(spec.base_url_variable, f"{SANDBOX_URL}/{slug}{spec.base_path}"),
         )
         for slug, spec in BUILT_IN.items()
+    }
+    ADMIN_ACCESS = {
+        slug: Access(
+            key=f"sandbox-key-{slug}",
+            base_url=f"{SANDBOX_URL}/{slug}{urlsplit(BUILT_IN[slug].account.admin_base_url).path}",
+        )
+        for slug in ADMIN_ACCESS
     }
 
 # Where providers call us when a job is over; without the address or a provider's secret its jobs are only polled.
@@ -474,6 +493,7 @@ SECRETS = sorted(
             S3_OPTIONS["secret_key"] or "",
             SENTRY_DSN,
             *(each.key for access in PROVIDER_ACCESS.values() for each in access.each()),
+            *(access.key for access in ADMIN_ACCESS.values()),
         )
         if len(str(secret)) >= 6
     },

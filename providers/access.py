@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from providers.registry import PROVIDERS, is_implemented, provider_class
+from providers.registry import PROVIDERS, account_class, is_implemented, provider_class
 from providers.types import Access, Category, Operation, Purpose
 
 if TYPE_CHECKING:
+    from providers.accounts.base import AccountApi
     from providers.backends.base import TextProvider
     from providers.backends.media_generation import MediaProvider
 
@@ -44,6 +45,23 @@ def backend_for(
 ) -> "type[TextProvider | MediaProvider] | None":
     """Return the class that does this for the provider, key or no key; None where there is none."""
     return provider_class(category, slug, operation) if is_implemented(category, slug, operation) else None
+
+
+def admin_access_to(slug: str) -> Access | None:
+    """Return the admin key of a provider and its address; None where none is set."""
+    access: Access | None = settings.ADMIN_ACCESS.get(slug)
+    return access if access and access.key else None
+
+
+def accounts_of(slug: str) -> "list[AccountApi]":
+    """Return who is asked for a provider's account: its admin key where one is set, else each key that makes calls.
+
+    Empty where no key is told anything.
+    """
+    spec, admin, access = PROVIDERS[slug].account, admin_access_to(slug), access_to(slug)
+    if admin and spec.admin_path:
+        return [account_class(spec.admin_path)(admin)]
+    return [account_class(spec.path)(each) for each in access.each()] if access and spec.path else []
 
 
 def current_purpose() -> Purpose:

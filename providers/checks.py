@@ -1,6 +1,7 @@
 """What `manage.py check` says about providers. Checks that read the database run with `--database` and `migrate`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -9,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Dj
 from django.db import DatabaseError, connections
 
 from providers.access import callback_secret, is_configured, providers_with_callbacks
-from providers.registry import PROVIDERS, ProviderSpec, is_implemented, label_of, provider_class
+from providers.registry import PROVIDERS, ProviderSpec, account_class, is_implemented, label_of, provider_class
 from providers.transport.webhook_signatures import signing_key
 
 RESERVED_CONNECTIONS = 10  # for PostgreSQL's superusers, backups and a person with psql
@@ -20,14 +21,20 @@ def check_registry(**_: Any) -> list[CheckMessage]:
     """E001: every class that the registry names can be imported."""
     messages: list[CheckMessage] = []
     for slug, spec in PROVIDERS.items():
-        for category, operation in spec.abilities():
+        imports: list[tuple[str, str, Callable[[], type]]] = [
+            (category, spec.backend_path(category, operation), partial(provider_class, category, slug, operation))
+            for category, operation in spec.abilities()
+        ]
+        accounts = [path for path in (spec.account.path, spec.account.admin_path) if path]
+        imports += [("its account", path, partial(account_class, path)) for path in accounts]
+        for what, path, load in imports:
             try:
-                provider_class(category, slug, operation)
+                load()
             except (ImportError, AttributeError) as error:
                 messages.append(
                     Error(
-                        f"{spec.label} for {category} cannot be imported: {error}",
-                        hint=f"Fix {spec.backend_path(category, operation)} or its entry in providers/registry.py.",
+                        f"{spec.label} for {what} cannot be imported: {error}",
+                        hint=f"Fix {path} or its entry in providers/registry.py.",
                         obj=slug,
                         id="providers.E001",
                     )

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from providers.types import Category, Operation
 
 if TYPE_CHECKING:
+    from providers.accounts.base import AccountApi
     from providers.backends.base import TextProvider
     from providers.backends.media_generation import MediaProvider
 
@@ -29,6 +30,24 @@ class CallbackSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountSpec:
+    """How a provider tells what it charges and what is left: to the key that makes the calls, to an admin key, or both.
+
+    An admin key may do much more than ask for bills, so it goes to no other server by the base URL of the calls.
+    """
+
+    path: str = ""  # dotted path of the class that asks with a key that makes calls; "": such a key is told nothing
+    admin_path: str = ""  # the same with an admin key; "": there is none that is told more
+    admin_variable: str = ""  # the environment variable of the admin key
+    admin_base_url: str = ""  # overridden by the environment variable admin_base_url_variable only
+
+    @property
+    def admin_base_url_variable(self) -> str:
+        """The environment variable of the address to which the admin key goes."""
+        return _base_url_variable(self.admin_variable)
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderSpec:
     """What is known of a provider without importing its classes."""
 
@@ -38,6 +57,7 @@ class ProviderSpec:
     backends: Mapping[Category, str]  # dotted paths of the classes that generate, and edit what they generate
     transcriber: str = ""  # dotted path of the class that turns speech into text
     callback: CallbackSpec | None = None  # None: it makes no callbacks, jobs are polled
+    account: AccountSpec = AccountSpec()  # without paths: its API tells neither charges nor a balance
 
     def backend_path(self, category: Category, operation: Operation = Operation.GENERATE) -> str:
         """Return the dotted path of the class that does this, "" where there is none."""
@@ -51,12 +71,16 @@ class ProviderSpec:
     @property
     def base_url_variable(self) -> str:
         """The environment variable of its base URL."""
-        return re.sub("(_API)?_(KEY|TOKEN)$", "_BASE_URL", self.key_variable)
+        return _base_url_variable(self.key_variable)
 
     @property
     def base_path(self) -> str:
         """The path that belongs to the base URL ("/v1"), for servers that stand in for the provider."""
         return urlsplit(self.base_url).path
+
+
+def _base_url_variable(key_variable: str) -> str:
+    return re.sub("(_API)?_(KEY|TOKEN)$", "_BASE_URL", key_variable)
 
 
 BUILT_IN: Mapping[str, ProviderSpec] = {
@@ -70,6 +94,7 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
             Category.VIDEO: "providers.backends.aimlapi.AimlapiVideo",
             Category.AUDIO: "providers.backends.aimlapi.AimlapiAudio",
         },
+        account=AccountSpec("providers.accounts.aimlapi.AimlapiAccount"),
     ),
     "piapi": ProviderSpec(
         "PiAPI",
@@ -81,6 +106,7 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
             Category.VIDEO: "providers.backends.piapi.PiapiVideo",
             Category.AUDIO: "providers.backends.piapi.PiapiMusic",
         },
+        account=AccountSpec("providers.accounts.piapi.PiapiAccount"),
     ),
     "openrouter": ProviderSpec(
         "OpenRouter",
@@ -91,6 +117,12 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
             Category.IMAGE: "providers.backends.openrouter.OpenRouterImage",
             Category.AUDIO: "providers.backends.openrouter.OpenRouterSpeech",
         },
+        account=AccountSpec(
+            "providers.accounts.openrouter.OpenRouterKey",
+            "providers.accounts.openrouter.OpenRouterAccount",
+            "OPENROUTER_MANAGEMENT_KEY",
+            "https://openrouter.ai/api/v1",
+        ),
     ),
     "openai": ProviderSpec(
         "OpenAI",
@@ -101,12 +133,22 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
             Category.IMAGE: "providers.backends.openai.OpenAIImage",
         },
         "providers.backends.openai.OpenAITranscription",
+        account=AccountSpec(
+            admin_path="providers.accounts.openai.OpenAIOrganization",
+            admin_variable="OPENAI_ADMIN_KEY",
+            admin_base_url="https://api.openai.com/v1",
+        ),
     ),
     "anthropic": ProviderSpec(
         "Anthropic",
         "ANTHROPIC_API_KEY",
         "https://api.anthropic.com",
         {Category.TEXT: "providers.backends.anthropic.AnthropicText"},
+        account=AccountSpec(
+            admin_path="providers.accounts.anthropic.AnthropicOrganization",
+            admin_variable="ANTHROPIC_ADMIN_KEY",
+            admin_base_url="https://api.anthropic.com",
+        ),
     ),
     "xai": ProviderSpec(
         "xAI",
@@ -116,6 +158,11 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
             Category.TEXT: "providers.backends.xai.XaiText",
             Category.IMAGE: "providers.backends.xai.XaiImage",
         },
+        account=AccountSpec(
+            admin_path="providers.accounts.xai.XaiTeam",
+            admin_variable="XAI_MANAGEMENT_KEY",
+            admin_base_url="https://management-api.x.ai",
+        ),
     ),
     "replicate": ProviderSpec(
         "Replicate",
@@ -137,6 +184,7 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
         "https://api.elevenlabs.io",
         {Category.AUDIO: "providers.backends.elevenlabs.ElevenLabsSpeech"},
         "providers.backends.elevenlabs.ElevenLabsTranscription",
+        account=AccountSpec("providers.accounts.elevenlabs.ElevenLabsAccount"),
     ),
     "runware": ProviderSpec(
         "Runware",
@@ -146,6 +194,7 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
             Category.IMAGE: "providers.backends.runware.RunwareImage",
             Category.VIDEO: "providers.backends.runware.RunwareVideo",
         },
+        account=AccountSpec("providers.accounts.runware.RunwareAccount"),
     ),
     "kie": ProviderSpec(
         "Kie.ai",
@@ -155,6 +204,7 @@ BUILT_IN: Mapping[str, ProviderSpec] = {
             Category.IMAGE: "providers.backends.kie.KieImage",
             Category.VIDEO: "providers.backends.kie.KieVideo",
         },
+        account=AccountSpec("providers.accounts.kie.KieAccount"),
     ),
     "groq": ProviderSpec(
         "Groq",
@@ -218,3 +268,11 @@ def provider_class(
     module_path, _, name = PROVIDERS[slug].backend_path(category, operation).rpartition(".")
     found: type[TextProvider | MediaProvider] = getattr(import_module(module_path), name)
     return found if found.slug == slug else type(name, (found,), {"slug": slug})
+
+
+@cache
+def account_class(path: str) -> type["AccountApi"]:
+    """Import and return the class that asks for an account, by a path of an AccountSpec. Thread-safe."""
+    module_path, _, name = path.rpartition(".")
+    found: type[AccountApi] = getattr(import_module(module_path), name)
+    return found

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from providers.backends.base import TextProvider
 from providers.backends.media_generation import JobProvider, MediaProvider
 from providers.registry import PROVIDERS, provider_class
 from providers.sandbox import Sandbox
 from providers.shipped import shipped_routes
 from providers.transport.deadlines import Deadline
-from providers.types import Access, Category, Job, MediaResult, Prompt
+from providers.types import Access, Category, Job, MediaResult, Prompt, TextResult
 
 PROMPT = "A quiet lake at dawn"
 VIDEO_SECONDS = 3.0
@@ -64,3 +65,9 @@ def generate(provider: MediaProvider, prompt: Prompt, clock: SandboxClock) -> Me
         outcome = provider.poll(prompt, outcome.id, deadline=soon())
     assert isinstance(outcome, MediaResult)
     return outcome
+
+
+def ask_text(sandbox: Sandbox, slug: str, text: str) -> TextResult:
+    provider = provider_class(Category.TEXT, slug)(access_to(sandbox, slug))
+    assert isinstance(provider, TextProvider)
+    return provider.run(prompt_for(Category.TEXT, slug, text), timeout_seconds=5, deadline=soon())

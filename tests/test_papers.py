@@ -180,6 +180,8 @@ def test_every_providers_variables_are_in_the_example(slug):
     spec = PROVIDERS[slug]
     secrets = {spec.callback.secret_variable} if spec.callback else set()
     variables = {spec.key_variable, spec.base_url_variable} | secrets
+    if spec.account.admin_path:
+        variables |= {spec.account.admin_variable, spec.account.admin_base_url_variable}
     assert variables - example_variables() == set()
 
 

@@ -53,6 +53,12 @@ class BillingLog:
             if len(self._lines) > MAX_LINES:
                 del self._lines[next(iter(self._lines))]
 
+    def charged(self, provider: str) -> Decimal:
+        """Return what a provider has charged since the sandbox began, in USD, as far as that is known."""
+        with self._lock:
+            costs = [line.cost for line in self._lines.values() if line.provider == provider]
+        return sum((cost for cost in costs if cost is not None), Decimal(0))
+
     def as_list(self) -> list[dict[str, Any]]:
         with self._lock:
             return [line.as_dict() for line in self._lines.values()]

@@ -55,15 +55,16 @@ class Sandbox(ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
         self.pause_seconds = pause_seconds
         self.is_closing = threading.Event()
+        self.billing = BillingLog()
         services = VendorServices(
             callbacks=OutgoingCallbacks(webhook_secret, self.is_closing),
+            billing=self.billing,
             clock=clock,
             video_seconds=video_seconds,
             quick_seconds=quick_seconds,
         )
         self.vendors = {slug: vendor_class(services) for slug, vendor_class in vendor_classes().items()}
         self.faults = FaultBoard(self.vendors)
-        self.billing = BillingLog()
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__((host, port), SandboxHandler)

@@ -5,12 +5,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple
 
 from providers.registry import label_of
-from providers.sandbox.billing import BillingLine, shipped_cost
+from providers.sandbox.billing import BillingLine, BillingLog, shipped_cost
 from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import EventStream, VendorReply, VendorRequest, new_id
 from providers.sandbox.fake_files import content_of, content_type_of
@@ -20,6 +20,7 @@ from providers.sandbox.field_rules import Fields, check_fields
 from providers.sandbox.outgoing_callbacks import OutgoingCallbacks
 from providers.types import Category, Usage
 
+PAID_IN = Decimal(100)  # USD: what every account has been filled with
 FORBIDDEN = "forbidden"  # in the prompt for an image, a video or audio: its content is refused
 INSUFFICIENT_FUNDS = "insufficient-funds"  # the same: the account is empty
 FILE_PATH = re.compile(r"/files/([\w-]+)/([\w.-]+)")
@@ -61,6 +62,7 @@ class VendorServices:
     """What all vendors of one sandbox share."""
 
     callbacks: OutgoingCallbacks
+    billing: BillingLog
     clock: Clock = now
     video_seconds: float = VIDEO_SECONDS
     quick_seconds: float = QUICK_SECONDS
@@ -114,6 +116,16 @@ class SandboxVendor(ABC):
     @property
     def label(self) -> str:
         return label_of(self.slug)
+
+    @property
+    def charged(self) -> Decimal:
+        """What this vendor has charged since the sandbox began, in USD: all of it today."""
+        return self.services.billing.charged(self.slug)
+
+    @property
+    def midnight(self) -> datetime:
+        """When today began, in UTC, by the sandbox's clock."""
+        return self.services.clock().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
     # --- Requests ---
 

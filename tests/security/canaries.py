@@ -24,6 +24,9 @@ from providers.types import Category
 WORD = "canary-of-a-prompt"
 PROMPT = f"{WORD} in a coal mine"
 KEYS = {slug: f"canary-key-of-{slug}-0123456789" for slug in PROVIDERS}
+ADMIN_KEYS = {
+    slug: f"canary-admin-key-of-{slug}-0123456789" for slug, spec in PROVIDERS.items() if spec.account.admin_path
+}
 CALLBACK_SECRETS = {
     slug: f"whsec_{base64.b64encode(f'canary-of-callbacks-of-{slug}'.encode()).decode()}"
     for slug, spec in PROVIDERS.items()

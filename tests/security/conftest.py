@@ -9,7 +9,7 @@ from providers.types import Access
 from tests.fakes.bucket import SECRET
 from tests.fakes.http_server import FakeServer
 from tests.fakes.telegram import TOKEN, FakeTelegram
-from tests.security.canaries import CALLBACK_SECRETS, KEYS, SECRETS, LogRecorder, recorded_logs
+from tests.security.canaries import ADMIN_KEYS, CALLBACK_SECRETS, KEYS, SECRETS, LogRecorder, recorded_logs
 from tests.security.secret_leaks import leaky_servers_for
 from tests.telegram_bot.conftest import fake, say
 
@@ -26,9 +26,12 @@ def canaries(settings, fake: FakeTelegram) -> list[str]:
     settings.PROVIDER_ACCESS = {
         slug: Access(key, settings.PROVIDER_ACCESS[slug].base_url) for slug, key in KEYS.items()
     }
+    settings.ADMIN_ACCESS = {
+        slug: Access(key, settings.ADMIN_ACCESS[slug].base_url) for slug, key in ADMIN_KEYS.items()
+    }
     settings.PROVIDER_CALLBACK_SECRETS = CALLBACK_SECRETS
     settings.WELCOME_CREDITS = 1000
-    secrets = [*KEYS.values(), *CALLBACK_SECRETS.values(), *SECRETS.values(), TOKEN, SECRET]
+    secrets = [*KEYS.values(), *ADMIN_KEYS.values(), *CALLBACK_SECRETS.values(), *SECRETS.values(), TOKEN, SECRET]
     settings.SECRETS = sorted(secrets, key=len, reverse=True)
     return secrets
 
@@ -47,4 +50,5 @@ def leaky_servers(settings, canaries) -> Iterator[dict[str, FakeServer]]:
         settings.PROVIDER_ACCESS = {
             slug: Access(KEYS[slug], servers[slug].url + spec.base_path) for slug, spec in PROVIDERS.items()
         }
+        settings.ADMIN_ACCESS = {slug: Access(key, servers[slug].url) for slug, key in ADMIN_KEYS.items()}
         yield servers

@@ -23,7 +23,7 @@ from tests.factories import make_chat, make_model, make_provider
 from tests.fakes.http_server import FakeServer
 from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.flows.processes import ROOT, environment, sweeper, wait_until, worker
-from tests.security.canaries import CALLBACK_SECRETS, CHAINS, KEYS, PROMPT, WORD, found_in
+from tests.security.canaries import ADMIN_KEYS, CALLBACK_SECRETS, CHAINS, KEYS, PROMPT, WORD, found_in
 from tests.security.secret_leaks import leaky_servers_for
 from tests.telegram_bot.updates import message
 
@@ -50,9 +50,12 @@ def variables(settings, fake: FakeTelegram, leaky_servers) -> dict[str, str]:
         make_provider(slug, priority=priority, enabled=True)
     keys = {spec.key_variable: KEYS[slug] for slug, spec in PROVIDERS.items()}
     addresses = {spec.base_url_variable: leaky_servers[slug].url + spec.base_path for slug, spec in PROVIDERS.items()}
+    accounts = {slug: PROVIDERS[slug].account for slug in ADMIN_KEYS}
     return {
         **keys,
         **addresses,
+        **{spec.admin_variable: ADMIN_KEYS[slug] for slug, spec in accounts.items()},
+        **{spec.admin_base_url_variable: leaky_servers[slug].url for slug, spec in accounts.items()},
         "TELEGRAM_BOT_TOKEN": TOKEN,
         "TELEGRAM_API_BASE_URL": fake.url,
         "TELEGRAM_WEBHOOK_SECRET": WEBHOOK_SECRET,
@@ -65,7 +68,15 @@ def variables(settings, fake: FakeTelegram, leaky_servers) -> dict[str, str]:
 
 def secrets() -> list[str]:
     password = connection.settings_dict["PASSWORD"]
-    own = [TOKEN, WEBHOOK_SECRET, BUCKET_SECRET, project.SECRET_KEY, *KEYS.values(), *CALLBACK_SECRETS.values()]
+    own = [
+        TOKEN,
+        WEBHOOK_SECRET,
+        BUCKET_SECRET,
+        project.SECRET_KEY,
+        *KEYS.values(),
+        *ADMIN_KEYS.values(),
+        *CALLBACK_SECRETS.values(),
+    ]
     return [*own, password] if password else own
 
 

@@ -13,7 +13,7 @@ from providers.sandbox import Sandbox, running_sandbox
 from providers.transport.deadlines import Deadline
 from providers.types import Access, Category, Prompt
 from tests.sandboxes import SHIPPED
-from tests.security.canaries import CALLBACK_SECRETS, CHAINS, KEYS
+from tests.security.canaries import ADMIN_KEYS, CALLBACK_SECRETS, CHAINS, KEYS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BACKENDS = [(category, slug) for slug, spec in PROVIDERS.items() for category in spec.backends]
@@ -70,6 +70,7 @@ def test_the_secrets_of_every_provider_are_redacted(tmp_path):
     callbacks = {
         spec.callback.secret_variable: CALLBACK_SECRETS[slug] for slug, spec in PROVIDERS.items() if spec.callback
     }
+    admin_keys = {PROVIDERS[slug].account.admin_variable: key for slug, key in ADMIN_KEYS.items()}
     outcome = subprocess.run(
         [sys.executable, "-c", "from django.conf import settings; print(*settings.SECRETS, sep='\\n')"],
         cwd=ROOT,
@@ -81,6 +82,7 @@ def test_the_secrets_of_every_provider_are_redacted(tmp_path):
             "SECRET_KEY": "canary-of-the-secret-key",
             **keys,
             **callbacks,
+            **admin_keys,
         },
         capture_output=True,
         text=True,
@@ -88,5 +90,9 @@ def test_the_secrets_of_every_provider_are_redacted(tmp_path):
         check=True,
     )
 
-    missing = {name for name, secret in {**keys, **callbacks}.items() if secret not in outcome.stdout.splitlines()}
+    missing = {
+        name
+        for name, secret in {**keys, **callbacks, **admin_keys}.items()
+        if secret not in outcome.stdout.splitlines()
+    }
     assert not missing, f"settings.SECRETS lacks {', '.join(sorted(missing))}, so logs would show them"

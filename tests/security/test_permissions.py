@@ -80,7 +80,7 @@ TABLES = {
     "providers/providerconfig": EDITED
     | {"removed", "export", "import", "<path:object_id>/test", "order/<str:category>/<str:operation>"},
     "providers/attempt": RECORDED,
-    "providers/attemptrollup": RECORDED,
+    "providers/attemptrollup": RECORDED | {"reconciliation", "reconciliation/csv"},
     "providers/providerhealth": RECORDED,
     "providers/routingrule": EDITED - {"add", "<path:object_id>/delete"} | {"removed"},  # each category has its row
     "requests_app/account": RECORDED,

@@ -28,7 +28,7 @@ from providers.sandbox.field_rules import (
 )
 from providers.sandbox.formats.chat_answers import TokenCount
 from providers.sandbox.formats.openai_chat import OpenAICompatibleVendor
-from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel
+from providers.sandbox.vendor_base import PAID_IN, Answered, Endpoint, SandboxModel
 from providers.types import Category, Usage
 
 CREDITS_PER_USD = 2_000_000  # its own money
@@ -204,6 +204,7 @@ class AimlapiVendor(OpenAICompatibleVendor):
             Endpoint("POST", MUSIC_PATH, self.submit_music, is_submission=True),
             Endpoint("GET", MUSIC_PATH, self.show_job),
             Endpoint("POST", "/v1/tts", self.speak, is_submission=True),
+            Endpoint("GET", "/v1/billing/balance", self.show_balance),
         )
 
     def headers(self, cost: Decimal | None = None) -> Mapping[str, str]:
@@ -300,6 +301,18 @@ class AimlapiVendor(OpenAICompatibleVendor):
         usage = Usage(seconds=Decimal(seconds))
         job = self.generate(request, model, usage, prompt=body["prompt"], file_names=[file_name])
         return VendorReply(201, {"id": job.id, "status": "queued"}, self.headers()), self.line_of(job)
+
+    def show_balance(self, request: VendorRequest) -> Answered:
+        reply = {
+            "balance": _credits(PAID_IN - self.charged),
+            "lowBalance": False,
+            "lowBalanceThreshold": 10_000,
+            "lastUpdated": self.services.clock().isoformat(),
+            "autoDebitStatus": "disabled",
+            "status": "current",
+            "statusExplanation": "Balance is current and up to date",
+        }
+        return VendorReply(200, reply), None
 
 
 def _reported(cost: Decimal) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Anthropic's messages. Source: https://docs.anthropic.com/en/api/errors (read 2026-11)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 
 from providers.sandbox.error_texts import RETRY_AFTER, ErrorText, Problem
-from providers.sandbox.exchange import new_id
+from providers.sandbox.exchange import VendorReply, VendorRequest, new_id
 from providers.sandbox.formats.anthropic_messages import MessagesVendor
+from providers.sandbox.vendor_base import Answered, Endpoint
 
 
 class AnthropicVendor(MessagesVendor):
@@ -29,3 +31,15 @@ class AnthropicVendor(MessagesVendor):
 
     def headers(self, cost: Decimal | None = None) -> Mapping[str, str]:
         return {"request-id": new_id("req_"), "anthropic-ratelimit-requests-remaining": "49"}
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        return (*super().endpoints(), Endpoint("GET", "/v1/organizations/cost_report", self.list_costs))
+
+    def list_costs(self, request: VendorRequest) -> Answered:
+        result = {"currency": "USD", "amount": f"{self.charged * 100:f}", "workspace_id": None, "description": None}
+        bucket = {
+            "starting_at": self.midnight.isoformat().replace("+00:00", "Z"),
+            "ending_at": (self.midnight + timedelta(days=1)).isoformat().replace("+00:00", "Z"),
+            "results": [result],
+        }
+        return VendorReply(200, {"data": [bucket], "has_more": False, "next_page": None}), None

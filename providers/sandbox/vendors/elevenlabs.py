@@ -6,6 +6,7 @@ Source: https://elevenlabs.io/docs/api-reference/text-to-speech/convert (read 20
 import math
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +25,8 @@ MODELS: dict[str, tuple[int, Decimal]] = {
     "eleven_flash_v2_5": (40_000, Decimal("0.5")),
     "eleven_multilingual_v2": (10_000, Decimal(1)),
 }
+CHARACTER_LIMIT = 100_000  # of its plan, in a month
+CREDITS_OF_A_DOLLAR = 10_000
 VOICES = {"21m00Tcm4TlvDq8ikWAM": "Rachel", "JBFqnCBsd6RMkjVDRZzb": "George", "EXAVITQu4vr4xnSDxMaL": "Sarah"}
 # The families of its errors, by status.
 ERROR_TYPES = {401: "authentication_error", 404: "not_found", 429: "rate_limit_error", 503: "internal_error"}
@@ -63,6 +66,8 @@ class ElevenLabsVendor(TranscribingVendor):
             self.transcription_endpoint(),
             Endpoint("GET", "/v1/models", self.list_models),
             Endpoint("GET", "/v2/voices", self.list_voices),
+            Endpoint("GET", "/v1/user/subscription", self.show_subscription),
+            Endpoint("GET", "/v1/usage/character-stats", self.list_usage),
         )
 
     def sent_key(self, request: VendorRequest) -> str:
@@ -162,3 +167,21 @@ class ElevenLabsVendor(TranscribingVendor):
         ]
         body = {"voices": voices, "has_more": False, "total_count": len(voices), "next_page_token": None}
         return VendorReply(200, body), None
+
+    @property
+    def credits_used(self) -> int:
+        return math.ceil(self.charged * CREDITS_OF_A_DOLLAR)
+
+    def show_subscription(self, request: VendorRequest) -> Answered:
+        body = {
+            "tier": "creator",
+            "character_count": self.credits_used,
+            "character_limit": CHARACTER_LIMIT,
+            "next_character_count_reset_unix": int((self.midnight + timedelta(days=30)).timestamp()),
+            "status": "active",
+        }
+        return VendorReply(200, body), None
+
+    def list_usage(self, request: VendorRequest) -> Answered:
+        today = int(self.midnight.timestamp()) * 1000
+        return VendorReply(200, {"time": [today], "usage": {"All": [self.credits_used]}}), None

@@ -13,10 +13,11 @@ from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import VendorReply, VendorRequest, new_id
 from providers.sandbox.fake_jobs import JobPhase
 from providers.sandbox.field_rules import ARRAY, SWITCH, TEXT, FieldRule, check_fields, one_of, prompt_of
-from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel, SandboxVendor
+from providers.sandbox.vendor_base import PAID_IN, Answered, Endpoint, SandboxModel, SandboxVendor
 from providers.types import Category, Usage
 
 STATES = dict(zip(JobPhase, ("waiting", "queuing", "generating", "success", "fail", "fail"), strict=True))
+CREDITS_OF_A_DOLLAR = 200
 FIELDS = {"model": TEXT, "input": FieldRule(dict, is_required=True), "callBackUrl": TEXT}
 RATIOS = (
     *("1:1", "1:4", "1:8", "2:3", "3:2", "3:4", "4:1", "4:3", "4:5", "5:4", "8:1", "9:16", "16:9", "21:9"),
@@ -68,10 +69,15 @@ class KieVendor(SandboxVendor):
         return (
             Endpoint("POST", "/api/v1/jobs/createTask", self.submit, is_submission=True),
             Endpoint("GET", "/api/v1/jobs/recordInfo", self.show),
+            Endpoint("GET", "/api/v1/chat/credit", self.show_credits),
         )
 
     def error_body(self, request: VendorRequest, text: ErrorText, message: str, param: str | None) -> dict[str, Any]:
         return {"code": int(text.code), "msg": message, "data": None}
+
+    def show_credits(self, request: VendorRequest) -> Answered:
+        left = round((PAID_IN - self.charged) * CREDITS_OF_A_DOLLAR)
+        return VendorReply(200, {"code": 200, "msg": "success", "data": left}), None
 
     def submit(self, request: VendorRequest) -> Answered:
         body = request.json_object()

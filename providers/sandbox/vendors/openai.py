@@ -67,7 +67,8 @@ class OpenAIVendor(TranscribingVendor, ResponsesVendor):
     def endpoints(self) -> Sequence[Endpoint]:
         images = Endpoint("POST", "/v1/images/generations", self.generate_images, is_submission=True)
         edits = Endpoint("POST", "/v1/images/edits", self.edit_images, is_submission=True)
-        return (*super().endpoints(), images, edits, self.transcription_endpoint())
+        costs = Endpoint("GET", "/v1/organization/costs", self.list_costs)
+        return (*super().endpoints(), images, edits, self.transcription_endpoint(), costs)
 
     def headers(self, cost: Decimal | None = None) -> Mapping[str, str]:
         return {
@@ -109,6 +110,13 @@ class OpenAIVendor(TranscribingVendor, ResponsesVendor):
             },
         }
         return VendorReply(200, reply, self.headers()), self.line_of(job)
+
+    def list_costs(self, request: VendorRequest) -> Answered:
+        begin = int(self.midnight.timestamp())
+        amount = {"value": float(self.charged), "currency": "usd"}
+        result = {"object": "organization.costs.result", "amount": amount, "line_item": None, "project_id": None}
+        bucket = {"object": "bucket", "start_time": begin, "end_time": begin + 86_400, "results": [result]}
+        return VendorReply(200, {"object": "page", "data": [bucket], "has_more": False, "next_page": None}), None
 
 
 def _sides_of(size: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from providers.sandbox.fake_files import content_type_of
 from providers.sandbox.field_rules import INTEGER, NUMBER, OBJECT, PROMPT, TEXT, between, one_of
 from providers.sandbox.formats.chat_answers import ChatAnswer, ChatPrompt, TokenCount
 from providers.sandbox.formats.openai_chat import OpenAICompatibleVendor
-from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel
+from providers.sandbox.vendor_base import PAID_IN, Answered, Endpoint, SandboxModel
 from providers.types import Category, Usage
 
 ALIASES = {"~anthropic/claude-haiku-latest": "anthropic/claude-haiku-5.5"}
@@ -80,6 +80,9 @@ class OpenRouterVendor(OpenAICompatibleVendor):
             *super().endpoints(),
             Endpoint("POST", "/api/v1/images", self.generate_images, is_submission=True),
             Endpoint("POST", "/api/v1/audio/speech", self.speak, is_submission=True),
+            Endpoint("GET", "/api/v1/key", self.show_key),
+            Endpoint("GET", "/api/v1/credits", self.show_credits),
+            Endpoint("GET", "/api/v1/activity", self.list_activity),
         )
 
     def head(self, prompt: ChatPrompt, kind: str) -> dict[str, Any]:
@@ -178,3 +181,16 @@ class OpenRouterVendor(OpenAICompatibleVendor):
         job = self.generate(request, model, usage, prompt=text, file_names=[name], is_polled=False)
         headers = {"X-Generation-Id": new_id("gen-tts-")}
         return VendorReply(200, self.content(job), headers, content_type_of(name)), self.line_of(job)
+
+    def show_key(self, request: VendorRequest) -> Answered:
+        used = dict.fromkeys(("usage", "usage_daily", "usage_weekly", "usage_monthly"), float(self.charged))
+        byok = dict.fromkeys(("byok_usage", "byok_usage_daily", "byok_usage_weekly", "byok_usage_monthly"), 0)
+        limit = {"limit": float(PAID_IN), "limit_remaining": float(PAID_IN - self.charged), "limit_reset": None}
+        kind = {"is_free_tier": False, "is_management_key": True, "is_provisioning_key": True}
+        return VendorReply(200, {"data": {"label": "sandbox", **limit, **used, **byok, **kind}}), None
+
+    def show_credits(self, request: VendorRequest) -> Answered:
+        return VendorReply(200, {"data": {"total_credits": float(PAID_IN), "total_usage": float(self.charged)}}), None
+
+    def list_activity(self, request: VendorRequest) -> Answered:
+        return VendorReply(200, {"data": []}), None  # days that are over; the sandbox knows today alone

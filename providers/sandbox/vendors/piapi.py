@@ -24,10 +24,11 @@ from providers.sandbox.field_rules import (
     one_of,
 )
 from providers.sandbox.formats.openai_chat import OpenAICompatibleVendor
-from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel
+from providers.sandbox.vendor_base import PAID_IN, Answered, Endpoint, SandboxModel
 from providers.types import Category, Usage
 
 TASK_PATH = "/api/v1/task"
+ACCOUNT_PATH = "/account/info"
 POINTS_PER_USD = 10_000_000  # its own money; what a point costs is in no document
 MAX_AREA = 1024 * 1024  # pixels
 NO_TIME = "0001-01-01T00:00:00Z"
@@ -129,6 +130,7 @@ class PiapiVendor(OpenAICompatibleVendor):
             Endpoint("POST", TASK_PATH, self.submit, is_submission=True),
             Endpoint("GET", f"{TASK_PATH}/{{id}}", self.show),
             Endpoint("DELETE", f"{TASK_PATH}/{{id}}", self.cancel),
+            Endpoint("GET", ACCOUNT_PATH, self.show_account),
         )
 
     def sent_key(self, request: VendorRequest) -> str:
@@ -226,6 +228,10 @@ class PiapiVendor(OpenAICompatibleVendor):
             "temporary_image_urls": None,
         }
 
+    def show_account(self, request: VendorRequest) -> Answered:
+        account = {"account_name": "sandbox", "plan": "creator", "equivalent_in_usd": float(PAID_IN - self.charged)}
+        return VendorReply(200, {"code": 200, "data": account, "message": "success"}), None
+
 
 def _is_of_tasks(request: VendorRequest) -> bool:
-    return f"{request.path}/".startswith(f"{TASK_PATH}/")
+    return f"{request.path}/".startswith((f"{TASK_PATH}/", f"{ACCOUNT_PATH}/"))

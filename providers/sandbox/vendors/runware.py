@@ -14,7 +14,7 @@ from providers.sandbox.error_texts import ErrorText, Problem, VendorRefusal
 from providers.sandbox.exchange import VendorReply, VendorRequest, new_id
 from providers.sandbox.fake_jobs import FakeJob, JobPhase
 from providers.sandbox.field_rules import INTEGER, NUMBER, OBJECT, PROMPT, SWITCH, TEXT, FieldRule, check_fields, one_of
-from providers.sandbox.vendor_base import Answered, Endpoint, SandboxModel, SandboxVendor
+from providers.sandbox.vendor_base import PAID_IN, Answered, Endpoint, SandboxModel, SandboxVendor
 from providers.types import Category, Usage
 
 SIDE = FieldRule(int, range(128, 2049, 64), is_required=True)
@@ -40,6 +40,7 @@ IMAGE_FIELDS = {
     "CFGScale": NUMBER,
 }
 VIDEO_FIELDS = {**COMMON_FIELDS, "outputFormat": one_of("mp4"), "duration": one_of(5, 10)}
+FREE_TASKS = ("getResponse", "accountManagement")
 POLICY_VIOLATION = "providerContentPolicyViolation"
 MESSAGES = {
     POLICY_VIOLATION: "The request was flagged by the content policy.",
@@ -76,13 +77,15 @@ class RunwareVendor(SandboxVendor):
         return (Endpoint("POST", "/v1", self.run, is_submission=True),)
 
     def unbilled(self, request: VendorRequest) -> BillingLine | None:
-        return None if request.readable.get("taskType") == "getResponse" else super().unbilled(request)
+        return None if request.readable.get("taskType") in FREE_TASKS else super().unbilled(request)
 
     def error_body(self, request: VendorRequest, text: ErrorText, message: str, param: str | None) -> dict[str, Any]:
         return {"errors": [{"code": text.code, "message": message, **({"parameter": param} if param else {})}]}
 
     def run(self, request: VendorRequest) -> Answered:
         task = _task_of(request)
+        if task.get("taskType") == "accountManagement":
+            return VendorReply(200, {"data": [{**task, "balance": float(PAID_IN - self.charged)}]}), None
         if task.get("taskType") == "getResponse":
             return VendorReply(200, self._state_of(request, str(task.get("taskUUID")))), None
         model = self.media_models.get(str(task.get("model")))

@@ -12,7 +12,7 @@ from providers.sandbox.exchange import VendorReply, VendorRequest
 from providers.sandbox.field_rules import ARRAY, OBJECT, PROMPT, TEXT, between, one_of
 from providers.sandbox.formats.chat_answers import TokenCount
 from providers.sandbox.formats.openai_responses import ResponsesVendor
-from providers.sandbox.vendor_base import FORBIDDEN, Answered, Endpoint, SandboxModel, has_word
+from providers.sandbox.vendor_base import FORBIDDEN, PAID_IN, Answered, Endpoint, SandboxModel, has_word
 from providers.types import Category, Usage
 
 TICKS_PER_USD = 10_000_000_000
@@ -75,7 +75,14 @@ class XaiVendor(ResponsesVendor):
     def endpoints(self) -> Sequence[Endpoint]:
         images = Endpoint("POST", "/v1/images/generations", self.generate_images, is_submission=True)
         edits = Endpoint("POST", "/v1/images/edits", self.edit_images, is_submission=True)
-        return (*super().endpoints(), images, edits)
+        return (
+            *super().endpoints(),
+            images,
+            edits,
+            Endpoint("GET", "/auth/management-keys/validation", self.show_management_key),
+            Endpoint("GET", "/v1/billing/teams/{team}/prepaid/balance", self.show_balance),
+            Endpoint("POST", "/v1/billing/teams/{team}/usage", self.list_usage),
+        )
 
     def usage(self, tokens: TokenCount) -> dict[str, Any]:
         return {
@@ -128,6 +135,19 @@ class XaiVendor(ResponsesVendor):
             **({"block_reason": "The prompt violates usage guidelines."} if is_blocked else {}),
         }
         return VendorReply(200, reply), self.line_of(job)
+
+    def show_management_key(self, request: VendorRequest) -> Answered:
+        return VendorReply(200, {"scope": "SCOPE_TEAM", "scopeId": "team-sandbox", "teamId": "team-sandbox"}), None
+
+    def show_balance(self, request: VendorRequest, team: str) -> Answered:
+        # Kept from the vendor's side: what was paid in is below 0, in cents.
+        cents = f"{(self.charged - PAID_IN) * 100:.0f}"
+        return VendorReply(200, {"changes": [], "total": {"val": cents}}), None
+
+    def list_usage(self, request: VendorRequest, team: str) -> Answered:
+        point = {"timestamp": self.midnight.isoformat(), "values": [float(self.charged)]}
+        series = {"group": [], "groupLabels": [], "dataPoints": [point]}
+        return VendorReply(200, {"timeSeries": [series], "limitReached": False}), None
 
 
 def _ticks(cost: Decimal) -> dict[str, int]:
