@@ -22,7 +22,7 @@ MAX_FOUND = 10  # of each table
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """A line of the navigation: the list of a table, for those who may view it."""
+    """A line of the navigation: the list of a table, or a page about it, for those who may view it."""
 
     title: str
     icon: str  # of Material Symbols, which come with unfold
@@ -64,6 +64,7 @@ NAVIGATION: dict[str, list[_Page]] = {
     "System": [
         _Page("Alerts", "notifications", "aibot.alert"),
         _Page("Hourly sums", "functions", "providers.attemptrollup"),
+        _Page("Reconciliation", "balance", "providers.attemptrollup", "reconciliation"),
         _Page("Updates", "inbox", "telegram_bot.telegramupdate"),
         _Page("Maintenance", "construction", "requests_app.maintenancemode"),
         _Page("API tokens", "key", "authtoken.tokenproxy"),

@@ -451,6 +451,7 @@ SWEEPS = [
     "telegram_bot.sweeper.sweep_telegram",
     "providers.statistics.rollups.fold_attempts",
     "providers.routes.testing.sweep_route_tests",
+    "providers.reconciliation.services.sweep_accounts",
     "requests_app.services.retention.sweep_retention",
     "aibot.alerts.watch.sweep_alerts",
 ]

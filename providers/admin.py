@@ -5,9 +5,11 @@ from typing import Any, ClassVar
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Case, OuterRef, PositiveSmallIntegerField, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
 
@@ -23,6 +25,7 @@ from providers.admin_base import (
     shown_ms,
 )
 from providers.admin_order import RouteOrderAdmin
+from providers.admin_reconciliation import reconciliation_csv, reconciliation_page
 from providers.admin_versions import VersionedAdmin, VersionedForm
 from providers.chain.candidates import can_serve
 from providers.chain.circuit_breaker import circuit_of, reset
@@ -300,6 +303,26 @@ class AttemptRollupAdmin(ReadOnlyAdmin):
             words = f"Not in these sums yet: {attempts}, {shown_usd(cost)} known. The statistics of the API have both."
             self.message_user(request, words, messages.INFO)
         return super().changelist_view(request, extra_context)
+
+    def get_urls(self) -> list[URLPattern]:
+        views = (
+            ("reconciliation/", "providers_attemptrollup_reconciliation", self.reconciliation_view),
+            ("reconciliation/csv/", "providers_attemptrollup_reconciliation_csv", self.reconciliation_csv_view),
+        )
+        own = [path(address, self.admin_site.admin_view(view), name=name) for address, name, view in views]
+        return [*own, *super().get_urls()]
+
+    def reconciliation_view(self, request: HttpRequest) -> HttpResponse:
+        self._refuse_strangers(request)
+        return reconciliation_page(request, self.admin_site)
+
+    def reconciliation_csv_view(self, request: HttpRequest) -> HttpResponse:
+        self._refuse_strangers(request)
+        return reconciliation_csv(request)
+
+    def _refuse_strangers(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
 
     @admin.display(description="known costs")
     def shown_total(self, rollup: AttemptRollup) -> str:

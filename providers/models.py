@@ -450,3 +450,53 @@ class AttemptRollup(models.Model):
 
     def __str__(self) -> str:
         return f"{timezone.localtime(self.hour):%Y-%m-%d %H:%M} {self.category} {self.provider}"
+
+
+class ProviderAccount(models.Model):
+    """What a provider has last told the holder of a key about the account, and when it is asked again."""
+
+    provider = models.CharField(max_length=32, choices=registry.choices)
+    key_id = models.CharField(max_length=64)  # which key asks, as an HMAC
+    balance = models.DecimalField(max_digits=20, decimal_places=10, null=True, blank=True)  # NULL was never told
+    unit = models.CharField(max_length=8, blank=True, db_default="")  # of the balance: "USD", "credits"
+    told_at = models.DateTimeField(null=True, blank=True)  # when that was the balance
+    refills_at = models.DateTimeField(null=True, blank=True)  # when a plan fills it up again
+    problem = models.CharField(max_length=300, blank=True, db_default="")  # what the last answer lacked, redacted
+    asked_at = models.DateTimeField(null=True, blank=True)
+    next_at = models.DateTimeField(db_default=Now())  # not to be asked before
+
+    class Meta:
+        verbose_name = "provider's account"
+        ordering = ["provider", "key_id"]
+        constraints = [models.UniqueConstraint(fields=["provider", "key_id"], name="one_account_per_provider_and_key")]
+
+    def __str__(self) -> str:
+        return f"{registry.label_of(self.provider)}, key {self.key_id[:8]}"
+
+
+class ProviderCharge(models.Model):
+    """What a provider says that it has charged for one day (UTC)."""
+
+    purpose = models.CharField(
+        max_length=8, choices=[(purpose.value, purpose.value) for purpose in Purpose], db_default=Purpose.USER.value
+    )
+    provider = models.CharField(max_length=32, choices=registry.choices)
+    key_id = models.CharField(max_length=64, blank=True, db_default="")  # "": the whole account, whichever key asked
+    day = models.DateField()
+    amount = models.DecimalField(max_digits=20, decimal_places=10)
+    unit = models.CharField(max_length=8)  # "USD", "credits"
+    opening = models.DecimalField(
+        max_digits=20, decimal_places=10, null=True, blank=True
+    )  # what it had charged in all when the day began, where it counts so
+    told_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-day", "provider"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["purpose", "day", "provider", "key_id"], name="one_charge_per_day_provider_and_key"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {registry.label_of(self.provider)}: {self.amount} {self.unit}"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
@@ -91,6 +92,12 @@ def _nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aibot.alerts.watch._next_watch", float("inf"))
 
 
+@pytest.fixture(autouse=True)
+def _no_account_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the questions to the providers for their accounts out of sweeps: their turn comes by the clock."""
+    monkeypatch.setattr("providers.reconciliation.services._next_look", float("inf"))
+
+
 @pytest.fixture
 def memory_backend(settings: LazySettings) -> Iterator[DeliveryBackend]:
     """The in-memory delivery backend instead of the chat."""
@@ -141,6 +148,10 @@ def sandboxed(settings, monkeypatch) -> Iterator[Sandbox]:
         settings.PROVIDER_ACCESS = {
             slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{spec.base_path}")
             for slug, spec in PROVIDERS.items()
+        }
+        settings.ADMIN_ACCESS = {
+            slug: Access(f"sandbox-key-{slug}", f"{sandbox.url}/{slug}{urlsplit(access.base_url).path}")
+            for slug, access in settings.ADMIN_ACCESS.items()
         }
         monkeypatch.setattr("providers.chain.fallback.poll_delay_seconds", lambda provider, age_seconds: 0)
         yield sandbox

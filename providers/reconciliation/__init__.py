@@ -1,0 +1,1 @@
+"""What the providers say that they charged and that is left, beside what our attempts have cost."""
