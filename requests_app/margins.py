@@ -1,23 +1,26 @@
 """What the answers of an AI model cost the operator, beside the price of the credits that they bring."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 
 from django.conf import settings
+from django.db.models.functions import Now
 
-from providers.access import backend_for
+from providers.access import backend_for, current_purpose
 from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
 from providers.capabilities import unsupported_reason
 from providers.chain.spending import compute_seconds_at_most
 from providers.errors import Unsupported
-from providers.models import ProviderConfig
+from providers.models import Attempt, ProviderConfig
 from providers.pricing import ABOVE, TIERS, cost_at_most
 from providers.size_estimates import TOKENS_OF_A_SEARCH, TOKENS_OF_AN_IMAGE, TOKENS_PER_CHARACTER, tokens_at_most
 from providers.types import MAX_SEARCHES, Access, Attachment, Category, Operation, Overrides, Prompt, Usage
 from requests_app.credit_rates import Size
-from requests_app.models import AIModel
+from requests_app.models import AIModel, LedgerEntry, Request
 from requests_app.options import output_options_of
 from requests_app.selectors import MAX_HISTORY_CHARACTERS
 
@@ -26,6 +29,7 @@ HEARD = Size(heard_seconds=3_600)
 SEARCHED = ((MAX_SEARCHES, 0), (MAX_SEARCHES, MAX_SEARCHES * TOKENS_OF_A_SEARCH))  # and found nothing, or much
 IMAGE = Attachment("image/png", b"")
 NO_ACCESS = Access("", "")
+MAX_MEASURED = 1_000  # requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,43 @@ class Margin:
     def is_loss(self) -> bool:
         """Some answer costs more than its credits bring."""
         return bool(settings.CREDIT_PRICE_USD) and self.worst is not None and self.worst.margin < 0
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredMargin:
+    """What the newest requests for an AI model have cost and brought, whatever became of them."""
+
+    model: AIModel
+    requests: int  # that have ended
+    cost: Decimal  # USD of all their attempts, as far as it is known
+    credits: int  # that their users paid, without what was given back
+
+    @property
+    def income(self) -> Decimal:
+        """The price of these credits in USD."""
+        return self.credits * settings.CREDIT_PRICE_USD
+
+
+def measured_margins(*, hours: int) -> list[MeasuredMargin]:
+    """Return what the newest requests of the last hours have cost and brought, by AI model.
+
+    MAX_MEASURED of them, so that it takes as long with ten million of them as with a thousand.
+    """
+    newest = Request.objects.filter(created_at__gte=Now() - timedelta(hours=hours)).order_by("-created_at")
+    rows = newest.values_list("id", "model_id", "completed_at")[:MAX_MEASURED]
+    model_of = {request_id: model_id for request_id, model_id, completed_at in rows if completed_at is not None}
+    ids = list(model_of)
+    requests = Counter(model_of.values())
+    costs: dict[int, Decimal] = defaultdict(Decimal)
+    attempts = Attempt.objects.filter(caller_key__in=ids, cost__isnull=False, purpose=current_purpose())
+    for request_id, cost in attempts.order_by().values_list("caller_key", "cost"):
+        costs[model_of[request_id]] += cost or 0  # none of them is unknown
+    paid = Counter[int]()
+    entries = LedgerEntry.objects.filter(request_id__in=ids).order_by()
+    for request_id, amount in entries.values_list("request_id", "amount"):
+        paid[model_of[request_id]] -= amount
+    models = AIModel.objects.in_bulk(list(requests))
+    return [MeasuredMargin(models[key], number, costs[key], paid[key]) for key, number in requests.items()]
 
 
 def margin_of(model: AIModel, routes: Iterable[ProviderConfig]) -> Margin:

@@ -1,15 +1,15 @@
 """What is worth an alert, as it is at this moment. Nothing is written or told here."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
 
 from django.conf import settings
 
+from aibot.alerts.condition import Condition
+from aibot.alerts.money import money_conditions
+from aibot.models import Alert
 from providers.access import access_to
 from providers.chain.candidates import route_candidates
 from providers.chain.circuit_breaker import CLEAN, Circuit, Health, circuit_of_route, read_health
-from providers.chain.spending import spent_today
 from providers.errors import AccessDenied, ModelGone, RequestRejected
 from providers.models import ProviderConfig
 from providers.registry import label_of
@@ -22,17 +22,6 @@ from telegram_bot.bot_status import bot_status
 
 TELEGRAM_SECONDS = 5.0  # for all its calls
 WEBHOOK = "webhook"
-SPENDING_TO_TELL = Decimal("0.8")  # of a cap
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """Something that is not as it should be."""
-
-    key: str  # the same for as long as it lasts
-    title: str
-    advice: str  # what the operator can do
-    patience_seconds: int = 0  # for which it may last before anybody is told
 
 
 def service_conditions() -> Iterator[Condition]:
@@ -40,7 +29,7 @@ def service_conditions() -> Iterator[Condition]:
     yield from _processes()
     yield from _routes()
     yield from _quarantine()
-    yield from _spending()
+    yield from money_conditions(set(Alert.objects.filter(ended_at=None).values_list("key", flat=True)))
 
 
 def _processes() -> Iterator[Condition]:
@@ -114,16 +103,6 @@ def _refused(circuits: Mapping[Circuit, Health]) -> Iterator[Condition]:
 def _key_words(circuit: Circuit) -> str:
     access = access_to(circuit.provider)
     return f"the key {circuit.key_id[:8]}" if access and access.other_keys else "the key"
-
-
-def _spending() -> Iterator[Condition]:
-    cap = settings.DAILY_SPEND_CAP_USD
-    if cap and spent_today() >= cap * SPENDING_TO_TELL:
-        yield Condition(
-            "spending",
-            f"Most of today's ${cap} is spent",
-            "What might exceed it is not asked any more. The day ends at midnight UTC; DAILY_SPEND_CAP_USD is the cap.",
-        )
 
 
 def _quarantine() -> Iterator[Condition]:

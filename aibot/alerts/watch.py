@@ -11,7 +11,8 @@ from datetime import timedelta
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
 
-from aibot.alerts.conditions import WEBHOOK, Condition, service_conditions, webhook_condition
+from aibot.alerts.condition import Condition
+from aibot.alerts.conditions import WEBHOOK, service_conditions, webhook_condition
 from aibot.alerts.notifications import notifications_send, notifications_write
 from aibot.models import Alert, Notification
 from providers.db import delete_unlocked, update_unlocked

@@ -8,7 +8,7 @@ import providers.registry
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("providers", "0026_admin_filters"),
+        ("providers", "0028_admin_filter_pairs"),
     ]
 
     operations = [

@@ -3,27 +3,30 @@
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, timedelta
+from decimal import Decimal
 
 import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from aibot.alerts import notifications
+from aibot.alerts import money, notifications
 from aibot.alerts import watch as watching
+from aibot.alerts.money import Kept
 from aibot.alerts.notifications import _Sender, notifications_write
 from aibot.alerts.watch import alert_sources, sweep_alerts, watch
 from aibot.models import Alert, Notification
 from providers.chain import circuit_breaker
 from providers.chain.candidates import route_candidates
+from providers.chain.price_proposals import Proposal
 from providers.errors import AccessDenied, ModelGone, RequestRejected, ServerFault
-from providers.models import ProviderConfig, ProviderHealth
+from providers.models import Attempt, ProviderAccount, ProviderCharge, ProviderConfig, ProviderHealth
 from providers.types import Access
-from requests_app.models import Request, WorkerHeartbeat
+from requests_app.models import AIModel, LedgerEntry, Request, WorkerHeartbeat
 from requests_app.services.cancellation import request_cancel
 from telegram_bot.bots import current_bot_id
 from telegram_bot.models import TelegramBot
-from tests.factories import make_alert, make_chat, make_model, make_provider, make_request
+from tests.factories import make_alert, make_attempt, make_chat, make_model, make_provider, make_request
 from tests.fakes.mail import running_mail_server
 from tests.fakes.telegram import Chat, no_answer, refuse
 from tests.flows.processes import wait_until
@@ -48,6 +51,8 @@ def chat(fake) -> Chat:
 def _at_work(monkeypatch) -> None:
     """Workers and a sweeper are at work, and no route is configured."""
     monkeypatch.setattr(watching, "_next_watch", 0.0)
+    monkeypatch.setattr(money, "_next_price_check", float("inf"))
+    monkeypatch.setattr(money, "KEPT", [Kept(kept.ask, 0.0) for kept in money.KEPT])
     WorkerHeartbeat.objects.create(name="worker", kind="worker", queues="chat,text,media")
     WorkerHeartbeat.objects.create(name="sweeper", kind="sweeper")
     ProviderConfig.objects.all().delete()
@@ -208,6 +213,197 @@ def test_a_request_that_waits_for_a_decision(chat):
     watch()
 
     assert chat.texts[1].startswith("🟢")
+
+
+def ended(slug: str) -> bool:
+    """Return whether the alert of this key is over by the next watch."""
+    later(121)
+    watch()
+    return not Alert.objects.filter(key=slug, ended_at=None).exists()
+
+
+class TestMoney:
+    @pytest.fixture(autouse=True)
+    def _routes(self, settings) -> None:
+        routes(settings, "openai", "xai")
+        ProviderConfig.objects.update(list_price=Decimal("0.001"), price_unit="1k_tokens", max_output_tokens=100)
+
+    @pytest.mark.parametrize(
+        ("cap", "who"),
+        [("service", "the service"), ("provider", "OpenAI"), ("route", "OpenAI in TEXT")],
+    )
+    def test_a_cap_at_80_and_at_100_per_cent(self, chat, settings, cap, who):
+        if cap == "service":
+            settings.DAILY_SPEND_CAP_USD = Decimal(10)
+        elif cap == "provider":
+            settings.PROVIDER_DAILY_CAPS_USD = {"openai": Decimal(10)}
+        else:
+            ProviderConfig.objects.filter(name="openai").update(daily_cap_usd=10)
+        make_attempt(provider="openai", route="openai", cost=Decimal("7.9"))
+        watch()
+        assert titles() == []
+
+        make_attempt(provider="openai", route="openai", cost=Decimal("0.1"))
+        watch()
+        watch()
+        assert [title.replace("10.00", "10") for title in titles()] == [f"Most of today's $10 of {who} is spent"]
+
+        make_attempt(
+            provider="openai", route="openai", cost=Decimal("1.9999")
+        )  # a call reserves more than what is left
+        watch()  # a call reserves more than what is left
+        later(61)
+        watch()
+        assert [text.partition("\n")[0].replace("10.00", "10") for text in chat.texts] == [
+            f"🔴 Most of today's $10 of {who} is spent",
+            f"🔴 Today's $10 of {who} is spent",
+        ]
+
+    def test_what_other_providers_cost_is_not_theirs(self, settings):
+        settings.PROVIDER_DAILY_CAPS_USD = {"openai": Decimal(10)}
+        make_attempt(provider="xai", cost=Decimal(99))
+
+        watch()
+
+        assert titles() == []
+
+    def test_a_share_around_the_limit_does_not_flap(self, settings):
+        settings.DAILY_SPEND_CAP_USD = Decimal(10)
+        attempt = make_attempt(cost=Decimal(8))
+        watch()
+        for cost, is_over in (("7.8", False), ("7.5", False), ("7.4", True), ("7.9", True)):
+            Attempt.objects.filter(pk=attempt.pk).update(cost=Decimal(cost))
+            assert ended("cap-80") is is_over, cost
+        assert len(titles()) == 1
+
+    def test_calls_whose_outcome_nobody_knows(self):
+        for _ in range(20):
+            make_attempt(provider="openai")
+        lost = [make_attempt(provider="openai", state="UNKNOWN", cost=None) for _ in range(4)]
+        watch()
+        assert titles() == []  # few say nothing
+
+        lost += [make_attempt(provider="openai", state="UNKNOWN", cost=None) for _ in range(2)]
+        make_attempt(provider="xai", state="UNKNOWN", cost=None)
+        watch()
+        assert titles() == ["23% of the calls to OpenAI have an unknown outcome"]
+
+        for _ in range(60):
+            make_attempt(provider="openai")
+        assert ended("unknown:openai")
+
+    def test_an_ai_model_that_costs_more_than_its_credits_bring(self, settings):
+        settings.CREDIT_PRICE_USD = Decimal("0.01")
+        self.answered(make_model(), 25, cost="0.02")
+        self.answered(make_model(name="Fine AI"), 25, cost="0.005")
+        self.answered(make_model(name="Seldom AI"), 5, cost="9")
+
+        watch()
+
+        assert titles() == ["Text AI costs more than its credits bring"]
+        assert "cost $0.5000 and brought $0.2500" in Alert.objects.get().advice
+
+    def test_requests_that_failed_cost_and_bring_nothing(self, settings):
+        settings.CREDIT_PRICE_USD = Decimal("0.01")
+        self.answered(make_model(), 25, cost="0.006")
+        self.answered(make_model(), 25, cost="0.006", charged=0)
+
+        watch()
+
+        assert titles() == ["Text AI costs more than its credits bring"]
+
+    def answered(self, model: AIModel, number: int, *, cost: str, charged: int = 1) -> None:
+        for _ in range(number):
+            request = make_request(model=model, status=Request.Status.FAILED, completed_at=timezone.now())
+            LedgerEntry.objects.create(account=request.user, request=request, kind="HOLD", amount=-1, actor="test")
+            kind = "CAPTURE" if charged else "RELEASE"
+            LedgerEntry.objects.create(
+                account=request.user, request=request, kind=kind, amount=1 - charged, actor="test"
+            )
+            make_attempt(caller_key=request.id, cost=Decimal(cost))
+
+    def test_a_balance_near_its_end(self, chat, settings):
+        settings.PROVIDER_ACCESS = {"aimlapi": Access("key", "http://127.0.0.1:9")}
+        row = ProviderAccount.objects.create(
+            provider="aimlapi",
+            key_id=settings.PROVIDER_ACCESS["aimlapi"].key_id,
+            balance=8,
+            unit="USD",
+            told_at=timezone.now(),
+        )
+        make_attempt(provider="aimlapi", cost=Decimal(2))
+        watch()
+        assert titles() == []  # four days
+
+        ProviderAccount.objects.update(balance=Decimal("5.9"), told_at=Now())
+        watch()
+        assert titles() == ["The balance at AIMLAPI is near its end"]
+        assert "$5.90 were left; empty on " in chat.texts[0]
+        key = f"balance:aimlapi:{row.key_id[:8]}"
+        ProviderAccount.objects.update(balance=Decimal("6.1"), told_at=Now())
+        assert not ended(key)
+        ProviderAccount.objects.update(balance=Decimal(20), told_at=Now())
+        assert ended(key)
+
+    def test_a_plan_that_is_filled_up_first_is_not_near_its_end(self, settings):
+        settings.PROVIDER_ACCESS = {"elevenlabs": Access("key", "http://127.0.0.1:9")}
+        now = timezone.now()
+        ProviderAccount.objects.create(
+            provider="elevenlabs",
+            key_id=settings.PROVIDER_ACCESS["elevenlabs"].key_id,
+            balance=200,
+            unit="credits",
+            told_at=now,
+            refills_at=now + timedelta(days=1),
+        )
+        yesterday = (now - timedelta(days=1)).astimezone(UTC).date()
+        ProviderCharge.objects.create(provider="elevenlabs", day=yesterday, amount=100, unit="credits")
+
+        watch()
+        assert titles() == []
+        ProviderAccount.objects.update(refills_at=now + timedelta(days=9))
+        watch()
+
+        assert titles() == ["The balance at ElevenLabs is near its end"]
+
+    def test_a_price_that_rose_until_the_route_is_changed(self, monkeypatch):
+        route = ProviderConfig.objects.get(name="openai")
+        route.prices = {"input_per_million": "1", "output_per_million": "2"}
+        route.save()
+        dearer, cheaper = (
+            Proposal(route, {"input_per_million": "1", "output_per_million": rate}, "a list") for rate in ("3", "1")
+        )
+        assert (money.is_dearer(dearer), money.is_dearer(cheaper)) == (True, False)
+        monkeypatch.setattr(money, "_risen", [dearer])
+
+        watch()
+        assert titles() == ["OpenAI in TEXT has become dearer"]
+        assert "output_per_million 2 → output_per_million 3, says a list" in Alert.objects.get().advice
+
+        ProviderConfig.objects.filter(pk=route.pk).update(prices=dict(dearer.prices))
+        assert ended("price:openai:TEXT")
+
+    def test_prices_are_compared_once_a_day_beside_the_watch(self, monkeypatch):
+        route = ProviderConfig.objects.get(name="openai")
+        route.prices = {"input_per_million": "1"}
+        route.save()
+        asked: list[int] = []
+
+        def proposals(routes, *, now):
+            asked.append(len(routes))
+            yield Proposal(route, {"input_per_million": "2"}, "a list")
+
+        monkeypatch.setattr(money, "proposals_for", proposals)
+        monkeypatch.setattr(money, "_next_price_check", 0.0)
+        monkeypatch.setattr(money, "_risen", ())
+        monkeypatch.setattr(threading.Thread, "start", threading.Thread.run)  # inside of the test's transaction
+        monkeypatch.setattr(_Sender, "start", _Sender.run)
+
+        watch()
+        watch()
+
+        assert asked == [2]
+        assert titles() == ["OpenAI in TEXT has become dearer"]
 
 
 class TestTelegram:
