@@ -304,6 +304,9 @@ class Attempt(models.Model):
     id = models.UUIDField(primary_key=True, default=time_ordered_uuid, editable=False)
     caller_key = models.CharField(max_length=64)  # whose call it is; opaque here
     number = models.PositiveSmallIntegerField()  # 1, 2, 3 … within one caller
+    label = models.CharField(
+        max_length=64, blank=True, db_default=""
+    )  # in which of the caller's sums it counts; opaque here
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
     operation = models.CharField(
         max_length=12,
@@ -415,10 +418,9 @@ class RoutingRule(Versioned):
         return f"{self.category}: {self.get_rule_display()}"
 
 
-class AttemptRollup(models.Model):
-    """The sums of one route's finished attempts in one hour; the statistics read these instead of every row."""
+class RouteSums(models.Model):
+    """The sums of one route's finished attempts. Tests of the operator are in the costs and in nothing else."""
 
-    hour = models.DateTimeField()
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
     provider = models.CharField(max_length=32, choices=registry.choices)
     route = models.CharField(max_length=64, blank=True, db_default="")
@@ -432,12 +434,24 @@ class AttemptRollup(models.Model):
     successes = models.PositiveBigIntegerField(default=0)
     refusals = models.PositiveBigIntegerField(db_default=0)  # attempts whose content was refused
     total_cost = models.DecimalField(max_digits=20, decimal_places=10, default=Decimal(0))  # USD, known costs only
+    test_cost = models.DecimalField(
+        max_digits=20, decimal_places=10, default=Decimal(0), db_default=Decimal(0)
+    )  # the operator's tests among it
     priced_successes = models.PositiveBigIntegerField(default=0)  # successes whose cost is known
     unknown_costs = models.PositiveBigIntegerField(default=0)  # attempts that may be billed at an unknown cost
     reserved_cost = models.DecimalField(
         max_digits=20, decimal_places=10, db_default=Decimal(0)
     )  # USD, the most that these may have cost
     success_ms = models.PositiveBigIntegerField(default=0)  # sum over the successes
+
+    class Meta:
+        abstract = True
+
+
+class AttemptRollup(RouteSums):
+    """The sums of one hour (UTC); the statistics read these instead of every row."""
+
+    hour = models.DateTimeField()
 
     class Meta:
         verbose_name = "hourly sum"
@@ -450,6 +464,51 @@ class AttemptRollup(models.Model):
 
     def __str__(self) -> str:
         return f"{timezone.localtime(self.hour):%Y-%m-%d %H:%M} {self.category} {self.provider}"
+
+
+class AttemptDayRollup(RouteSums):
+    """The sums of one day (of TIME_ZONE) and one label. Together those of a route are what it has done that day."""
+
+    day = models.DateField()
+    label = models.CharField(max_length=64, blank=True)  # of the attempts; "" before they had any
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "category", "provider", "route", "label"], name="one_rollup_per_day_route_and_label"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.category} {self.route} {self.label}"
+
+
+class AttemptHistogram(models.Model):
+    """How many successes of one route took how long, in one day; see statistics/histograms.py."""
+
+    class Measure(models.IntegerChoices):
+        DURATION = 1, "until the whole answer"
+        FIRST_TEXT = 2, "until the first words"
+
+    measure = models.PositiveSmallIntegerField(choices=Measure)
+    day = models.DateField()
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    provider = models.CharField(max_length=32, choices=registry.choices)
+    route = models.CharField(max_length=64, blank=True)
+    bucket = models.PositiveSmallIntegerField()
+    number = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            # The measure first, because each question is about one.
+            models.UniqueConstraint(
+                fields=["measure", "day", "category", "provider", "route", "bucket"],
+                name="one_count_per_day_route_and_bucket",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.category} {self.route}: {self.number}"
 
 
 class ProviderAccount(models.Model):

@@ -154,6 +154,7 @@ def attempt_open(
     *,
     caller_key: str,
     number: int,
+    label: str = "",
     route: ProviderConfig,
     operation: Operation = Operation.GENERATE,
     key_id: str = "",
@@ -163,7 +164,7 @@ def attempt_open(
 ) -> OpenAttempt:
     """Commit the row of a call that is about to be made, the caller's `number`th, which may cost `reserved` USD.
 
-    While the sandbox answers, that is its purpose.
+    `label` says in which of the caller's sums it counts. While the sandbox answers, that is its purpose.
 
     With `proof` the row is written only where it holds, in one statement: no call is begun on a stale read. Raises
     AttemptRefused (nothing written) where it does not, or where another worker makes this caller's calls; CapReached
@@ -172,6 +173,7 @@ def attempt_open(
     attempt = Attempt(
         caller_key=caller_key,
         number=number,
+        label=label,
         category=route.category,
         operation=operation.value,
         purpose=Purpose.SANDBOX if current_purpose() == Purpose.SANDBOX else purpose,

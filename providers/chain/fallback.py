@@ -114,19 +114,23 @@ class ChainRun:
         prompt: Prompt,
         *,
         caller_key: str,
+        label: str = "",
         deadline: Deadline,
         store: Callable[[Answer], None],
         on_text: OnText | None = None,
         proof: Proof | None = None,
         is_first: bool = False,
     ) -> None:
-        """`deadline` ends the whole run. `store` is called in the transaction that marks the attempt as succeeded, so
-        that no paid answer is known but not stored; it must be idempotent, for the transaction is repeated after a
-        database fault. `proof` must hold for each attempt's row. With `on_text` answers are streamed.
-        `is_first` says that no earlier run can have made an attempt, which spares reading them.
+        """`label` says in which of the caller's sums the attempts count. `deadline` ends the whole run.
+
+        `store` is called in the transaction that marks the attempt as succeeded, so that no paid answer is known but
+        not stored; it must be idempotent, for the transaction is repeated after a database fault. `proof` must hold for
+        each attempt's row. With `on_text` answers are streamed. `is_first` says that no earlier run can have made an
+        attempt, which spares reading them.
         """
         self.prompt = prompt
         self.caller_key = caller_key
+        self._label = label
         self.deadline = deadline
         self._store = store
         self._on_text = on_text
@@ -202,6 +206,7 @@ class ChainRun:
         attempt = attempt_open(
             caller_key=self.caller_key,
             number=self._number + 1,
+            label=self._label,
             route=route,
             operation=self.prompt.operation,
             key_id=candidate.key_id,

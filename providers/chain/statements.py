@@ -31,7 +31,7 @@ def attempt_insert(*, attempt: Attempt, proof: Proof | None, check: Callable[[],
     if proof is not None and check is None and is_postgresql():
         query, params = proof.query()
         values: list[Any] = [
-            *(attempt.id, attempt.caller_key, attempt.number, attempt.category, attempt.operation),
+            *(attempt.id, attempt.caller_key, attempt.number, attempt.label, attempt.category, attempt.operation),
             *(attempt.purpose, attempt.provider, attempt.route, attempt.key_id, attempt.model),
             attempt.reserved_cost,
         ]
@@ -48,8 +48,9 @@ def attempt_insert(*, attempt: Attempt, proof: Proof | None, check: Callable[[],
 
 
 _INSERT = """
-    INSERT INTO providers_attempt (id, caller_key, number, category, operation, purpose, provider, route, key_id,
-        model, reserved_cost, state, job_id, error_class, error_text, usage, cost_source, rolled_up, created_at)
-    SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'SENDING', '', '', '', '{{}}', '', FALSE, STATEMENT_TIMESTAMP()
+    INSERT INTO providers_attempt (id, caller_key, number, label, category, operation, purpose, provider, route,
+        key_id, model, reserved_cost, state, job_id, error_class, error_text, usage, cost_source, rolled_up, created_at)
+    SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'SENDING', '', '', '', '{{}}', '', FALSE,
+        STATEMENT_TIMESTAMP()
     FROM ({proof}) AS proof
 """

@@ -1,17 +1,13 @@
 """Questions about providers that change nothing: statistics, cost comparison, recommendation."""
 
-from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
-from django.db.models import QuerySet, Sum
-
-from providers.access import current_purpose, is_ready
-from providers.models import Attempt, AttemptRollup, ProviderConfig
-from providers.statistics.rollups import IN_TICKS, OPERATION, ROUTE_NAME, SUMS, in_dollars, sum_in_ticks
-from providers.types import Category, Operation, Purpose
+from providers.access import is_ready
+from providers.models import ProviderConfig
+from providers.statistics.sums import AttemptSums, Narrowed, attempt_sums, figures_of
+from providers.types import Category, Operation
 
 RECOMMENDED_ABOVE = 80  # per cent of successes
 # What an answer usually takes of the unit of a list price, so that an expectation compares with what was measured: a
@@ -23,32 +19,19 @@ USUAL_SIZES = {
 CATEGORY_ORDER = {category.value: position for position, category in enumerate(Category)}
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderStats:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderStats(AttemptSums):
     """What one route did. Money is in USD; a figure that nobody knows is None, never 0."""
 
     category: str
     provider: str
     route: str  # its name
-    operation: str  # what it is asked for; a transcript is no answer, and compares with none
     priority: int | None  # None: the operator has removed its row, but it was used
     enabled: bool
     list_price: Decimal | None
     price_unit: str  # what the list price buys, in words
     usual_size: Decimal  # how much of that an answer usually takes
     since: datetime | None  # the first hour that is counted; None counts everything
-    requests: int = 0  # finished attempts
-    successes: int = 0
-    refusals: int = 0  # of content, which say nothing of the provider
-    priced_successes: int = 0  # successes whose cost is known
-    unknown_costs: int = 0  # attempts that may be billed at an unknown cost
-    total_cost: Decimal = Decimal(0)  # all known costs, those of failures included
-    reserved_cost: Decimal = Decimal(0)  # what those of unknown cost may have cost at most
-    success_ms: int = 0  # sum over the successes
-
-    @property
-    def failures(self) -> int:
-        return self.requests - self.successes
 
     @property
     def expected(self) -> bool:
@@ -56,17 +39,11 @@ class ProviderStats:
         return not self.requests
 
     @property
-    def success_rate(self) -> Decimal | None:
-        """Per cent of what was not refused for its content, two decimals."""
-        counted = self.requests - self.refusals
-        return round(Decimal(100 * self.successes) / counted, 2) if counted else None
-
-    @property
     def avg_cost(self) -> Decimal | None:
         """What an answer costs: failures that were billed make the answers dearer."""
         if self.expected:
             return None if self.list_price is None else round(self.list_price * self.usual_size, 10)
-        return round(self.total_cost / self.priced_successes, 10) if self.priced_successes else None
+        return self.measured_cost
 
     @property
     def avg_time(self) -> int | None:
@@ -98,20 +75,20 @@ def provider_stats(category: Category | None = None, since: datetime | None = No
     """
     since = since and since.replace(minute=0, second=0, microsecond=0)
     configs = ProviderConfig.objects.filter(category=category.value) if category else ProviderConfig.objects.all()
-    sums = _sums(category, since)
+    only = Narrowed(since=since, category=category.value if category else "")
+    sums = {key: figures_of(row) for key, row in attempt_sums("category", "provider", "route_name", only=only).items()}
     stats = [
         ProviderStats(
             category=config.category,
             provider=config.provider,
             route=config.name,
-            operation=config.operation,
             priority=config.priority,
             enabled=config.enabled,
             list_price=config.list_price,
             price_unit=config.get_price_unit_display(),
             usual_size=USUAL_SIZES.get(config.price_unit, Decimal(1)),
             since=since,
-            **_figures_of(sums.pop((config.category, config.provider, config.name), {})),
+            **{**sums.pop((config.category, config.provider, config.name), {}), "operation": config.operation},
         )
         for config in configs
     ]
@@ -120,14 +97,13 @@ def provider_stats(category: Category | None = None, since: datetime | None = No
             category=removed_category,
             provider=provider,
             route=route,
-            operation=figures["operation"],
             priority=None,
             enabled=False,
             list_price=None,
             price_unit="",
             usual_size=Decimal(1),
             since=since,
-            **_figures_of(figures),
+            **figures,
         )
         for (removed_category, provider, route), figures in sums.items()
     ]
@@ -182,46 +158,6 @@ def _of_unused(enabled: list[ProviderStats], since: datetime | None) -> tuple[Pr
 def shown_usd(amount: Decimal | None) -> str:
     """Return an amount as people read it, without the zeros at its end; None is unknown."""
     return "unknown" if amount is None else f"${amount.normalize():f}"
-
-
-def _sums(category: Category | None, since: datetime | None) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """Return the sums per category, provider and route: what is folded plus what is not."""
-    counters: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
-    operations: dict[tuple[str, str, str], str] = {}
-    for row in _folded_and_not(category, since):
-        key = row.pop("category"), row.pop("provider"), row.pop("route_name")
-        operations[key] = row.pop("asked_for")
-        # PostgreSQL returns the sum of whole numbers as a decimal.
-        counters[key].update({name: int(value) for name, value in row.items()})
-    return {
-        key: {**counter, **{name: in_dollars(counter[name]) for name in IN_TICKS}, "operation": operations[key]}
-        for key, counter in counters.items()
-    }
-
-
-def _figures_of(sums: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in sums.items() if name != "operation"}
-
-
-def _folded_and_not(category: Category | None, since: datetime | None) -> QuerySet[Any, dict[str, Any]]:
-    rollups = AttemptRollup.objects.order_by()
-    attempts = Attempt.objects.order_by().filter(rolled_up=False, finished_at__isnull=False)
-    if current_purpose() == Purpose.SANDBOX:
-        rollups, attempts = rollups.none(), attempts.filter(purpose=Purpose.SANDBOX)
-    else:
-        attempts = attempts.exclude(purpose=Purpose.SANDBOX)
-    if category:
-        rollups, attempts = rollups.filter(category=category.value), attempts.filter(category=category.value)
-    if since:
-        rollups, attempts = rollups.filter(hour__gte=since), attempts.filter(created_at__gte=since)
-    # The names of the second half differ because a sum must not be called like its field; the union drops them.
-    folded = {f"all_{name}": sum_in_ticks(name) if name in IN_TICKS else Sum(name) for name in SUMS}
-    # One statement, because it sees one moment of the database: between two of them a sweeper may fold rows, which
-    # would then be counted twice or not at all.
-    group = ("category", "provider", "route_name")
-    attempts, rollups = attempts.annotate(route_name=ROUTE_NAME), rollups.annotate(route_name=ROUTE_NAME)
-    not_yet = attempts.values(*group).annotate(asked_for=OPERATION, **SUMS)
-    return not_yet.union(rollups.values(*group).annotate(asked_for=OPERATION, **folded), all=True)
 
 
 def _operators_order(stats: ProviderStats) -> tuple[int, bool, bool, int, str, str]:

@@ -112,6 +112,7 @@ def _run_chain(request: Request, lease: Lease, on_text: OnText | None) -> bool:
         run = ChainRun(
             prompt,
             caller_key=request.id,
+            label=str(request.model_id),  # costs are summed by AI model
             deadline=deadline,
             store=store,
             on_text=on_text,
@@ -177,6 +178,7 @@ def _heard(
                 output_options=OutputOptions(language=prompt.output_options.language),
             ),
             caller_key=request.id,
+            label=str(request.model_id),  # costs are summed by AI model
             deadline=deadline,
             store=lambda answer: request_note_transcript(request=request, answer=answer),
             proof=lease,

@@ -25,7 +25,7 @@ from django.db import connection
 from django.test import Client
 
 from providers.models import Attempt, AttemptRollup
-from providers.statistics.rollups import fold_attempts, rollups_rebuild
+from providers.statistics.rollups import attempts_fold, fold_attempts
 
 ATTEMPTS = 10_000_000
 TAIL = 5_000  # finished, not folded yet: half a minute of busy workers and a late sweeper
@@ -79,7 +79,7 @@ def fill(rows: int) -> None:
     with timed(f"{rows:,} attempts written"), connection.cursor() as cursor, without_indexes():
         cursor.execute(FILL, {"rows": rows, "tail": TAIL})
     with timed("hourly sums counted"):
-        rollups_rebuild()
+        attempts_fold.rebuild()
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE providers_attempt")
         cursor.execute("VACUUM ANALYZE providers_attemptrollup")

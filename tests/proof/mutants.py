@@ -355,18 +355,18 @@ MUTANTS = (
         "two sweepers fold the same attempts",
         (LOCKS,),
         (
-            "providers/statistics/rollups.py",
-            "_foldable().select_for_update(skip_locked=True).order_by",
-            "_foldable().order_by",
+            "providers/statistics/folding.py",
+            "unlocked(self.foldable()).order_by",
+            "self.foldable().order_by",
         ),
     ),
     mutant(
         "two sweepers write the same hourly sum",
         (LOCKS,),
         (
-            "providers/statistics/rollups.py",
-            "AttemptRollup.objects.select_for_update().get_or_create",
-            "AttemptRollup.objects.get_or_create",
+            "providers/statistics/folding.py",
+            "{table}.{column} + excluded.{column}",
+            "excluded.{column}",
         ),
     ),
     # Nothing is shown twice.

@@ -18,6 +18,7 @@ from providers.chain import circuit_breaker
 from providers.chain.circuit_breaker import Circuit, CircuitState, read_health, record_failure
 from providers.errors import ServerFault
 from providers.models import AttemptRollup, ProviderHealth
+from providers.statistics.folding import SumsTable
 from providers.statistics.rollups import fold_attempts
 from requests_app.errors import TooManyOpenRequests
 from requests_app.models import Request
@@ -104,6 +105,15 @@ def gate_before_saving(model: type[Any], monkeypatch: pytest.MonkeyPatch) -> Ite
         yield gate
 
 
+@contextmanager
+def gate_before_adding(monkeypatch: pytest.MonkeyPatch) -> Iterator[PauseAt]:
+    """Hold the first sweeper between locking the rows that it folds and adding to the sums."""
+    gate = PauseAt(SumsTable.add)
+    with monkeypatch.context() as patched:
+        patched.setattr(SumsTable, "add", lambda table, rows: gate(table, rows))
+        yield gate
+
+
 def test_prompts_that_one_user_sends_at_once_are_accepted_one_after_the_other(settings):
     settings.MAX_OPEN_REQUESTS = 1
     account, model = make_account(credits=10), make_model()
@@ -135,7 +145,7 @@ def test_two_failures_at_once_both_count_for_the_circuit_breaker(monkeypatch):
 
 def test_two_sweepers_that_fold_at_once_count_each_attempt_once(monkeypatch):
     make_attempt()
-    with gate_before_saving(AttemptRollup, monkeypatch) as gate:
+    with gate_before_adding(monkeypatch) as gate:
         first, second = run_beside(gate, fold_attempts, fold_attempts)
 
     assert (first.result(), second.result()) == (1, 0)
@@ -151,7 +161,7 @@ def test_two_sweepers_that_add_to_one_hour_lose_no_attempt(monkeypatch):
         make_attempt()
         return fold_attempts()
 
-    with gate_before_saving(AttemptRollup, monkeypatch) as gate:
+    with gate_before_adding(monkeypatch) as gate:
         run_beside(gate, fold_attempts, fold_another)
 
     assert AttemptRollup.objects.get().requests == 3

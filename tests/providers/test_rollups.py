@@ -12,8 +12,8 @@ from django.db import connection
 from django.utils import timezone
 
 from providers.models import Attempt, AttemptRollup
-from providers.statistics import rollups
-from providers.statistics.rollups import fold_attempts, rollups_check, rollups_rebuild
+from providers.statistics import folding
+from providers.statistics.rollups import attempts_fold, fold_attempts
 from providers.statistics.selectors import provider_stats
 from tests.factories import make_attempt
 
@@ -73,12 +73,24 @@ def statistics(since: datetime | None = None) -> dict[tuple[str, str], tuple]:
     }
 
 
+def checked() -> tuple[int, list[datetime]]:
+    """How many hours were checked, and which of them are wrong."""
+    (_, *hours), _ = attempts_fold.check()
+    return tuple(hours)
+
+
+def rebuilt() -> int:
+    """How many hours were counted again."""
+    (_, hours), _ = attempts_fold.rebuild()
+    return hours
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("seed", range(5))
 def test_statistics_equal_the_recount_before_between_and_after_folds(seed, monkeypatch):
     dice = random.Random(seed)
-    monkeypatch.setattr(rollups, "BATCH_ROWS", 7)  # so that one fold takes several batches, the last one partly full
-    monkeypatch.setattr(rollups, "MAX_BATCHES", 3)  # and leaves something for the next
+    monkeypatch.setattr(attempts_fold, "batch_rows", 7)  # so that it takes several batches, the last one partly full
+    monkeypatch.setattr(folding, "MAX_SECONDS", 0)  # and leaves something for the next
     since = MONDAY + timedelta(hours=2)
     for _ in range(4):
         make_random_attempts(dice, 20)
@@ -92,7 +104,7 @@ def test_statistics_equal_the_recount_before_between_and_after_folds(seed, monke
     assert not Attempt.objects.filter(finished_at__isnull=False, rolled_up=False).exists()
     assert statistics() == recount()
 
-    rollups_rebuild()
+    attempts_fold.rebuild()
     assert statistics() == recount()
 
 
@@ -147,7 +159,7 @@ def test_a_crash_between_the_sums_and_the_mark_leaves_neither(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_sweepers_that_fold_at_once_count_every_row_once(monkeypatch):
-    monkeypatch.setattr(rollups, "BATCH_ROWS", 5)
+    monkeypatch.setattr(attempts_fold, "batch_rows", 5)
     make_random_attempts(random.Random(1), 120)
     expected = recount()
 
@@ -155,7 +167,7 @@ def test_sweepers_that_fold_at_once_count_every_row_once(monkeypatch):
         try:
             folded = sum(fold_attempts() for _ in range(10))
             if number == 0:
-                rollups_rebuild()
+                attempts_fold.rebuild()
             return folded
         finally:
             connection.close()
@@ -179,7 +191,10 @@ def test_the_command_counts_broken_sums_again(capsys):
 
     call_command("recount")
 
-    assert capsys.readouterr().out == "Counted 1 hourly sums again and added 1 new attempts.\n"
+    assert capsys.readouterr().out == (
+        "Counted 1 hours and 1 days of attempts again and added 1 new ones.\n"
+        "Counted 0 days of requests again and added 0 new ones.\n"
+    )
     assert statistics() == recount()
 
 
@@ -188,7 +203,7 @@ def test_a_check_says_which_hours_have_other_sums_and_writes_nothing(capsys):
     make_random_attempts(random.Random(7), 60)
     fold_attempts()
     call_command("recount", "--check")
-    assert capsys.readouterr().out == "The sums of 5 hours agree with their attempts.\n"
+    assert capsys.readouterr().out.startswith("The sums of 5 hours of attempts agree with the raw rows.\n")
 
     row = AttemptRollup.objects.filter(hour=MONDAY + timedelta(hours=2)).first()
     AttemptRollup.objects.filter(pk=row.pk).update(total_cost=row.total_cost + Decimal("0.0000000001"))
@@ -209,7 +224,7 @@ def test_a_check_leaves_out_hours_whose_attempts_were_deleted():
     fold_attempts()
     Attempt.objects.filter(created_at=MONDAY).delete()  # as retention does
 
-    assert rollups_check() == (1, [])
+    assert checked() == (1, [])
 
 
 @pytest.mark.django_db
@@ -221,8 +236,8 @@ def test_a_recount_leaves_the_hours_alone_that_retention_is_cutting_through(sett
     fold_attempts()
     Attempt.objects.filter(created_at__lt=edge).delete()
 
-    assert rollups_check() == (0, [])
-    assert rollups_rebuild() == 0
+    assert checked() == (0, [])
+    assert rebuilt() == 0
     assert sum(AttemptRollup.objects.values_list("requests", flat=True)) == 3
 
 
@@ -254,9 +269,9 @@ def test_a_rebuild_keeps_the_sums_of_hours_whose_attempts_were_deleted():
     Attempt.objects.filter(created_at=MONDAY).delete()  # as retention does
     AttemptRollup.objects.filter(hour__gt=MONDAY + timedelta(hours=2)).update(requests=7)  # a wrong one
 
-    assert rollups_rebuild() == 1
+    assert rebuilt() == 1
 
     assert list(AttemptRollup.objects.order_by("hour").values_list("requests", flat=True)) == [1, 1, 1]
     Attempt.objects.all().delete()
-    assert rollups_rebuild() == 0
+    assert rebuilt() == 0
     assert AttemptRollup.objects.count() == 3

@@ -124,6 +124,7 @@ class TestInsert:
             "started_at": False,
             "completed_at": False,
             "content_erased_at": None,
+            "rolled_up": False,
             "tag": "fast",
             "terms": {"least": 3, "rates": {"per_second": "0.5"}, "max_output_tokens": 900},
         }
@@ -279,6 +280,7 @@ class TestAttempt:
         return Attempt(
             caller_key=lease.request_id,
             number=1,
+            label="7",
             category="TEXT",
             purpose="sandbox",
             provider="aimlapi",
@@ -296,6 +298,7 @@ class TestAttempt:
         assert row(attempt, "finished_at") == {
             "caller_key": lease.request_id,
             "number": 1,
+            "label": "7",
             "category": "TEXT",
             "operation": "generate",
             "purpose": "sandbox",

@@ -1,0 +1,180 @@
+"""The one reader of what is counted of attempts: the sums by hour or day, plus what is not in them yet."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, DateField, Model, Q, QuerySet, Sum, Value
+from django.db.models.functions import Trunc
+
+from providers.access import current_purpose
+from providers.models import Attempt, AttemptDayRollup, AttemptHistogram, AttemptRollup
+from providers.statistics.folding import DAYS, in_dollars, sum_in_ticks
+from providers.statistics.rollups import IN_TICKS, OPERATION, ROUTE_NAME, SUMS, sums_for, timed
+from providers.types import Operation, Purpose
+
+Key = tuple[Any, ...]
+Measure = AttemptHistogram.Measure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSums:
+    """What is counted of finished attempts. Tests of the operator are in the costs and in nothing else."""
+
+    operation: str = Operation.GENERATE.value  # what it is asked for; a transcript is no answer, and compares with none
+    requests: int = 0  # finished attempts
+    successes: int = 0
+    refusals: int = 0  # of content, which say nothing of the provider
+    priced_successes: int = 0  # successes whose cost is known
+    unknown_costs: int = 0  # attempts that may be billed at an unknown cost
+    total_cost: Decimal = Decimal(0)  # USD, all known costs, those of failures included
+    test_cost: Decimal = Decimal(0)  # the operator's tests among them
+    reserved_cost: Decimal = Decimal(0)  # what those of unknown cost may have cost at most
+    success_ms: int = 0  # sum over the successes
+
+    @property
+    def failures(self) -> int:
+        return self.requests - self.successes
+
+    @property
+    def success_rate(self) -> Decimal | None:
+        """Per cent of what was not refused for its content, two decimals."""
+        counted = self.requests - self.refusals
+        return round(Decimal(100 * self.successes) / counted, 2) if counted else None
+
+    @property
+    def measured_cost(self) -> Decimal | None:
+        """What an answer costs: failures that were billed make the answers dearer."""
+        cost = self.total_cost - self.test_cost
+        return round(cost / self.priced_successes, 10) if self.priced_successes else None
+
+
+FIGURES = tuple(each.name for each in fields(AttemptSums))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowed:
+    """Which attempts are meant, by the hour or by days; what is None or empty does not narrow them."""
+
+    since: datetime | None = None  # a full hour of UTC
+    first: date | None = None  # day in TIME_ZONE
+    last: date | None = None  # included
+    category: str = ""
+    route: str = ""
+    label: str = ""
+
+    def of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Return those of these attempts or sums that are meant; they have a `route_name`."""
+        names = {"category": self.category, "route_name": self.route, "label": self.label}
+        narrowed: QuerySet[Any] = rows.filter(**{name: value for name, value in names.items() if value})
+        if self.is_by_day:
+            return within_days(narrowed, self.first, self.last)
+        column = "created_at" if rows.model is Attempt else "hour"
+        since: dict[str, Any] = {f"{column}__gte": self.since} if self.since else {}
+        within: QuerySet[Any] = narrowed.filter(**since)
+        return within
+
+    @property
+    def is_by_day(self) -> bool:
+        """Days are asked for. Labels, and the steps of a series, are kept by day alone."""
+        return self.first is not None
+
+
+def within_days(rows: QuerySet[Any], first: date | None, last: date | None) -> QuerySet[Any]:
+    """Return those of these rows, raw or of sums, that were made in these days; None is no limit."""
+    if "day" in {column.name for column in rows.model._meta.get_fields()}:
+        limits: dict[str, Any] = {"day__gte": first, "day__lte": last}
+    else:
+        limits = {
+            "created_at__gte": first and DAYS.begin(first),
+            "created_at__lt": last and DAYS.begin(last, later=1),
+        }
+    within: QuerySet[Any] = rows.filter(**{name: limit for name, limit in limits.items() if limit is not None})
+    return within
+
+
+def by_step(rows: QuerySet[Any], step: str) -> QuerySet[Any]:
+    """Annotate rows, raw or of sums, with `step_begin`, the first day of the "day", "week" or "month" they are in.
+
+    Also with `whole`, see grouped(). Without a step with that alone.
+    """
+    rows = rows.annotate(whole=Value(1))
+    if not step:
+        return rows
+    is_summed = "day" in {column.name for column in rows.model._meta.get_fields()}
+    moment, zone = ("day", None) if is_summed else ("created_at", DAYS.zone)
+    begin = Trunc(moment, step, output_field=DateField(), tzinfo=zone)
+    with_step: QuerySet[Any] = rows.annotate(step_begin=begin)
+    return with_step
+
+
+def grouped(*by: str, step: str, more: str = "") -> tuple[str, ...]:
+    """Return the columns of a statement's groups; the first is the same for all rows, for those without another."""
+    return ("whole", *by, *(["step_begin"] if step else []), *([more] if more else []))
+
+
+def attempt_sums(*by: str, only: Narrowed, step: str = "") -> dict[Key, AttemptSums]:
+    """Return the sums by these columns: category, provider, route_name, label; then by the first day of each step.
+
+    They are those of the sandbox while it answers, and of real calls otherwise. One statement, because it sees one
+    moment of the database: between two of them a sweeper may fold rows, which would then be counted twice or not at
+    all.
+    """
+    group = grouped(*by, step=step)
+    attempts = by_step(only.of(_attempts()), step)
+    sums = by_step(only.of(_sums(AttemptDayRollup if only.is_by_day else AttemptRollup)), step)
+    # The names of the second half differ because a sum must not be called like its field; the union drops them.
+    folded = {f"all_{name}": sum_in_ticks(name) if name in IN_TICKS else Sum(name, default=0) for name in SUMS}
+    not_yet = attempts.values(*group).annotate(asked_for=OPERATION, **sums_for(current_purpose()))
+    counters: dict[Key, Counter[str]] = defaultdict(Counter)
+    operations: dict[Key, str] = {}
+    for row in not_yet.union(sums.values(*group).annotate(asked_for=OPERATION, **folded), all=True):
+        _, *values = (row.pop(name) for name in group)
+        key, operation = tuple(values), row.pop("asked_for")
+        operations[key] = operation or operations.get(key, Operation.GENERATE)  # None where there is nothing
+        # PostgreSQL returns the sum of whole numbers as a decimal.
+        counters[key].update({name: int(value) for name, value in row.items()})
+    return {key: _in_dollars(counter, operations[key]) for key, counter in counters.items()}
+
+
+def attempt_times(*by: str, measure: Measure, only: Narrowed, step: str = "") -> dict[Key, Counter[int]]:
+    """Return how many successes took how long, as numbers by bucket (histograms.py), by these columns as above.
+
+    The operator's tests are left out. Attempts are not told apart by their label here.
+    """
+    only = replace(only, label="")
+    group = grouped(*by, step=step, more="bucket")
+    attempts = by_step(only.of(timed(_attempts(), measure, current_purpose())), step)
+    histogram = by_step(only.of(_sums(AttemptHistogram)).filter(measure=measure), step)
+    not_yet = attempts.values(*group).annotate(count=Count("pk"))
+    counters: dict[Key, Counter[int]] = defaultdict(Counter)
+    for row in not_yet.union(histogram.values(*group).annotate(all_count=Sum("number")), all=True):
+        _, *key, bucket = (row[name] for name in group)
+        counters[tuple(key)][bucket] += int(row["count"])
+    return counters
+
+
+def figures_of(sums: AttemptSums) -> dict[str, Any]:
+    """Return the sums by their names."""
+    return {name: getattr(sums, name) for name in FIGURES}
+
+
+def _attempts() -> QuerySet[Attempt]:
+    attempts = Attempt.objects.order_by().filter(rolled_up=False, finished_at__isnull=False)
+    sandbox = Q(purpose=Purpose.SANDBOX)
+    attempts = attempts.filter(sandbox if current_purpose() == Purpose.SANDBOX else ~sandbox)
+    return attempts.annotate(route_name=ROUTE_NAME)
+
+
+def _sums(model: type[Model]) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model._default_manager.order_by()
+    rows = rows.none() if current_purpose() == Purpose.SANDBOX else rows
+    named: QuerySet[Any] = rows.annotate(route_name=ROUTE_NAME)
+    return named
+
+
+def _in_dollars(counter: Counter[str], operation: str) -> AttemptSums:
+    dollars: dict[str, Any] = {name: in_dollars(counter[name]) for name in IN_TICKS}
+    return AttemptSums(**{**counter, **dollars, "operation": operation})

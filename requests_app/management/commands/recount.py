@@ -1,0 +1,49 @@
+"""Count the sums of attempts and requests again from the raw rows, or say whether they agree."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from providers.statistics.folding import Fold, Slots
+from providers.statistics.rollups import attempts_fold
+from requests_app.analytics.rollups import requests_fold
+
+MAX_LISTED = 10
+# Attempts first: a request is folded once its attempts are.
+FOLDS: dict[str, Fold] = {"attempts": attempts_fold, "requests": requests_fold}
+
+
+class Command(BaseCommand):
+    help = "Count the sums of attempts and requests again from the raw rows. Harmless while everything runs."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--check", action="store_true", help="write nothing; say which hours have other sums")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["check"]:
+            self._check()
+            return
+        for name, fold in FOLDS.items():
+            counted = " and ".join(f"{number} {slots.name}" for slots, number in fold.rebuild())
+            folded = 0
+            while batch := fold.fold():
+                folded += batch
+            self.stdout.write(f"Counted {counted} of {name} again and added {folded} new ones.")
+
+    def _check(self) -> None:
+        wrong: list[str] = []
+        for name, fold in FOLDS.items():
+            for slots, checked, differing in fold.check():
+                if differing:
+                    wrong.append(f"{len(differing)} of {checked} {slots.name} of {name}: {_listed(slots, differing)}")
+                else:
+                    self.stdout.write(f"The sums of {checked} {slots.name} of {name} agree with the raw rows.")
+        if wrong:
+            raise CommandError(
+                f"Other sums than the raw rows have {'; '.join(wrong)}. `manage.py recount` counts them again."
+            )
+
+
+def _listed(slots: Slots, differing: list[Any]) -> str:
+    listed = ", ".join(slots.shown(slot) for slot in differing[:MAX_LISTED])
+    return f"{listed} and {len(differing) - MAX_LISTED} more" if len(differing) > MAX_LISTED else listed
