@@ -452,6 +452,7 @@ SWEEPS = [
     "providers.statistics.rollups.fold_attempts",
     "providers.routes.testing.sweep_route_tests",
     "providers.reconciliation.services.sweep_accounts",
+    "requests_app.analytics.rollups.fold_requests",
     "requests_app.services.retention.sweep_retention",
     "aibot.alerts.watch.sweep_alerts",
 ]

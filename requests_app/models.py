@@ -160,6 +160,7 @@ class Request(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
     content_erased_at = models.DateTimeField(null=True, blank=True)  # then texts are ERASED and files are gone
+    rolled_up = models.BooleanField(default=False, db_default=False)  # counted in the sums already
 
     class Meta:
         db_table = "requests"
@@ -201,6 +202,11 @@ class Request(models.Model):
                 name="request_by_provider",
             ),
             models.Index(fields=["-created_at"], condition=Q(routes_asked__gt=1), name="request_of_further_routes"),
+            models.Index(
+                fields=["completed_at"],
+                condition=Q(rolled_up=False, completed_at__isnull=False),
+                name="request_to_roll_up",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -233,6 +239,7 @@ class LedgerEntry(models.Model):
     external_ref = models.CharField(
         max_length=100, blank=True
     )  # of what is behind a TOPUP or ADJUST, such as a payment
+    is_paid = models.BooleanField(default=False, db_default=False)  # a TOPUP that was sold; the others were given
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -242,7 +249,14 @@ class LedgerEntry(models.Model):
             # What few entries are, for the admin's filter.
             models.Index(
                 fields=["kind", "-id"], condition=~Q(kind="HOLD") & ~Q(kind="CAPTURE"), name="entry_not_of_answers"
-            )
+            ),
+            # What the sums of a period need of the ledger; the charges are in the sums of requests.
+            models.Index(
+                fields=["created_at"],
+                include=["kind", "is_paid", "amount", "request"],
+                condition=~Q(kind="HOLD") & ~Q(kind="CAPTURE") & ~Q(kind="RELEASE"),
+                name="entry_not_of_requests",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["request"], condition=Q(kind="HOLD"), name="one_hold_per_request"),
@@ -272,6 +286,7 @@ class LedgerEntry(models.Model):
                 | Q(kind="ADJUST"),
                 name="amount_fits_its_kind",
             ),
+            models.CheckConstraint(condition=Q(is_paid=False) | Q(kind="TOPUP"), name="only_top_ups_are_paid"),
         ]
 
     def __str__(self) -> str:
@@ -296,6 +311,82 @@ class RequestEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.from_status or '–'} → {self.to_status}"
+
+
+class RequestRollup(models.Model):
+    """The sums of the requests that were made in one day (of TIME_ZONE) and have ended, by AI model and who answered.
+
+    The credits are what was charged at their end; what was given back later is in the ledger, as a REFUND of its own
+    day.
+    """
+
+    day = models.DateField()
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    model = models.ForeignKey(AIModel, on_delete=models.PROTECT, related_name="+", db_index=False)
+    purpose = models.CharField(max_length=8)  # providers.types.Purpose: "sandbox" where the answer is invented
+    provider = models.CharField(max_length=32, blank=True)  # who answered; "" for nobody
+    route = models.CharField(max_length=64, blank=True)
+    requests = models.PositiveBigIntegerField()
+    completed = models.PositiveBigIntegerField()
+    failed = models.PositiveBigIntegerField()
+    cancelled = models.PositiveBigIntegerField()
+    rejected = models.PositiveBigIntegerField()
+    by_first = models.PositiveBigIntegerField()  # answered by the first call that was made for them
+    by_second = models.PositiveBigIntegerField()
+    by_later = models.PositiveBigIntegerField()  # by the third or a later one
+    credits = models.PositiveBigIntegerField()  # charged
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "category", "model", "purpose", "provider", "route"],
+                name="one_rollup_per_day_model_and_route",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.model_id} {self.provider}"
+
+
+class RequestHistogram(models.Model):
+    """How many requests of one day were answered in how much time; see providers/statistics/histograms.py."""
+
+    day = models.DateField()
+    category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    purpose = models.CharField(max_length=8)
+    bucket = models.PositiveSmallIntegerField()
+    number = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "category", "purpose", "bucket"], name="one_count_per_day_and_bucket"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.category}: {self.number}"
+
+
+class AccountRollup(models.Model):
+    """The sums of one user's ended requests that were made in one day (of TIME_ZONE), with all that they have cost."""
+
+    day = models.DateField()
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+", db_index=False)
+    purpose = models.CharField(max_length=8)
+    requests = models.PositiveBigIntegerField()
+    completed = models.PositiveBigIntegerField()
+    credits = models.PositiveBigIntegerField()  # charged
+    cost = models.DecimalField(max_digits=20, decimal_places=10)  # USD, known costs of all their attempts
+    unknown_costs = models.PositiveBigIntegerField()  # attempts that may be billed at an unknown cost
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["day", "account", "purpose"], name="one_rollup_per_day_and_account")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.account_id}"
 
 
 class WorkerHeartbeat(models.Model):

@@ -23,10 +23,12 @@ def account_ensure(*, key: str, name: str = "") -> Account:
 
 
 def account_top_up(
-    *, account_id: int, amount: int, actor: str, reason: str = "", external_ref: str = ""
+    *, account_id: int, amount: int, actor: str, reason: str = "", external_ref: str = "", is_paid: bool = False
 ) -> LedgerEntry | None:
-    """Add credits that an operator gives or a payment bought; see credits_top_up()."""
-    return credits_top_up(account_id=account_id, amount=amount, actor=actor, reason=reason, external_ref=external_ref)
+    """Add credits that an operator gives or, where `is_paid`, that were bought; see credits_top_up()."""
+    return credits_top_up(
+        account_id=account_id, amount=amount, actor=actor, reason=reason, external_ref=external_ref, is_paid=is_paid
+    )
 
 
 def account_take_back(*, account_id: int, amount: int, actor: str, reason: str, external_ref: str = "") -> bool:

@@ -36,10 +36,21 @@ def _add_entry(request: Request, kind: Kind, amount: int, reason: str = "") -> N
 
 
 def credits_top_up(
-    *, account_id: int, amount: int, actor: str, reason: str = "", external_ref: str = ""
+    *, account_id: int, amount: int, actor: str, reason: str = "", external_ref: str = "", is_paid: bool = False
 ) -> LedgerEntry | None:
-    """Add bought or given credits (`amount` > 0). Idempotent: None where `external_ref` was booked before."""
-    return _book(Kind.TOPUP, amount, account_id=account_id, actor=actor, reason=reason, external_ref=external_ref)
+    """Add credits (`amount` > 0) that are given or, where `is_paid`, sold.
+
+    Idempotent: None where `external_ref` was booked before.
+    """
+    return _book(
+        Kind.TOPUP,
+        amount,
+        account_id=account_id,
+        actor=actor,
+        reason=reason,
+        external_ref=external_ref,
+        is_paid=is_paid,
+    )
 
 
 def credits_take_back(
@@ -50,7 +61,7 @@ def credits_take_back(
 
 
 def _book(
-    kind: Kind, amount: int, *, account_id: int, actor: str, reason: str, external_ref: str
+    kind: Kind, amount: int, *, account_id: int, actor: str, reason: str, external_ref: str, is_paid: bool = False
 ) -> LedgerEntry | None:
     accounts = Account.objects.filter(id=account_id)
     try:
@@ -62,6 +73,7 @@ def _book(
                 actor=actor,
                 reason=reason[:200],
                 external_ref=external_ref,
+                is_paid=is_paid,
             )
             if amount > 0:
                 accounts.update(balance=F("balance") + amount)

@@ -11,7 +11,7 @@ from itertools import takewhile
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from providers.db import delete_unlocked, give_back_connection, unlocked
@@ -76,8 +76,9 @@ def _erase_content(age: timedelta, until: float) -> int:
 
 
 def _delete_requests(age: timedelta, until: float) -> int:
-    old = Request.objects.filter(created_at__lt=Now() - age, completed_at__isnull=False).order_by("created_at")
-    return _step(_batch(old), _delete_with_files, until)
+    """Delete requests that the sums have counted."""
+    old = Request.objects.filter(created_at__lt=Now() - age, completed_at__isnull=False, rolled_up=True)
+    return _step(_batch(old.order_by("created_at")), _delete_with_files, until)
 
 
 def _batch(requests: QuerySet[Request]) -> list[Request]:
@@ -99,9 +100,10 @@ def _delete_with_files(*, requests: QuerySet[Request]) -> int:
 
 
 def _delete_attempts(age: timedelta, _: float) -> int:
-    """Delete attempts that the hourly sums have counted, or never will."""
+    """Delete attempts that the sums have counted, or never will; those of requests that are not counted yet stay."""
     is_counted = Q(rolled_up=True) | Q(purpose=Purpose.SANDBOX)
-    old = Attempt.objects.filter(is_counted, created_at__lt=Now() - age, finished_at__isnull=False)
+    is_needed = Exists(Request.objects.filter(id=OuterRef("caller_key"), rolled_up=False))
+    old = Attempt.objects.filter(is_counted, ~is_needed, created_at__lt=Now() - age, finished_at__isnull=False)
     return delete_unlocked(old.order_by("created_at")[:BATCH_ROWS])
 
 

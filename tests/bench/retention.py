@@ -51,6 +51,7 @@ def bench(old: int) -> None:
         moment = timezone.now() - age
         values = {"user": account, "model": model, "category": "TEXT", "input_text": "Hi " * 60, "credits": 1}
         ended = {
+            "rolled_up": True,
             "status": "COMPLETED",
             "output_text": "Hello " * 100,
             "actual_provider": "openai",

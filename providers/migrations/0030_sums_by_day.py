@@ -31,7 +31,7 @@ def fill_days(apps: Any, _: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("providers", "0026_admin_filters"),
+        ("providers", "0029_accounts"),
     ]
 
     operations = [

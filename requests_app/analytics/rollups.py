@@ -1,0 +1,157 @@
+"""The sums of ended requests, and what is folded when: by day and AI model, time taken, user."""
+
+from typing import Any
+
+from django.db.models import (
+    Aggregate,
+    Case,
+    Count,
+    Exists,
+    F,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
+
+from providers.models import Attempt
+from providers.statistics.folding import DAYS, Fold, Row, SumsTable, in_dollars, sum_in_ticks
+from providers.statistics.histograms import bucket_of
+from providers.statistics.rollups import IS_UNKNOWN
+from providers.types import Operation, Purpose
+from requests_app.models import AccountRollup, LedgerEntry, Request, RequestHistogram, RequestRollup
+
+Status = Request.Status
+IS_ANSWERED = Q(status=Status.COMPLETED)
+
+# What is counted of ended requests that are annotated with `depth` and `charged`, by the name of the sum.
+SUMS: dict[str, Aggregate] = {
+    "requests": Count("pk"),
+    "completed": Count("pk", filter=IS_ANSWERED),
+    "failed": Count("pk", filter=Q(status=Status.FAILED)),
+    "cancelled": Count("pk", filter=Q(status=Status.CANCELLED)),
+    "rejected": Count("pk", filter=Q(status=Status.REJECTED)),
+    "by_first": Count("pk", filter=IS_ANSWERED & Q(depth__lte=1)),
+    "by_second": Count("pk", filter=IS_ANSWERED & Q(depth=2)),
+    "by_later": Count("pk", filter=IS_ANSWERED & Q(depth__gte=3)),
+    "credits": Sum("charged", default=0),
+}
+# Those of a user, of requests that are annotated with `charged`, `cost_ticks` and `costs_unknown`.
+USER_SUMS: dict[str, Aggregate] = {
+    "requests": SUMS["requests"],
+    "completed": SUMS["completed"],
+    "credits": SUMS["credits"],
+    "cost": Sum("cost_ticks", default=0),
+    "unknown_costs": Sum("costs_unknown", default=0),
+}
+
+
+def fold_requests() -> int:
+    """Add ended requests to the sums and mark them as folded, together; return how many. Idempotent."""
+    return requests_fold.fold()
+
+
+def ended_not_folded() -> QuerySet[Request]:
+    """Return the requests that have ended and are not in the sums yet."""
+    return Request.objects.order_by().filter(rolled_up=False, completed_at__isnull=False)
+
+
+def with_facts(requests: QuerySet[Request]) -> QuerySet[Any]:
+    """Annotate ended requests with what their row does not say.
+
+    `served` is their purpose, `depth` how many calls were made for the answer, `charged` the credits kept at the end.
+    """
+    attempts = Attempt.objects.order_by().filter(caller_key=OuterRef("pk"))
+    calls = attempts.exclude(operation=Operation.TRANSCRIBE).values("caller_key").annotate(number=Count("pk"))
+    captured = LedgerEntry.objects.filter(request=OuterRef("pk"), kind=LedgerEntry.Kind.CAPTURE)
+    return requests.annotate(
+        served=Case(
+            When(Exists(attempts.filter(purpose=Purpose.SANDBOX)), then=Value(Purpose.SANDBOX.value)),
+            default=Value(Purpose.USER.value),
+        ),
+        depth=Coalesce(Subquery(calls.values("number")), Value(0), output_field=IntegerField()),
+        # A cancelled request is charged where a part of its answer was shown; then its CAPTURE says so.
+        charged=Case(
+            When(IS_ANSWERED | Q(Exists(captured), status=Status.CANCELLED), then=F("credits")),
+            default=Value(0),
+            output_field=IntegerField(),
+        ),
+    )
+
+
+def with_costs(requests: QuerySet[Request]) -> QuerySet[Request]:
+    """Annotate requests with what all their attempts have cost: `cost_ticks` known, `costs_unknown` attempts."""
+    attempts = Attempt.objects.order_by().filter(caller_key=OuterRef("pk"), finished_at__isnull=False)
+    each = attempts.values("caller_key")
+    return requests.annotate(
+        cost_ticks=Subquery(each.annotate(ticks=sum_in_ticks("cost")).values("ticks")),
+        costs_unknown=Subquery(each.annotate(number=Count("pk", filter=IS_UNKNOWN)).values("number")),
+    )
+
+
+def timed(requests: QuerySet[Request]) -> QuerySet[Request]:
+    """Return the answered requests whose time is known, each with its `bucket`."""
+    return requests.filter(IS_ANSWERED, processing_ms__isnull=False).annotate(bucket=bucket_of("processing_ms"))
+
+
+def _daily_sums_of_models(requests: QuerySet[Request]) -> list[Row]:
+    days = with_facts(requests).annotate(
+        day=DAYS.of("created_at"), provider=Coalesce("actual_provider", Value("")), route=F("actual_route")
+    )
+    group = ("day", "category", "model_id", "served", "provider", "route")
+    return [_for_purpose(row) for row in days.values(*group).annotate(**_renamed(SUMS))]
+
+
+def _daily_times(requests: QuerySet[Request]) -> list[Row]:
+    days = with_facts(timed(requests)).annotate(day=DAYS.of("created_at"))
+    rows = days.values("day", "category", "served", "bucket").annotate(number=Count("pk"))
+    return [_for_purpose(row) for row in rows]
+
+
+def _daily_sums_of_users(requests: QuerySet[Request]) -> list[Row]:
+    days = with_costs(with_facts(requests)).annotate(day=DAYS.of("created_at"), account_id=F("user_id"))
+    rows = days.values("day", "account_id", "served").annotate(**_renamed(USER_SUMS))
+    return [{**row, "cost": in_dollars(row["cost"])} for row in map(_for_purpose, rows)]
+
+
+def _renamed(sums: dict[str, Aggregate]) -> dict[str, Aggregate]:
+    # A sum must not be called like a field of the request.
+    return {f"all_{name}": sum_ for name, sum_ in sums.items()}
+
+
+def _for_purpose(row: Row) -> Row:
+    return {"purpose": row.pop("served"), **{name.removeprefix("all_"): value for name, value in row.items()}}
+
+
+class _RequestsFold(Fold):
+    source = Request
+    ended_at = "completed_at"
+    batch_rows = 2_000
+    tables = (
+        SumsTable(
+            RequestRollup,
+            DAYS,
+            key=("category", "model", "purpose", "provider", "route"),
+            sums=tuple(SUMS),
+            count=_daily_sums_of_models,
+        ),
+        SumsTable(RequestHistogram, DAYS, key=("category", "purpose", "bucket"), sums=("number",), count=_daily_times),
+        SumsTable(AccountRollup, DAYS, key=("account", "purpose"), sums=tuple(USER_SUMS), count=_daily_sums_of_users),
+    )
+
+    def foldable(self) -> QuerySet[Any]:
+        """Return those whose attempts are all folded, so that neither their number nor their cost changes any more.
+
+        An attempt of unknown outcome is for an hour.
+        """
+        open_attempts = Attempt.objects.filter(caller_key=OuterRef("pk"), rolled_up=False)
+        unsettled = open_attempts.filter(~Q(purpose=Purpose.SANDBOX) | Q(finished_at=None))
+        return ended_not_folded().filter(~Exists(unsettled))
+
+
+requests_fold = _RequestsFold()

@@ -1,0 +1,138 @@
+"""The one reader of what is counted of requests and the ledger: the sums plus the rows that are not in them yet.
+
+Each function is one statement, because that sees one moment of the database: between two of them a sweeper may fold
+rows, which would then be counted twice or not at all. What is counted of attempts is read by providers/statistics.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, F, Model, Q, QuerySet, Sum, Value
+from django.db.models.functions import Coalesce
+
+from providers.access import current_purpose
+from providers.db import Constant
+from providers.statistics.folding import sum_in_ticks
+from providers.statistics.sums import Key, by_step, grouped, within_days
+from requests_app.analytics.periods import Period
+from requests_app.analytics.rollups import SUMS, USER_SUMS, ended_not_folded, timed, with_costs, with_facts
+from requests_app.models import AccountRollup, LedgerEntry, RequestHistogram, RequestRollup
+
+Kind = LedgerEntry.Kind
+# Those of answers, which the sums of requests have; words of the code, so that the index with this condition is used.
+NOT_OF_REQUESTS = reduce(and_, (~Q(kind=Constant(kind)) for kind in (Kind.HOLD, Kind.CAPTURE, Kind.RELEASE)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowed:
+    """Which requests are meant; what is None or empty does not narrow them."""
+
+    period: Period
+    category: str = ""
+    route: str = ""  # that has answered
+    model: int | None = None
+
+    def of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Return those of these requests or sums that are meant."""
+        names = {"category": self.category, "route": self.route, "model_id": self.model}
+        narrowed = rows.filter(**{name: value for name, value in names.items() if value})
+        return within_days(narrowed, self.period.first, self.period.last)
+
+
+def request_sums(*by: str, only: Narrowed, step: str = "") -> dict[Key, Counter[str]]:
+    """Return what is counted of ended requests by these columns: category, model_id, provider, route; see SUMS.
+
+    Then by the first day of each step. They are those of the sandbox while it answers, and of real calls otherwise.
+    """
+    group = grouped(*by, step=step)
+    requests = with_facts(ended_not_folded()).annotate(
+        provider=Coalesce("actual_provider", Value("")), route=F("actual_route")
+    )
+    raw = by_step(only.of(requests).filter(Q(served=current_purpose())), step)
+    folded = by_step(only.of(_folded(RequestRollup)), step)
+    not_yet = raw.values(*group).annotate(**{f"all_{name}": each for name, each in SUMS.items()})
+    sums = folded.values(*group).annotate(**{f"all_{name}": Sum(name, default=0) for name in SUMS})
+    counters: dict[Key, Counter[str]] = defaultdict(Counter)
+    for row in not_yet.union(sums, all=True):
+        _, *key = (row[name] for name in group)
+        counters[tuple(key)].update({name: int(row[f"all_{name}"]) for name in SUMS})
+    return counters
+
+
+def request_times(*, only: Narrowed, step: str = "") -> dict[Key, Counter[int]]:
+    """Return how many requests were answered in how much time, as numbers by bucket (statistics/histograms.py).
+
+    By the first day of each step. They are not told apart by AI model and route here.
+    """
+    group = grouped(step=step, more="bucket")
+    raw = by_step(only.of(timed(with_facts(ended_not_folded())).filter(Q(served=current_purpose()))), step)
+    folded = by_step(only.of(_folded(RequestHistogram)), step)
+    not_yet = raw.values(*group).annotate(count=Count("pk"))
+    sums = folded.values(*group).annotate(all_count=Sum("number"))
+    counters: dict[Key, Counter[int]] = defaultdict(Counter)
+    for row in not_yet.union(sums, all=True):
+        _, *key, bucket = (row[name] for name in group)
+        counters[tuple(key)][bucket] += int(row["count"])
+    return counters
+
+
+def user_sums(period: Period, *, by: str, limit: int) -> dict[int, dict[str, int]]:
+    """Return what is counted of the users with the most requests, credits or cost, the first first; see USER_SUMS.
+
+    The cost is in ticks.
+    """
+    only = Narrowed(period=period)
+    requests = with_costs(with_facts(only.of(ended_not_folded())))
+    raw = requests.filter(Q(served=current_purpose())).annotate(account_id=F("user_id"))
+    rollups = only.of(_folded(AccountRollup))
+    folded = {name: sum_in_ticks(name) if name == "cost" else Sum(name, default=0) for name in USER_SUMS}
+    not_yet = raw.values("account_id").annotate(**{f"all_{name}": each for name, each in USER_SUMS.items()})
+    sums = rollups.values("account_id").annotate(**{f"all_{name}": each for name, each in folded.items()})
+    # Summed once more in the statement, so that it returns a few users and not all of the period.
+    sql, params = not_yet.union(sums, all=True).query.sql_with_params()
+    columns = ", ".join(f"SUM(all_{name}) AS {name}" for name in USER_SUMS)
+    position = 2 + list(USER_SUMS).index(by)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT account_id, {columns} FROM ({sql}) AS sums GROUP BY account_id "  # noqa: S608 — names of the code
+            f"ORDER BY {position} DESC, 1 LIMIT %s",
+            [*params, limit],
+        )
+        rows = cursor.fetchall()
+    return {account: dict(zip(USER_SUMS, map(int, sums), strict=True)) for account, *sums in rows}
+
+
+def ledger_sums(only: Narrowed) -> dict[tuple[str, bool], int]:
+    """Return the credits that were moved beside the charges of requests, by kind and whether they were paid for.
+
+    From the ledger itself: what is not of requests are few entries, and no retention takes them.
+    """
+    rows = _entries(only).values("kind", "is_paid").annotate(credits=Sum("amount"))
+    return {(row["kind"], row["is_paid"]): int(row["credits"]) for row in rows}
+
+
+def refunds(by: str, *, only: Narrowed, accounts: Iterable[int] | None = None) -> dict[Any, int]:
+    """Return the credits given back after the answer, by a column of the entry: `request__model_id`, `account_id`.
+
+    The key is None where retention has taken the request that says it.
+    """
+    entries = _entries(only).filter(kind=Kind.REFUND)
+    if accounts is not None:
+        entries = entries.filter(account_id__in=list(accounts))
+    if only.category:
+        entries = entries.filter(request__category=only.category)
+    return {row[by]: int(row["credits"]) for row in entries.values(by).annotate(credits=Sum("amount"))}
+
+
+def _entries(only: Narrowed) -> QuerySet[LedgerEntry]:
+    entries: QuerySet[LedgerEntry] = LedgerEntry.objects.order_by().filter(NOT_OF_REQUESTS)
+    return within_days(entries, only.period.first, only.period.last)
+
+
+def _folded(model: type[Model]) -> QuerySet[Any]:
+    return model._default_manager.order_by().filter(purpose=current_purpose())
