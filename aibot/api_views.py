@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from providers.types import Category
 
 CATEGORY = "{category}"
+ANALYSES = {"successRates": "success-rates", "fallbacks": "fallbacks", "margins": "margins", "costs": "costs"}
 
 
 class ApiRootView(APIView):
@@ -25,6 +26,8 @@ class ApiRootView(APIView):
         for name, view in {"categoryStats": "stats", "cost": "cost", "recommended": "recommended"}.items():
             address = reverse(f"providers:{view}-detail", args=[any_category], request=request)
             addresses[name] = address.replace(any_category, CATEGORY)
+        for name, view in ANALYSES.items():
+            addresses[name] = reverse(f"analytics:{view}-list", request=request)
         addresses |= {name: reverse(name, request=request) for name in ("schema", "docs")}
         return Response(addresses)
 

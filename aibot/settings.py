@@ -305,8 +305,8 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
 SPECTACULAR_SETTINGS = {
-    "TITLE": "AI bot: providers",
-    "DESCRIPTION": "Statistics, cost comparison and the recommended provider.",
+    "TITLE": "AI bot",
+    "DESCRIPTION": "Statistics, cost comparison and the recommended provider; what a period has brought and cost.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "PREPROCESSING_HOOKS": ["aibot.api_views.without_twins"],

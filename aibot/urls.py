@@ -13,6 +13,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/providers/", include("providers.statistics.urls")),
+    path("api/analytics/", include("requests_app.analytics.urls")),
     path("telegram/", include("telegram_bot.urls")),
     path("hooks/", include("requests_app.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -12,7 +12,8 @@ def test_the_first_page_is_the_admin(client):
 def test_the_root_of_the_api_lists_addresses_that_answer(admin_client):
     addresses = admin_client.get("/api/").json()
 
-    assert addresses.keys() == {"stats", "categoryStats", "cost", "recommended", "schema", "docs"}
+    analyses = {"successRates", "fallbacks", "margins", "costs"}
+    assert addresses.keys() == {"stats", "categoryStats", "cost", "recommended", *analyses, "schema", "docs"}
     for address in addresses.values():
         assert admin_client.get(address.replace("{category}", "VIDEO")).status_code == 200
 

@@ -16,9 +16,10 @@ from providers.models import ProviderConfig
 from providers.shipped import shipped_routes
 from providers.statistics.views import COST_EXAMPLE, RECOMMENDATION_EXAMPLE, STATS_EXAMPLE
 from providers.types import Category
-from tests.factories import make_attempt, make_provider
+from tests.factories import make_attempt, make_provider, make_request
 
 pytestmark = pytest.mark.django_db
+JSON = "application/json"
 ADDRESSES = ["stats", "stats/TEXT", "cost/TEXT", "recommended/TEXT"]
 
 
@@ -191,13 +192,17 @@ class TestDocumentation:
 
         validate_schema(schema)
         assert sorted(schema["paths"]) == [
+            "/api/analytics/costs",
+            "/api/analytics/fallbacks",
+            "/api/analytics/margins",
+            "/api/analytics/success-rates",
             "/api/providers/cost/{category}",
             "/api/providers/recommended/{category}",
             "/api/providers/stats",
             "/api/providers/stats/{category}",
         ]
         for path in schema["paths"].values():
-            content = path["get"]["responses"]["200"]["content"]["application/json"]
+            content = path["get"]["responses"]["200"]["content"][JSON]
             assert content["examples"]
 
     def test_answers_and_examples_match_the_schema(self, client, token):
@@ -207,13 +212,17 @@ class TestDocumentation:
         schema = SchemaGenerator().get_schema(request=None, public=True)
 
         def check(path: str, answer: object) -> None:
-            described = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            described = schema["paths"][path]["get"]["responses"]["200"]["content"][JSON]["schema"]
             # OpenAPI 3.0 says nullable where JSON Schema lists the type null.
             text = json.dumps({**described, "components": schema["components"]})
             validate(answer, _with_null(json.loads(text)))
 
+        make_request(status="COMPLETED", actual_provider="openai", output_text="Hi", completed_at=timezone.now())
+        check("/api/analytics/costs", client.get("/api/analytics/costs?by=user", headers=token).json())
         for path in schema["paths"]:
             check(path, client.get(path.replace("{category}", "TEXT"), headers=token).json())
+            for example in schema["paths"][path]["get"]["responses"]["200"]["content"][JSON]["examples"].values():
+                check(path, example["value"])
         check("/api/providers/stats", [STATS_EXAMPLE])
         check("/api/providers/cost/{category}", [COST_EXAMPLE])
         check("/api/providers/recommended/{category}", RECOMMENDATION_EXAMPLE)

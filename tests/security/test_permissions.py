@@ -53,6 +53,11 @@ EXPECTED = {
         for path in ("stats", "stats/<str:category>", "cost/<str:category>", "recommended/<str:category>")
         for slash in ("", "/")
     },
+    **{
+        f"api/analytics/{path}{slash}": STATISTICS
+        for path in ("success-rates", "fallbacks", "margins", "costs")
+        for slash in ("", "/")
+    },
     # Telegram and Replicate send POST requests.
     **{f"{path}{slash}": POST_ONLY for path in ("telegram/webhook", "hooks/<slug:slug>") for slash in ("", "/")},
     # Django's own pages for people who are not logged in, and those that only post or only redirect.
