@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, DateField, Model, Q, QuerySet, Sum, Value
+from django.db.models import Case, Count, DateField, Model, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Trunc
 
 from providers.access import current_purpose
@@ -95,28 +95,34 @@ def within_days(rows: QuerySet[Any], first: date | None, last: date | None) -> Q
     return within
 
 
-def by_step(rows: QuerySet[Any], step: str) -> QuerySet[Any]:
-    """Annotate rows, raw or of sums, with `step_begin`, the first day of the "day", "week" or "month" they are in.
+def by_step(rows: QuerySet[Any], step: str | date) -> QuerySet[Any]:
+    """Annotate rows, raw or of sums, with their `step`: the first day of the "day", "week" or "month" they are in.
 
-    Also with `whole`, see grouped(). Without a step with that alone.
+    Where `step` is a day, whether they are of that day or a later one. Also with `whole`, see grouped(); with that
+    alone where there is no step.
     """
     rows = rows.annotate(whole=Value(1))
     if not step:
         return rows
     is_summed = "day" in {column.name for column in rows.model._meta.get_fields()}
-    moment, zone = ("day", None) if is_summed else ("created_at", DAYS.zone)
-    begin = Trunc(moment, step, output_field=DateField(), tzinfo=zone)
-    with_step: QuerySet[Any] = rows.annotate(step_begin=begin)
+    part: Any
+    if isinstance(step, date):
+        is_later = Q(day__gte=step) if is_summed else Q(created_at__gte=DAYS.begin(step))
+        part = Case(When(is_later, then=Value(1)), default=Value(0))
+    else:
+        moment, zone = ("day", None) if is_summed else ("created_at", DAYS.zone)
+        part = Trunc(moment, step, output_field=DateField(), tzinfo=zone)
+    with_step: QuerySet[Any] = rows.annotate(step=part)
     return with_step
 
 
-def grouped(*by: str, step: str, more: str = "") -> tuple[str, ...]:
+def grouped(*by: str, step: str | date, more: str = "") -> tuple[str, ...]:
     """Return the columns of a statement's groups; the first is the same for all rows, for those without another."""
-    return ("whole", *by, *(["step_begin"] if step else []), *([more] if more else []))
+    return ("whole", *by, *(["step"] if step else []), *([more] if more else []))
 
 
-def attempt_sums(*by: str, only: Narrowed, step: str = "") -> dict[Key, AttemptSums]:
-    """Return the sums by these columns: category, provider, route_name, label; then by the first day of each step.
+def attempt_sums(*by: str, only: Narrowed, step: str | date = "") -> dict[Key, AttemptSums]:
+    """Return the sums by these columns: category, provider, route_name, label; then by the step, see by_step().
 
     They are those of the sandbox while it answers, and of real calls otherwise. One statement, because it sees one
     moment of the database: between two of them a sweeper may fold rows, which would then be counted twice or not at
@@ -139,7 +145,7 @@ def attempt_sums(*by: str, only: Narrowed, step: str = "") -> dict[Key, AttemptS
     return {key: _in_dollars(counter, operations[key]) for key, counter in counters.items()}
 
 
-def attempt_times(*by: str, measure: Measure, only: Narrowed, step: str = "") -> dict[Key, Counter[int]]:
+def attempt_times(*by: str, measure: Measure, only: Narrowed, step: str | date = "") -> dict[Key, Counter[int]]:
     """Return how many successes took how long, as numbers by bucket (histograms.py), by these columns as above.
 
     The operator's tests are left out. Attempts are not told apart by their label here.

@@ -49,29 +49,37 @@ EVERYTHING = Filters()
 
 def totals_of(period: Period) -> Totals:
     """Return all figures of a period."""
-    only = _requests_of(period)
-    requests = request_sums(only=only).get((), Counter())
-    calls = attempt_sums(only=_attempts_of(period)).get((), NOBODY)
-    ledger = Counter(ledger_sums(only))
-    return Totals(
-        period=period,
-        **_counted(requests),
-        **_times(request_times(only=only).get((), {}), _first_words(period).get((), {})),
-        cost=calls.total_cost,
-        test_cost=calls.test_cost,
-        unknown_costs=calls.unknown_costs,
-        perhaps_billed=calls.reserved_cost,
-        credits_sold=ledger[Kind.TOPUP, True] + ledger[Kind.PAYMENT_REFUND, False],
-        credits_given=ledger[Kind.TOPUP, False] + ledger[Kind.GIFT, False] + ledger[Kind.ADJUST, False],
-        credits_expired=-ledger[Kind.EXPIRE, False],
-        credits_charged=requests["credits"],
-        credits_refunded=ledger[Kind.REFUND, False],
-    )
+    return compared(period).period
 
 
 def compared(period: Period) -> Comparison:
-    """Return the figures of a period and of the one before it."""
-    return Comparison(totals_of(period), totals_of(period.before))
+    """Return the figures of a period and of the one before it, of which each statement reads one moment."""
+    before = period.before
+    both, step = Period(before.first, period.last), period.first
+    only = _requests_of(both)
+    requests, times = request_sums(only=only, step=step), request_times(only=only, step=step)
+    calls, first_words = attempt_sums(only=_attempts_of(both), step=step), _first_words(both, step)
+    ledger = ledger_sums(only=only, step=step)
+
+    def totals(each: Period, key: tuple[int]) -> Totals:
+        counted, paid = requests.get(key, Counter()), calls.get(key, NOBODY)
+        entries: Counter[tuple[str, bool]] = ledger.get(key, Counter())
+        return Totals(
+            period=each,
+            **_counted(counted),
+            **_times(times.get(key, {}), first_words.get(key, {})),
+            cost=paid.total_cost,
+            test_cost=paid.test_cost,
+            unknown_costs=paid.unknown_costs,
+            perhaps_billed=paid.reserved_cost,
+            credits_sold=entries[Kind.TOPUP, True] + entries[Kind.PAYMENT_REFUND, False],
+            credits_given=entries[Kind.TOPUP, False] + entries[Kind.GIFT, False] + entries[Kind.ADJUST, False],
+            credits_expired=-entries[Kind.EXPIRE, False],
+            credits_charged=counted["credits"],
+            credits_refunded=entries[Kind.REFUND, False],
+        )
+
+    return Comparison(totals(period, (1,)), totals(before, (0,)))
 
 
 def series_of(period: Period) -> list[Point]:
@@ -224,7 +232,7 @@ def _attempts_of(period: Period, only: Filters = EVERYTHING) -> attempts.Narrowe
     )
 
 
-def _first_words(period: Period, step: str = "") -> dict[tuple[Any, ...], Counter[int]]:
+def _first_words(period: Period, step: str | date = "") -> dict[tuple[Any, ...], Counter[int]]:
     return attempt_times(measure=Measure.FIRST_TEXT, only=_attempts_of(period), step=step)
 
 

@@ -7,6 +7,7 @@ rows, which would then be counted twice or not at all. What is counted of attemp
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from functools import reduce
 from operator import and_
 from typing import Any
@@ -44,10 +45,10 @@ class Narrowed:
         return within_days(narrowed, self.period.first, self.period.last)
 
 
-def request_sums(*by: str, only: Narrowed, step: str = "") -> dict[Key, Counter[str]]:
+def request_sums(*by: str, only: Narrowed, step: str | date = "") -> dict[Key, Counter[str]]:
     """Return what is counted of ended requests by these columns: category, model_id, provider, route; see SUMS.
 
-    Then by the first day of each step. They are those of the sandbox while it answers, and of real calls otherwise.
+    Then by the step, where there is one. They are those of the sandbox while it answers, and of real calls otherwise.
     """
     group = grouped(*by, step=step)
     requests = with_facts(ended_not_folded()).annotate(
@@ -64,10 +65,10 @@ def request_sums(*by: str, only: Narrowed, step: str = "") -> dict[Key, Counter[
     return counters
 
 
-def request_times(*, only: Narrowed, step: str = "") -> dict[Key, Counter[int]]:
+def request_times(*, only: Narrowed, step: str | date = "") -> dict[Key, Counter[int]]:
     """Return how many requests were answered in how much time, as numbers by bucket (statistics/histograms.py).
 
-    By the first day of each step. They are not told apart by AI model and route here.
+    By the step, where there is one. They are not told apart by AI model and route here.
     """
     group = grouped(step=step, more="bucket")
     raw = by_step(only.of(timed(with_facts(ended_not_folded())).filter(Q(served=current_purpose()))), step)
@@ -107,13 +108,19 @@ def user_sums(period: Period, *, by: str, limit: int) -> dict[int, dict[str, int
     return {account: dict(zip(USER_SUMS, map(int, sums), strict=True)) for account, *sums in rows}
 
 
-def ledger_sums(only: Narrowed) -> dict[tuple[str, bool], int]:
+def ledger_sums(*, only: Narrowed, step: str | date = "") -> dict[Key, Counter[tuple[str, bool]]]:
     """Return the credits that were moved beside the charges of requests, by kind and whether they were paid for.
 
-    From the ledger itself: what is not of requests are few entries, and no retention takes them.
+    By the step, where there is one. From the ledger itself: what is not of requests are few entries, and no retention
+    takes them.
     """
-    rows = _entries(only).values("kind", "is_paid").annotate(credits=Sum("amount"))
-    return {(row["kind"], row["is_paid"]): int(row["credits"]) for row in rows}
+    group = grouped(step=step)
+    counters: dict[Key, Counter[tuple[str, bool]]] = defaultdict(Counter)
+    rows = by_step(_entries(only), step).values(*group, "kind", "is_paid").annotate(credits=Sum("amount"))
+    for row in rows:
+        _, *key = (row[name] for name in group)
+        counters[tuple(key)][row["kind"], row["is_paid"]] += int(row["credits"])
+    return counters
 
 
 def refunds(by: str, *, only: Narrowed, accounts: Iterable[int] | None = None) -> dict[Any, int]:

@@ -14,6 +14,18 @@ from aibot.health import _work
 from aibot.metrics import DatabaseCollector
 from providers.models import Attempt
 from providers.statistics.rollups import fold_attempts
+from requests_app.analytics.periods import period_named
+from requests_app.analytics.rollups import fold_requests
+from requests_app.analytics.selectors import (
+    compared,
+    costs,
+    fallbacks,
+    model_margins,
+    requests_by_route,
+    series_of,
+    success_rates,
+    top_users,
+)
 from requests_app.due_work import due_work
 from requests_app.models import LedgerEntry, Request, RequestEvent
 from requests_app.selectors import requests_under_way
@@ -66,10 +78,13 @@ RARE_PAIRS = [
     "providers/attempt/?category__exact=IMAGE&provider=openai",
     "providers/attempt/?category__exact=TEXT&provider=replicate",
 ]
-FEW = "_unfinished|_of_further_routes"
+FEW = "_unfinished|_of_further_routes|_to_roll_up"
+ANALYSES = [
+    compared, series_of, requests_by_route, success_rates, fallbacks, model_margins, costs, top_users
+]  # fmt: skip
 HISTORY = 3000
 BESIDE = 800
-GROWING = [Request, Attempt, Delivery, TelegramUpdate]  # with rows in the history below
+GROWING = [Request, Attempt, LedgerEntry, Delivery, TelegramUpdate]  # with rows in the history below
 
 
 @pytest.fixture
@@ -78,7 +93,10 @@ def account():
     account, model, chat, now = make_account(), make_model(), make_chat(), timezone.now()
     moments = [now - timedelta(minutes=number % 20) for number in range(HISTORY)]
     values = {"user": account, "model": model, "category": "TEXT", "credits": 1, "actual_provider": "openai"}
-    ended = {"status": "COMPLETED", "output_text": "Hello", "completed_at": now, "deadline_at": now, "routes_asked": 1}
+    ended = {
+        "status": "COMPLETED", "output_text": "Hello", "completed_at": now, "deadline_at": now, "routes_asked": 1,
+        "rolled_up": True,
+    }  # fmt: skip
     requests = Request.objects.bulk_create(
         Request(intake_key=f"old:{number}", created_at=moment, **values, **ended)
         for number, moment in enumerate(moments)
@@ -106,11 +124,16 @@ def rows_read(call) -> int:
     with CaptureQueriesContext(connection) as context:
         call()
     read = 0
-    for query in [query["sql"] for query in context.captured_queries if query["sql"].startswith("SELECT")]:
+    for query in selects(context):
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")
             read += _rows_of(cursor.fetchone()[0][0]["Plan"])
     return read
+
+
+def selects(context: CaptureQueriesContext) -> list[str]:
+    # A union begins with a bracket on PostgreSQL.
+    return [query["sql"] for query in context.captured_queries if query["sql"].lstrip("(").startswith("SELECT")]
 
 
 def _rows_of(plan: dict[str, Any]) -> int:
@@ -188,13 +211,40 @@ def test_what_waits_for_the_chat_is_found_by_an_index(call):
 def test_a_page_of_few_rows_searches_an_index(admin_client, address):
     with CaptureQueriesContext(connection) as context:
         assert admin_client.get(f"/admin/{address}").status_code == 200
-    tables = [model._meta.db_table for model in (*GROWING, LedgerEntry, RequestEvent)]
-    for query in [query["sql"] for query in context.captured_queries if query["sql"].startswith("SELECT")]:
+    assert_searches(context)
+
+
+@pytest.mark.skipif("connection.vendor == 'postgresql'", reason="PostgreSQL reads the whole of a small table")
+@pytest.mark.parametrize("analysis", ANALYSES, ids=lambda analysis: analysis.__name__)
+def test_an_analysis_searches_an_index(analysis):
+    with CaptureQueriesContext(connection) as context:
+        analysis(period_named("30"))
+    assert selects(context)
+    assert_searches(context)
+
+
+def assert_searches(context: CaptureQueriesContext) -> None:
+    tables = [model._meta.db_table for model in (*GROWING, RequestEvent)]
+    for query in selects(context):
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN QUERY PLAN {query}")
             scans = [detail for *_, detail in cursor.fetchall() if detail.startswith("SCAN")]
-        # Those indexes contain the few rows that have not ended, and those that further routes were asked for.
+        # Those indexes contain the few rows that have not ended, and those that further routes were asked for or that
+        # are in no sums yet.
         assert not [scan for scan in scans if scan.split()[1] in tables and not re.search(FEW, scan)], query
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite does not say how many rows it reads")
+@pytest.mark.parametrize("analysis", ANALYSES, ids=lambda analysis: analysis.__name__)
+def test_an_analysis_reads_sums_and_nothing_of_the_history(account, analysis):
+    LedgerEntry.objects.bulk_create(
+        LedgerEntry(account=account, request=request, kind=kind, amount=0, actor="test")
+        for request in Request.objects.filter(rolled_up=True)
+        for kind in ("HOLD", "CAPTURE")
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {LedgerEntry._meta.db_table}")
+    assert rows_read(lambda: analysis(period_named("30"))) < 30
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite does not say how many rows it reads")
@@ -207,11 +257,23 @@ def test_a_page_of_few_rows_searches_an_index(admin_client, address):
         lambda _: sweep_requests(),
         lambda _: sweep_telegram(),
         lambda _: fold_attempts(),
+        lambda _: fold_requests(),
         lambda _: list(service_conditions()),
         lambda _: list(DatabaseCollector().collect()),
         lambda _: _work(),
     ],
-    ids=["a prompt", "cancel", "due work", "sweep", "sweep of the bot", "roll-ups", "watch", "metrics", "readyz"],
+    ids=[
+        "a prompt",
+        "cancel",
+        "due work",
+        "sweep",
+        "sweep of the bot",
+        "roll-ups",
+        "sums",
+        "watch",
+        "metrics",
+        "readyz",
+    ],
 )
 def test_it_reads_what_is_unfinished_and_nothing_of_the_history(account, call):
     assert rows_read(lambda: call(account)) < 30
