@@ -450,9 +450,9 @@ SWEEPS = [
     "requests_app.services.sweeper.sweep_requests",
     "telegram_bot.sweeper.sweep_telegram",
     "providers.statistics.rollups.fold_attempts",
+    "requests_app.analytics.rollups.fold_requests",
     "providers.routes.testing.sweep_route_tests",
     "providers.reconciliation.services.sweep_accounts",
-    "requests_app.analytics.rollups.fold_requests",
     "requests_app.services.retention.sweep_retention",
     "aibot.alerts.watch.sweep_alerts",
 ]
