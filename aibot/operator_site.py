@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.templatetags.static import static
 from django.urls import reverse
 from unfold.dataclasses import SearchResult
 
+from aibot.overview import overview_of
 from requests_app.account_search import account_identified, accounts_named
 from requests_app.models import Account, Request
 
@@ -78,6 +81,11 @@ class OperatorSite(UnfoldAdminSite):
     """The pages from which the operator runs the service."""
 
     index_title = "Overview"
+    index_template = "admin/overview.html"
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """Show the Overview."""
+        return super().index(request, {**overview_of(request), **(extra_context or {})})
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Answer the search box above all pages, with its first page whatever the address asks for."""
@@ -86,6 +94,11 @@ class OperatorSite(UnfoldAdminSite):
         request.GET = first_page
         response: HttpResponse = super().search(request, extra_context)  # type: ignore[misc]  # unfold's own
         return response
+
+
+def favicon(*_: HttpRequest) -> str:
+    """Return the address of the icon that browsers show."""
+    return static("aibot/favicon.svg")
 
 
 def subheader(*_: HttpRequest) -> str:

@@ -116,6 +116,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
+SILENCED_SYSTEM_CHECKS = ["models.W040"]  # SQLite leaves out the columns that an index only includes, and works
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -138,6 +139,7 @@ UNFOLD = {
     "SITE_HEADER": "AI bot",
     "SITE_SUBHEADER": "aibot.operator_site.subheader",
     "SITE_SYMBOL": "smart_toy",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "aibot.operator_site.favicon"}],
     "SITE_URL": "/admin/",
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,

@@ -1,0 +1,172 @@
+"""The Overview: its figures are those of the API, the metrics and a recount, whatever moment they are read at."""
+
+import random
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db.models import Q, Sum
+from django.urls import reverse
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+
+from aibot.overview import change, points, usd
+from providers.models import Attempt
+from providers.statistics.rollups import fold_attempts
+from requests_app.analytics.rollups import fold_requests
+from requests_app.models import Request
+from tests.factories import make_account, make_alert, make_attempt, make_model, make_request
+
+pytestmark = pytest.mark.django_db
+
+INDEX = "/admin/"
+
+
+def figure(page, title: str):
+    return next(figure for figure in page.context["figures"] if figure.title == title)
+
+
+def table(page, title: str):
+    return next(table for table in page.context["tables"] if table.title == title)
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+class TestOneSum:
+    def test_page_api_metrics_and_rows_agree_at_any_moment(self, admin_client):
+        dice = random.Random(12)
+        account, model = make_account(credits=10_000), make_model(category="TEXT", provider="openai")
+        for _moment in range(20):
+            for _ in range(dice.randrange(1, 4)):
+                self.traffic(dice, account, model)
+            dice.choice([fold_attempts, fold_requests, lambda: None])()
+
+            page = admin_client.get(INDEX, {"period": "today"})
+            rows = Attempt.objects.exclude(finished_at=None).aggregate(
+                known=Sum("cost"), at_most=Sum("reserved_cost", filter=Q(cost=None) & ~Q(state="FAILED"))
+            )
+            known, at_most = (round(Decimal(rows[name] or 0), 10) for name in ("known", "at_most"))
+            costs = admin_client.get("/api/analytics/costs/", {"period": "today"}).json()
+            stats = admin_client.get("/api/providers/stats").json()
+
+            assert figure(page, "Cost").exact == exact(known)
+            assert round(sum(Decimal(str(row["cost"])) for row in costs["rows"]), 10) == known
+            assert round(sum(Decimal(str(row["totalCost"])) for row in stats), 10) == known
+            assert round(metric(admin_client, "aibot_cost_usd_total"), 10) == known
+            assert figure(page, "Perhaps billed at most").exact == exact(at_most)
+            answered = Request.objects.filter(status="COMPLETED").count()
+            assert figure(page, "Success rate").note.startswith(f"{answered:,} answered")
+            assert sum(number(row[3]) for row in table(page, "Fallback frequency").rows) == answered
+            assert sum(number(row[1]) for row in table(page, "Top users").rows) == number(
+                figure(page, "Requests").value
+            )
+
+    def traffic(self, dice, account, model) -> None:
+        status = dice.choice(["COMPLETED", "COMPLETED", "FAILED"])
+        answered = {"actual_provider": "openai", "actual_route": "openai", "output_text": "Hi"}
+        request = make_request(
+            account=account, model=model, status=status, completed_at=timezone.now(), credits=dice.randrange(5),
+            **(answered if status == "COMPLETED" else {}),
+        )  # fmt: skip
+        for place in range(dice.randrange(1, 3)):
+            state = dice.choice(["OK", "FAILED", "UNKNOWN"])
+            make_attempt(
+                caller_key=request.pk, number=place + 1, state=state, label=str(model.pk), provider="openai",
+                route="openai", reserved_cost=Decimal("0.1"), finished_at=timezone.now() - timedelta(hours=2),
+                created_at=timezone.now(),
+                cost=Decimal(dice.randrange(1, 10**6)).scaleb(-7) if state == "OK" and dice.random() < 0.8 else None,
+            )  # fmt: skip
+
+
+def exact(amount: Decimal) -> str:
+    return f"${amount.normalize():f}"
+
+
+def metric(client, name: str) -> Decimal:
+    families = text_string_to_metric_families(client.get("/metrics").content.decode())
+    return sum(
+        (Decimal(str(sample.value)) for family in families for sample in family.samples if sample.name == name),
+        Decimal(0),
+    )
+
+
+class TestPage:
+    @pytest.mark.parametrize(
+        ("address", "words"),
+        [
+            ("?period=tomorrow", "period must be one of"),
+            ("?from=2026-11-02&to=2026-11-01", "must not be after"),
+            ("?from=2026-11-02", "Give both"),
+            ("?from=<script>&to=2026-11-01", "must be a date"),
+            ("?from=0001-01-01&to=9999-12-31", "at most"),
+            ("?days=99999", "days must be"),
+        ],
+    )
+    def test_a_period_that_cannot_be_is_said_and_the_usual_one_shown(self, admin_client, address, words):
+        page = admin_client.get(INDEX + address)
+
+        assert words in page.context["problem"]
+        assert page.context["chosen"] == "7"
+        assert "<script>&" not in page.content.decode()
+
+    def test_400_days_are_shown(self, admin_client):
+        page = admin_client.get(INDEX, {"days": "400"})
+
+        assert page.context["problem"] == ""
+        assert page.context["period"].days == 400
+
+    def test_each_number_leads_to_its_rows(self, admin_client):
+        make_request(account=make_account(), model=make_model(), status="FAILED", completed_at=timezone.now())
+        page = admin_client.get(INDEX, {"period": "today"})
+
+        failed = admin_client.get(figure(page, "Success rate").link).context["cl"]
+
+        assert [row.status for row in failed.result_list] == ["FAILED"]
+        for shown in page.context["figures"]:
+            if shown.link.startswith("/"):
+                assert admin_client.get(shown.link).status_code == 200, shown.title
+        for shown in page.context["tables"]:
+            assert not shown.csv or admin_client.get(shown.csv).status_code == 200
+
+    def test_what_needs_the_operator_is_at_the_top(self, admin_client):
+        alert = make_alert()
+
+        assert alert.title in admin_client.get(INDEX).content.decode()
+
+    def test_who_may_not_see_sums_sees_none(self, client):
+        client.force_login(User.objects.create_user("helper", is_staff=True))
+
+        page = client.get(INDEX)
+
+        assert "figures" not in page.context
+        assert "need the permission" in page.content.decode()
+
+    def test_who_may_not_see_accounts_sees_no_users(self, client):
+        user = User.objects.create_user("helper", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename="view_attemptrollup"))
+        client.force_login(user)
+
+        assert "Top users" not in [shown.title for shown in client.get(INDEX).context["tables"]]
+
+    def test_the_search_above_all_pages_finds_requests_and_users(self, admin_client):
+        account = make_account(name="Ada Lovelace")
+        request = make_request(account=account, model=make_model())
+
+        def found(words: str) -> str:
+            return admin_client.get(
+                reverse("admin:search"), {"s": words, "extended": "1", "page": "x"}
+            ).content.decode()
+
+        assert request.pk in found(request.pk[:12])
+        assert "Ada Lovelace" in found("lovelace")
+
+
+def test_words_of_numbers():
+    assert [usd(amount) for amount in (None, Decimal(0), Decimal("0.00012"), Decimal("-3"), Decimal("1234.5"))] == [
+        "unknown", "$0.00", "$0.0001", "-$3.00", "$1,234.50",
+    ]  # fmt: skip
+    assert (change(3, 2), change(3, 0), change(None, 2)) == ("+50%", "", "")
+    assert points(Decimal("99.5"), Decimal("98")) == "+1.5 points"
