@@ -1,18 +1,25 @@
 """The admin of what belongs to no single app: the tokens of the API, and alerts."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from rest_framework.authtoken.admin import TokenAdmin
 from rest_framework.authtoken.models import Token, TokenProxy
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from aibot.models import Alert, Notification
-from providers.admin_base import ModelAdmin, ReadOnlyAdmin, ReadOnlyInline
+from aibot.api_tokens import scopes_of, token_create, token_revoke
+from aibot.models import Alert, ApiToken, Notification, Scope
+from providers.admin_base import ModelAdmin, NobodyEdits, ReadOnlyAdmin, ReadOnlyInline
+
+DAYS_OF_A_TOKEN = 365  # unless its maker says otherwise
 
 
 def _name_of(token: Token) -> str:
@@ -41,15 +48,109 @@ class RoleAdmin(GroupAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's c
 
 
 @admin.register(TokenProxy)
-class ApiTokenAdmin(TokenAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
-    """The tokens of the API. A key is shown once, when it is made."""
+class OldTokenAdmin(NobodyEdits, TokenAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # Django's class takes no argument at run time
+    """Tokens of earlier releases. They open what they did, until each is replaced by an API token and deleted here."""
 
     list_display = ["user", "created"]
 
-    def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if not change:
-            self.message_user(request, f"The key is {obj.key}. It is shown only now.", messages.SUCCESS)
+    def has_delete_permission(self, request: HttpRequest, obj: Token | None = None) -> bool:
+        return ModelAdmin.has_delete_permission(self, request, obj)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if request.method == "GET" and Token.objects.exists():
+            words = (
+                "These tokens are of an earlier release: stored as they are, without scopes and without an end. They "
+                "open the statistics, the metrics and the documentation. Make an API token in place of each, then "
+                "delete it."
+            )
+            self.message_user(request, words, messages.WARNING)
+        return super().changelist_view(request, extra_context)
+
+
+class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """A new token, which may do no more than whoever makes it."""
+
+    maker: User
+    scopes = forms.MultipleChoiceField(choices=Scope, widget=forms.CheckboxSelectMultiple)
+
+    class Meta:
+        model = ApiToken
+        fields = ["name", "scopes", "expires_at"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["scopes"].choices = [(scope.value, scope.label) for scope in scopes_of(self.maker)]  # type: ignore[attr-defined]  # of this kind of field
+        self.fields["expires_at"].initial = timezone.now() + timedelta(days=DAYS_OF_A_TOKEN)
+
+    def clean_expires_at(self) -> datetime | None:
+        expires_at: datetime | None = self.cleaned_data["expires_at"]
+        if expires_at and expires_at <= timezone.now():
+            raise forms.ValidationError("This is over.")
+        return expires_at
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    """The tokens of the API. A key is shown once, when it is made; afterwards a token can only be revoked."""
+
+    list_display = ["name", "beginning", "shown_scopes", "made_by", "state", "expires_at", "last_used_at"]
+    list_select_related = ["made_by"]
+    actions = ["revoke"]
+    form = ApiTokenForm
+
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        if obj is None:
+            return ["name", "scopes", "expires_at"]
+        dates = ["created_at", "expires_at", "last_used_at", "revoked_at"]
+        return ["name", "beginning", "shown_scopes", "made_by", "state", *dates]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        return [] if obj is None else self.get_fields(request, obj)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        tokens: QuerySet[ApiToken] = super().get_queryset(request)
+        return tokens.annotate(now=Now())
+
+    def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None:
+            kwargs |= {"form": forms.ModelForm, "fields": []}
+            return super().get_form(request, obj, change=change, **kwargs)
+        return type("ApiTokenForm", (super().get_form(request, obj, change=change, **kwargs),), {"maker": request.user})
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        """Make the token, and show its key."""
+        if change:
+            return  # there is nothing that could have changed
+        token, key = token_create(
+            name=obj.name,
+            made_by=form.maker,
+            scopes=[Scope(scope) for scope in form.cleaned_data["scopes"]],
+            expires_at=obj.expires_at,
+        )
+        obj.pk, obj.beginning = token.pk, token.beginning
+        self.message_user(request, f"The key is {key} It is shown only now.", messages.SUCCESS)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("aibot.change_apitoken")
+
+    @admin.action(description="Revoke: the tokens open nothing any more", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        revoked = [token for token in queryset if token_revoke(token_id=token.pk)]
+        for token in revoked:
+            self.log_change(request, token, "Revoked")
+        self.message_user(request, f"{len(revoked)} revoked.", messages.SUCCESS if revoked else messages.INFO)
+
+    @admin.display(description="scopes")
+    def shown_scopes(self, token: ApiToken) -> str:
+        return ", ".join(token.scopes)
+
+    @admin.display(description="state")
+    def state(self, token: Any) -> str:
+        if token.revoked_at:
+            return "revoked"
+        if not (token.made_by.is_active and token.made_by.is_staff):
+            return "idle: its maker is no staff any more"
+        return "expired" if token.expires_at and token.expires_at <= token.now else "valid"
 
 
 class NotificationInline(ReadOnlyInline):

@@ -10,14 +10,18 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
+from aibot.api_tokens import MayReadSomething
 from providers.types import Category
 
 CATEGORY = "{category}"
 ANALYSES = {"successRates": "success-rates", "fallbacks": "fallbacks", "margins": "margins", "costs": "costs"}
+RECORDS = ("requests", "attempts", "routes", "models", "accounts")
 
 
 class ApiRootView(APIView):
-    """Where the figures are: each address by its name, `{category}` in it to be filled in."""
+    """Where figures and records are: each address by its name, `{category}` in it to be filled in."""
+
+    permission_classes = [MayReadSomething]
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> Response:
@@ -28,6 +32,7 @@ class ApiRootView(APIView):
             addresses[name] = address.replace(any_category, CATEGORY)
         for name, view in ANALYSES.items():
             addresses[name] = reverse(f"analytics:{view}-list", request=request)
+        addresses |= {name: reverse(f"{name}-list", request=request) for name in RECORDS}
         addresses |= {name: reverse(name, request=request) for name in ("schema", "docs")}
         return Response(addresses)
 

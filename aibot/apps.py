@@ -1,10 +1,12 @@
-"""The project's own entry: it registers the system checks of the settings as a whole."""
+"""The project's own entry: it registers the system checks of the settings as a whole, and what `migrate` adds."""
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
 from django.core.checks import Tags, register
+from django.db.models.signals import post_migrate
 
 from aibot.checks import check_bucket, check_database, check_media, check_proxy, check_servers, check_variables
+from aibot.roles import sync_after_migrate
 from aibot.telemetry import telemetry_start
 
 
@@ -22,6 +24,9 @@ class AibotConfig(AppConfig):
 
     def ready(self) -> None:
         telemetry_start()
+        # It is sent for one app with models after the other, and Django makes each one's permissions then.
+        *_, last_app = (app for app in apps.get_app_configs() if app.models_module)
+        post_migrate.connect(sync_after_migrate, sender=last_app)
         register(check_variables, "aibot")
         register(check_servers, "aibot", deploy=True)
         register(check_proxy, "aibot", deploy=True)

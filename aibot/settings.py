@@ -299,20 +299,25 @@ AUTH_PASSWORD_VALIDATORS = [
 REST_FRAMEWORK = {
     # The first one determines the refusal: 401 with WWW-Authenticate: Token, rather than 403.
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.TokenAuthentication",
+        "aibot.api_tokens.ApiTokenAuthentication",
+        "aibot.api_tokens.BearerAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["providers.statistics.permissions.StaffOrToken"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    # What a view names as `throttle_scope`: pages, and files of many rows.
+    "DEFAULT_THROTTLE_CLASSES": ["aibot.api_throttles.NamedRate"],
+    "DEFAULT_THROTTLE_RATES": {"records": "240/minute", "exports": "6/minute"},
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "AI bot",
-    "DESCRIPTION": "Statistics, cost comparison and the recommended provider; what a period has brought and cost.",
+    "DESCRIPTION": "Statistics, cost comparison and the recommended provider; what a period has brought and cost; "
+    "requests, attempts, routes, AI models and accounts. Read-only.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "PREPROCESSING_HOOKS": ["aibot.api_views.without_twins"],
-    "SERVE_PERMISSIONS": ["providers.statistics.permissions.StaffOrToken"],
+    "SERVE_PERMISSIONS": ["aibot.api_tokens.MayReadSomething"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -14,6 +14,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/providers/", include("providers.statistics.urls")),
     path("api/analytics/", include("requests_app.analytics.urls")),
+    path("api/", include("providers.api.urls")),
+    path("api/", include("requests_app.api.urls")),
     path("telegram/", include("telegram_bot.urls")),
     path("hooks/", include("requests_app.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

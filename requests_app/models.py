@@ -93,11 +93,13 @@ class Account(models.Model):
         ordering = ["-created_at"]
         permissions = [("add_credits", "Can add credits to an account")]
         constraints = [models.CheckConstraint(condition=Q(balance__gte=0), name="balance_is_never_negative")]
+        indexes = [models.Index(fields=["-id"], condition=Q(is_blocked=True), name="account_blocked")]
 
     def __str__(self) -> str:
         return self.name or self.key
 
 
+VIEW_PROMPTS = "requests_app.view_prompts"  # the permission without which no text and no file of a user is shown
 ERASED = "[erased]"  # in place of a prompt and its answer, once retention has taken them
 
 
@@ -121,8 +123,9 @@ class Request(models.Model):
     OPEN = (Status.PENDING, Status.PROCESSING)
 
     id = models.CharField(primary_key=True, max_length=40, default=new_request_id, editable=False)
+    # Their indexes are those below, which begin with them and are in the order of lists.
     user = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="requests", db_index=False)
-    model = models.ForeignKey(AIModel, on_delete=models.PROTECT, related_name="requests")
+    model = models.ForeignKey(AIModel, on_delete=models.PROTECT, related_name="requests", db_index=False)
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
     conversation = models.CharField(max_length=64, blank=True)  # requests that share one are turns of one conversation
     input_text = models.TextField()
@@ -165,6 +168,10 @@ class Request(models.Model):
     class Meta:
         db_table = "requests"
         ordering = ["-created_at"]
+        permissions = [
+            ("view_prompts", "Can view what users wrote and received"),
+            ("refund_requests", "Can give back what an answer has cost"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=~Q(status="COMPLETED") | Q(actual_provider__isnull=False, completed_at__isnull=False),
@@ -178,6 +185,7 @@ class Request(models.Model):
         indexes = [
             models.Index(fields=["-created_at"], name="request_newest_first"),
             models.Index(fields=["user", "-created_at"], name="request_of_user"),
+            models.Index(fields=["model", "-created_at"], name="request_of_model"),
             models.Index(fields=["user", "conversation", "-created_at"], name="request_by_conversation"),
             # Not on lease_until: an index there would make each renewal of a lease write to it (no HOT update).
             models.Index(fields=["created_at"], condition=Q(completed_at__isnull=True), name="request_unfinished"),

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from providers.admin_base import ChoiceFilter, ReadOnlyAdmin, ReadOnlyInline, code_of
 from requests_app.account_search import account_finder
+from requests_app.models import VIEW_PROMPTS
 from telegram_bot.models import (
     Delivery,
     DeliveryKind,
@@ -58,6 +59,9 @@ class TelegramUpdateAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TelegramUpdate]:
         return super().get_queryset(request).defer("raw")
+
+    def get_exclude(self, request: HttpRequest, obj: TelegramUpdate | None = None) -> list[str]:
+        return [] if request.user.has_perm(VIEW_PROMPTS) else ["raw"]  # which contains what users write
 
 
 @admin.register(TelegramUser)

@@ -25,12 +25,13 @@ from requests_app.account_search import account_identified, accounts_named
 from requests_app.admin.operations import OperationsMixin, action_of
 from requests_app.admin.replay import ReplayPage
 from requests_app.admin.request_operations import OPERATIONS
-from requests_app.models import Account, Request, RequestEvent
+from requests_app.models import VIEW_PROMPTS, Account, Request, RequestEvent
 from requests_app.timeline import Timeline, request_timeline
 
 MAX_ACCOUNTS = 100  # of which requests are searched
 MAX_UNFOLDED = 1000  # characters of a text that are shown at once
 BEGIN = 200  # characters of a longer one
+CONTENT_FIELDSETS = {"Prompt", "Answer"}  # what users wrote and received
 
 Status = Request.Status
 
@@ -132,6 +133,12 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
         ),
     ]
 
+    def get_fieldsets(self, request: HttpRequest, obj: Request | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if request.user.has_perm(VIEW_PROMPTS):
+            return fieldsets
+        return [(title, options) for title, options in fieldsets if title not in CONTENT_FIELDSETS]
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RequestChangeList
 
@@ -158,7 +165,7 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
         return request.user.has_perm("requests_app.change_request")
 
     def has_refund_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("requests_app.add_credits")
+        return any(request.user.has_perm(f"requests_app.{name}") for name in ("refund_requests", "add_credits"))
 
     @admin.display(description="cost")
     def shown_cost(self, row: Request) -> str:

@@ -1,4 +1,4 @@
-"""Access control: every address of the project, visited by five kinds of users.
+"""Access control: every address of the project, visited by everybody there is.
 
 A new address has no line here, and the first test fails until somebody adds who may see it.
 """
@@ -9,20 +9,22 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.apps import apps
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db.models import Model
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.authtoken.models import Token
 
+from aibot.api_tokens import token_create
+from aibot.models import Scope
 from providers.access import providers_with_callbacks
-from providers.models import ProviderHealth
+from providers.models import Attempt, ProviderConfig, ProviderHealth
 from providers.statistics.rollups import fold_attempts
 from requests_app.admin.request_operations import OPERATIONS
-from requests_app.models import Account, LedgerEntry, RequestEvent, WorkerHeartbeat
+from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent, WorkerHeartbeat
 from requests_app.services.maintenance import maintenance_begin
 from telegram_bot.models import Delivery
 from telegram_bot.updates.ingest import update_ingest
@@ -31,23 +33,40 @@ from tests.telegram_bot.updates import message
 
 Visit = Callable[[str], HttpResponse]
 
-# A GET as a stranger, a user who is not staff, staff without permissions, a superuser, and the holder of an API token.
-STATISTICS = (401, 403, 403, 200, 200)
-STAFF = (302, 302, 200, 200, 302)
-PERMITTED = (302, 302, 403, 200, 302)
-NOBODY = (302, 302, 403, 403, 302)
-POST_ONLY = (405, 405, 405, 405, 405)
+# Who visits, in the order of the table: a stranger, a user who is not staff, staff without permissions, staff in each
+# shipped role, a superuser, and the holders of a token: of an earlier release, without scopes, with all of them.
+VISITORS = (
+    "stranger",
+    "user",
+    "helper",
+    "support",
+    "operator",
+    "auditor",
+    "owner",
+    "superuser",
+    "old token",
+    "bare token",
+    "full token",
+)
+STATISTICS = (401, 403, 403, 403, 200, 200, 200, 200, 200, 403, 200)
+SIGNPOST = (401, 403, 403, 200, 200, 200, 200, 200, 200, 403, 200)
+RECORDS = (401, 403, 403, 200, 200, 200, 200, 200, 403, 403, 200)
+ROUTES = (401, 403, 403, 403, 200, 200, 200, 200, 403, 403, 200)
+STAFF = (302, 302, 200, 200, 200, 200, 200, 200, 302, 302, 302)
+NOBODY = (302, 302, 403, 403, 403, 403, 403, 403, 302, 302, 302)
+NOT_THERE = (302, 302, 404, 404, 404, 404, 404, 404, 302, 302, 302)
+POST_ONLY = (405,) * len(VISITORS)
 EXPECTED = {
-    "": (302, 302, 302, 302, 302),  # to the admin
+    "": (302,) * len(VISITORS),  # to the admin
     "metrics": STATISTICS,
     "metrics/": STATISTICS,
-    "media/<path:name>": (401, 403, 403, 404, 403),
-    "api/schema/": STATISTICS,
-    "api/docs/": STATISTICS,
-    "api/schema": STATISTICS,
-    "api/docs": STATISTICS,
-    "api/": STATISTICS,
-    "api/<path:address>": (404, 404, 404, 404, 404),
+    "media/<path:name>": (401, 403, 403, 403, 404, 404, 404, 404, 403, 403, 404),
+    "api/schema/": SIGNPOST,
+    "api/docs/": SIGNPOST,
+    "api/schema": SIGNPOST,
+    "api/docs": SIGNPOST,
+    "api/": SIGNPOST,
+    "api/<path:address>": (404,) * len(VISITORS),
     **{
         f"api/providers/{path}{slash}": STATISTICS
         for path in ("stats", "stats/<str:category>", "cost/<str:category>", "recommended/<str:category>")
@@ -58,20 +77,28 @@ EXPECTED = {
         for path in ("success-rates", "fallbacks", "margins", "costs")
         for slash in ("", "/")
     },
+    **{
+        f"api/{path}{slash}": ROUTES if path.startswith("routes") else RECORDS
+        for path in (
+            *("requests", "requests/<str:key>", "attempts", "attempts/<uuid:key>", "models", "models/<slug:key>"),
+            *("accounts", "accounts/<int:key>", "routes", "routes/<int:key>"),
+        )
+        for slash in ("", "/")
+    },
     # Telegram and Replicate send POST requests.
     **{f"{path}{slash}": POST_ONLY for path in ("telegram/webhook", "hooks/<slug:slug>") for slash in ("", "/")},
     # Django's own pages for people who are not logged in, and those that only post or only redirect.
     "admin/": STAFF,
-    "admin/login/": (200, 200, 302, 302, 200),
-    "admin/logout/": (302, 302, 405, 405, 302),
+    "admin/login/": (200, 200, 302, 302, 302, 302, 302, 302, 200, 200, 200),
+    "admin/logout/": (302, 302, 405, 405, 405, 405, 405, 405, 302, 302, 302),
     "admin/jsi18n/": STAFF,
     "admin/search/": STAFF,
     "admin/autocomplete/": NOBODY,  # without the names of a field
     "admin/password_change/": STAFF,
     "admin/password_change/done/": STAFF,
-    "admin/r/<path:content_type_id>/<path:object_id>/": (302, 302, 404, 404, 302),
-    "admin/<app_label>/": (302, 302, 404, 200, 302),
-    "admin/<url>": (302, 302, 404, 404, 302),
+    "admin/r/<path:content_type_id>/<path:object_id>/": NOT_THERE,
+    "admin/<app_label>/": (302, 302, 404, 200, 200, 200, 200, 200, 302, 302, 302),
+    "admin/<url>": NOT_THERE,
 }
 # Each table's pages: the list, the form for a new row, a row's own page, its history, its deletion.
 EDITED = {"", "add", "<path:object_id>/change", "<path:object_id>/history", "<path:object_id>/delete"}
@@ -79,9 +106,10 @@ RECORDED = EDITED - {"add", "<path:object_id>/delete"}
 # The pages of each table that a superuser may open. Only the software writes records.
 TABLES = {
     "aibot/alert": RECORDED,
+    "aibot/apitoken": EDITED,
     "auth/group": EDITED,
     "auth/user": EDITED | {"<id>/password"},
-    "authtoken/tokenproxy": EDITED,
+    "authtoken/tokenproxy": EDITED - {"add"},  # of an earlier release
     "providers/providerconfig": EDITED
     | {"removed", "export", "import", "<path:object_id>/test", "order/<str:category>/<str:operation>"},
     "providers/attempt": RECORDED,
@@ -99,6 +127,34 @@ TABLES = {
     "telegram_bot/telegramupdate": RECORDED,
     "telegram_bot/telegramuser": RECORDED,
 }
+# What the roles may do in the admin: view, add, change, delete. The auditor views, the owner does everything.
+SUPPORT = {
+    "aibot/alert": "view",
+    "providers/attempt": "view",
+    "requests_app/account": "view change",
+    "requests_app/aimodel": "view",
+    "requests_app/ledgerentry": "view",
+    "requests_app/request": "view change",
+    "requests_app/requestevent": "view",
+    "telegram_bot/delivery": "view",
+    "telegram_bot/telegramchat": "view",
+    "telegram_bot/telegramuser": "view",
+}
+EVERYTHING = "view add change delete"
+OPERATOR = {
+    table: EVERYTHING for table in TABLES if table.startswith(("providers/", "requests_app/", "telegram_bot/"))
+} | {"aibot/alert": "view"}
+ROLES: dict[str, dict[str, str]] = {
+    "helper": {},
+    "support": SUPPORT,
+    "operator": OPERATOR,
+    "auditor": dict.fromkeys(TABLES, "view"),
+    "owner": dict.fromkeys(TABLES, EVERYTHING),
+    "superuser": dict.fromkeys(TABLES, EVERYTHING),
+}
+WRITERS = {"support", "operator", "owner", "superuser"}
+# What a page takes, where it is not the permission to view.
+NEEDED = {"add": "add", "<path:object_id>/delete": "delete", "<id>/password": "change"}
 # Everybody may post to these.
 TAKES_POSTS = {"telegram/webhook/", "hooks/<slug:slug>/", "admin/login/", "admin/logout/"}
 
@@ -122,8 +178,15 @@ def expected(address: str) -> tuple[int, ...]:
         return EXPECTED[address]
     table, page = table_and_page(address)
     if page == "<path:object_id>":
-        return (302, 302, 302, 302, 302)  # Django's redirect to the change page
-    return PERMITTED if page in TABLES[table] else NOBODY
+        return (302,) * len(VISITORS)  # Django's redirect to the change page
+    return tuple(_expected_of(visitor, table, page) for visitor in VISITORS)
+
+
+def _expected_of(visitor: str, table: str, page: str) -> int:
+    if visitor not in ROLES:
+        return 302  # to the login
+    is_open = page in TABLES[table] and NEEDED.get(page, "view") in ROLES[visitor].get(table, "").split()
+    return 200 if is_open else 403
 
 
 def table_and_page(address: str) -> tuple[str, str]:
@@ -154,21 +217,41 @@ def _rows():
 
 
 @pytest.fixture
-def visitors(_rows) -> list[Client]:
-    """The five kinds, in the order of the table above."""
-    user = User.objects.create_user("ada")
-    clients = [Client() for _ in range(4)]
-    clients[1].force_login(user)
-    clients[2].force_login(User.objects.create_user("helper", is_staff=True))
-    clients[3].force_login(User.objects.create_superuser("operator"))
-    token = Token.objects.create(user=User.objects.create_user("prometheus"))
-    return [*clients, Client(headers={"Authorization": f"Token {token.key}"})]
+def visitors(_rows) -> dict[str, Client]:
+    """All of VISITORS, by what they are."""
+    clients = {visitor: Client() for visitor in VISITORS}
+    clients["user"].force_login(User.objects.create_user("ada"))
+    clients["superuser"].force_login(User.objects.create_superuser("root"))
+    for visitor in ("helper", "support", "operator", "auditor", "owner"):
+        member = User.objects.create_user(visitor, is_staff=True)
+        member.groups.set(Group.objects.filter(name=visitor))
+        clients[visitor].force_login(member)
+    old = Token.objects.create(user=User.objects.create_user("prometheus"))
+    clients["old token"] = Client(headers={"Authorization": f"Token {old.key}"})
+    for visitor, scopes in (("bare token", []), ("full token", Scope)):
+        _, key = token_create(name=visitor, made_by=member, scopes=scopes, expires_at=None)
+        clients[visitor] = Client(headers={"Authorization": f"Bearer {key}"})
+    return clients
+
+
+# The rows of the API's lists, and which field is the key in their addresses.
+LISTED: dict[str, tuple[type[Model], str]] = {
+    "requests/<str:key>": (Request, "pk"),
+    "attempts/<uuid:key>": (Attempt, "pk"),
+    "models/<slug:key>": (AIModel, "slug"),
+    "accounts/<int:key>": (Account, "pk"),
+    "routes/<int:key>": (ProviderConfig, "pk"),
+}
 
 
 def filled(address: str) -> str:
     """Return the address with its placeholders filled: the key of an existing row, or a value that does not exist."""
     path = address.replace("<str:category>", "TEXT").replace("<str:operation>", "generate")
     path = path.replace("<path:content_type_id>/<path:object_id>", "999/1")
+    for placeholder, (model, field) in LISTED.items():
+        if placeholder in path:
+            key = getattr(model._base_manager.all()[0], field)
+            path = path.replace(placeholder.partition("/")[2], str(key))
     path = path.replace("<slug:slug>", providers_with_callbacks()[0])
     path = path.replace("<url>", "nowhere/").replace("<app_label>", "providers").replace("<id>", "<path:object_id>")
     if "<path:object_id>" in path:
@@ -197,7 +280,8 @@ def test_every_address_answers_each_kind_of_user_as_listed(visitors, settings):
     settings.TELEGRAM_WEBHOOK_SECRET = "s" * 32
     unexpected = {}
     for address in EVERY_ADDRESS:
-        seen = tuple(visitor.get(filled(address)).status_code for visitor in visitors)
+        path = filled(address)
+        seen = tuple(visitors[name].get(path).status_code for name in VISITORS)
         if seen != expected(address):
             unexpected[address] = f"{seen} instead of {expected(address)}"
     assert unexpected == {}
@@ -206,15 +290,31 @@ def test_every_address_answers_each_kind_of_user_as_listed(visitors, settings):
 @pytest.mark.django_db
 def test_media_is_served_to_those_who_may_view_requests(visitors, settings):
     path = f"/media/{default_storage.save('prompts/07/telegram-700000007.png', ContentFile(b'canary'))}"
-    clerk = User.objects.create_user("clerk", is_staff=True)
-    clerk.user_permissions.add(Permission.objects.get(codename="view_request"))
-    visitors.append(Client())
-    visitors[-1].force_login(clerk)
+    seen = {name: visitor.get(path).status_code for name, visitor in visitors.items()}
 
-    assert [visitor.get(path).status_code for visitor in visitors] == [401, 403, 403, 200, 403, 200]
+    may = {"operator", "auditor", "owner", "superuser", "full token"}
+    assert seen == {name: 200 if name in may else 403 for name in VISITORS} | {"stranger": 401}
     settings.DEBUG = True
-    assert visitors[0].get(path).status_code == 200
-    assert visitors[0].get(path, headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
+    assert visitors["stranger"].get(path).status_code == 200
+    assert visitors["stranger"].get(path, headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("codenames", "status"),
+    [(["view_request"], 403), (["view_prompts"], 403), (["view_request", "view_prompts"], 200)],
+)
+def test_media_needs_both_permissions(client, codenames, status):
+    path = f"/media/{default_storage.save('prompts/07/telegram-700000007.png', ContentFile(b'canary'))}"
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    client.force_login(clerk)
+
+    assert client.get(path).status_code == status
+    # A token of an earlier release has no scopes: it opens here what its user may see.
+    headers = {"authorization": f"Token {Token.objects.create(user=clerk).key}"}
+    client.logout()
+    assert client.get(path, headers=headers).status_code == status
 
 
 @pytest.mark.django_db
@@ -246,33 +346,27 @@ def test_who_may_block_accounts_may_not_add_credits(visitors):
 
 
 @pytest.mark.django_db
-def test_a_tokens_key_is_shown_once(visitors):
-    superuser, key = visitors[3], Token.objects.get().key
-    User.objects.create_user("grafana")
+def test_the_key_of_an_old_token_is_shown_nowhere(visitors):
+    superuser, token = visitors["superuser"], Token.objects.get()
 
-    made = superuser.post(
-        "/admin/authtoken/tokenproxy/add/", {"user": User.objects.get(username="grafana").pk}, follow=True
-    )
-    new_key = Token.objects.get(user__username="grafana").key
+    pages = [
+        f"/admin/authtoken/tokenproxy/{page}" for page in ("", f"{token.user_id}/change/", f"{token.user_id}/history/")
+    ]
+    shown = [superuser.get(page).content.decode() for page in (*pages, f"/admin/auth/user/{token.user_id}/delete/")]
 
-    assert made.content.decode().count(new_key) == 1
-    pages = ["", f"{Token.objects.get(key=key).user_id}/change/", f"{Token.objects.get(key=key).user_id}/history/"]
-    shown = [superuser.get(f"/admin/authtoken/tokenproxy/{page}").content.decode() for page in pages]
-    shown.append(superuser.get(f"/admin/auth/user/{Token.objects.get(key=key).user_id}/delete/").content.decode())
-    assert not any(secret in page for page in shown for secret in (key, new_key))
+    assert not any(token.key in page for page in shown)
     assert "token of prometheus" in shown[-1]
-    assert not LogEntry.objects.filter(object_repr__contains=new_key).exists()
 
 
 @pytest.mark.django_db
 def test_a_nul_in_an_address_is_not_found(visitors):
     for path in ("/media/%00", "/admin/requests_app/request/%00/change/", "/admin/requests_app/request/?q=%00"):
-        assert [visitor.get(path).status_code for visitor in visitors] == [404] * 5
+        assert {visitor.get(path).status_code for visitor in visitors.values()} == {404}
 
 
 @pytest.mark.django_db
 def test_outsiders_are_redirected_from_the_admin_to_the_login(visitors):
-    outsiders = [visitors[0], visitors[1], visitors[4]]
+    outsiders = [visitor for name, visitor in visitors.items() if name not in ROLES]
     for address in EVERY_ADDRESS:
         if address.startswith("admin/") and address not in ("admin/login/", "admin/logout/"):
             for visitor in outsiders:
@@ -283,12 +377,14 @@ def test_outsiders_are_redirected_from_the_admin_to_the_login(visitors):
 @pytest.mark.django_db
 def test_without_permissions_no_post_changes_anything(visitors):
     operations = {operation.name for operation in OPERATIONS}
-    actions = {"block", "delete_selected", "unblock", "reset_now", "pause_routes", "resume_routes", *operations}
+    others = {"block", "delete_selected", "pause_routes", "reset_now", "resume_routes", "revoke", "unblock"}
+    actions = others | operations
+    without = [visitor for name, visitor in visitors.items() if name not in WRITERS]
     before = everything()
     for address in EVERY_ADDRESS:
         if address in TAKES_POSTS:
             continue
-        for visitor in (*visitors[:3], visitors[4]):
+        for visitor in without:
             path = filled(address)
             visitor.post(path, {"post": "yes", "name": "canary", "username": "canary", "enabled": ""})
             for action in actions if is_list(address) else ():
@@ -311,14 +407,15 @@ def selected(address: str) -> list[str]:
 
 
 def everything() -> dict[str, list[dict[str, object]]]:
-    """Return all rows of all tables except the sessions."""
-    models = [model for model in apps.get_models() if model._meta.label != "sessions.Session"]
+    """Return all rows of all tables, except sessions and what notes who was here."""
+    notes = {"sessions.Session", "aibot.ApiToken", "aibot.ApiUsage"}
+    models = [model for model in apps.get_models() if model._meta.label not in notes]
     return {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in models}
 
 
 @pytest.mark.django_db
 def test_not_even_a_superuser_may_write_a_record(visitors):
-    superuser = visitors[3]
+    superuser = visitors["superuser"]
     records = [table for table, pages in TABLES.items() if pages is RECORDED] + ["requests_app/request"]
     written = [table for table in records if table != "requests_app/account"]
     for table in written:
