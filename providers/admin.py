@@ -3,11 +3,9 @@
 from typing import Any, ClassVar
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Case, OuterRef, PositiveSmallIntegerField, Q, QuerySet, Subquery, Value, When
-from django.db.models.functions import Now
+from django.db.models import Case, PositiveSmallIntegerField, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -28,7 +26,7 @@ from providers.admin_order import RouteOrderAdmin
 from providers.admin_reconciliation import reconciliation_csv, reconciliation_page
 from providers.admin_versions import VersionedAdmin, VersionedForm
 from providers.chain.candidates import can_serve
-from providers.chain.circuit_breaker import circuit_of, reset
+from providers.chain.circuit_breaker import circuit_of, reset, with_pauses
 from providers.db import Constant
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule
 from providers.registry import is_implemented
@@ -125,18 +123,8 @@ class ProviderConfigAdmin(RouteOrderAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderConfig]:
-        of_route = ProviderHealth.objects.filter(category=OuterRef("category"), route=OuterRef("name"), key_id="")
-        keys = [each.key_id for access in settings.PROVIDER_ACCESS.values() if access.key for each in access.each()]
-        of_keys = ProviderHealth.objects.filter(provider=OuterRef("provider"), key_id__in=keys)
-        paused = (of_route | of_keys).filter(open_until__isnull=False).order_by("-open_until")
         routes: Any = super().get_queryset(request)
-        annotated: QuerySet[ProviderConfig] = routes.with_pause().annotate(
-            now=Now(),
-            open_until=Subquery(paused.values("open_until")[:1]),
-            paused_key=Subquery(paused.values("key_id")[:1]),
-            reason_of_pause=Subquery(paused.values("reason")[:1]),
-        )
-        return annotated
+        return with_pauses(routes.with_pause())
 
     def get_readonly_fields(self, request: HttpRequest, obj: ProviderConfig | None = None) -> list[str]:
         """Once a route has made a call, its name, its provider and what it is for are on record, and stay."""

@@ -3,11 +3,11 @@
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
-from django.db.models import BooleanField, CharField, Expression, IntegerField, Model, QuerySet
+from django.db.models import BooleanField, CharField, Expression, IntegerField, Model, Q, QuerySet
 
 from providers.transport.deadlines import Deadline
 
@@ -67,6 +67,11 @@ class Constant(Expression):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         return str(self.value) if isinstance(self.value, int) else f"'{self.value}'", []
+
+
+def without(field: str, usual: Sequence[str]) -> Q:
+    """Return the condition of a partial index that contains all values of a column but the usual ones."""
+    return Q(*(~Q((field, Constant(value))) for value in usual))
 
 
 class Lazily(Expression):

@@ -18,8 +18,9 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from providers.access import access_to
@@ -107,6 +108,24 @@ def read_health(category: str) -> Mapping[Circuit, Health]:
         logger.exception("The circuit breaker's table cannot be read; traffic passes.")
         return {}
     return {circuit_of(row): _health_of(row, row.now) for row in rows}
+
+
+def with_pauses(routes: QuerySet[ProviderConfig]) -> QuerySet[ProviderConfig]:
+    """Annotate routes with the pause that ends last, of the route or of a key that it uses, for people to read.
+
+    `now` is the database's clock, `open_until` the end, `paused_key` the id of the key or "", `reason_of_pause` the
+    error; all but `now` are None where nothing is paused.
+    """
+    of_route = ProviderHealth.objects.filter(category=OuterRef("category"), route=OuterRef("name"), key_id="")
+    keys = [each.key_id for access in settings.PROVIDER_ACCESS.values() if access.key for each in access.each()]
+    of_keys = ProviderHealth.objects.filter(provider=OuterRef("provider"), key_id__in=keys)
+    paused = (of_route | of_keys).filter(open_until__isnull=False).order_by("-open_until")
+    return routes.annotate(
+        now=Now(),
+        open_until=Subquery(paused.values("open_until")[:1]),
+        paused_key=Subquery(paused.values("key_id")[:1]),
+        reason_of_pause=Subquery(paused.values("reason")[:1]),
+    )
 
 
 def circuit_of(row: ProviderHealth) -> Circuit:

@@ -12,8 +12,10 @@ def test_the_first_page_is_the_admin(client):
 def test_the_root_of_the_api_lists_addresses_that_answer(admin_client):
     addresses = admin_client.get("/api/").json()
 
+    figures = {"stats", "categoryStats", "cost", "recommended"}
     analyses = {"successRates", "fallbacks", "margins", "costs"}
-    assert addresses.keys() == {"stats", "categoryStats", "cost", "recommended", *analyses, "schema", "docs"}
+    records = {"requests", "attempts", "routes", "models", "accounts"}
+    assert addresses.keys() == {*figures, *analyses, *records, "schema", "docs"}
     for address in addresses.values():
         assert admin_client.get(address.replace("{category}", "VIDEO")).status_code == 200
 

@@ -1,0 +1,163 @@
+"""Parameters of lists: how each is read, which rows it keeps, and whether an index finds these rows."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import Q
+from django.utils.dateparse import parse_date, parse_datetime
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from providers.db import without
+
+MAX_SHOWN = 40  # characters of a bad value in the answer
+MAX_INTEGER = 2**63 - 1
+
+Condition = Callable[[Any], Q]
+# Returns what a query must contain besides the condition so that an index leads to the rows; None: there is no index.
+IndexOf = Callable[[Any], Q | None]
+
+
+def unindexed(_: Any) -> Q | None:
+    """There is no index: rows of another one are read, and those that do not fit are left out."""
+    return None
+
+
+def indexed(_: Any) -> Q | None:
+    """An index contains every value. Or the table is small."""
+    return Q()
+
+
+def indexed_without(field: str, usual: Sequence[str], *, unfinished: Iterable[str] = (), ended_at: str = "") -> IndexOf:
+    """Return what finds rare values in the partial index without the usual ones, and open ones in that of open rows."""
+
+    def index_of(value: Any) -> Q | None:
+        if value in unfinished:
+            return Q((f"{ended_at}__isnull", True))
+        return None if value in usual else without(field, usual)
+
+    return index_of
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One parameter of a list."""
+
+    parameter: str  # its name in the address
+    condition: Condition  # which rows a value keeps
+    parse: Callable[[str], Any]  # raises ValueError with what is allowed
+    schema: dict[str, Any]  # its values in the OpenAPI document
+    description: str
+    index_of: IndexOf = unindexed
+
+    @property
+    def documented(self) -> OpenApiParameter:
+        """It as the OpenAPI document describes it."""
+        return OpenApiParameter(self.parameter, self.schema, description=self.description)
+
+
+def choice(
+    parameter: str, values: Iterable[str], field: str, description: str, index_of: IndexOf = unindexed
+) -> Filter:
+    """Return a filter by one of a few values."""
+    allowed = list(values)
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"one of {', '.join(allowed)}")
+        return text
+
+    return Filter(parameter, _equals(field), parse, {"type": "string", "enum": allowed}, description, index_of)
+
+
+def text(parameter: str, field: str, description: str, *, max_length: int, index_of: IndexOf = unindexed) -> Filter:
+    """Return a filter by a text in full."""
+
+    def parse(value: str) -> str:
+        if not 1 <= len(value) <= max_length:
+            raise ValueError(f"a text of 1 to {max_length} characters")
+        return value
+
+    schema = {"type": "string", "minLength": 1, "maxLength": max_length}
+    return Filter(parameter, _equals(field), parse, schema, description, index_of)
+
+
+def number(parameter: str, field: str, description: str, index_of: IndexOf = unindexed) -> Filter:
+    """Return a filter by a key."""
+    schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_INTEGER}
+
+    def parse(value: str) -> int:
+        return parse_number(value, MAX_INTEGER)
+
+    return Filter(parameter, _equals(field), parse, schema, description, index_of)
+
+
+def switch(parameter: str, field: str, description: str, index_of: IndexOf = unindexed) -> Filter:
+    """Return a filter by yes or no."""
+
+    def parse(value: str) -> bool:
+        if value not in ("true", "false"):
+            raise ValueError("true or false")
+        return value == "true"
+
+    return Filter(parameter, _equals(field), parse, {"type": "boolean"}, description, index_of)
+
+
+def period(field: str) -> tuple[Filter, Filter]:
+    """Return the filters `from` and `to` by a time, which the order of the list is by too."""
+    schema = {"oneOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
+    how = "such as 2026-11-28 (midnight, UTC) or 2026-11-28T09:30:00Z."
+    return (
+        Filter("from", lambda moment: Q((f"{field}__gte", moment)), parse_moment, schema, f"Not before this: {how}"),
+        Filter("to", lambda moment: Q((f"{field}__lt", moment)), parse_moment, schema, f"Before this: {how}"),
+    )
+
+
+def parse_moment(value: str) -> datetime:
+    """Return a date (its midnight) or a time of UTC, or of the offset that it names. Raises ValueError."""
+    try:
+        moment = parse_datetime(value)
+        if moment is None:
+            day = parse_date(value)
+            moment = datetime(day.year, day.month, day.day, tzinfo=UTC) if day else None
+        if moment is not None:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # there is no such day, or it is before the first year of UTC
+        pass
+    raise ValueError("a date or a time, such as 2026-11-28 or 2026-11-28T09:30:00Z (a + is written %2B)")
+
+
+def parse_number(value: str, maximum: int) -> int:
+    """Return a whole number from 1 on. Raises ValueError."""
+    if value.isascii() and value.isdecimal() and len(value) <= len(str(maximum)) and 1 <= int(value) <= maximum:
+        return int(value)
+    raise ValueError(f"a whole number from 1 to {maximum}")
+
+
+def parameters_of(request: Request, allowed: Iterable[str]) -> dict[str, str]:
+    """Return the parameters of an address. Raises ValidationError for others, naming these, and for repeated ones."""
+    names = sorted(allowed)
+    values: dict[str, str] = {}
+    for name, given in request.query_params.lists():
+        if name not in names:
+            valid = f"Use {', '.join(names)}." if names else "There is none here."
+            raise ValidationError({"detail": f"Unknown parameter {name[:MAX_SHOWN]!r}. {valid}"})
+        if len(given) > 1:
+            raise ValidationError({"detail": f"{name} is there more than once."})
+        values[name] = given[0]
+    return values
+
+
+def parsed(name: str, value: str, parse: Callable[[str], Any]) -> Any:
+    """Return a parameter's value. Raises ValidationError, saying what is allowed."""
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ValidationError({"detail": f"{name} must be {error}, not {value[:MAX_SHOWN]!r}."}) from error
+
+
+def _equals(field: str) -> Condition:
+    return lambda value: Q((field, value))

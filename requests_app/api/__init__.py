@@ -1,0 +1,1 @@
+"""Requests, AI models and accounts over HTTP, read-only."""
