@@ -27,7 +27,7 @@ from requests_app.analytics.selectors import (
     top_users,
 )
 from requests_app.due_work import due_work
-from requests_app.models import LedgerEntry, Request, RequestEvent
+from requests_app.models import AIModel, LedgerEntry, Request, RequestEvent
 from requests_app.selectors import requests_under_way
 from requests_app.services.sweeper import sweep_requests
 from telegram_bot.models import Delivery, TelegramUpdate
@@ -91,7 +91,7 @@ GROWING = [Request, Attempt, LedgerEntry, Delivery, TelegramUpdate]  # with rows
 def account():
     """A user with a long history, as the planner knows it, and one open request."""
     account, model, chat, now = make_account(), make_model(), make_chat(), timezone.now()
-    moments = [now - timedelta(minutes=number % 20) for number in range(HISTORY)]
+    moments = [now - timedelta(minutes=number % 20, microseconds=number) for number in range(HISTORY)]
     values = {"user": account, "model": model, "category": "TEXT", "credits": 1, "actual_provider": "openai"}
     ended = {
         "status": "COMPLETED", "output_text": "Hello", "completed_at": now, "deadline_at": now, "routes_asked": 1,
@@ -277,3 +277,53 @@ def test_an_analysis_reads_sums_and_nothing_of_the_history(account, analysis):
 )
 def test_it_reads_what_is_unfinished_and_nothing_of_the_history(account, call):
     assert rows_read(lambda: call(account)) < 30
+
+
+# Every filter by itself, those that find little, and pages far from the first.
+LISTS = [
+    "requests",
+    "requests?status=FAILED",
+    "requests?status=PENDING",
+    "requests?category=VIDEO",
+    "requests?provider=replicate",
+    "requests?provider=openai",
+    "requests?route=nobody",
+    "requests?user={other}",
+    "requests?user={account}",
+    "requests?user={account}&status=FAILED",
+    "requests?model={model}",
+    "requests?model={model}&route=nobody&provider=replicate&from=2020-01-01",
+    "requests?to=2020-01-01",
+    "attempts",
+    "attempts?state=UNKNOWN",
+    "attempts?state=SENDING",
+    "attempts?purpose=test",
+    "attempts?category=AUDIO",
+    "attempts?provider=replicate",
+    "attempts?provider=openai&route=nobody",
+    "attempts?caller=req_nobody",
+    "attempts?from=2020-01-01&state=OK&category=TEXT",
+    "accounts?blocked=true",
+    "accounts?key=nobody",
+]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite does not say how many rows it reads")
+def test_no_list_of_the_api_reads_much_of_the_history(account, admin_client, monkeypatch):
+    """In one test: its rows take seconds to make."""
+    monkeypatch.setattr("providers.api.pages.MAX_ROWS_READ", 20)
+    keys = {"account": account.pk, "other": make_account().pk, "model": AIModel.objects.exclude(slug="text-ai")[0].slug}
+
+    def first_and_second_page(path: str) -> None:
+        first = admin_client.get(path)
+        assert first.status_code == 200
+        if first.json()["next"]:
+            assert admin_client.get(first.json()["next"]).status_code == 200
+
+    read = {}
+    for address in LISTS:
+        path = f"/api/{address.format(**keys)}{'&' if '?' in address else '?'}pageSize=10"
+        read[address] = rows_read(lambda path=path: first_and_second_page(path))
+
+    # Of each page: those that are shown and one more; where filters are combined, twice those that are looked at.
+    assert {address: number for address, number in read.items() if number > 2 * (11 + 2 * 20)} == {}
