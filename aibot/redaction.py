@@ -18,6 +18,7 @@ from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 from requests_app.log_context import current_request
 
 HIDDEN = "[hidden]"
+_API_TOKEN = re.compile("aibot_[0-9a-f]{64}")  # which the settings do not know
 # PostgreSQL quotes the row that violates a constraint, 64 bytes of each column, and a column may contain a prompt.
 _FAILING_ROW = re.compile(r"(Failing row contains ).*?\)\.?$", re.DOTALL | re.MULTILINE)
 
@@ -75,11 +76,12 @@ class RedactingReporter(ExceptionReporter):
 
 
 def redact(text: str) -> str:
-    """Return the text without any secret of the settings and without the rows that database errors quote."""
+    """Return the text without any secret of the settings, keys of API tokens, and rows that database errors quote."""
     for secret in settings.SECRETS:
         for spelling in _spellings(secret):
             if spelling in text:
                 text = text.replace(spelling, HIDDEN)
+    text = _API_TOKEN.sub(HIDDEN, str(text)) if "aibot_" in text else text
     return _FAILING_ROW.sub(rf"\1{HIDDEN}", text) if "Failing row contains" in text else text
 
 

@@ -46,6 +46,10 @@ def test_the_password_of_an_address_is_a_secret_encoded_and_decoded(url):
     assert passwords_of(url) == ["p%40ss-%2Fcanary", "p@ss-/canary"]
 
 
+def test_the_key_of_an_api_token_is_redacted():
+    assert formatted("Authorization: Bearer %s!", f"aibot_{'0f' * 32}") == "Authorization: Bearer [hidden]!"
+
+
 def test_an_address_without_a_password_has_none():
     assert passwords_of("sqlite:////var/db.sqlite3") == passwords_of("") == ["", ""]
 
