@@ -48,7 +48,7 @@ class RoleAdmin(GroupAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's c
 
 
 @admin.register(TokenProxy)
-class OldTokenAdmin(NobodyEdits, TokenAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # Django's class takes no argument at run time
+class OldTokenAdmin(NobodyEdits, TokenAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """Tokens of earlier releases. They open what they did, until each is replaced by an API token and deleted here."""
 
     list_display = ["user", "created"]
@@ -142,7 +142,7 @@ class ApiTokenAdmin(ModelAdmin):  # type: ignore[type-arg]  # Django's class tak
 
     @admin.display(description="scopes")
     def shown_scopes(self, token: ApiToken) -> str:
-        return ", ".join(token.scopes)
+        return ", ".join(map(str, token.scopes))
 
     @admin.display(description="state")
     def state(self, token: Any) -> str:

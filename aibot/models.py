@@ -93,7 +93,7 @@ class ApiToken(models.Model):
 
     def grants(self, permission: str) -> bool:
         """Return whether a scope of the token contains this permission; its maker must have it too."""
-        return any(permission in PERMISSIONS_OF.get(Scope(scope), ()) for scope in self.scopes if scope in Scope)
+        return any(permission in granted and scope in self.scopes for scope, granted in PERMISSIONS_OF.items())
 
 
 class ApiUsage(models.Model):

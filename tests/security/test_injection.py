@@ -14,6 +14,8 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.authtoken.models import Token
 
+from aibot.api_tokens import token_create
+from aibot.models import Scope
 from providers.models import Attempt, ProviderHealth
 from providers.statistics.rollups import fold_attempts
 from requests_app.models import Account, Request
@@ -87,6 +89,7 @@ def operator(fake, say, chain) -> Client:
     chain(aimlapi=["Hello"])
     superuser = User.objects.create_superuser("operator")
     Token.objects.create(user=superuser)
+    token_create(name="grafana", made_by=superuser, scopes=Scope, expires_at=None)
     Group.objects.create(name="Helpers")
     ProviderHealth.objects.create(category="TEXT", provider="openai")
     say(message("Hello"))
