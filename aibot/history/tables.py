@@ -33,7 +33,8 @@ REQUESTS = Table(
     (
         *("id", "user_id", "model_id", "category", "conversation", "input_text", "input_media", "options"),
         *("output_text", "output_media", "output_url", "status", "actual_provider", "actual_route", "finish_reason"),
-        *("skipped", "cost", "cost_source", "processing_ms", "credits", "error_code", "intake_key", "fence"),
+        *("skipped", "routes_asked", "routes_passed_by", "cost", "cost_source", "processing_ms", "credits"),
+        *("error_code", "intake_key", "fence"),
         *("lease_until", "next_at", "tries", "deadline_at", "created_at", "started_at", "completed_at"),
     ),
 )
