@@ -339,7 +339,7 @@ class RequestRollup(models.Model):
     failed = models.PositiveBigIntegerField()
     cancelled = models.PositiveBigIntegerField()
     rejected = models.PositiveBigIntegerField()
-    by_first = models.PositiveBigIntegerField()  # answered by the first call that was made for them
+    by_first = models.PositiveBigIntegerField()  # answered by the first route that was asked
     by_second = models.PositiveBigIntegerField()
     by_later = models.PositiveBigIntegerField()  # by the third or a later one
     credits = models.PositiveBigIntegerField()  # charged

@@ -134,6 +134,7 @@ class _Chain:
 
     began: float  # seconds since 1970
     ended: float
+    label: str = ""  # of the AI model
     number: int = 0  # of calls
     skipped: list[str] = field(default_factory=list)  # the routes that were passed by, as JSON
 
@@ -166,7 +167,7 @@ class Storyteller:
         request_id = f"req_{self._id(at)}"
         status = self._status(number)
         held = model.token_cost * (chosen.randint(1, 3) if model.rates else 1)
-        chain = _Chain(at, at)
+        chain = _Chain(at, at, label=str(model.pk))
         values: dict[str, str | int | None] = {"status": status, "credits": held}
         if status != "REJECTED":
             self._hold(place, request_id, held, at)
@@ -257,7 +258,7 @@ class Storyteller:
         milliseconds = round(seconds * 1000)
         self._add(
             ATTEMPTS,
-            *(self._id(began), caller_key, chain.number, route.category, route.operation, purpose),
+            *(self._id(began), caller_key, chain.number, chain.label, route.category, route.operation, purpose),
             *(route.provider, route.name, route.model, route.model if is_ok else "", state),
             self._id(began) if is_job and state not in ("FAILED", "SENDING") else "",
             *((failure.error_class, failure.error_text) if failure else ("", "")),
@@ -265,7 +266,7 @@ class Storyteller:
             *(usage, cost, source, self._reserved(route), None if is_live else milliseconds),
             min(milliseconds, 350) if is_ok and route.category == Category.TEXT else None,
             *(_text(began), None if is_live else _text(chain.ended)),
-            not is_live and chain.ended < self._plan.until.timestamp() - SETTLED_SECONDS,
+            not is_live and self._is_settled(chain),
         )
         return cost, source
 
@@ -376,7 +377,12 @@ class Storyteller:
             *(0, _text(chain.began + 90) if has_ended else later, _text(chain.began)),
             None if status in ("PENDING", "REJECTED") else _text(chain.began + 0.01),
             _text(chain.ended) if has_ended else None,
+            *(chain.number, has_ended and self._is_settled(chain)),
         )
+
+    def _is_settled(self, chain: _Chain) -> bool:
+        """Return whether the sums have counted it by the end of the history."""
+        return chain.ended < self._plan.until.timestamp() - SETTLED_SECONDS
 
     def _chat(self, number: int, request_id: str, person: Person, chain: _Chain, status: str) -> None:
         if chain.began > self._plan.until.timestamp() - UPDATES_KEPT_DAYS * DAY:

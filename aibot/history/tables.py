@@ -36,12 +36,13 @@ REQUESTS = Table(
         *("skipped", "routes_asked", "routes_passed_by", "cost", "cost_source", "processing_ms", "credits"),
         *("error_code", "intake_key", "fence"),
         *("lease_until", "next_at", "tries", "deadline_at", "created_at", "started_at", "completed_at"),
+        *("routes_asked", "rolled_up"),
     ),
 )
 ATTEMPTS = Table(
     Attempt,
     (
-        *("id", "caller_key", "number", "category", "operation", "purpose", "provider", "route", "model"),
+        *("id", "caller_key", "number", "label", "category", "operation", "purpose", "provider", "route", "model"),
         *("answered_by", "state", "job_id", "error_class", "error_text", "http_status", "usage", "cost"),
         *("cost_source", "reserved_cost", "duration_ms", "first_token_ms", "created_at", "finished_at", "rolled_up"),
     ),

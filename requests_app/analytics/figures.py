@@ -53,7 +53,7 @@ class Requests:
     failed: int = 0
     cancelled: int = 0
     rejected: int = 0
-    by_first: int = 0  # answered by the first call that was made for them
+    by_first: int = 0  # answered by the first route that was asked
     by_second: int = 0
     by_later: int = 0  # by the third or a later one
 
@@ -64,7 +64,7 @@ class Requests:
 
     @property
     def fallback_rate(self) -> Decimal | None:
-        """Per cent of the answered ones that the first call has not answered."""
+        """Per cent of the answered ones that the first route has not answered."""
         return per_cent(self.by_second + self.by_later, self.completed)
 
 

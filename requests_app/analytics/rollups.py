@@ -64,7 +64,7 @@ def ended_not_folded() -> QuerySet[Request]:
 def with_facts(requests: QuerySet[Request]) -> QuerySet[Any]:
     """Annotate ended requests with what their row does not say.
 
-    `served` is their purpose, `depth` how many calls were made for the answer, `charged` the credits kept at the end.
+    `served` is their purpose, `depth` how many routes were asked for the answer, `charged` the credits kept at the end.
     """
     attempts = Attempt.objects.order_by().filter(caller_key=OuterRef("pk"))
     calls = attempts.exclude(operation=Operation.TRANSCRIBE).values("caller_key").annotate(number=Count("pk"))
@@ -74,7 +74,12 @@ def with_facts(requests: QuerySet[Request]) -> QuerySet[Any]:
             When(Exists(attempts.filter(purpose=Purpose.SANDBOX)), then=Value(Purpose.SANDBOX.value)),
             default=Value(Purpose.USER.value),
         ),
-        depth=Coalesce(Subquery(calls.values("number")), Value(0), output_field=IntegerField()),
+        # Requests of an earlier release do not say it; their calls do.
+        depth=Case(
+            When(routes_asked__gt=0, then=F("routes_asked")),
+            default=Coalesce(Subquery(calls.values("number")), Value(0)),
+            output_field=IntegerField(),
+        ),
         # A cancelled request is charged where a part of its answer was shown; then its CAPTURE says so.
         charged=Case(
             When(IS_ANSWERED | Q(Exists(captured), status=Status.CANCELLED), then=F("credits")),

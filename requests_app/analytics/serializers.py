@@ -49,7 +49,7 @@ class FallbackSerializer(serializers.Serializer[Any]):
     answeredBy = serializers.CharField(source="answered_by")
     isFallback = serializers.BooleanField(source="is_fallback", help_text="Another one than suggested has answered.")
     requests = serializers.IntegerField(source="completed")
-    byFirst = serializers.IntegerField(source="by_first", help_text="Answered by the first call made for them.")
+    byFirst = serializers.IntegerField(source="by_first", help_text="Answered by the first route that was asked.")
     bySecond = serializers.IntegerField(source="by_second")
     byLater = serializers.IntegerField(source="by_later", help_text="By the third or a later one.")
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from aibot.celery import app
-from providers.models import Attempt, AttemptRollup, ProviderHealth
+from providers.models import Attempt, AttemptDayRollup, AttemptHistogram, AttemptRollup, ProviderHealth
 from providers.types import Access
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.due_work import NO_GRACE, due_work
@@ -60,7 +60,8 @@ CHAINS = {"TEXT": ["aimlapi", "piapi"], "IMAGE": ["openai", "xai"], "VIDEO": ["r
 CHATS = dict(zip(CHAINS, (42, 43, 44), strict=True))
 TABLES = (  # of one example, in the order in which their rows can be deleted
     Delivery, TelegramUpdate, TelegramThread, TelegramChat, TelegramUser,
-    LedgerEntry, RequestEvent, Request, Account, Attempt, AttemptRollup, ProviderHealth,
+    AccountRollup, RequestRollup, RequestHistogram, LedgerEntry, RequestEvent, Request, Account,
+    Attempt, AttemptRollup, AttemptDayRollup, AttemptHistogram, ProviderHealth,
 )  # fmt: skip
 MAX_WORKERS = 4
 MAX_CRASHED = 8  # workers in one example; each may hold a connection until its end

@@ -96,7 +96,8 @@ class World:
         answered = {"actual_provider": "openai", "actual_route": "openai", "output_text": "Hello"}
         Request.objects.filter(pk=request.pk).update(
             status=status, completed_at=Now(), processing_ms=self.dice.randrange(60_000),
-            credits=charged if is_charged else request.credits, **(answered if status == "COMPLETED" else {}),
+            routes_asked=self.dice.randrange(5), credits=charged if is_charged else request.credits,
+            **(answered if status == "COMPLETED" else {}),
         )  # fmt: skip
         self.enter(request, "CAPTURE" if is_charged else "RELEASE", request.credits - charged)
 
@@ -156,6 +157,11 @@ def unknown_of(attempts: list[Attempt]) -> int:
     return sum(attempt.cost is None and attempt.is_billed for attempt in attempts)
 
 
+def depth_of(world: World, request: Request) -> int:
+    calls = sum(call.operation != "transcribe" for call in world.calls_of(request))
+    return min(3, request.routes_asked or max(1, calls))
+
+
 def charged_for(request: Request) -> int:
     """By the ledger, which keeps the ids of requests that are gone."""
     entries = LedgerEntry.objects.filter(request_id=request.pk, kind__in=["HOLD", "CAPTURE", "RELEASE"])
@@ -170,11 +176,7 @@ def assert_period(world: World, period: Period) -> None:
     assert (totals.requests, totals.completed, totals.failed, totals.cancelled, totals.rejected) == (
         len(ended), by_status["COMPLETED"], by_status["FAILED"], by_status["CANCELLED"], by_status["REJECTED"]
     )  # fmt: skip
-    depths = Counter(
-        min(3, max(1, sum(call.operation != "transcribe" for call in world.calls_of(request))))
-        for request in ended
-        if request.status == "COMPLETED"
-    )
+    depths = Counter(depth_of(world, request) for request in ended if request.status == "COMPLETED")
     assert (totals.by_first, totals.by_second, totals.by_later) == (depths[1], depths[2], depths[3])
     assert (totals.cost, totals.unknown_costs) == (cost_of(finished), unknown_of(finished))
     assert totals.test_cost == cost_of([attempt for attempt in finished if attempt.purpose == "test"])
