@@ -5,7 +5,9 @@ from django.conf import LazySettings
 from django.urls import reverse
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 
+from providers.access import accounts_of
 from providers.models import Attempt, ProviderConfig, ProviderHealth
+from providers.reconciliation.services import account_ask, accounts_due
 from providers.registry import PROVIDERS
 from providers.sandbox import Sandbox, running_sandbox
 from providers.sandbox.faults import InjectedFault
@@ -105,6 +107,19 @@ class TestProvidersThatLeakEverything:
         shown = "\n".join(version for message in fake.chat(42).messages for version in message.versions)
         assert shown
         assert found_in(shown, [*canaries, WORD]) == []
+
+
+class TestAccountsThatLeakEverything:
+    def test_no_log_table_or_page_contains_a_key(self, leaky_servers, canaries, log, admin_client):
+        asked = [account_ask(api=api, with_charges=with_charges) for api, with_charges in accounts_due()]
+
+        assert len(asked) == len([slug for slug in PROVIDERS if accounts_of(slug)]) > 5
+        assert "did not tell its account" in log.text
+        assert found_in(log.text, canaries) == []
+        assert columns_with(canaries) == {}
+        page = admin_client.get(reverse("admin:providers_attemptrollup_reconciliation")).content.decode()
+        assert "HTTP 4" in page
+        assert found_in(page, canaries) == []
 
 
 class TestSandboxFaults:
