@@ -16,8 +16,8 @@ from providers.reconciliation.selectors import AccountState, Line, account_state
 from providers.types import Purpose
 
 USUAL_DAYS = 7
-MAX_DAYS = 92
-PERIODS = {7: "7 days", 30: "30 days", 92: "92 days"}
+MAX_DAYS = 31  # of a page that answers at once; a month is as far back as the providers are asked
+PERIODS = {7: "7 days", 30: "30 days"}
 UNKNOWN = "unknown"
 CSV_HEADERS = (
     "day_utc",

@@ -383,7 +383,7 @@ class TestThePage:
             ("from=x&to=2026-11-01", "Days are written as"),
             ("from=2026-11-01", "Days are written as"),
             ("from=2026-11-02&to=2026-11-01", "ends before it begins"),
-            ("from=2026-01-01&to=2026-11-01", "92 days at most"),
+            ("from=2026-01-01&to=2026-11-01", "31 days at most"),
             ("from=0001-01-01&to=0001-01-02", "Nothing in this period"),
             ("from=2026-11-01&to=9999-12-31", "ends in the future"),
             ("from=%F0%9F%98%80&to=\N{ARABIC-INDIC DIGIT ONE}", "Days are written as"),
