@@ -248,9 +248,7 @@ class TestMoney:
         watch()
         assert [title.replace("10.00", "10") for title in titles()] == [f"Most of today's $10 of {who} is spent"]
 
-        make_attempt(
-            provider="openai", route="openai", cost=Decimal("1.9999")
-        )  # a call reserves more than what is left
+        make_attempt(provider="openai", route="openai", cost=Decimal("1.9999"))
         watch()  # a call reserves more than what is left
         later(61)
         watch()
