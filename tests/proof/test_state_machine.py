@@ -25,7 +25,16 @@ from providers.models import Attempt, AttemptDayRollup, AttemptHistogram, Attemp
 from providers.types import Access
 from requests_app.delivery_backend import get_delivery_backend
 from requests_app.due_work import NO_GRACE, due_work
-from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent
+from requests_app.models import (
+    Account,
+    AccountRollup,
+    AIModel,
+    LedgerEntry,
+    Request,
+    RequestEvent,
+    RequestHistogram,
+    RequestRollup,
+)
 from requests_app.services.accounts import account_top_up
 from requests_app.services.cancellation import request_cancel, request_resume
 from requests_app.services.leases import LeaseKeeper, keeper
