@@ -6,6 +6,7 @@ Whoever is in one needs the switch *Staff status* besides. `migrate` makes them.
 from collections.abc import Callable
 from typing import Any
 
+from django.apps import apps as installed_apps
 from django.apps.registry import Apps
 from django.db import router, transaction
 
@@ -77,8 +78,11 @@ def roles_sync(*, using: str, apps: Apps) -> None:
             role.save(update_fields=["granted"])
 
 
-def sync_after_migrate(*, using: str, apps: Apps, **_: Any) -> None:
-    """Bring the roles up to date once the permissions of every app are there. A receiver of post_migrate."""
+def sync_after_migrate(*, using: str, apps: Apps = installed_apps, **_: Any) -> None:
+    """Bring the roles up to date once the permissions of every app are there. A receiver of post_migrate.
+
+    After `flush`, which has migrated nothing, the signal names no apps.
+    """
     try:
         role_model = apps.get_model("aibot", "Role")
     except LookupError:  # migrated to a state before there were roles
