@@ -60,13 +60,14 @@ class RouteSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(help_text="The provider's own model id.")
     enabled = serializers.BooleanField(help_text="The operator's switch.")
     hasKey = serializers.SerializerMethodField(help_text="The environment has a key of its provider.")
-    pausedUntil = serializers.DateTimeField(
+    isPaused = serializers.BooleanField(source="is_paused", help_text="By an operator.")
+    circuitOpenUntil = serializers.DateTimeField(
         source="open_until",
         default_timezone=UTC,
         allow_null=True,
-        help_text="By the circuit breaker, it or its key; a time that has passed: probed next; null: it is not paused.",
+        help_text="Paused by the circuit breaker, it or its key; a time that has passed: probed next; null: closed.",
     )
-    pauseReason = serializers.CharField(source="reason_of_pause", allow_null=True)
+    circuitReason = serializers.CharField(source="reason_of_pause", allow_null=True)
     priority = serializers.IntegerField()
     weight = serializers.IntegerField()
     tags = serializers.ListField(child=serializers.CharField())

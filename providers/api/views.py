@@ -58,4 +58,4 @@ class RouteViewSet(RecordViewSet):
     )
 
     def rows(self) -> QuerySet[ProviderConfig]:
-        return with_pauses(ProviderConfig.objects.all())
+        return with_pauses(ProviderConfig.objects.with_pause())

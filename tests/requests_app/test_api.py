@@ -250,7 +250,11 @@ class TestWhatIsShown:
         row = response.json()
         assert "canary" not in response.content.decode()
         assert (row["extraHeaderNames"], row["extraBodyNames"], row["listPrice"]) == (["X-Secret"], ["user"], None)
-        assert (row["pauseReason"], row["pausedUntil"] is not None, row["hasKey"]) == ("402 no credit", True, False)
+        assert (row["circuitReason"], row["circuitOpenUntil"] is not None, row["hasKey"]) == (
+            "402 no credit",
+            True,
+            False,
+        )
 
     @pytest.mark.parametrize("name", LISTS)
     def test_a_page_takes_few_queries_however_many_rows_it_has(self, admin_client, name):
