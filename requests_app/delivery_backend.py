@@ -31,6 +31,15 @@ class DeliveryPart:
     version: int = 0  # grows with everything that is done about it
 
 
+@dataclass(frozen=True, slots=True)
+class UserRecord:
+    """What a delivery backend has on record of an account's user, or of a place where they write."""
+
+    what: str  # in words, such as "Telegram user"
+    name: str  # as an operator reads it
+    url: str  # of its page in the admin
+
+
 def version_of(parts: Iterable[DeliveryPart]) -> str:
     """Return what tells one state of a request's delivery from every other, for resend(); "" where there is none."""
     return ",".join(f"{part.part}:{part.version}" for part in sorted(parts, key=lambda part: part.part))
@@ -84,6 +93,24 @@ class DeliveryBackend:
         transaction, with an answered request.
         """
         return False
+
+    def user_records(self, account_id: int) -> Sequence[UserRecord]:
+        """Return what is on record of an account's user. Changes nothing, and asks no network."""
+        return ()
+
+    def erase_messages(self, account_id: int) -> int:
+        """Erase what an account's user wrote and is kept here; return how many rows. Idempotent.
+
+        What waits to be handled ends with it. Called outside of transactions, before the requests are erased.
+        """
+        return 0
+
+    def erase_names(self, account_id: int) -> int:
+        """Erase what an account's user is called; return how many rows. Idempotent.
+
+        Called last, outside of transactions. The user's id stays: by it they have their balance again.
+        """
+        return 0
 
 
 class MemoryDeliveryBackend(DeliveryBackend):

@@ -60,6 +60,12 @@ class ResendRefused(RequestRefused):
     code = "RESEND_REFUSED"
 
 
+class EraseUnfinished(RequestRefused):
+    """Not everything is erased yet."""
+
+    code = "ERASE_UNFINISHED"
+
+
 class NothingHeard(ChainError):
     """There are no words in the audio of this request."""
 

@@ -91,7 +91,10 @@ class Account(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
-        permissions = [("add_credits", "Can add credits to an account")]
+        permissions = [
+            ("add_credits", "Can add credits to an account"),
+            ("erase_account", "Can erase what a user wrote and received, and their names"),
+        ]
         constraints = [models.CheckConstraint(condition=Q(balance__gte=0), name="balance_is_never_negative")]
         indexes = [models.Index(fields=["-id"], condition=Q(is_blocked=True), name="account_blocked")]
 
@@ -235,7 +238,8 @@ class LedgerEntry(models.Model):
         EXPIRE = "EXPIRE", "credits that ran out"
         ADJUST = "ADJUST", "corrected by an operator"
 
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="ledger")
+    # Its index is `entry_of_account`, which begins with it and is in the order of lists.
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="ledger", db_index=False)
     # The id is kept as text when retention deletes the request.
     request = models.ForeignKey(
         Request, on_delete=models.DO_NOTHING, db_constraint=False, null=True, blank=True, related_name="ledger"
@@ -254,6 +258,15 @@ class LedgerEntry(models.Model):
         verbose_name_plural = "ledger entries"
         ordering = ["-id"]
         indexes = [
+            models.Index(fields=["account", "-id"], name="entry_of_account"),
+            # What an account was sold, given and given back, however many of its requests were charged.
+            models.Index(
+                fields=["account", "-id"],
+                include=["kind", "is_paid", "amount", "created_at"],
+                condition=~Q(kind="HOLD") & ~Q(kind="CAPTURE") & ~Q(kind="RELEASE"),
+                name="entry_of_account_only",
+            ),
+            models.Index(fields=["is_paid", "-id"], condition=Q(kind="TOPUP"), name="entry_sold_or_given"),
             # What few entries are, for the admin's filter.
             models.Index(
                 fields=["kind", "-id"], condition=~Q(kind="HOLD") & ~Q(kind="CAPTURE"), name="entry_not_of_answers"
@@ -392,6 +405,7 @@ class AccountRollup(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["day", "account", "purpose"], name="one_rollup_per_day_and_account")
         ]
+        indexes = [models.Index(fields=["account", "day"], name="rollup_of_account")]
 
     def __str__(self) -> str:
         return f"{self.day} {self.account_id}"

@@ -1,16 +1,19 @@
 """The admin pages of accounts and their ledger. What their actions do is in services."""
 
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from providers.admin_base import (
@@ -22,9 +25,21 @@ from providers.admin_base import (
 from providers.db import Constant
 from providers.versioning import actor_of
 from requests_app.account_search import account_identified, accounts_named
+from requests_app.admin.account_operations import ACCOUNT_OPERATIONS
+from requests_app.admin.operations import OperationsMixin, action_of
+from requests_app.analytics.accounts import (
+    AccountFigures,
+    account_figures,
+    newest_movements,
+    newest_requests,
+    user_records,
+)
+from requests_app.analytics.figures import UserFigures
+from requests_app.analytics.sums import NOT_OF_REQUESTS
+from requests_app.delivery_backend import UserRecord
 from requests_app.errors import InsufficientCredits
 from requests_app.models import Account, LedgerEntry
-from requests_app.services.accounts import account_set_blocked, account_take_back, account_top_up
+from requests_app.services.accounts import account_take_back, account_top_up
 
 
 class CreditsForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument at run time
@@ -74,9 +89,15 @@ class CreditsForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class 
         return values
 
 
+IDENTITY = ["key", "name", "balance", "is_blocked", "created_at", "records", "links"]  # above the form
+
+
 @admin.register(Account)
-class AccountAdmin(LargeTableAdmin):
+class AccountAdmin(OperationsMixin, LargeTableAdmin):
     """Users and their credits. A balance changes only through the ledger."""
+
+    operations = ACCOUNT_OPERATIONS
+    actions = [action_of(operation) for operation in ACCOUNT_OPERATIONS]
 
     form = CreditsForm
     list_display = ["key", "name", "balance", "is_blocked", "created_at"]
@@ -85,8 +106,7 @@ class AccountAdmin(LargeTableAdmin):
     search_help_text = "A part of a name, a Telegram id, an @username, or a key in full."
     ordering = ["-id"]
     sortable_by = ["key"]
-    readonly_fields = ["key", "name", "balance", "is_blocked", "created_at", "links"]
-    actions = ["block", "unblock"]
+    readonly_fields = [*IDENTITY, "figures", "movements", "requests"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Account], search_term: str
@@ -101,9 +121,13 @@ class AccountAdmin(LargeTableAdmin):
         return False
 
     def get_fieldsets(self, request: HttpRequest, obj: Account | None = None) -> Any:
-        fieldsets: list[Any] = [(None, {"fields": ["key", "name", "balance", "is_blocked", "created_at", "links"]})]
+        fieldsets: list[Any] = [(None, {"fields": IDENTITY})]
         if request.user.has_perm("requests_app.add_credits"):
             fieldsets.append(("Credits", {"fields": ["amount", "taken_back", "reason", "form_key"]}))
+        fieldsets.append(("Use and cost", {"fields": ["figures"]}))
+        for title, field, table in (("Movements", "movements", "ledgerentry"), ("Requests", "requests", "request")):
+            if request.user.has_perm(f"requests_app.view_{table}"):
+                fieldsets.append((title, {"fields": [field]}))
         return fieldsets
 
     def get_form(self, request: HttpRequest, obj: Account | None = None, change: bool = False, **kwargs: Any) -> Any:
@@ -139,21 +163,28 @@ class AccountAdmin(LargeTableAdmin):
         self.message_user(request, f"{obj.name or obj.key} has {Account.objects.get(pk=obj.pk).balance:,} credits.")
         return self.response_post_save_change(request, obj)
 
-    @admin.action(description="Block: accept no further requests", permissions=["change"])
-    def block(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
-        self._set_blocked(request, queryset, is_blocked=True)
+    def has_erase_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("requests_app.erase_account")
 
-    @admin.action(description="Unblock", permissions=["change"])
-    def unblock(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
-        self._set_blocked(request, queryset, is_blocked=False)
+    def log_change(self, request: HttpRequest, obj: Account, message: Any) -> Any:
+        obj.refresh_from_db(fields=["name"])  # the history must not bring back a name that was just erased
+        return super().log_change(request, obj, message)
 
-    def _set_blocked(self, request: HttpRequest, queryset: QuerySet[Account], *, is_blocked: bool) -> None:
-        done = "blocked" if is_blocked else "unblocked"
-        accounts = list(queryset.exclude(is_blocked=is_blocked))
-        for account in accounts:
-            account_set_blocked(account_id=account.pk, is_blocked=is_blocked)
-            self.log_change(request, account, done.capitalize())
-        self.message_user(request, f"{len(accounts)} {done}.", messages.SUCCESS if accounts else messages.INFO)
+    @admin.display(description="known as")
+    def records(self, account: Account) -> SafeString:
+        return _once(account, "records", lambda: _shown_records(user_records(account.pk)))
+
+    @admin.display(description="in figures")
+    def figures(self, account: Account) -> SafeString:
+        return _once(account, "figures", lambda: _shown_figures(account_figures(account)))
+
+    @admin.display(description="newest")
+    def movements(self, account: Account) -> SafeString:
+        return _once(account, "movements", lambda: _rendered("movements", newest_movements(account.pk)))
+
+    @admin.display(description="newest")
+    def requests(self, account: Account) -> SafeString:
+        return _once(account, "requests", lambda: _rendered("requests", newest_requests(account.pk)))
 
     @admin.display(description="see also")
     def links(self, account: Account) -> SafeString:
@@ -166,11 +197,78 @@ class AccountAdmin(LargeTableAdmin):
         )
 
 
+def _once(account: Account, name: str, show: Callable[[], SafeString]) -> SafeString:
+    """Return what a field of the page shows: unfold's templates ask for it several times, and it takes queries."""
+    shown: dict[str, SafeString] = account.__dict__.setdefault("_shown", {})  # the row lives as long as the page
+    if name not in shown:
+        shown[name] = show()
+    return shown[name]
+
+
+def _shown_records(records: Sequence[UserRecord]) -> SafeString:
+    link = '{}: <a class="text-primary-600 underline" href="{}">{}</a>'
+    values = ((record.what, record.url, record.name) for record in records)
+    return format_html_join(mark_safe("<br>"), link, values) or mark_safe("–")
+
+
+def _shown_figures(figures: AccountFigures) -> SafeString:
+    context = {"figures": figures, "rows": _rows_of(figures)}
+    return render_to_string("admin/requests_app/account_figures.html", context)
+
+
+def _rendered(name: str, rows: Sequence[Model]) -> SafeString:
+    return render_to_string(f"admin/requests_app/account_{name}.html", {name: rows})
+
+
+def _rows_of(figures: AccountFigures) -> list[tuple[str, str, str]]:
+    """Return the lines of the table: what it is, of the last days, in all."""
+    lines: dict[str, Callable[[UserFigures], str]] = {
+        "Requests": lambda user: f"{user.requests:,}",
+        "Answered": lambda user: f"{user.completed:,}",
+        "Credits used": lambda user: f"{user.credits_used:,}",
+        "Price of these credits": lambda user: _usd(user.income),
+        "Known cost": lambda user: _usd(user.cost),
+        "Calls of unknown cost": lambda user: f"{user.unknown_costs:,}",
+        "Margin": _margin,
+    }
+    return [(name, line(figures.lately), line(figures.in_all)) for name, line in lines.items()]
+
+
+def _margin(user: UserFigures) -> str:
+    if user.profit is None:
+        return "unknown: credits have no price"
+    share = "" if user.margin is None else f" ({user.margin:.0%})"
+    return f"{'at most ' if user.unknown_costs else ''}{_usd(user.profit)}{share}"
+
+
+def _usd(amount: Decimal | None) -> str:
+    if amount is None:
+        return "unknown"
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.4f}"
+
+
 def _booked_as(reference: str) -> list[int]:
     """Return the ledger's entries with a payment's reference. Each kind has an index, with these conditions."""
     referring = LedgerEntry.objects.filter(~Q(external_ref=Constant("")), external_ref=reference)
     kinds = (LedgerEntry.Kind.TOPUP, LedgerEntry.Kind.ADJUST)
     return [key for kind in kinds for key in referring.filter(kind=Constant(kind)).values_list("pk", flat=True)]
+
+
+class SoldFilter(admin.SimpleListFilter):
+    """Filters top-ups by whether they were paid for."""
+
+    title = "sold or given"
+    parameter_name = "top_up"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("sold", "Sold"), ("given", "Given")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LedgerEntry]) -> QuerySet[LedgerEntry]:
+        if self.value() not in ("sold", "given"):
+            return queryset
+        # The first condition is that of their index, the second that of the index of an account's.
+        top_ups = queryset.filter(NOT_OF_REQUESTS, kind=Constant(LedgerEntry.Kind.TOPUP))
+        return top_ups.filter(is_paid=self.value() == "sold")
 
 
 class KindFilter(ChoiceFilter):
@@ -181,9 +279,11 @@ class KindFilter(ChoiceFilter):
 class LedgerEntryAdmin(ReadOnlyAdmin):
     """Every movement of credits, append-only."""
 
-    list_display = ["id", "created_at", "account", code_of("kind"), "amount", "actor", "reason", "request_id"]
+    list_display = [
+        "id", "created_at", "account", code_of("kind"), "amount", "is_paid", "actor", "reason", "request_id"
+    ]  # fmt: skip
     list_prefetch_related = ["account"]
-    list_filter = [("kind", KindFilter)]
+    list_filter = [SoldFilter, ("kind", KindFilter)]
     search_fields = ["request__id__exact"]  # get_search_results() looks for more
     search_help_text = "A request's id or a payment's reference, in full."
     ordering = ["-id"]

@@ -6,6 +6,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -80,6 +82,21 @@ class OperationsMixin(ModelAdmin):  # type: ignore[type-arg]  # Django's class t
 
     operations: Sequence[Operation]
     change_form_template = "admin/requests_app/operations_change_form.html"
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Answer a form of the list; one that names what can be no row finds none, where Django would fail."""
+        if not all(map(self._is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            self.message_user(request, "There are no such rows.", messages.WARNING)
+            return HttpResponseRedirect(request.get_full_path())
+        return super().response_action(request, queryset)
+
+    def _is_key(self, text: str) -> bool:
+        key = self.opts.pk
+        try:
+            key.run_validators(key.to_python(text))
+        except ValidationError:
+            return False
+        return "\x00" not in text
 
     def operate(self, request: HttpRequest, queryset: QuerySet[Any], operation: Operation) -> HttpResponse | None:
         """Ask for the reason, then do it to each of the rows."""

@@ -188,7 +188,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UserFigures:
+class UserFigures(Sales):
     """What one user has asked, paid and cost."""
 
     account: Account

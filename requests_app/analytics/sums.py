@@ -108,6 +108,24 @@ def user_sums(period: Period, *, by: str, limit: int) -> dict[int, dict[str, int
     return {account: dict(zip(USER_SUMS, map(int, sums), strict=True)) for account, *sums in rows}
 
 
+def account_sums(account_id: int, *, step: date) -> dict[int, Counter[str]]:
+    """Return what is counted of one user, by whether it is of that day or a later one (1) or older (0); see USER_SUMS.
+
+    The cost is in ticks.
+    """
+    group = grouped(step=step)
+    requests = with_costs(with_facts(ended_not_folded().filter(user_id=account_id)))
+    raw = by_step(requests.filter(Q(served=current_purpose())), step)
+    folded = by_step(_folded(AccountRollup).filter(account_id=account_id), step)
+    totals = {name: sum_in_ticks(name) if name == "cost" else Sum(name, default=0) for name in USER_SUMS}
+    not_yet = raw.values(*group).annotate(**{f"all_{name}": each for name, each in USER_SUMS.items()})
+    sums = folded.values(*group).annotate(**{f"all_{name}": each for name, each in totals.items()})
+    counters: dict[int, Counter[str]] = defaultdict(Counter)
+    for row in not_yet.union(sums, all=True):
+        counters[row["step"]].update({name: int(row[f"all_{name}"]) for name in USER_SUMS})
+    return counters
+
+
 def ledger_sums(*, only: Narrowed, step: str | date = "") -> dict[Key, Counter[tuple[str, bool]]]:
     """Return the credits that were moved beside the charges of requests, by kind and whether they were paid for.
 

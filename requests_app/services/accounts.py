@@ -43,6 +43,6 @@ def account_take_back(*, account_id: int, amount: int, actor: str, reason: str, 
     return entry is not None
 
 
-def account_set_blocked(*, account_id: int, is_blocked: bool) -> None:
-    """Block or unblock an account. Requests that it has open are still answered."""
-    Account.objects.filter(id=account_id).update(is_blocked=is_blocked)
+def account_set_blocked(*, account_id: int, is_blocked: bool) -> bool:
+    """Block or unblock an account. Requests that it has open are still answered. Returns False where it was so."""
+    return Account.objects.filter(id=account_id, is_blocked=not is_blocked).update(is_blocked=is_blocked) > 0

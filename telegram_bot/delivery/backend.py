@@ -10,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from providers.types import CUT, Category, OnText
-from requests_app.delivery_backend import DeliveryBackend, DeliveryPart, version_of
+from requests_app.delivery_backend import DeliveryBackend, DeliveryPart, UserRecord, version_of
 from requests_app.log_context import logs_about
 from requests_app.models import LedgerEntry, Request
 from requests_app.services.refunds import credits_charged
@@ -33,6 +33,7 @@ from telegram_bot.delivery.ladder import Content, Step, step_perform, steps_for
 from telegram_bot.delivery.placeholder import placeholder_adopt
 from telegram_bot.delivery.retries import REFUSALS, record_delivery_bug, record_delivery_failure
 from telegram_bot.delivery.streaming import StreamStatus, live_message_close, live_message_open
+from telegram_bot.erasure import names_erase, updates_erase, user_records
 from telegram_bot.models import Delivery, DeliveryKind, DeliveryMethod, DeliveryState, GivenUp
 
 logger = logging.getLogger("telegram_bot.delivery")
@@ -70,6 +71,15 @@ class TelegramDeliveryBackend(DeliveryBackend):
             return version_of(self.history([request_id])) == seen
 
         return deliveries_reset(request_id=request_id, is_current=is_current)
+
+    def user_records(self, account_id: int) -> Sequence[UserRecord]:
+        return user_records(account_id)
+
+    def erase_messages(self, account_id: int) -> int:
+        return updates_erase(account_id)
+
+    def erase_names(self, account_id: int) -> int:
+        return names_erase(account_id)
 
 
 def _part_of(delivery: Delivery) -> DeliveryPart:

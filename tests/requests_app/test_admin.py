@@ -40,7 +40,7 @@ def operate(client, name: str, *rows, reason: str = REASON, **changes: str) -> s
     """Begin an operation in the list, give a reason on the page that asks for it; return the page that follows."""
     asked = run_action(client, name, *rows)
     data = {**fields_of(asked), "_selected_action": [row.pk for row in rows], "reason": reason, **changes}
-    return client.post(changelist_url("request"), data, follow=True).content.decode()
+    return client.post(changelist_url(rows[0]._meta.model_name), data, follow=True).content.decode()
 
 
 def make_held_request(**fields) -> Request:
@@ -413,29 +413,39 @@ class TestAccounts:
         account.refresh_from_db()
         assert (account.balance, account.is_blocked) == (5, False)
 
-    def test_blocking_and_unblocking_are_actions(self, admin_client):
+    def test_blocking_asks_for_a_reason_that_the_history_keeps(self, admin_client):
         account = make_account()
 
-        run_action(admin_client, "block", account)
-        account.refresh_from_db()
-        assert account.is_blocked
-
-        run_action(admin_client, "unblock", account)
+        assert "Say why" in operate(admin_client, "block", account, reason=" ")
         account.refresh_from_db()
         assert not account.is_blocked
 
-    def test_who_blocked_an_account_is_in_its_history(self, admin_client):
-        account = make_account()
+        assert "1 blocked." in operate(admin_client, "block", account)
+        assert "0 blocked." in operate(admin_client, "unblock", account, action="block")
+        account.refresh_from_db()
+        assert account.is_blocked
 
-        assert "1 blocked." in run_action(admin_client, "block", account)
-        assert "0 blocked." in run_action(admin_client, "block", account)
-        assert "1 unblocked." in run_action(admin_client, "unblock", account)
-
+        assert "1 unblocked." in operate(admin_client, "unblock", account)
+        account.refresh_from_db()
+        assert not account.is_blocked
         entries = LogEntry.objects.filter(object_id=str(account.pk)).order_by("pk")
         assert [(entry.user.username, entry.change_message) for entry in entries] == [
-            ("admin", "Blocked"),
-            ("admin", "Unblocked"),
+            ("admin", f"Blocked: {REASON}"),
+            ("admin", f"Unblocked: {REASON}"),
         ]
+
+    def test_the_ledger_tells_what_was_sold_from_what_was_given(self, admin_client):
+        account = make_account(credits=5)
+        sold = LedgerEntry.objects.create(account=account, kind="TOPUP", amount=9, actor="t", is_paid=True)
+        given, others = account.ledger.get(amount=5), {"account__id__exact": make_account(credits=0).pk}
+
+        def found(**filters):
+            return list(admin_client.get(changelist_url("ledgerentry"), filters).context["cl"].result_list)
+
+        assert (found(top_up="sold"), found(top_up="given")) == ([sold], [given])
+        assert found(top_up="sold", account__id__exact=account.pk) == [sold]
+        assert found(top_up="sold", **others) == []
+        assert len(found(top_up="nonsense")) == 2
 
     def test_accounts_are_neither_added_nor_deleted(self, admin_client):
         account = make_account()

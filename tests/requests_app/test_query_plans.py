@@ -51,6 +51,9 @@ RARE = [
     "requests_app/request/?q=req_nobody",
     "requests_app/ledgerentry/?kind__exact=ADJUST",
     "requests_app/ledgerentry/?kind__exact=RELEASE",
+    "requests_app/ledgerentry/?top_up=sold",
+    "requests_app/ledgerentry/?top_up=given",
+    "requests_app/ledgerentry/?top_up=sold&kind__exact=ADJUST",
     "requests_app/ledgerentry/?q=nobody",
     "requests_app/ledgerentry/?q=req_nobody",
     "requests_app/requestevent/?q=req_nobody",
@@ -232,6 +235,39 @@ def assert_searches(context: CaptureQueriesContext) -> None:
         # Those indexes contain the few rows that have not ended, and those that further routes were asked for or that
         # are in no sums yet.
         assert not [scan for scan in scans if scan.split()[1] in tables and not re.search(FEW, scan)], query
+
+
+@pytest.fixture
+def charged(account):
+    """The user with the long history, charged for all of it, and a crowd of others as busy."""
+    other = make_account()
+    LedgerEntry.objects.bulk_create(
+        LedgerEntry(account=account if number % 2 else other, request=request, kind=kind, amount=0, actor="test")
+        for number, request in enumerate(Request.objects.filter(rolled_up=True).order_by("pk"))
+        for kind in ("HOLD", "CAPTURE")
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {LedgerEntry._meta.db_table}")
+    return account
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite does not say how many rows it reads")
+def test_an_accounts_page_reads_little_of_its_history(charged, admin_client):
+    few = make_account()
+    for account in (charged, few):
+        page = f"/admin/requests_app/account/{account.pk}/change/"
+        assert rows_read(lambda page=page: admin_client.get(page)) < 100, account
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite does not say how many rows it reads")
+@pytest.mark.parametrize("filters", ["", "&top_up=sold", "&top_up=given", "&kind__exact=ADJUST"])
+def test_the_ledger_of_an_account_is_read_in_its_order(charged, admin_client, filters):
+    few = make_account()
+    for account in (charged, few):
+        address = f"/admin/requests_app/ledgerentry/?account__id__exact={account.pk}{filters}"
+        # The page, its row for each entry, and two counts of MAX_COUNTED at most.
+        limit = 30 if filters or account == few else HISTORY + 200
+        assert rows_read(lambda address=address: admin_client.get(address)) < limit, account
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite does not say how many rows it reads")

@@ -16,6 +16,7 @@ from django.db.models import Model
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
 from aibot.api_tokens import token_create
@@ -354,6 +355,18 @@ def test_who_may_block_accounts_may_not_add_credits(visitors):
 
 
 @pytest.mark.django_db
+def test_who_may_block_accounts_may_not_erase_them(visitors):
+    account = Account.objects.order_by("pk")[0]
+    Request.objects.update(user=account, completed_at=timezone.now(), status="FAILED")
+    erase = {"action": "erase", "_selected_action": account.pk, "reason": "They asked for it"}
+    erased = {}
+    for visitor in ("support", "auditor", "helper", "operator"):
+        visitors[visitor].post("/admin/requests_app/account/", erase)
+        erased[visitor] = Request.objects.filter(content_erased_at__isnull=False).count()
+    assert erased == {"support": 0, "auditor": 0, "helper": 0, "operator": 1}
+
+
+@pytest.mark.django_db
 def test_the_key_of_an_old_token_is_shown_nowhere(visitors):
     superuser, token = visitors["superuser"], Token.objects.get()
 
@@ -385,7 +398,7 @@ def test_outsiders_are_redirected_from_the_admin_to_the_login(visitors):
 @pytest.mark.django_db
 def test_without_permissions_no_post_changes_anything(visitors):
     operations = {operation.name for operation in OPERATIONS}
-    others = {"block", "delete_selected", "pause_routes", "reset_now", "resume_routes", "revoke", "unblock"}
+    others = {"block", "delete_selected", "erase", "pause_routes", "reset_now", "resume_routes", "revoke", "unblock"}
     actions = others | operations
     without = [visitor for name, visitor in visitors.items() if name not in WRITERS]
     before = everything()
