@@ -111,7 +111,8 @@ class ProviderConfigAdmin(RouteOrderAdmin):
                 "fields": [
                     "capabilities",
                     "timeout_seconds",
-                    ("max_output_tokens", "reasoning_effort", "web_search"),
+                    ("max_output_tokens", "reasoning_effort"),
+                    "web_search",
                     "extra_body",
                     "drop_fields",
                     "extra_headers",

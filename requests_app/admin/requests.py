@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from providers.admin_base import (
@@ -16,7 +17,6 @@ from providers.admin_base import (
     LargeTableChangeList,
     ProviderFilter,
     ReadOnlyAdmin,
-    code_of,
     shown_cost,
     shown_ms,
 )
@@ -85,14 +85,12 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
         "created_at",
         "user",
         "model",
-        code_of("status"),
-        "error_code",
+        "outcome",
         "actual_provider",
         "shown_routes",
         "shown_cost",
         "credits",
         "shown_time",
-        "id",
     ]
     list_prefetch_related = ["user", "model"]
     list_filter = [
@@ -166,6 +164,10 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
 
     def has_refund_permission(self, request: HttpRequest) -> bool:
         return any(request.user.has_perm(f"requests_app.{name}") for name in ("refund_requests", "add_credits"))
+
+    @admin.display(description="status")
+    def outcome(self, row: Request) -> SafeString | str:
+        return format_html("{}<br>{}", row.status, row.error_code) if row.error_code else row.status
 
     @admin.display(description="cost")
     def shown_cost(self, row: Request) -> str:
