@@ -24,7 +24,7 @@ from providers.statistics.permissions import MayRead
 PAGING = ("cursor", "pageSize", "format")
 
 
-class _Formats(DefaultContentNegotiation):
+class Formats(DefaultContentNegotiation):
     """Refuses an unknown format as any other bad value, instead of pretending that the address does not exist."""
 
     def filter_renderers(self, renderers: Any, format: str) -> list[BaseRenderer]:
@@ -50,7 +50,7 @@ class RecordViewSet(ViewSet):
     schema = RecordSchema()
     lookup_url_kwarg = "key"
     permission_classes = [MayRead]
-    content_negotiation_class = _Formats
+    content_negotiation_class = Formats
 
     @property
     def throttle_scope(self) -> str:

@@ -10,13 +10,15 @@ from drf_spectacular.utils import (
     PolymorphicProxySerializer,
     extend_schema,
 )
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import ViewSet
 
+from providers.api.viewsets import Formats
+from providers.statistics.permissions import is_developer, may
 from providers.statistics.serializers import ProblemSerializer
 from providers.types import Category
 from requests_app.analytics.csv_renderer import CSVRenderer
@@ -147,6 +149,7 @@ class _Analysis(ViewSet):
     """Figures of a period: JSON with a line about the period, or CSV of the rows alone."""
 
     renderer_classes = [JSONRenderer, CSVRenderer]
+    content_negotiation_class = Formats
 
     def answer(self, period: Period, serializer: type[Serializer[Any]], figures: Sequence[Any]) -> Response:
         """Return the figures as rows. Of CSV the columns are always there, rows or not."""
@@ -221,9 +224,12 @@ class CostsViewSet(_Analysis):
     def list(self, request: Request) -> Response:
         """Costs by day, route and AI model; of more than 92 days by week, of more than 637 by month.
 
-        With `by=user` those of the users with the highest ones, for all their ended requests; then without filters.
+        With `by=user` those of the users with the highest ones, for all their ended requests; then without filters, and
+        for those who may view accounts.
         """
         if "by" in request.query_params:
+            if not (may(request, "requests_app.view_account") or is_developer(request)):
+                raise PermissionDenied("Costs by user need the permission requests_app.view_account.")
             period, _ = _asked(request, *USER_PARAMETERS)
             _choice(request, "by", ["user"])
             users = top_users(period, by=_choice(request, "order", ORDERS), limit=_limit(request))

@@ -83,7 +83,7 @@ def test_every_operation_answers_as_its_document_says(schema):
         if len(operation.query):
             ask(operation, GenerationMode.NEGATIVE, CHECKS, headers, statuses={400, 404})
 
-    assert len(operations) == 14
+    assert len(operations) == 18
 
 
 def test_every_operation_refuses_a_stranger_as_its_document_says(schema):

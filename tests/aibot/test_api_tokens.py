@@ -60,6 +60,13 @@ class TestScopes:
 
         assert client.get("/api/routes", headers=headers).status_code == 200
 
+    def test_costs_by_user_need_the_scope_of_users(self, client, owner):
+        address = "/api/analytics/costs?by=user"
+
+        assert client.get(address, headers=headers_of(owner, Scope.STATISTICS)).status_code == 403
+        both = headers_of(owner, Scope.STATISTICS, Scope.ACCOUNTS)
+        assert client.get(address, headers=both).status_code == 200
+
     def test_prompts_need_a_scope_of_their_own(self, client, owner):
         request = make_request(input_text="canary")
         media = f"/media/{default_storage.save('prompts/1.png', ContentFile(b'png'))}"
