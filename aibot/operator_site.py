@@ -29,13 +29,14 @@ class _Page:
 
     title: str
     icon: str  # of Material Symbols, which come with unfold
-    table: str  # such as "requests_app.request"; whoever may view it sees the line
+    table: str  # such as "requests_app.request"
     view: str = "changelist"
     arguments: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ("view", "change")  # any of these permissions shows the line
 
     def may_see(self, request: HttpRequest) -> bool:
         app, model = self.table.split(".")
-        return any(request.user.has_perm(f"{app}.{verb}_{model}") for verb in ("view", "change"))
+        return any(request.user.has_perm(f"{app}.{verb}_{model}") for verb in self.verbs)
 
     def as_item(self) -> dict[str, str]:
         return {
@@ -54,6 +55,7 @@ NAVIGATION: dict[str, list[_Page]] = {
     ],
     "Routes and models": [
         _Page("Routes", "alt_route", "providers.providerconfig", "order", ("TEXT", "generate")),
+        _Page("Playground", "science", "providers.providerconfig", "playground", ("TEXT",), verbs=("change",)),
         _Page("Circuits", "electrical_services", "providers.providerhealth"),
         _Page("Routing rules", "low_priority", "providers.routingrule"),
         _Page("Models", "neurology", "requests_app.aimodel"),

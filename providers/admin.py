@@ -23,6 +23,7 @@ from providers.admin_base import (
     shown_ms,
 )
 from providers.admin_order import RouteOrderAdmin
+from providers.admin_playground import PlaygroundAdmin
 from providers.admin_reconciliation import reconciliation_csv, reconciliation_page
 from providers.admin_versions import VersionedAdmin, VersionedForm
 from providers.chain.candidates import can_serve
@@ -67,7 +68,7 @@ class ProviderConfigForm(VersionedForm):
 
 
 @admin.register(ProviderConfig)
-class ProviderConfigAdmin(RouteOrderAdmin):
+class ProviderConfigAdmin(RouteOrderAdmin, PlaygroundAdmin):
     """The chain. Keys and addresses come from the environment and are not shown."""
 
     form = ProviderConfigForm

@@ -9,7 +9,7 @@ import struct
 import time
 import wave
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -20,14 +20,23 @@ from django.db.models.functions import Now
 
 from providers.capabilities import unsupported_reason
 from providers.chain.attempts import Answer, AttemptRefused, attempts_close
-from providers.chain.candidates import Candidate, route_candidates, skip_route
+from providers.chain.candidates import Candidate, Skip, route_candidates, skip_route
 from providers.chain.circuit_breaker import read_health
 from providers.chain.fallback import ChainRun, Pending
 from providers.chain.spending import reservation
-from providers.errors import ChainError, Unsupported
+from providers.errors import (
+    AllProvidersFailed,
+    ChainError,
+    NoProviderAvailable,
+    OutOfTime,
+    PaymentUncertain,
+    RefusedByProviders,
+    StorageFailed,
+    Unsupported,
+)
 from providers.models import Attempt, ProviderConfig
 from providers.storage import StoredMedia
-from providers.transport.deadlines import Deadline
+from providers.transport.deadlines import Deadline, is_cancelled
 from providers.types import Attachment, Category, Operation, OutputOptions, Prompt, Purpose, TextResult
 
 TEST_SECONDS = 60.0  # after which the operator is told that there is no answer
@@ -42,6 +51,14 @@ PROMPTS = {
     Category.IMAGE: "A red apple on a white table",
     Category.VIDEO: "A calm sea at dusk",
     Category.AUDIO: "This is a test.",
+}
+WORDS_OF_ENDS: dict[type[ChainError], str] = {
+    AllProvidersFailed: "every route that was asked has failed",
+    NoProviderAvailable: "there is no route to ask",
+    RefusedByProviders: "the providers refuse the content",
+    OutOfTime: "the time is over",
+    PaymentUncertain: "an expensive call broke off and may be billed, so nothing else was bought",
+    StorageFailed: "an output came that could not be stored, so nothing else was bought",
 }
 
 
@@ -119,42 +136,56 @@ def route_test(*, route_id: int, caller_key: str, prompt: str = "") -> RouteTest
     if not caller_key.startswith(CALLER) or len(caller_key) > 64:
         raise ValueError("This is no key of a test.")
     route = ProviderConfig.objects.get(pk=route_id)
+    asked = prompt_of_test(route, prompt)
     kept: list[Answer] = []
-    reason = _run(route, caller_key, prompt_of_test(route, prompt), kept)
+    deadline = Deadline.after(TEST_SECONDS)
+    end = run_and_wait(
+        lambda: RouteRun(route, asked, caller_key=caller_key, deadline=deadline, store=kept.append),
+        seconds=WAIT_SECONDS,
+    )
     attempt = Attempt.objects.filter(caller_key=caller_key).order_by("number").last()
     result, media = (kept[0].result, kept[0].media) if kept else (None, None)
     if media:
         default_storage.delete(media.name)
     text = result.text if isinstance(result, TextResult) else ""
+    reason = end.skips[-1].reason if end.skips and not end.is_taken else end.words
     return RouteTest(caller_key, attempt, reason, text, media)
 
 
-def _run(route: ProviderConfig, caller_key: str, prompt: Prompt, kept: list[Answer]) -> str:
-    """Run the chain of this one route; return why no call was made, "" where one was."""
-    deadline, wait_until = Deadline.after(TEST_SECONDS), time.monotonic() + WAIT_SECONDS
-    while True:
-        run = _RouteRun(route, prompt, caller_key=caller_key, deadline=deadline, store=kept.append)
-        try:
-            outcome = run.answer()
-        except AttemptRefused:
-            return "this test is being made already"
-        except ChainError:
-            return run.skips[-1].reason if run.skips else ""
-        if not isinstance(outcome, Pending) or time.monotonic() + outcome.seconds > wait_until:
-            return ""
-        time.sleep(outcome.seconds)
+class OperatorRun(ChainRun):
+    """A run down the chain for an operator: on the bill, and with calls that nobody else makes at the same time.
 
-
-class _RouteRun(ChainRun):
-    """A run down a chain of one route, with one of its keys, once."""
+    Users' calls have a worker that owns them; here the button may be pressed twice. Whoever comes second raises
+    AttemptRefused while a call is under way, and asks nobody once there is an answer.
+    """
 
     purpose = Purpose.TEST
+
+    def _resume(self, row: Attempt) -> Answer | Pending | None:
+        if row.state == Attempt.State.SENDING:
+            raise AttemptRefused
+        return super()._resume(row)
+
+    def _candidates(self) -> Iterator[Candidate]:
+        if any(attempt.state == Attempt.State.OK for attempt in self._attempts):
+            return
+        for candidate in self._each_candidate():
+            if is_cancelled():  # the operator has gone
+                return
+            yield candidate
+
+    def _each_candidate(self) -> Iterable[Candidate]:
+        return super()._candidates()
+
+
+class RouteRun(OperatorRun):
+    """A run down a chain of one route, also where it is off or paused, with one of its keys, once."""
 
     def __init__(self, route: ProviderConfig, prompt: Prompt, **options: object) -> None:
         super().__init__(prompt, **options)  # type: ignore[arg-type]  # as they come
         self.route = route
 
-    def _candidates(self) -> Iterable[Candidate]:
+    def _each_candidate(self) -> Iterable[Candidate]:
         if self._attempts:
             return []
         candidates = route_candidates(self.route, read_health(self.route.category))[:1]
@@ -162,6 +193,36 @@ class _RouteRun(ChainRun):
         if reason:
             skip_route(self.skips, self.route, reason)
         return [] if reason else candidates
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """Where a run stands when nobody waits for it any longer."""
+
+    skips: list[Skip]  # what it has passed by
+    words: str = ""  # why there is no answer; "" where there is one, or a job runs
+    is_taken: bool = False  # somebody else makes these calls
+
+
+def run_and_wait(new_run: Callable[[], OperatorRun], *, seconds: float) -> RunEnd:
+    """Run down the chain, and wait for a job that a provider takes for at most so many seconds.
+
+    `new_run` returns a run of the same caller each time. Raises no ChainError: its words are in what is returned.
+    """
+    wait_until = time.monotonic() + seconds
+    skips: list[Skip] = []
+    while True:
+        run = new_run()
+        try:
+            outcome = run.answer()
+        except AttemptRefused:
+            return RunEnd(skips, "this test is being made already", is_taken=True)
+        except ChainError as error:
+            return RunEnd([*skips, *run.skips], WORDS_OF_ENDS[type(error)])
+        skips += run.skips
+        if not isinstance(outcome, Pending) or time.monotonic() + outcome.seconds > wait_until:
+            return RunEnd(skips)
+        time.sleep(outcome.seconds)
 
 
 def _reason_not_to_call(candidates: list[Candidate], prompt: Prompt) -> str:

@@ -112,7 +112,8 @@ TABLES = {
     "auth/user": EDITED | {"<id>/password"},
     "authtoken/tokenproxy": EDITED - {"add"},  # of an earlier release
     "providers/providerconfig": EDITED
-    | {"removed", "export", "import", "<path:object_id>/test", "order/<str:category>/<str:operation>"},
+    | {"removed", "export", "import", "<path:object_id>/test", "order/<str:category>/<str:operation>"}
+    | {"playground/<str:category>"},
     "providers/attempt": RECORDED,
     "providers/attemptrollup": RECORDED | {"reconciliation", "reconciliation/csv"},
     "providers/providerhealth": RECORDED,
@@ -156,6 +157,7 @@ ROLES: dict[str, dict[str, str]] = {
 WRITERS = {"support", "operator", "owner", "superuser"}
 # What a page takes, where it is not the permission to view.
 NEEDED = {
+    "playground/<str:category>": "change",
     "add": "add",
     "import": "change",
     "<path:object_id>/delete": "delete",
