@@ -208,7 +208,7 @@ class Request(models.Model):
                 name="request_not_text",
             ),
             models.Index(
-                fields=["actual_provider", "-created_at", "category", "status"],
+                fields=["actual_provider", "-created_at", "category", "status", "routes_asked"],
                 condition=Q(actual_provider__isnull=False),
                 name="request_by_provider",
             ),

@@ -82,7 +82,7 @@ class Migration(migrations.Migration):
             model_name="request",
             index=models.Index(
                 condition=models.Q(("actual_provider__isnull", False)),
-                fields=["actual_provider", "-created_at", "category", "status"],
+                fields=["actual_provider", "-created_at", "category", "status", "routes_asked"],
                 name="request_by_provider",
             ),
         ),
