@@ -336,7 +336,7 @@ class Storyteller:
     ) -> None:
         self.balances[place] += amount
         account_id = self._cast.people[place].account_id
-        self._add(ENTRIES, account_id, request_id, kind, amount, actor, reason, reference, _text(at))
+        self._add(ENTRIES, account_id, request_id, kind, amount, kind == "TOPUP", actor, reason, reference, _text(at))
 
     # --- The request, and what its chat sees ---
 
@@ -377,7 +377,7 @@ class Storyteller:
             *(0, _text(chain.began + 90) if has_ended else later, _text(chain.began)),
             None if status in ("PENDING", "REJECTED") else _text(chain.began + 0.01),
             _text(chain.ended) if has_ended else None,
-            *(chain.number, has_ended and self._is_settled(chain)),
+            has_ended and self._is_settled(chain),
         )
 
     def _is_settled(self, chain: _Chain) -> bool:

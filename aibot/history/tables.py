@@ -35,8 +35,7 @@ REQUESTS = Table(
         *("output_text", "output_media", "output_url", "status", "actual_provider", "actual_route", "finish_reason"),
         *("skipped", "routes_asked", "routes_passed_by", "cost", "cost_source", "processing_ms", "credits"),
         *("error_code", "intake_key", "fence"),
-        *("lease_until", "next_at", "tries", "deadline_at", "created_at", "started_at", "completed_at"),
-        *("routes_asked", "rolled_up"),
+        *("lease_until", "next_at", "tries", "deadline_at", "created_at", "started_at", "completed_at", "rolled_up"),
     ),
 )
 ATTEMPTS = Table(
@@ -48,7 +47,8 @@ ATTEMPTS = Table(
     ),
 )
 ENTRIES = Table(
-    LedgerEntry, ("account_id", "request_id", "kind", "amount", "actor", "reason", "external_ref", "created_at")
+    LedgerEntry,
+    ("account_id", "request_id", "kind", "amount", "is_paid", "actor", "reason", "external_ref", "created_at"),
 )
 EVENTS = Table(RequestEvent, ("request_id", "from_status", "to_status", "actor", "reason", "created_at"))
 DELIVERIES = Table(
