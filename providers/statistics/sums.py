@@ -130,7 +130,8 @@ def attempt_sums(*by: str, only: Narrowed, step: str | date = "") -> dict[Key, A
     """
     group = grouped(*by, step=step)
     attempts = by_step(only.of(_attempts()), step)
-    sums = by_step(only.of(_sums(AttemptDayRollup if only.is_by_day else AttemptRollup)), step)
+    # Those of days are a twentieth of those of hours.
+    sums = by_step(only.of(_sums(AttemptDayRollup if only.is_by_day or not only.since else AttemptRollup)), step)
     # The names of the second half differ because a sum must not be called like its field; the union drops them.
     folded = {f"all_{name}": sum_in_ticks(name) if name in IN_TICKS else Sum(name, default=0) for name in SUMS}
     not_yet = attempts.values(*group).annotate(asked_for=OPERATION, **sums_for(current_purpose()))
