@@ -182,6 +182,8 @@ def seconds_of_ms(milliseconds: int) -> str:
 def bill_of(attempts: Sequence[Attempt]) -> str:
     """Say what a request has cost its operator: every attempt that is billed, not the answering one alone."""
     real = [attempt for attempt in attempts if attempt.purpose != Purpose.SANDBOX]
+    if attempts and not real:
+        return "Nothing is billed: the sandbox was asked."
     known = sum((attempt.cost for attempt in real if attempt.cost is not None), Decimal(0))
     # What is under way may be billed as well.
     unknown = [row.reserved_cost for row in real if row.cost is None and (row.is_billed or row.state in Attempt.LIVE)]
