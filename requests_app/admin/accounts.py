@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
 from providers.admin_base import (
     ChoiceFilter,
@@ -52,6 +52,12 @@ class CreditsForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class 
         widget=UnfoldAdminIntegerFieldWidget,
         help_text="Added when you save.",
     )
+    is_paid = forms.BooleanField(
+        label="Paid",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="The user has bought the credits that are added. Unticked: they are given.",
+    )
     taken_back = forms.IntegerField(
         label="Take back credits",
         required=False,
@@ -82,6 +88,8 @@ class CreditsForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class 
         taken_back = values.get("taken_back")
         if taken_back and values.get("amount"):
             self.add_error("taken_back", "Add credits or take some back, one at a time.")
+        elif values.get("is_paid") and not values.get("amount"):
+            self.add_error("is_paid", "Only credits that are added are paid for.")
         elif taken_back and not values.get("reason"):
             self.add_error("reason", "Say why they are taken back: the ledger keeps it.")
         elif taken_back and taken_back > self.instance.balance:
@@ -123,7 +131,7 @@ class AccountAdmin(OperationsMixin, LargeTableAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Account | None = None) -> Any:
         fieldsets: list[Any] = [(None, {"fields": IDENTITY})]
         if request.user.has_perm("requests_app.add_credits"):
-            fieldsets.append(("Credits", {"fields": ["amount", "taken_back", "reason", "form_key"]}))
+            fieldsets.append(("Credits", {"fields": ["amount", "is_paid", "taken_back", "reason", "form_key"]}))
         fieldsets.append(("Use and cost", {"fields": ["figures"]}))
         for title, field, table in (("Movements", "movements", "ledgerentry"), ("Requests", "requests", "request")):
             if request.user.has_perm(f"requests_app.view_{table}"):
@@ -145,7 +153,8 @@ class AccountAdmin(OperationsMixin, LargeTableAdmin):
         is_booked = False
         try:
             if amount and not _booked_as(reference):
-                is_booked = bool(account_top_up(amount=amount, external_ref=reference, **booking))
+                is_paid = data["is_paid"]
+                is_booked = bool(account_top_up(amount=amount, is_paid=is_paid, external_ref=reference, **booking))
             elif taken_back and not _booked_as(reference):
                 is_booked = account_take_back(amount=taken_back, external_ref=reference, **booking)
         except InsufficientCredits as error:  # spent since the form was checked

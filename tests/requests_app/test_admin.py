@@ -263,10 +263,10 @@ class TestRefunds:
 
 
 class TestAccounts:
-    def top_up(self, client, account, *, amount: str, form_key: str | None = None):
+    def top_up(self, client, account, *, amount: str, form_key: str | None = None, **more: str):
         """Open the account's page, enter an amount and a reason, save."""
         key = form_key or client.get(change_url(account)).context["adminform"].form["form_key"].value()
-        data = {"amount": amount, "reason": "A gift", "form_key": key}
+        data = {"amount": amount, "reason": "A gift", "form_key": key, **more}
         return client.post(change_url(account), data, follow=True)
 
     def test_credits_are_added_through_the_ledger(self, admin_client):
@@ -278,6 +278,16 @@ class TestAccounts:
         assert account.balance == 25
         entry = account.ledger.first()
         assert (entry.kind, entry.amount, entry.actor, entry.reason) == ("TOPUP", 20, "admin:admin", "A gift")
+
+    @pytest.mark.parametrize(("more", "is_paid"), [({}, False), ({"is_paid": "on"}, True)])
+    def test_they_are_given_unless_the_form_says_that_they_are_sold(self, admin_client, more, is_paid):
+        account = make_account(credits=5)
+
+        self.top_up(admin_client, account, amount="20", **more)
+
+        assert account.ledger.first().is_paid is is_paid
+        response = self.top_up(admin_client, account, amount="", **{"is_paid": "on"})
+        assert "Only credits that are added are paid for." in response.content.decode()
 
     def test_the_same_form_sent_twice_books_once(self, admin_client):
         account = make_account(credits=5)
