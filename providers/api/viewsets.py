@@ -27,6 +27,14 @@ PAGING = ("cursor", "pageSize", "format")
 class Formats(DefaultContentNegotiation):
     """Refuses an unknown format as any other bad value, instead of pretending that the address does not exist."""
 
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        if request.query_params.get("format") == "":
+            renderers = self.filter_renderers(renderers, "")  # which is left to the header otherwise
+        chosen: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
+        return chosen
+
     def filter_renderers(self, renderers: Any, format: str) -> list[BaseRenderer]:
         try:
             return super().filter_renderers(renderers, format)

@@ -244,6 +244,9 @@ def _asked(request: Request, *parameters: str) -> tuple[Period, Filters]:
     unknown = sorted(request.query_params.keys() - {*known, "format"})
     if unknown:
         raise ValidationError({"detail": f"Unknown parameter {unknown[0][:40]!r}. Use {', '.join(known)}."})
+    empty = sorted(name for name, value in request.query_params.items() if not value)
+    if empty:
+        raise ValidationError({"detail": f"{empty[0]} is empty. Leave it out for everything."})
     try:
         period = period_from(request.query_params.dict())
     except ValueError as error:

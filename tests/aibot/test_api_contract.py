@@ -7,6 +7,7 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.internal.conjecture.providers import Constants
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -39,6 +40,8 @@ HEADERS = {"Host": "localhost"}
 def schema(monkeypatch, settings):
     """The document as the server gives it, and rows in every list."""
     monkeypatch.setattr("aibot.api_throttles.NamedRate.THROTTLE_RATES", {"records": "9999/s", "exports": "9999/s"})
+    # Else the examples contain words of whichever modules are imported, and every selection of tests has its own.
+    monkeypatch.setattr("hypothesis.internal.conjecture.providers._get_local_constants", Constants)
     owner = User.objects.create_superuser("owner")
     _, key = token_create(name="test", made_by=owner, scopes=Scope, expires_at=None)
     request = make_request(account=make_account(name="=1+1"))
@@ -81,7 +84,7 @@ def test_every_operation_answers_as_its_document_says(schema):
     for operation in operations:
         ask(operation, GenerationMode.POSITIVE, CHECKS, headers)
         if len(operation.query):
-            ask(operation, GenerationMode.NEGATIVE, CHECKS, headers, statuses={400, 404})
+            ask(operation, GenerationMode.NEGATIVE, CHECKS, headers)
 
     assert len(operations) == 18
 

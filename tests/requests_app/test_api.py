@@ -154,6 +154,7 @@ class TestRefusals:
             ("requests?to=0001-01-01T00:00:00%2B14:00", "to must be a date or a time"),
             ("requests?pageSize=201", "pageSize must be a whole number from 1 to 200, not '201'."),
             ("requests?pageSize=", "pageSize must be"),
+            ("requests?format=", "format must be json or csv, not ''."),
             ("requests?format=xml", "format must be json or csv, not 'xml'."),
             ("requests?cursor=abc", "cursor must be the one of the page before, with the same filters, not 'abc'."),
             ("attempts?caller=", "caller must be a text of 1 to 64 characters, not ''."),
