@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from rest_framework.authtoken.models import Token
 
+from aibot.api_tokens import token_create
+from aibot.models import Scope
 from requests_app.analytics.periods import today
 from requests_app.models import AIModel, LedgerEntry
 from tests.factories import make_account, make_attempt, make_model, make_request
@@ -20,8 +21,10 @@ ADDRESSES = ["success-rates", "fallbacks", "margins", "costs", "costs?by=user"]
 
 @pytest.fixture
 def token() -> dict[str, str]:
-    """The header of an API token whose account is not staff."""
-    return {"authorization": f"Token {Token.objects.create(user=User.objects.create_user('scripts')).key}"}
+    """The header of a token of all scopes: costs by user need that of accounts, too."""
+    owner = User.objects.create_superuser("owner")
+    _, key = token_create(name="scripts", made_by=owner, scopes=Scope, expires_at=None)
+    return {"authorization": f"Bearer {key}"}
 
 
 @pytest.fixture
