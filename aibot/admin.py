@@ -43,12 +43,12 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's c
 
 
 @admin.register(Group)
-class RoleAdmin(GroupAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class RoleAdmin(GroupAdmin, ModelAdmin):
     """What those with the same task may do."""
 
 
 @admin.register(TokenProxy)
-class OldTokenAdmin(NobodyEdits, TokenAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class OldTokenAdmin(NobodyEdits, TokenAdmin, ModelAdmin):
     """Tokens of earlier releases. They open what they did, until each is replaced by an API token and deleted here."""
 
     list_display = ["user", "created"]
@@ -90,7 +90,7 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class ApiTokenAdmin(ModelAdmin):
     """The tokens of the API. A key is shown once, when it is made; afterwards a token can only be revoked."""
 
     list_display = ["name", "beginning", "shown_scopes", "made_by", "state", "expires_at", "last_used_at"]

@@ -86,7 +86,14 @@ class ProviderConfigAdmin(RouteOrderAdmin, PlaygroundAdmin):
     list_editable = ["enabled", "priority", "weight"]
     list_filter = ["category", "operation", "enabled"]
     ordering: ClassVar[Any] = [AS_USERS_KNOW_THEM.asc(), ANSWERS_FIRST.asc(), "priority", "provider"]
-    readonly_fields = ["has_key", "circuit", "pause_reason", "updated_at"]
+    readonly_fields = [
+        "has_key",
+        "circuit",
+        "pause_reason",
+        "updated_at",
+        "names_in_extra_body",
+        "names_in_extra_headers",
+    ]
     formfield_overrides = {
         PositiveSmallIntegerField: {"widget": UnfoldAdminIntegerFieldWidget(attrs={"style": "width: 6em"})}
     }
@@ -124,6 +131,17 @@ class ProviderConfigAdmin(RouteOrderAdmin, PlaygroundAdmin):
         ("This version", {"fields": ["why"]}),
     ]
 
+    def get_fieldsets(self, request: HttpRequest, obj: ProviderConfig | None = None) -> Any:
+        """Extra headers and body may hold secrets: who may only view routes sees the names in them."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if self.has_change_permission(request, obj) or self.has_add_permission(request):
+            return fieldsets
+        hidden: dict[Any, str] = {"extra_body": "names_in_extra_body", "extra_headers": "names_in_extra_headers"}
+        return [
+            (title, {**options, "fields": [hidden.get(name, name) for name in options["fields"]]})
+            for title, options in fieldsets
+        ]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderConfig]:
         routes: Any = super().get_queryset(request)
         return with_pauses(routes.with_pause())
@@ -155,6 +173,14 @@ class ProviderConfigAdmin(RouteOrderAdmin, PlaygroundAdmin):
     @admin.display(description="key", boolean=True)
     def has_key(self, row: ProviderConfig) -> bool:
         return is_configured(row.provider)
+
+    @admin.display(description="extra body")
+    def names_in_extra_body(self, route: ProviderConfig) -> str:
+        return ", ".join(route.extra_body) or "–"
+
+    @admin.display(description="extra headers")
+    def names_in_extra_headers(self, route: ProviderConfig) -> str:
+        return ", ".join(route.extra_headers) or "–"
 
     def state_of(self, route: Any) -> str:
         return self.circuit(route) if self.has_key(route) else "no key"

@@ -56,7 +56,7 @@ class FreshForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class ta
         self.data = data
 
 
-class SharedAdmin(ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class SharedAdmin(ModelAdmin):
     """An admin of rows that several operators edit: a list and a history as this module promises them."""
 
     form = FreshForm

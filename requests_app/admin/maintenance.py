@@ -8,7 +8,7 @@ from requests_app.models import MaintenanceMode
 
 
 @admin.register(MaintenanceMode)
-class MaintenanceModeAdmin(ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class MaintenanceModeAdmin(ModelAdmin):
     """The switch of maintenance mode: adding its row holds prompts back, deleting it lets them in."""
 
     list_display = ["__str__", "notice", "began_at"]

@@ -77,7 +77,7 @@ def action_of(operation: Operation) -> Callable[..., HttpResponse | None]:
     return act
 
 
-class OperationsMixin(ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+class OperationsMixin(ModelAdmin):
     """An admin whose rows have operations. Its page of a row posts to the list, as if that row were selected."""
 
     operations: Sequence[Operation]

@@ -445,3 +445,39 @@ def test_not_even_a_superuser_may_write_a_record(visitors):
         for page in ("add/", "<path:object_id>/change/", "<path:object_id>/delete/"):
             path = filled(f"admin/{table}/{page}")
             assert superuser.post(path, {"post": "yes"}).status_code == 403, path
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "requests_app/request/?input_text__startswith=a",
+        "requests_app/request/?output_text__contains=a",
+        "requests_app/request/?transcript__regex=a",
+        "requests_app/request/?options__icontains=a",
+        "requests_app/ledgerentry/?request__input_text__startswith=a",
+        "telegram_bot/telegramupdate/?raw__icontains=a",
+        "telegram_bot/delivery/?request__output_text__contains=a",
+        "providers/providerconfig/?extra_headers__icontains=a",
+        "authtoken/tokenproxy/?key__startswith=a",
+        "auth/user/?auth_token__key__startswith=a",
+        "auth/user/?password__startswith=a",
+        "aibot/apitoken/?key_hash__startswith=a",
+    ],
+)
+def test_no_address_asks_letter_by_letter_for_what_pages_do_not_show(admin_client, address):
+    assert admin_client.get(f"/admin/{address}").status_code in {302, 400}
+
+
+@pytest.mark.django_db
+def test_who_may_only_view_routes_sees_the_names_in_extra_headers_alone(client):
+    route = ProviderConfig.objects.get(category="TEXT", name="openai")
+    route.extra_headers = {"X-Secret": "hdr-supersecret"}
+    route.save()
+    user = User.objects.create_user("reader", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_providerconfig"))
+    client.force_login(user)
+
+    page = client.get(f"/admin/providers/providerconfig/{route.pk}/change/").content.decode()
+
+    assert "X-Secret" in page
+    assert "hdr-supersecret" not in page
