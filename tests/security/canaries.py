@@ -123,12 +123,16 @@ class LogRecorder(logging.Handler):
 
 @contextmanager
 def recorded_logs() -> Iterator[LogRecorder]:
-    """Record every logger of the process at DEBUG."""
+    """Record every logger of the process at DEBUG, but for that of templates.
+
+    These log each variable that they lack, with a traceback: of the admin's pages that is gigabytes.
+    """
     log = LogRecorder()
+    templates = logging.getLogger("django.template")
     loggers = [logging.root, *(logging.getLogger(name) for name in list(logging.root.manager.loggerDict))]
     levels = [(logger, logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.DEBUG)
+        logger.setLevel(logging.INFO if logger is templates else logging.DEBUG)
         logger.propagate = True
     logging.root.addHandler(log)
     try:

@@ -52,9 +52,3 @@ def leaky_servers(settings, canaries) -> Iterator[dict[str, FakeServer]]:
         }
         settings.ADMIN_ACCESS = {slug: Access(key, servers[slug].url) for slug, key in ADMIN_KEYS.items()}
         yield servers
-
-
-@pytest.fixture(autouse=True)
-def _no_contexts(monkeypatch) -> None:
-    """Keep the test client from copying the context of every template: of all pages together these are gigabytes."""
-    monkeypatch.setattr("django.test.client.store_rendered_templates", lambda *_, **__: None)
