@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.paginator import Paginator
 from django.db.models import JSONField, Q, QuerySet, TextField
 from django.http import HttpRequest
@@ -30,6 +31,10 @@ else:
 SECRET_COLUMNS = frozenset({"auth_token", "key", "key_hash", "password"})
 
 
+# By which an address may compare; others, such as `__range`, answer some values with an error of the server.
+COMPARISONS = frozenset({"exact", "gt", "gte", "in", "isnull", "lt", "lte"})
+
+
 class ModelAdmin(UnfoldModelAdmin):  # type: ignore[type-arg]  # Django's class takes no argument at run time
     """The base of our admins: addresses filter neither by texts and JSON nor by secrets."""
 
@@ -39,6 +44,8 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[type-arg]  # Django's class 
             return False
         column = next((field for field in self.opts.concrete_fields if field.name == names[0]), None)
         if isinstance(column, TextField | JSONField):
+            return False
+        if column and any(column.get_lookup(name) or column.get_transform(name) for name in {*names[1:]} - COMPARISONS):
             return False
         return super().lookup_allowed(lookup, value, request)
 
@@ -77,7 +84,10 @@ class LargeTableChangeList(ChangeList):
     """A list that does not mention a number of results which it has not counted to the end."""
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        try:
+            super().get_results(request)
+        except (OverflowError, ValueError) as error:  # a number that no column holds
+            raise IncorrectLookupParameters(error) from error
         self.full_result_count = self.result_count
 
 

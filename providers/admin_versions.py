@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from providers.admin_changes import FreshForm, SharedAdmin
 from providers.route_fields import UNRECORDED
@@ -31,7 +32,12 @@ MAX_ENTRIES = 100  # of the log, beside the versions
 class VersionedForm(FreshForm):
     """A form that asks why."""
 
-    why = forms.CharField(required=False, max_length=MAX_REASON, help_text="Kept with this version.")
+    why = forms.CharField(
+        required=False,
+        max_length=MAX_REASON,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Kept with this version.",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
