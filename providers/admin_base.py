@@ -89,6 +89,11 @@ class LargeTableChangeList(ChangeList):
         except (OverflowError, ValueError) as error:  # a number that no column holds
             raise IncorrectLookupParameters(error) from error
         self.full_result_count = self.result_count
+        if not self.multi_page:
+            # What the count has found, and no more: without a limit PostgreSQL expects as many rows as its statistics
+            # let it, and may read the whole table for the few there are.
+            found: QuerySet[Any] = self.result_list
+            self.result_list = found[: self.list_per_page] if self.result_count else found.none()
 
 
 class LargeTableAdmin(ModelAdmin):

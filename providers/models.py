@@ -351,7 +351,9 @@ class Attempt(models.Model):
             models.Index(fields=["-created_at"], name="attempt_newest_first"),
             # Here and below: what follows the moment sorts nothing. It lets another filter of the admin be decided in
             # the index, without a look at each row.
-            models.Index(fields=["provider", "-created_at", "category", "state"], name="attempt_by_provider"),
+            models.Index(
+                fields=["provider", "-created_at", "category", "state", "purpose"], name="attempt_by_provider"
+            ),
             models.Index(
                 fields=["finished_at"],
                 condition=Q(rolled_up=False, finished_at__isnull=False),
@@ -365,13 +367,17 @@ class Attempt(models.Model):
             models.Index(fields=["created_at"], condition=Q(finished_at__isnull=True), name="attempt_unfinished"),
             # What few rows are, for the admin's filters; a call of text that succeeds is written to none of them.
             models.Index(
-                fields=["state", "-created_at", "provider", "category"],
+                fields=["state", "-created_at", "provider", "category", "purpose"],
                 condition=~Q(state="OK") & ~Q(state="SENDING"),
                 name="attempt_not_ok",
             ),
-            models.Index(fields=["purpose", "-created_at"], condition=~Q(purpose="user"), name="attempt_not_for_users"),
             models.Index(
-                fields=["category", "-created_at", "provider", "state"],
+                fields=["purpose", "-created_at", "provider", "category", "state"],
+                condition=~Q(purpose="user"),
+                name="attempt_not_for_users",
+            ),
+            models.Index(
+                fields=["category", "-created_at", "provider", "state", "purpose"],
                 condition=~Q(category="TEXT"),
                 name="attempt_not_text",
             ),

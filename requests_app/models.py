@@ -203,7 +203,7 @@ class Request(models.Model):
                 name="request_unanswered",
             ),
             models.Index(
-                fields=["category", "-created_at", "status", "actual_provider"],
+                fields=["category", "-created_at", "status", "actual_provider", "routes_asked"],
                 condition=~Q(category="TEXT"),
                 name="request_not_text",
             ),

@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
             model_name="request",
             index=models.Index(
                 condition=models.Q(("category", "TEXT"), _negated=True),
-                fields=["category", "-created_at", "status", "actual_provider"],
+                fields=["category", "-created_at", "status", "actual_provider", "routes_asked"],
                 name="request_not_text",
             ),
         ),
