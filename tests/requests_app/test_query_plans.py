@@ -181,6 +181,15 @@ def test_two_filters_that_nothing_fits_read_nothing(many_of_each, admin_client):
     assert {address: rows for address, rows in read.items() if rows >= 30} == {}
 
 
+@pytest.mark.parametrize("query", ["", "?status__exact=PENDING", "?status__exact=FAILED"], ids=["many", "one", "none"])
+def test_no_list_is_read_without_a_limit(account, admin_client, query):
+    """PostgreSQL would prepare for as many rows as it guesses, and read the whole table."""
+    with CaptureQueriesContext(connection) as context:
+        assert admin_client.get(f"/admin/requests_app/request/{query}").status_code == 200
+    lists = [sql for sql in (query["sql"] for query in context.captured_queries) if '"requests"."intake_key"' in sql]
+    assert [sql for sql in lists if " LIMIT " not in sql] == []
+
+
 def test_a_users_requests_are_read_in_their_order(account, admin_client):
     """Not all of them, and then sorted."""
     with CaptureQueriesContext(connection) as context:
