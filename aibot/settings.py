@@ -357,8 +357,9 @@ LOGGING = {
         # on, and one would send reports by mail.
         "django": {"level": "INFO"},
         "django.server": {"handlers": [*HANDLERS], "level": "INFO", "propagate": False},
-        # urllib3 logs each path at DEBUG, and paths of the Bot API contain the token.
-        "urllib3": {"level": "INFO"},
+        # urllib3 logs each path at DEBUG, and paths of the Bot API contain the token. Its warnings quote headers that
+        # it cannot parse, and these can repeat a prompt.
+        "urllib3": {"level": "ERROR"},
         "axes": {"level": "WARNING"},
         # python-telegram-bot logs every message that it sends at DEBUG.
         "telegram": {"level": "INFO"},
