@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from uuid import uuid4
 
 from requests_app.admin.operations import Decision, Operation, Target
 from requests_app.delivery_backend import get_delivery_backend, version_of
 from requests_app.models import Request
 from requests_app.services.cancellation import request_cancel, request_release, request_resume
 from requests_app.services.refunds import charges_of, request_refund
-from requests_app.services.repeats import can_be_resent, can_be_retried, request_resend, request_retry
+from requests_app.services.repeats import (
+    can_be_resent,
+    can_be_retried,
+    latest_asking,
+    request_resend,
+    request_retry,
+)
 
 Status = Request.Status
 
@@ -31,7 +36,7 @@ def _release(decision: Decision) -> str:
 
 
 def _retry(decision: Decision) -> str:
-    request = request_retry(**_said(decision), form_key=decision.seen)
+    request = request_retry(**_said(decision), seen=decision.seen)
     return f"Asked anew as {request.id}" if request else ""
 
 
@@ -47,8 +52,9 @@ def _plain(rows: Sequence[Request]) -> list[Target]:
     return [Target(row) for row in rows]
 
 
-def _with_form_keys(rows: Sequence[Request]) -> list[Target]:
-    return [Target(row, seen=uuid4().hex) for row in rows]
+def _with_askings(rows: Sequence[Request]) -> list[Target]:
+    latest = [(row, latest_asking(row.id)) for row in rows]
+    return [Target(row, "" if seen == row.id else f"asked anew before, as {seen}", seen) for row, seen in latest]
 
 
 def _with_charges(rows: Sequence[Request]) -> list[Target]:
@@ -107,9 +113,9 @@ OPERATIONS = [
         description="Ask anew: a failed or cancelled request once more, at its user's cost",
         consequences="A new request of the same user, held and charged as any, whose answer appears in the same chat.",
         permission="operate",
-        done="asked anew",
+        done="asked anew; what was asked since the page was opened is not",
         applies=can_be_retried,
-        targets=_with_form_keys,
+        targets=_with_askings,
         run=_retry,
     ),
     Operation(

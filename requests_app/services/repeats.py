@@ -1,67 +1,68 @@
 """What an operator has done once more: a request that has ended asked anew, an answer shown again."""
 
-import re
 from collections.abc import Sequence
+from uuid import uuid4
 
 from django.core.files.storage import default_storage
 from django.db import transaction
+from django.db.models import QuerySet
 
 from providers.db import give_back_connection
 from providers.size_estimates import is_audio
 from providers.storage import StoredMedia, store_audio, store_image
 from requests_app.delivery_backend import DELIVER_TASK, get_delivery_backend
 from requests_app.dispatch import enqueue_on_commit
-from requests_app.errors import InsufficientCredits, RequestRefused, ResendRefused, RetryRefused
+from requests_app.errors import InsufficientCredits, ResendRefused, RetryRefused
 from requests_app.models import Request
 from requests_app.services.intake import request_accept
 
 Status = Request.Status
 
 RETRIED = (Status.FAILED, Status.CANCELLED)
-FORM_KEY = re.compile(r"[0-9a-f]{32}")
 
 
-def request_retry(*, request_id: str, actor: str, reason: str, form_key: str) -> Request | None:
+def request_retry(*, request_id: str, actor: str, reason: str, seen: str) -> Request | None:
     """Ask a failed or cancelled request anew: a new request of its user, whose answer appears in the same place.
 
-    It has the same prompt, options and conversation, files of its own, and a price and a hold as any. Idempotent by
-    `form_key` (32 hexadecimal digits): None where that form has made its request before. Of two operators at once one
-    succeeds. Raises RequestRefused, with nothing written, where it has not ended so, its content is erased, another
-    retry of it is open, the account is blocked or has too few credits, or the AI model is disabled.
+    It has the same prompt, options and conversation, files of its own, and a price and a hold as any. `seen` is the
+    latest_asking() of it that the operator decided on; returns None, with nothing done, where it was asked since, so a
+    second click and a second operator ask nothing. Raises RequestRefused, with nothing written, where it has not ended
+    so, its content is erased, a retry of it is open, the account is blocked or has too few credits, or the AI model is
+    disabled.
     """
-    if not FORM_KEY.fullmatch(form_key):
-        raise RetryRefused("This form is incomplete. Begin anew.")
     earlier = Request.objects.select_related("user", "model").get(id=request_id)
-    intake_key = f"{_retries_of(request_id)}{form_key}"
-    if Request.objects.filter(intake_key=intake_key).exists():
-        return None
     _check(earlier)
-    copies = _copies_of(earlier, key=form_key)
+    if latest_asking(request_id) != seen:
+        return None
+    copies = _copies_of(earlier)
+    request = None
     try:
         with transaction.atomic():
-            return _accept_again(earlier, copies, intake_key=intake_key, actor=actor, reason=reason)
-    except RequestRefused:
-        for stored in copies:
-            default_storage.delete(stored.name)
-        raise
+            request = _accept_again(earlier, copies, seen=seen, actor=actor, reason=reason)
+    finally:
+        if request is None:
+            for stored in copies:
+                default_storage.delete(stored.name)
+    return request
+
+
+def latest_asking(request_id: str) -> str:
+    """Return the id of the latest request that asks what this one does: of its latest retry, or its own."""
+    return max([request_id, *_retries_of(request_id).values_list("id", flat=True)])
 
 
 def _accept_again(
-    earlier: Request, copies: Sequence[StoredMedia], *, intake_key: str, actor: str, reason: str
+    earlier: Request, copies: Sequence[StoredMedia], *, seen: str, actor: str, reason: str
 ) -> Request | None:
     # Locked: of two operators the second finds the request of the first, and retention waits.
     _check(Request.objects.select_for_update(no_key=True).get(id=earlier.id))
-    prefix = _retries_of(earlier.id)
-    # Hexadecimal digits follow. SQLite needs the range: its LIKE reads every key.
-    retries = Request.objects.filter(intake_key__startswith=prefix, intake_key__gte=prefix, intake_key__lt=f"{prefix}g")
-    known = dict(retries.values_list("intake_key", "completed_at"))
-    if intake_key in known:
+    if latest_asking(earlier.id) != seen:
         return None
-    if None in known.values():
+    if _retries_of(earlier.id).filter(completed_at=None).exists():
         raise RetryRefused("It is being asked anew already.")
     backend = get_delivery_backend()
     request = request_accept(
-        intake_key=intake_key,
+        intake_key=f"retry:{earlier.id}:{seen}",
         account=earlier.user,
         model=earlier.model,
         text=earlier.input_text,
@@ -77,9 +78,10 @@ def _accept_again(
     return request
 
 
-def _retries_of(request_id: str) -> str:
-    """Return how the intake keys of its retries begin."""
-    return f"retry:{request_id}:"
+def _retries_of(request_id: str) -> QuerySet[Request]:
+    prefix = f"retry:{request_id}:"
+    # An id follows, or a hexadecimal number in earlier releases. SQLite needs the range: its LIKE reads every key.
+    return Request.objects.filter(intake_key__startswith=prefix, intake_key__gte=prefix, intake_key__lt=f"{prefix}s")
 
 
 def can_be_retried(request: Request) -> bool:
@@ -98,8 +100,9 @@ def _check(request: Request) -> None:
         raise RetryRefused(erased or "Only a failed or cancelled request can be asked anew.")
 
 
-def _copies_of(request: Request, *, key: str) -> list[StoredMedia]:
+def _copies_of(request: Request) -> list[StoredMedia]:
     """Return copies of a request's files: retention deletes those of the earlier one with it."""
+    key = uuid4().hex  # of these copies alone: another operator's may be in use
     if request.input_media:
         give_back_connection()  # a bucket may be slow
     copies = []

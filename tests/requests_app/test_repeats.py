@@ -13,7 +13,7 @@ from requests_app.models import Account, LedgerEntry, Request
 from requests_app.services.cancellation import request_release
 from requests_app.services.completion import request_end
 from requests_app.services.intake import request_accept
-from requests_app.services.repeats import request_resend, request_retry
+from requests_app.services.repeats import latest_asking, request_resend, request_retry
 from requests_app.services.retention import content_erase
 from tests.factories import make_account, make_model
 from tests.providers.answers import PNG
@@ -30,10 +30,9 @@ def make_failed(*, credits: int = 20, **fields) -> Request:
     return request
 
 
-def retry(request: Request, *, form_key: str | None = None) -> Request | None:
-    return request_retry(
-        request_id=request.id, actor="admin:ada", reason="It works now", form_key=form_key or uuid4().hex
-    )
+def retry(request: Request, *, seen: str | None = None) -> Request | None:
+    seen = latest_asking(request.id) if seen is None else seen
+    return request_retry(request_id=request.id, actor="admin:ada", reason="It works now", seen=seen)
 
 
 def balance(request: Request) -> int:
@@ -59,18 +58,19 @@ def test_a_failed_request_is_asked_anew_as_it_was(memory_backend, enqueued, djan
     assert ("requests_app.tasks.advance", request.id) in enqueued
 
 
-def test_a_form_asks_once_however_often_it_is_sent(memory_backend):
-    earlier, key = make_failed(), uuid4().hex
+def test_what_an_operator_has_not_seen_asked_anew_is_not_asked_twice(memory_backend):
+    earlier = make_failed()
 
-    request = retry(earlier, form_key=key)
-    assert retry(earlier, form_key=key) is None
-
-    with pytest.raises(RetryRefused, match="being asked anew already"):
-        retry(earlier)
+    request = retry(earlier, seen=earlier.id)
     assert request
+    assert retry(earlier, seen=earlier.id) is None  # a second click, or another operator's page from before
+    with pytest.raises(RetryRefused, match="being asked anew already"):
+        retry(earlier, seen=request.id)
+
     assert request_end(request=request, to=Status.FAILED, error_code="X", actor="worker", reason="")
-    assert retry(earlier, form_key=key) is None
-    assert retry(earlier)
+    assert retry(earlier, seen=earlier.id) is None
+    assert retry(earlier, seen=request.id)
+    assert Request.objects.count() == 3
 
 
 @pytest.mark.django_db(transaction=True)
@@ -81,9 +81,7 @@ def test_of_operators_at_once_one_asks_anew(memory_backend):
     def ask() -> None:
         barrier.wait(10)
         try:
-            outcomes.append("asked" if retry(earlier) else "known")
-        except RetryRefused:
-            outcomes.append("refused")
+            outcomes.append("asked" if retry(earlier, seen=earlier.id) else "known")
         finally:
             connection.close()
 
@@ -93,7 +91,7 @@ def test_of_operators_at_once_one_asks_anew(memory_backend):
     for thread in threads:
         thread.join(20)
 
-    assert sorted(outcomes) == ["asked", "refused", "refused"]
+    assert sorted(outcomes) == ["asked", "known", "known"]
     assert balance(earlier) == 15
 
 
@@ -119,10 +117,10 @@ def test_what_cannot_be_asked_anew_is_refused_in_words_and_nothing_is_written(me
     assert not LedgerEntry.objects.filter(kind="HOLD").exclude(request=earlier).exists()
 
 
-@pytest.mark.parametrize("form_key", ["", "x" * 32, "0" * 200, "\x00"])
-def test_a_form_that_was_tampered_with_is_refused(form_key):
-    with pytest.raises(RetryRefused):
-        request_retry(request_id=make_failed().id, actor="a", reason="r", form_key=form_key)
+@pytest.mark.parametrize("seen", ["", "x" * 32, "0" * 200, "\x00"])
+def test_a_form_that_was_tampered_with_asks_nothing(memory_backend, seen):
+    assert retry(make_failed(), seen=seen) is None
+    assert Request.objects.count() == 1
 
 
 def test_its_files_are_copied_and_kept_when_the_earlier_ones_are_erased(memory_backend):

@@ -1,7 +1,6 @@
 """What an operator does once more: answers are sent again as new messages, requests asked anew in the same chat."""
 
 import threading
-from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -134,7 +133,7 @@ def test_a_request_that_is_asked_anew_is_answered_in_the_same_place(
     Request.objects.update(status="FAILED", actual_provider=None, input_text="Two and two?")
 
     with django_capture_on_commit_callbacks(execute=True):
-        again = request_retry(request_id=request.id, actor="admin:ada", reason="Down", form_key=uuid4().hex)
+        again = request_retry(request_id=request.id, actor="admin:ada", reason="Down", seen=request.id)
 
     assert again
     assert ("telegram_bot.tasks.place", again.id) in enqueued
