@@ -36,10 +36,10 @@ class Finding:
 
 
 class ModelLists:
-    """The providers' lists of models; each list is fetched once, within `seconds`."""
+    """The providers' lists of models; each list is fetched once, within `seconds` (by default LIST_SECONDS)."""
 
-    def __init__(self, *, seconds: float = LIST_SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, *, seconds: float | None = None) -> None:
+        self._seconds = LIST_SECONDS if seconds is None else seconds
         self._answers: dict[tuple[str, str], list[ListedModel] | ProviderError] = {}
 
     def find(self, provider: Provider, call: Call, model: str) -> ListedModel | None:

@@ -19,6 +19,7 @@ from providers.sandbox import running_sandbox
 from providers.statistics.selectors import provider_stats
 from providers.types import Access, Category
 from requests_app.models import Request
+from tests.factories import make_provider
 from tests.fakes.http_server import FakeServer, ServerConnection, answer, head
 from tests.html_forms import fields_of
 from tests.sandboxes import SandboxClock, access_to
@@ -45,15 +46,11 @@ def chain(server: FakeServer, settings) -> list[ProviderConfig]:
     """Two routes of text in a row, both at the fake server."""
     settings.PROVIDER_ACCESS = {slug: Access("gsk-canary-key", server.url) for slug in ("groq", "mistral")}
     ProviderConfig.objects.filter(category="TEXT").update(enabled=False)
-    groq = ProviderConfig.objects.get(category="TEXT", name="groq")
-    mistral = ProviderConfig.objects.filter(category="TEXT", provider="mistral", operation="generate").first()
-    if mistral is None:
-        mistral = ProviderConfig.objects.create(
-            category="TEXT", provider="mistral", name="mistral", model="mistral-small-latest", priority=2
-        )
-    ProviderConfig.objects.filter(pk=groq.pk).update(enabled=True, priority=1)
-    ProviderConfig.objects.filter(pk=mistral.pk).update(enabled=True, priority=2)
-    return [groq, mistral]
+    prices = {"input_per_million": "0.1", "output_per_million": "0.5"}
+    return [
+        make_provider(slug, enabled=True, priority=number, prices=prices)
+        for number, slug in enumerate(("groq", "mistral"), 1)
+    ]
 
 
 def trial_of(text: str = "Say OK", **options):
@@ -149,7 +146,7 @@ class TestChain:
             playground_run(caller_key=key, prompt=playground_prompt(Category.TEXT, "Hello"))
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+@pytest.mark.django_db(transaction=True)
 class TestAtTheSameTime:
     @pytest.mark.parametrize("way", ["chain", "route", "test"])
     def test_who_comes_second_neither_calls_nor_writes_the_first_one_off(self, chain, server, way):
@@ -187,7 +184,7 @@ class TestAtTheSameTime:
         assert ends[0].text == "<b>OK</b>"
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+@pytest.mark.django_db(transaction=True)
 class TestStream:
     def test_it_arrives_in_pieces(self, admin_client, chain, server):
         may_go_on = threading.Event()

@@ -462,15 +462,24 @@ def test_not_even_a_superuser_may_write_a_record(visitors):
         "auth/user/?auth_token__key__startswith=a",
         "auth/user/?password__startswith=a",
         "aibot/apitoken/?key_hash__startswith=a",
-        # Nor for what the server would answer with an error.
+    ],
+)
+def test_no_address_asks_letter_by_letter_for_what_pages_do_not_show(admin_client, address):
+    assert admin_client.get(f"/admin/{address}").status_code in {302, 400}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
         "requests_app/request/?created_at__range=",
         "requests_app/request/?created_at__year=-1",
         "aibot/apitoken/?created_at__year=99999999999999999999",
         "requests_app/ledgerentry/?account=99999999999999999999",
     ],
 )
-def test_no_address_asks_letter_by_letter_for_what_pages_do_not_show(admin_client, address):
-    assert admin_client.get(f"/admin/{address}").status_code in {302, 400}
+def test_no_address_is_answered_with_an_error(admin_client, address):
+    # An account of a number that no column holds is none for one database, and a wrong address for the other.
+    assert admin_client.get(f"/admin/{address}").status_code in {200, 302, 400}
 
 
 @pytest.mark.django_db
