@@ -1,6 +1,5 @@
 """The page that compares our sums with the providers' own, and its CSV."""
 
-import csv
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +11,8 @@ from django.utils.http import urlencode
 
 from providers.access import current_purpose
 from providers.accounts.base import Unit
+from providers.common.csv_lines import csv_lines
+from providers.common.days import parse_day
 from providers.reconciliation.selectors import AccountState, Line, account_states, reconciliation, utc_day
 from providers.types import Purpose
 
@@ -61,26 +62,26 @@ def reconciliation_page(request: HttpRequest, site: AdminSite) -> HttpResponse:
 def reconciliation_csv(request: HttpRequest) -> HttpResponse:
     """Return the days as CSV. What is unknown is an empty cell."""
     (first, last), _ = period_of(request)
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    rows = (_csv_row(line) for line in reconciliation(first, last).lines)
+    response = HttpResponse(csv_lines(CSV_HEADERS, rows), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="reconciliation-{first}-{last}.csv"'
-    writer = csv.writer(response)
-    writer.writerow(CSV_HEADERS)
-    for line in reconciliation(first, last).lines:
-        amounts = (line.difference, None if line.difference is None else line.explained, line.unexplained)
-        writer.writerow(
-            [
-                line.day,
-                line.provider,
-                _plain(line.ours.known),
-                line.ours.unknown,
-                _plain(line.ours.unknown_at_most),
-                _plain(line.told),
-                line.unit if line.told is not None else "",
-                *map(_plain, amounts),
-                line.words,
-            ]
-        )
     return response
+
+
+def _csv_row(line: Line) -> dict[str, Any]:
+    return {
+        "day_utc": line.day,
+        "provider": line.provider,
+        "known_usd": line.ours.known,
+        "unknown_attempts": line.ours.unknown,
+        "unknown_at_most_usd": line.ours.unknown_at_most,
+        "provider_says": line.told,
+        "unit": None if line.told is None else line.unit,
+        "difference_usd": line.difference,
+        "explained_by_unknown_usd": None if line.difference is None else line.explained,
+        "unexplained_usd": line.unexplained,
+        "verdict": line.words,
+    }
 
 
 def period_of(request: HttpRequest) -> tuple[tuple[date, date], str]:
@@ -89,7 +90,7 @@ def period_of(request: HttpRequest) -> tuple[tuple[date, date], str]:
     if not first and not last:
         return _last_days(USUAL_DAYS), ""
     try:
-        period = date.fromisoformat(first), date.fromisoformat(last)
+        period = parse_day(first), parse_day(last)
     except ValueError:
         return _last_days(USUAL_DAYS), "Days are written as 2026-11-28."
     if period[0] > period[1]:
@@ -158,7 +159,3 @@ def _last_days(days: int) -> tuple[date, date]:
 
 def _query(first: date, last: date) -> str:
     return urlencode({"from": str(first), "to": str(last)})
-
-
-def _plain(amount: Decimal | None) -> str:
-    return "" if amount is None else f"{amount.normalize():f}"

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import Q
-from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import ValidationError
-from rest_framework.request import Request
 
+from providers.common.days import parse_day
 from providers.db import without
+from providers.statistics.parameters import MAX_SHOWN
 
-MAX_SHOWN = 40  # characters of a bad value in the answer
 MAX_INTEGER = 2**63 - 1
 
 Condition = Callable[[Any], Q]
@@ -119,10 +119,8 @@ def period(field: str) -> tuple[Filter, Filter]:
 def parse_moment(value: str) -> datetime:
     """Return a date (its midnight) or a time of UTC, or of the offset that it names. Raises ValueError."""
     try:
-        moment = parse_datetime(value)
-        if moment is None:
-            day = parse_date(value)
-            moment = datetime(day.year, day.month, day.day, tzinfo=UTC) if day else None
+        day, time = parse_day(value[:10]), value[10:]
+        moment = parse_datetime(value) if time else datetime(day.year, day.month, day.day, tzinfo=UTC)
         if moment is not None:
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):  # there is no such day, or it is before the first year of UTC
@@ -135,20 +133,6 @@ def parse_number(value: str, maximum: int) -> int:
     if value.isascii() and value.isdecimal() and len(value) <= len(str(maximum)) and 1 <= int(value) <= maximum:
         return int(value)
     raise ValueError(f"a whole number from 1 to {maximum}")
-
-
-def parameters_of(request: Request, allowed: Iterable[str]) -> dict[str, str]:
-    """Return the parameters of an address. Raises ValidationError for others, naming these, and for repeated ones."""
-    names = sorted(allowed)
-    values: dict[str, str] = {}
-    for name, given in request.query_params.lists():
-        if name not in names:
-            valid = f"Use {', '.join(names)}." if names else "There is none here."
-            raise ValidationError({"detail": f"Unknown parameter {name[:MAX_SHOWN]!r}. {valid}"})
-        if len(given) > 1:
-            raise ValidationError({"detail": f"{name} is there more than once."})
-        values[name] = given[0]
-    return values
 
 
 def parsed(name: str, value: str, parse: Callable[[str], Any]) -> Any:

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import ListSerializer, Serializer
 from rest_framework.viewsets import ViewSet
 
+from providers.statistics.parameters import parameters_of
 from providers.statistics.selectors import cost_comparison, provider_stats, recommended
 from providers.statistics.serializers import (
     ProblemSerializer,
@@ -152,10 +153,7 @@ def _category(name: str) -> Category:
 
 def _since(request: Request) -> datetime | None:
     """Return from when on the figures count, None for everything. Raises ValidationError for any other parameter."""
-    unknown = sorted(request.query_params.keys() - {"days", "format"})
-    if unknown:
-        raise ValidationError({"detail": f"Unknown parameter {unknown[0][:40]!r}. Use days."})
-    days = request.query_params.get("days")
+    days = parameters_of(request, ["days", "format"]).get("days")
     if days is None:
         return None
     if not (days.isascii() and days.isdecimal() and len(days) <= 4 and 1 <= int(days) <= MAX_DAYS):

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from django.utils import timezone
 
+from providers.common.days import parse_day
 from providers.statistics.folding import DAYS
 
 MAX_DAYS = 3660
@@ -154,12 +155,10 @@ def _days_of(text: str) -> int:
 
 
 def _day_of(params: Mapping[str, str], name: str) -> date:
+    if name not in params:
+        raise ValueError("Give both from and to.")
+    text = params[name]
     try:
-        text = params[name]
-        if len(text) != len("2026-11-30"):
-            raise ValueError
-        return date.fromisoformat(text)
-    except KeyError:
-        raise ValueError("Give both from and to.") from None
+        return parse_day(text)
     except ValueError:
         raise ValueError(f"{name} must be a date such as 2026-11-30, not {text[:40]!r}.") from None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiParameter,
@@ -11,17 +12,15 @@ from drf_spectacular.utils import (
     extend_schema,
 )
 from rest_framework.exceptions import PermissionDenied, ValidationError
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
-from rest_framework.viewsets import ViewSet
 
-from providers.api.viewsets import Formats
+from providers.api.formats import TableViewSet
+from providers.statistics.parameters import parameters_of
 from providers.statistics.permissions import is_developer, may
 from providers.statistics.serializers import ProblemSerializer
 from providers.types import Category
-from requests_app.analytics.csv_renderer import CSVRenderer
 from requests_app.analytics.periods import MAX_DAYS, NAMES, PARAMETERS, Period, period_from
 from requests_app.analytics.selectors import (
     MAX_USERS,
@@ -42,7 +41,7 @@ from requests_app.analytics.serializers import (
 )
 from requests_app.models import AIModel
 
-_Method = Callable[..., Response]
+_Method = Callable[..., HttpResponseBase]
 
 USERS_UNASKED = 100
 ORDERS = ("cost", "credits", "requests")
@@ -131,9 +130,10 @@ def _documented(
     """Describe a view in the schema: what it takes and returns, and how it says no. `example` is a row."""
     responses = {
         200: OpenApiResponse(answer, "The figures of the period."),
-        400: OpenApiResponse(ProblemSerializer, "A parameter is unknown or has an impossible value."),
+        400: OpenApiResponse(ProblemSerializer, "A parameter is unknown, repeated, or has an impossible value."),
         401: OpenApiResponse(ProblemSerializer, "Neither a session nor a valid token."),
         403: OpenApiResponse(ProblemSerializer, "The session is not of a staff account."),
+        429: OpenApiResponse(ProblemSerializer, "Too many calls; the header Retry-After says when to go on."),
     }
     shown = {"from": "2026-11-22", "to": "2026-11-28", "step": "day", "rows": [example]}
     return extend_schema(
@@ -145,26 +145,21 @@ def _documented(
     )
 
 
-class _Analysis(ViewSet):
+class _Analysis(TableViewSet):
     """Figures of a period: JSON with a line about the period, or CSV of the rows alone."""
 
-    renderer_classes = [JSONRenderer, CSVRenderer]
-    content_negotiation_class = Formats
-
-    def answer(self, period: Period, serializer: type[Serializer[Any]], figures: Sequence[Any]) -> Response:
-        """Return the figures as rows. Of CSV the columns are always there, rows or not."""
-        answer: dict[str, Any] = {
-            "from": period.first.isoformat(),
-            "to": period.last.isoformat(),
-            "step": period.step.value,
-            "rows": serializer(cast("Any", figures), many=True).data,
-        }
-        if self.request.accepted_renderer.format != CSVRenderer.format:
-            return Response(answer)
-        name = f"{self.basename}-{period.first}-{period.last}.csv"
-        columns = list(serializer().fields)
+    def answer(self, period: Period, serializer: type[Serializer[Any]], figures: Sequence[Any]) -> HttpResponseBase:
+        """Return the figures as rows."""
+        rows = serializer(cast("Any", figures), many=True).data
+        if self.is_csv():
+            return self.csv_file(f"{self.basename}-{period.first}-{period.last}", list(serializer().fields), rows)
         return Response(
-            {**answer, "columns": columns}, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+            {
+                "from": period.first.isoformat(),
+                "to": period.last.isoformat(),
+                "step": period.step.value,
+                "rows": rows,
+            }
         )
 
 
@@ -177,7 +172,7 @@ class SuccessRatesViewSet(_Analysis):
         SUCCESS_RATE_EXAMPLE,
         *FILTERS,
     )
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> HttpResponseBase:
         """Success rates, costs and times of each route, by its calls: a request may take several.
 
         Times are those of all AI models, also with `model`.
@@ -190,7 +185,7 @@ class FallbacksViewSet(_Analysis):
     """Who has answered for each AI model."""
 
     @_documented("fallbacks", answer_of("Fallbacks", FallbackSerializer), FALLBACK_EXAMPLE, *FILTERS)
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> HttpResponseBase:
         """How often which provider has answered, beside the one that the AI model's name suggests."""
         period, only = _asked(request, "category", "route", "model")
         return self.answer(period, FallbackSerializer, fallbacks(period, only))
@@ -200,7 +195,7 @@ class MarginsViewSet(_Analysis):
     """What each AI model has brought and cost."""
 
     @_documented("margins", answer_of("Margins", MarginSerializer), MARGIN_EXAMPLE, "category", "model")
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> HttpResponseBase:
         """Costs beside the price of the credits that were used, by AI model. The costs add up to those by route."""
         period, only = _asked(request, "category", "model")
         return self.answer(period, MarginSerializer, model_margins(period, only))
@@ -221,7 +216,7 @@ class CostsViewSet(_Analysis):
         *FILTERS,
         more=list(USER_PARAMETERS.values()),
     )
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> HttpResponseBase:
         """Costs by day, route and AI model; of more than 92 days by week, of more than 637 by month.
 
         With `by=user` those of the users with the highest ones, for all their ended requests; then without filters, and
@@ -240,21 +235,18 @@ class CostsViewSet(_Analysis):
 
 def _asked(request: Request, *parameters: str) -> tuple[Period, Filters]:
     """Return the period and the filters of a request. Raises ValidationError for parameters that are none of these."""
-    known = sorted({*PARAMETERS, *parameters})
-    unknown = sorted(request.query_params.keys() - {*known, "format"})
-    if unknown:
-        raise ValidationError({"detail": f"Unknown parameter {unknown[0][:40]!r}. Use {', '.join(known)}."})
-    empty = sorted(name for name, value in request.query_params.items() if not value)
+    values = parameters_of(request, {*PARAMETERS, *parameters, "format"})
+    empty = sorted(name for name, value in values.items() if not value)
     if empty:
         raise ValidationError({"detail": f"{empty[0]} is empty. Leave it out for everything."})
     try:
-        period = period_from(request.query_params.dict())
+        period = period_from(values)
     except ValueError as error:
         raise ValidationError({"detail": str(error)}) from error
-    slug = request.query_params.get("model", "")
+    slug = values.get("model", "")
     return period, Filters(
         category=_choice(request, "category", ["", *Category]),
-        route=request.query_params.get("route", ""),
+        route=values.get("route", ""),
         model=_model(slug) if slug else None,
     )
 

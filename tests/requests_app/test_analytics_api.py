@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from aibot.api_tokens import token_create
-from aibot.models import Scope
+from aibot.models import ApiUsage, Scope
 from requests_app.analytics.periods import today
 from requests_app.models import AIModel, LedgerEntry
 from tests.factories import make_account, make_attempt, make_model, make_request
@@ -121,6 +122,7 @@ def test_a_filter_narrows_and_another_period_is_empty(client, token, model, addr
         "from=2026-11-02&to=2026-11-01", "from=1-1-1&to=2026-11-01", "from=1999-01-01&to=1999-01-02",
         "from=2001-01-01&to=2026-11-01", "from=9999-12-31&to=9999-12-31", "days=7&period=30", "period=year",
         "category=MUSIC", "model=nobody", "limit=5", "from=20261101%20&to=2026-11-01",
+        "from=2026-W01-1&to=2026-11-01",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("address", ["margins", "costs"])
@@ -147,15 +149,31 @@ def test_csv_has_the_same_rows_and_no_formulas(client, token, model, address, by
 
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     assert response["Content-Disposition"].startswith('attachment; filename="')
-    rows = list(csv.DictReader(io.StringIO(response.content.decode())))
+    rows = list(csv.DictReader(io.StringIO(response.getvalue().decode())))
     assert [list(row) for row in rows] == [list(row) for row in expected]
     for row, shown in zip(expected, rows, strict=True):
         for name, value in row.items():
-            text = "" if value is None else str(value)
+            text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
             assert shown[name] == (f"'{text}" if text.startswith("=") else text)
 
 
-def test_csv_without_rows_has_its_columns_and_a_refusal_its_words(client, token):
-    assert client.get("/api/analytics/fallbacks?format=csv", headers=token).content.startswith(b"model,suggested,")
+def test_csv_without_rows_has_its_columns_and_a_refusal_is_json(client, token):
+    assert client.get("/api/analytics/fallbacks?format=csv", headers=token).getvalue().startswith(b"model,suggested,")
     refusal = client.get("/api/analytics/fallbacks?format=csv&day=7", headers=token)
-    assert (refusal.status_code, refusal.content.splitlines()[0]) == (400, b"detail")
+    assert (refusal.status_code, refusal["content-type"]) == (400, "application/json")
+
+
+@pytest.mark.parametrize("address", ["analytics/margins?days=7&days=30", "providers/stats?days=7&days=30"])
+def test_a_parameter_that_is_there_twice_is_refused(client, token, address):
+    assert client.get(f"/api/{address}", headers=token).status_code == 400
+
+
+@pytest.mark.parametrize(("query", "rate"), [("", "records"), ("?format=csv", "exports")])
+def test_calls_beyond_the_rate_are_told_when_to_come_back(client, token, query, rate):
+    assert client.get(f"/api/analytics/margins{query}", headers=token).status_code == 200
+    ApiUsage.objects.filter(key__startswith=f"{rate}:").update(calls=10_000)
+
+    refused = client.get(f"/api/analytics/margins{query}", headers=token)
+
+    assert refused.status_code == 429
+    assert 1 <= int(refused["retry-after"]) <= 60

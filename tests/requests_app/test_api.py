@@ -151,6 +151,8 @@ class TestRefusals:
             ),
             ("requests?from=yesterday", "from must be a date or a time, such as"),
             ("requests?from=2026-02-31", "from must be a date or a time, such as"),
+            ("requests?from=20261101", "from must be a date or a time, such as"),
+            ("requests?from=2026-W01-1", "from must be a date or a time, such as"),
             ("requests?to=0001-01-01T00:00:00%2B14:00", "to must be a date or a time"),
             ("requests?pageSize=201", "pageSize must be a whole number from 1 to 200, not '201'."),
             ("requests?pageSize=", "pageSize must be"),
@@ -287,7 +289,7 @@ class TestCsv:
         assert rows[1]["usage"] == '{"in": 1}'
         assert rows[0].keys() == listed[0].keys()
 
-    @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\uff1d1"])
+    @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\uff1d1", " =1", "\u3000\uff0b1"])
     def test_no_cell_is_a_formula(self, admin_client, name):
         make_account(name=name)
 

@@ -1,0 +1,22 @@
+"""Parameters of addresses: what is not known is refused, never passed over."""
+
+from collections.abc import Iterable
+
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+MAX_SHOWN = 40  # characters of a bad value in the answer
+
+
+def parameters_of(request: Request, allowed: Iterable[str]) -> dict[str, str]:
+    """Return the parameters of an address. Raises ValidationError for others, naming these, and for repeated ones."""
+    names = sorted(allowed)
+    values: dict[str, str] = {}
+    for name, given in request.query_params.lists():
+        if name not in names:
+            valid = f"Use {', '.join(names)}." if names else "There is none here."
+            raise ValidationError({"detail": f"Unknown parameter {name[:MAX_SHOWN]!r}. {valid}"})
+        if len(given) > 1:
+            raise ValidationError({"detail": f"{name} is there more than once."})
+        values[name] = given[0]
+    return values
