@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 
@@ -13,6 +13,8 @@ class Alert(models.Model):
     key = models.CharField(max_length=100)  # what it is about: "no-worker:text", "model:openai:TEXT"
     title = models.CharField(max_length=200)
     advice = models.CharField(max_length=500)
+    remedy = models.CharField(max_length=8, blank=True, db_default="")  # what buttons do about `routes`, see Remedy
+    routes = models.JSONField(default=list, blank=True, db_default=Value([], models.JSONField()))  # their keys
     began_at = models.DateTimeField(db_default=Now())
     tell_at = models.DateTimeField()  # what is not the case any more by then is told to nobody
     seen_at = models.DateTimeField(db_default=Now())  # when it was last seen to be the case

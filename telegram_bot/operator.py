@@ -4,6 +4,7 @@ import secrets
 
 from django.db import DatabaseError
 from django.utils.crypto import constant_time_compare, salted_hmac
+from telegram import InlineKeyboardMarkup
 
 from telegram_bot.api.client import get_client
 from telegram_bot.bots import current_bot_id
@@ -65,11 +66,16 @@ def has_operator() -> bool:
     return TelegramBot.objects.filter(pk=current_bot_id(), operator_chat__isnull=False).exists()
 
 
-def operator_tell(text: str) -> None:
+def is_operators(chat: TelegramChat) -> bool:
+    """Return whether a chat is the operator's."""
+    return TelegramBot.objects.filter(pk=chat.bot_id, operator_chat=chat).exists()
+
+
+def operator_tell(text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
     """Send a message to the operator's chat, where there is one. Raises BotApiError."""
     chat = TelegramChat.objects.filter(operated_bot=current_bot_id()).first()
     if chat is not None:
-        get_client().send(chat.telegram_id, MessagePart(text))
+        get_client().send(chat.telegram_id, MessagePart(text), keyboard=keyboard)
 
 
 def _code(bot: TelegramBot) -> str:

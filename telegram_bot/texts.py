@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from providers.models import ProviderConfig
 from requests_app.errors import RequestRefused
 from requests_app.models import AIModel, Request
 
@@ -35,6 +36,11 @@ HELP = """Just write to me, and I answer.
 In groups, mention me or reply to one of my messages. A question that fails costs nothing."""
 
 OPERATOR_CLAIMED = "This chat is the operator's now: I write here when something needs you, and when it is over."
+ROUTE_BUTTONS = {"pause": "⏸ Pause {route} for an hour", "resume": "▶️ Resume {route}"}
+ROUTE_PAUSED = "⏸ {route} is paused for an hour."
+ROUTE_RESUMED = "▶️ {route} is asked again."
+ROUTE_WAS_NOT_PAUSED = "{route} was not paused any more."
+NOT_THE_OPERATORS = "Only the operator's chat may do that."
 MAINTENANCE = "🔧 I am being looked after just now. Your message waits here and costs nothing; I answer it afterwards."
 NO_MODEL_AVAILABLE = "No model is available right now. Please try again later."
 NEW_CONVERSATION = "A fresh start. What would you like to know?"
@@ -104,6 +110,11 @@ def greeting(name: str, balance: int, models: Sequence[AIModel]) -> str:
 def model_button(model: AIModel, *, is_chosen: bool = False) -> str:
     """Return the text on an AI model's button."""
     return f"{'✓ ' if is_chosen else ''}{model.name} · {_price_of(model)}"
+
+
+def route_name(route: ProviderConfig) -> str:
+    """Return what the operator's chat calls a route."""
+    return f"{route.label} in {route.category}"
 
 
 def model_chosen(model: AIModel) -> str:

@@ -1,6 +1,16 @@
 """The shape of what is worth an alert."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from providers.models import ProviderConfig
+
+
+class Remedy(StrEnum):
+    """What the operator can do about routes by a button below the message."""
+
+    RESUME = "resume"
+    PAUSE = "pause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,3 +21,10 @@ class Condition:
     title: str
     advice: str  # what the operator can do
     patience_seconds: int = 0  # for which it may last before anybody is told
+    remedy: Remedy | None = None
+    routes: list[int] = field(default_factory=list)  # keys of those to which the remedy is offered
+
+
+def routes_of(provider: str) -> list[int]:
+    """Return the keys of a provider's routes that are in service."""
+    return list(ProviderConfig.objects.in_service().filter(provider=provider).values_list("pk", flat=True))

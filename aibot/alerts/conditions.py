@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from django.conf import settings
 
-from aibot.alerts.condition import Condition
+from aibot.alerts.condition import Condition, Remedy, routes_of
 from aibot.alerts.money import money_conditions
 from aibot.models import Alert
 from providers.access import access_to
@@ -70,6 +70,8 @@ def _routes() -> Iterator[Condition]:
                 f"Every route of {category} is paused",
                 "Requests are tried there all the same, and most fail. Admin → Providers' health has the reasons.",
                 60,
+                Remedy.RESUME,
+                [candidates[0].route.pk for candidates in ready],
             )
     yield from _refused(refused)
 
@@ -81,12 +83,16 @@ def _gone(route: ProviderConfig, health: Mapping[Circuit, Health]) -> Iterator[C
             f"model:{route.name}:{route.category}",
             f"{route.label} in {route.category} does not serve the model {route.model}",
             "Put another model id into the route.",
+            remedy=Remedy.PAUSE,
+            routes=[route.pk],
         )
     if known.error_class == RequestRejected.error_class:
         yield Condition(
             f"rejected:{route.name}:{route.category}",
             f"{route.label} in {route.category} rejects every request alike",
             f"{known.reason}. Correct the route (model, extra body, fields to leave out), then press Resume now.",
+            remedy=Remedy.RESUME,
+            routes=[route.pk],
         )
 
 
@@ -97,6 +103,8 @@ def _refused(circuits: Mapping[Circuit, Health]) -> Iterator[Condition]:
             f"access:{circuit.provider}:{circuit.key_id[:8]}",
             f"{label_of(circuit.provider)} refuses {_key_words(circuit)} or the account",
             f"{health.reason}. Check the key and the balance there, then press Resume now in Providers' health.",
+            remedy=Remedy.RESUME,
+            routes=routes_of(circuit.provider),
         )
 
 

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from aibot.alerts.condition import Condition
+from aibot.alerts.condition import Condition, Remedy, routes_of
 from providers.access import current_purpose
 from providers.accounts.base import Unit
 from providers.chain.candidates import provider_for
@@ -171,6 +171,8 @@ def _unknown_outcomes(open_keys: Collection[str]) -> Iterator[Condition]:
                 f"{share:.0%} of the calls to {label_of(provider)} have an unknown outcome",
                 f"{number} of {attempts} of this hour and the last broke off, and may be billed. Lower the time-out of "
                 "its routes, or switch them off.",
+                remedy=Remedy.PAUSE,
+                routes=routes_of(provider),
             )
 
 
@@ -239,6 +241,8 @@ def _prices() -> Iterator[Condition]:
                 f"price:{route.name}:{route.category}",
                 f"{route.label} in {route.category} has become dearer",
                 f"{proposal}. `manage.py prices --apply {route.name}` takes it over.",
+                remedy=Remedy.PAUSE,
+                routes=[route.pk],
             )
 
 

@@ -12,7 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from aibot.alerts.channels import channel_send, channels_in_use
+from aibot.alerts.channels import Message, channel_send, channels_in_use
 from aibot.models import Alert, Notification
 from providers.db import delete_unlocked, give_back_connection, update_unlocked
 
@@ -99,10 +99,10 @@ def _claim(notification: Notification) -> bool:
 
 
 def _send(notification: Notification) -> bool:
-    title, text = _words(notification.alert, is_end=notification.is_end)
+    message = _message(notification.alert, is_end=notification.is_end)
     give_back_connection()
     row = Notification.objects.filter(pk=notification.pk)
-    if channel_send(notification.channel, title=title, text=text):
+    if channel_send(notification.channel, message):
         row.update(sent_at=Now())
         return True
     pause_seconds = min(MIN_PAUSE_SECONDS * 2**notification.tries, MAX_PAUSE_SECONDS)
@@ -110,12 +110,13 @@ def _send(notification: Notification) -> bool:
     return False
 
 
-def _words(alert: Alert, *, is_end: bool) -> tuple[str, str]:
+def _message(alert: Alert, *, is_end: bool) -> Message:
     if not is_end:
-        return f"🔴 {alert.title}", f"{alert.advice}\nSince {_time_of(alert.began_at)}."
+        advice = f"{alert.advice}\nSince {_time_of(alert.began_at)}."
+        return Message(f"🔴 {alert.title}", advice, alert.remedy, alert.routes)
     assert alert.ended_at is not None  # noqa: S101 — the end of an alert is written when it has ended
     minutes = max(1, round((alert.ended_at - alert.began_at).total_seconds() / 60))
-    return f"🟢 Over: {alert.title}", f"From {_time_of(alert.began_at)} on, for about {minutes} min."
+    return Message(f"🟢 Over: {alert.title}", f"From {_time_of(alert.began_at)} on, for about {minutes} min.")
 
 
 def _time_of(moment: datetime) -> str:

@@ -7,6 +7,7 @@ to a later round. While the database is away nobody watches: for that hour there
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
@@ -76,7 +77,8 @@ def _open() -> QuerySet[Alert]:
 
 
 def _note(condition: Condition) -> None:
-    words = {"title": condition.title[:200], "advice": condition.advice[:500]}
+    words: dict[str, Any] = {"title": condition.title[:200], "advice": condition.advice[:500]}
+    words |= {"remedy": condition.remedy or "", "routes": condition.routes}
     if _see(condition.key, **words):
         return
     # Without patience the very moment: SQLite compares texts, and writes a sum with more digits.
@@ -85,7 +87,7 @@ def _note(condition: Condition) -> None:
     Alert.objects.bulk_create([alert], ignore_conflicts=True)
 
 
-def _see(key: str, **words: str) -> bool:
+def _see(key: str, **words: Any) -> bool:
     """Note that an alert is still the case; False where there is none."""
     alert = _open().filter(key=key)
     return update_unlocked(alert, **words, seen_at=Now()) > 0 or alert.exists()

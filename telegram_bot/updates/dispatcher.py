@@ -14,9 +14,10 @@ from telegram_bot.handlers.context import HandlerContext, topic_of
 from telegram_bot.handlers.fallbacks import unknown_button, unknown_command, unsupported
 from telegram_bot.handlers.model_choice import model_choose, model_menu
 from telegram_bot.handlers.new import new
+from telegram_bot.handlers.operator import route_button
 from telegram_bot.handlers.prompt import image, prompt, voice
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
-from telegram_bot.keyboards import CHOOSE_MODEL, parse_press
+from telegram_bot.keyboards import CHOOSE_MODEL, PAUSE_ROUTE, RESUME_ROUTE, parse_press
 from telegram_bot.models import TelegramChat, TelegramUpdate
 from telegram_bot.statements import Known
 from telegram_bot.updates.filters import parse_message, reason_to_ignore
@@ -36,6 +37,8 @@ COMMANDS: dict[str, Handler] = {
 }
 BUTTONS: dict[str, Handler] = {
     CHOOSE_MODEL: model_choose,
+    PAUSE_ROUTE: route_button,
+    RESUME_ROUTE: route_button,
 }
 PROMPTS: tuple[Handler, ...] = (prompt, image, voice)
 NOTHING_KNOWN = Known()

@@ -142,20 +142,25 @@ def test_what_comes_and_goes_is_one_event(chat, settings):
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "words", "button"),
     [
-        (AccessDenied("insufficient balance"), "OpenAI refuses the key or the account"),
-        (ModelGone("no such model"), "OpenAI in TEXT does not serve the model openai-model"),
+        (AccessDenied("insufficient balance"), "OpenAI refuses the key or the account", "▶️ Resume OpenAI in TEXT"),
+        (
+            ModelGone("no such model"),
+            "OpenAI in TEXT does not serve the model openai-model",
+            "⏸ Pause OpenAI in TEXT for an hour",
+        ),
     ],
 )
-def test_what_only_the_operator_can_mend_is_told_at_once(chat, settings, error, words):
+def test_what_only_the_operator_can_mend_is_told_at_once_with_a_button(chat, settings, error, words, button):
     routes(settings, "openai", "xai")
     fail("openai", error)
 
     watch()
 
-    (text,) = chat.texts
-    assert text.startswith(f"🔴 {words}")
+    (message,) = chat.messages
+    assert message.text.startswith(f"🔴 {words}")
+    assert [each["text"] for each in message.buttons] == [button]
 
 
 def test_a_route_that_rejects_every_request_alike(chat, settings):

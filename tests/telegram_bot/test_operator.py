@@ -5,13 +5,15 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 
+from providers.models import ProviderConfig
 from telegram_bot import texts
+from telegram_bot.keyboards import PAUSE_ROUTE, route_keyboard
 from telegram_bot.models import TelegramBot, TelegramUpdate
 from telegram_bot.operator import has_operator, operator_link, operator_tell
 from telegram_bot.updates.queue import queue_drain
-from tests.factories import make_chat
+from tests.factories import make_chat, make_provider
 from tests.fakes.telegram import refuse
-from tests.telegram_bot.updates import GROUP_ID, message
+from tests.telegram_bot.updates import GROUP_ID, message, press
 
 pytestmark = pytest.mark.django_db
 
@@ -101,3 +103,52 @@ def test_telegram_setup_prints_the_link_until_it_is_used(fake, say):
     assert "Alerts go to the operator's chat" in again.getvalue()
     assert "https://t.me/test_bot?start=operator-" in anew.getvalue()
     assert not has_operator()
+
+
+class TestButtons:
+    """Those below alerts: they pause and resume a route, for the operator's chat alone."""
+
+    @pytest.fixture
+    def route(self):
+        return make_provider("openai")
+
+    @pytest.fixture
+    def operator(self, say):
+        say(message(f"/start {code_of(operator_link())}"))
+
+    def test_one_pauses_a_route_and_the_answer_has_the_one_that_resumes_it(self, fake, say, route, operator):
+        operator_tell("Too many calls break off", route_keyboard(PAUSE_ROUTE, [route]))
+
+        (pause,) = fake.chat(42).messages[-1].buttons
+        say(press(pause["callback_data"], message_id=fake.chat(42).messages[-1].id))
+
+        route.refresh_from_db()
+        assert (route.paused_by, route.paused_because) == ("telegram:42", "a button below an alert")
+        assert not ProviderConfig.objects.in_service().filter(pk=route.pk).exists()
+        assert fake.chat(42).texts[-1] == "⏸ OpenAI in TEXT is paused for an hour."
+
+        (resume,) = fake.chat(42).messages[-1].buttons
+        for _ in range(2):
+            say(press(resume["callback_data"], message_id=fake.chat(42).messages[-1].id))
+
+        assert ProviderConfig.objects.in_service().filter(pk=route.pk).exists()
+        assert fake.chat(42).texts[-2:] == [
+            "▶️ OpenAI in TEXT is asked again.",
+            "OpenAI in TEXT was not paused any more.",
+        ]
+
+    def test_elsewhere_it_does_nothing(self, fake, say, route, operator):
+        fake.chat(43)
+
+        outcome = say(press(f"pause:0:{route.pk}", message_id=1, chat_id=43))
+
+        assert outcome == "refused: not the operator's chat"
+        assert list(fake.answered_buttons.values()) == [texts.NOT_THE_OPERATORS]
+        assert ProviderConfig.objects.in_service().filter(pk=route.pk).exists()
+
+    def test_of_a_route_that_is_gone_it_says_so(self, fake, say, route, operator):
+        key = route.pk
+        route.delete()
+
+        assert say(press(f"resume:0:{key}", message_id=1)) == "refused: that route is gone"
+        assert list(fake.answered_buttons.values()) == [texts.BUTTON_EXPIRED]
