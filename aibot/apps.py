@@ -5,7 +5,15 @@ from django.contrib.admin import apps as admin_apps
 from django.core.checks import Tags, register
 from django.db.models.signals import post_migrate
 
-from aibot.checks import check_bucket, check_database, check_media, check_proxy, check_servers, check_variables
+from aibot.checks import (
+    check_bucket,
+    check_database,
+    check_days,
+    check_media,
+    check_proxy,
+    check_servers,
+    check_variables,
+)
 from aibot.roles import sync_after_migrate
 from aibot.telemetry import telemetry_start
 
@@ -32,4 +40,5 @@ class AibotConfig(AppConfig):
         register(check_proxy, "aibot", deploy=True)
         register(check_database, Tags.database)
         register(check_media, Tags.database)
+        register(check_days, Tags.database)
         register(check_bucket, Tags.database)

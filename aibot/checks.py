@@ -13,6 +13,7 @@ from django.db import DatabaseError
 
 from aibot.database_state import NO_RIGHTS, NOT_MIGRATED, explain, is_migrated, may_write
 from aibot.env import is_command, misspelt_variables
+from providers.statistics.day_cuts import zones_left
 
 
 def check_variables(**_: Any) -> list[CheckMessage]:
@@ -87,6 +88,26 @@ def check_media(*, databases: Sequence[str] | None = None, **_: Any) -> list[Che
             f"Processes run on {', '.join(hosts)}, and media are in a folder: one machine's are not on the others.",
             hint="Set S3_BUCKET; or MEDIA_IS_SHARED=True where DATA_DIR is one folder for all of them.",
             id="aibot.W005",
+        )
+    ]
+
+
+def check_days(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """W006: another time zone than that in which the days of the analyses are cut."""
+    if not databases:
+        return []
+    states = apps.get_model("providers", "FoldState").objects.using(databases[0])
+    try:
+        zones = zones_left(states.values_list("days", "deleted_until"))
+    except DatabaseError:
+        return []  # before the first migration
+    if not zones:
+        return []
+    return [
+        Warning(
+            f"TIME_ZONE is {settings.TIME_ZONE}, and the days of the analyses are those of {' and '.join(zones)}.",
+            hint="Run `manage.py recount`: it cuts the days anew whose rows are all on record.",
+            id="aibot.W006",
         )
     ]
 

@@ -16,12 +16,15 @@ from django.utils.safestring import SafeString
 from aibot.models import Alert
 from providers.access import current_purpose
 from providers.admin_base import shown_ms
-from providers.models import Attempt
+from providers.models import Attempt, FoldState
 from providers.registry import label_of
+from providers.statistics.day_cuts import current_zone, zones_left
+from providers.statistics.rollups import attempts_fold
 from providers.statistics.selectors import shown_usd
 from providers.types import Purpose
 from requests_app.analytics.figures import Comparison, RouteFigures, RouteSeries, Totals
 from requests_app.analytics.periods import NAMES, Period, period_from
+from requests_app.analytics.rollups import requests_fold
 from requests_app.analytics.selectors import (
     compared,
     fallbacks,
@@ -86,6 +89,7 @@ def overview_of(request: HttpRequest) -> dict[str, Any]:
         "is_permitted": True,
         "is_sandbox": current_purpose() == Purpose.SANDBOX,
         "problem": problem,
+        "zone_notice": zone_notice(period),
         "period": period,
         "choices": [(name, words, f"?{urlencode({'period': name})}") for name, words in NAMES.items()],
         "chosen": next((name for name in NAMES if period_from({"period": name}) == period), ""),
@@ -93,6 +97,23 @@ def overview_of(request: HttpRequest) -> dict[str, Any]:
         "charts": charts_of(period),
         "tables": tables_of(request, period),
     }
+
+
+def zone_notice(period: Period) -> str:
+    """Return what to say where days are cut in another time zone than the operator's; empty where they are not."""
+    zone = current_zone()
+    if left := zones_left(FoldState.objects.values_list("days", "deleted_until")):
+        return (
+            f"TIME_ZONE is {zone}, and the days of these figures are those of {' and '.join(left)}. "
+            "Run `manage.py recount`: it cuts the days anew whose rows are all on record."
+        )
+    folds = (attempts_fold, requests_fold)
+    others = {other for fold in folds for other in fold.cuts().others(zone, period.first, period.last)}
+    return " ".join(
+        f"Days before {until.day} {until:%b %Y} are those of {name}, in which their rows were counted before some were "
+        "deleted."
+        for name, until in sorted(others)
+    )
 
 
 def figures_of(comparison: Comparison) -> list[Figure]:

@@ -517,6 +517,19 @@ class AttemptHistogram(models.Model):
         return f"{self.day} {self.category} {self.route}: {self.number}"
 
 
+class FoldState(models.Model):
+    """What the sums of one kind of rows do not say: which of the rows may be deleted, and how their days are cut."""
+
+    name = models.CharField(max_length=16, primary_key=True)  # of the rows: "attempts", "requests"
+    # The newest row that was deleted; any made until then may be. Written in the transaction that deletes.
+    deleted_until = models.DateTimeField(null=True, blank=True)
+    deleted_rows = models.PositiveBigIntegerField(default=0, db_default=0)  # of those that the sums count
+    days = models.JSONField()  # since when they are cut in which time zone, see statistics/day_cuts.py
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ProviderAccount(models.Model):
     """What a provider has last told the holder of a key about the account, and when it is asked again."""
 

@@ -1,7 +1,9 @@
-"""How finished rows are folded into tables of sums, and how these are counted again. Knows no table by its name.
+"""How finished rows are folded into tables of sums, and how these are counted again. Knows no such table by its name.
 
 What is folded and what is not yet folded are both in the database, so whoever reads the sums plus the rows that are
-missing from them, in one statement, is right at any moment, whatever dies in between.
+missing from them, in one statement, is right at any moment, whatever dies in between. So are, in FoldState, which rows
+were deleted and in which zone days are cut. Its row is also the lock: who folds shares it; who deletes, counts again or
+cuts anew has it alone.
 """
 
 import time
@@ -9,17 +11,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, DecimalField, F, Model, Q, QuerySet, Sum, Value
-from django.db.models.functions import Cast, Round, TruncDate, TruncHour
-from django.utils import timezone
+from django.db.models import BigIntegerField, DecimalField, F, Max, Min, Model, Q, QuerySet, Sum, Value
+from django.db.models.functions import Cast, Round, TruncHour
 
 from providers.db import is_postgresql, unlocked
+from providers.models import FoldState
+from providers.statistics.day_cuts import DAY, MOMENT, DayCuts, current_zone, midnight
 
 MAX_SECONDS = 1.5  # of one call, so that a backlog does not hold up the other sweeps
 MAX_ROWS_OF_INSERT = 500  # SQLite limits the parameters of a statement
@@ -46,12 +48,16 @@ class Slots(ABC):
     name: str  # of several, as people read it
 
     @abstractmethod
-    def of(self, moment: str) -> Any:
+    def of(self, moment: str, cuts: DayCuts) -> Any:
         """Return the expression for the slot that a column of moments falls into."""
 
     @abstractmethod
-    def begin(self, slot: Any, *, later: int = 0) -> datetime:
-        """Return when a slot begins, or the one that is so many slots later."""
+    def within(self, slot: Any, cuts: DayCuts) -> Q:
+        """Return the condition that a row was made in a slot."""
+
+    @abstractmethod
+    def begin(self, slot: Any, cuts: DayCuts) -> datetime:
+        """Return the first moment of a slot."""
 
     @abstractmethod
     def shown(self, slot: Any) -> str:
@@ -63,34 +69,32 @@ class Hours(Slots):
 
     column, name = "hour", "hours"
 
-    def of(self, moment: str) -> TruncHour:
+    def of(self, moment: str, cuts: DayCuts) -> TruncHour:
         return TruncHour(moment, tzinfo=UTC)
 
-    def begin(self, slot: datetime, *, later: int = 0) -> datetime:
-        return slot.astimezone(UTC) + timedelta(hours=later)
+    def within(self, slot: datetime, cuts: DayCuts) -> Q:
+        return Q(created_at__gte=slot, created_at__lt=slot + timedelta(hours=1))
+
+    def begin(self, slot: datetime, cuts: DayCuts) -> datetime:
+        return slot
 
     def shown(self, slot: datetime) -> str:
-        return f"{slot:%Y-%m-%d %H:%M} UTC"
+        return f"{slot.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 class Days(Slots):
-    """Days of the operator, in settings.TIME_ZONE.
-
-    Where that is changed, what is folded stays as it was cut, until a recount: no row is lost or counted twice.
-    """
+    """Days of the operator. Where settings.TIME_ZONE is changed they stay as they were cut, until a recount."""
 
     column, name = "day", "days"
 
-    @property
-    def zone(self) -> tzinfo:
-        return timezone.get_default_timezone()
+    def of(self, moment: str, cuts: DayCuts) -> Any:
+        return cuts.of(moment)
 
-    def of(self, moment: str) -> TruncDate:
-        return TruncDate(moment, tzinfo=self.zone)
+    def within(self, slot: date, cuts: DayCuts) -> Q:
+        return cuts.within(slot, slot)
 
-    def begin(self, slot: date, *, later: int = 0) -> datetime:
-        midnight = datetime.combine(slot + timedelta(days=later), datetime.min.time())
-        return midnight.replace(tzinfo=self.zone).astimezone(UTC)
+    def begin(self, slot: date, cuts: DayCuts) -> datetime:
+        return cuts.begin(slot)
 
     def shown(self, slot: date) -> str:
         return f"{slot:%Y-%m-%d}"
@@ -107,7 +111,8 @@ class SumsTable:
     slots: Slots
     key: tuple[str, ...]  # columns that identify a row beside its slot, unique together with that
     sums: tuple[str, ...]  # columns that add up
-    count: Callable[[QuerySet[Any]], list[Row]]  # the rows of these finished rows
+    called: str  # by what it has a row for, in words about its totals
+    count: Callable[[QuerySet[Any]], list[Row]]  # the rows of these finished rows, which are annotated with their slot
     facts: tuple[str, ...] = ()  # other columns, kept as the first fold has written them
     read_as: Callable[[Row], Row] = field(default=lambda row: row)  # what a row of an earlier release is called now
 
@@ -165,12 +170,28 @@ def _rounded(field: Any) -> str:
     return f"ROUND({{}}, {field.decimal_places})" if isinstance(field, DecimalField) else "{}"
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many rows there were ever to count, and how many each table has counted."""
+
+    on_record: int
+    deleted: int
+    counted: dict[str, int]  # by what the table is called
+
+    @property
+    def wrong(self) -> dict[str, int]:
+        """The tables that have counted more or fewer."""
+        return {table: number for table, number in self.counted.items() if number != self.on_record + self.deleted}
+
+
 class Fold(ABC):
     """Folds the rows of one table into tables of sums. Each row has a column `rolled_up`."""
 
+    name: str  # of the rows, as people read it
     source: type[Model]
-    tables: tuple[SumsTable, ...]
+    tables: tuple[SumsTable, ...]  # of days, the first one has all days of the others
     ended_at: str  # the column that says since when a row is finished
+    counted = Q(rolled_up=True)  # the rows that tables with a column `requests` count there
     batch_rows = 5_000
 
     @abstractmethod
@@ -195,18 +216,39 @@ class Fold(ABC):
         if not self.foldable().exists():
             return 0  # without taking SQLite's only write lock
         with transaction.atomic():
+            cuts = DayCuts.from_json(self._shared_state().days)
             rows = unlocked(self.foldable()).order_by(self.ended_at)
             batch = self._all().filter(pk__in=list(rows.values_list("pk", flat=True)[: self.batch_rows]))
             for table in self.tables:
-                table.add(table.count(batch))
+                table.add(table.count(_in_slots(batch, table.slots, cuts)))
             return batch.update(rolled_up=True)
+
+    def cuts(self) -> DayCuts:
+        """Return how days are cut: those of the sums, and so those of rows that are not folded yet."""
+        state = FoldState.objects.filter(name=self.name).first()
+        return DayCuts.from_json(state.days) if state else DayCuts.all_in(current_zone())
+
+    def note_deletion(self, *, newest: datetime, number: int) -> None:
+        """Record that rows are deleted, so that the sums of their hours and days are never counted again.
+
+        `newest` is when the newest of them was created, `number` how many of them tables with a column `requests` have
+        counted: none where they are of another table, of which these sums are counted, too. Call inside the transaction
+        that deletes them, before it does: of that and a recount one waits for the other.
+        """
+        state = self._held_state()
+        state.deleted_until = max(state.deleted_until or newest, newest)
+        state.deleted_rows += number
+        state.save(update_fields=["deleted_until", "deleted_rows"])
 
     def rebuild(self) -> list[tuple[Slots, int]]:
         """Count all folded rows again and replace the sums; return how many hours, and how many days, were counted.
 
-        The sums of slots whose rows retention has deleted stay. Each slot is a transaction of its own, for which
-        sweepers wait; readers see its old sums until the new ones are committed. Repeatable at any time.
+        Before, days that were cut in another time zone than the present one are cut anew. Sums of which a row may be
+        deleted stay as they are, in both. Each slot is a transaction of its own, for which sweepers wait; readers see
+        its old sums until the new ones are committed. Repeatable at any time, and after any crash.
         """
+        while self._cut_a_day_anew():
+            pass
         results = []
         for slots, tables in self._by_slots():
             counted = 0
@@ -222,7 +264,7 @@ class Fold(ABC):
     def check(self) -> list[tuple[Slots, int, list[Any]]]:
         """Count again without writing; return how many hours, and days, were counted, and which have other sums.
 
-        Slots whose rows retention has deleted are left out. Sweepers wait for each slot, as they do for a rebuild.
+        Slots of which a row may be deleted are left out. Sweepers wait for each slot, as they do for a rebuild.
         """
         results = []
         for slots, tables in self._by_slots():
@@ -236,6 +278,20 @@ class Fold(ABC):
             results.append((slots, checked, wrong))
         return results
 
+    def totals(self) -> Totals:
+        """Return how many rows there were, deleted ones too, and how many each table has counted in all its slots."""
+        with transaction.atomic():
+            state = FoldState.objects.select_for_update().filter(name=self.name).first()
+            return Totals(
+                on_record=self._all().filter(self.counted).count(),
+                deleted=state.deleted_rows if state else 0,
+                counted={
+                    table.called: table.model._default_manager.aggregate(number=Sum("requests", default=0))["number"]
+                    for table in self.tables
+                    if "requests" in table.sums
+                },
+            )
+
     def _all(self) -> QuerySet[Any]:
         return self.source._default_manager.order_by()
 
@@ -244,7 +300,7 @@ class Fold(ABC):
         return [(slots, [table for table in self.tables if table.slots is slots]) for slots in kinds]
 
     def _on_record(self, slots: Slots, tables: list[SumsTable]) -> list[Any]:
-        rows = self._all().filter(rolled_up=True).annotate(slot=slots.of("created_at"))
+        rows = self._all().filter(rolled_up=True).annotate(slot=slots.of("created_at", self.cuts()))
         on_record = set(rows.values_list("slot", flat=True).distinct())
         for table in tables:
             stored = table.model._default_manager.order_by().values_list(slots.column, flat=True)
@@ -253,30 +309,59 @@ class Fold(ABC):
 
     @contextmanager
     def _counted_again(self, slots: Slots, slot: Any) -> Iterator[QuerySet[Any] | None]:
-        """Enter a transaction in which nobody folds, with the slot's folded rows; None where some of them are gone."""
+        """Enter a transaction in which nobody folds or deletes, with its folded rows; None where one may be gone."""
         with transaction.atomic():
-            self._lock_out_sweepers()
-            within = Q(created_at__gte=slots.begin(slot), created_at__lt=slots.begin(slot, later=1))
-            yield self._all().filter(within, rolled_up=True) if self._is_whole(slots, slot) else None
+            state = self._held_state()
+            cuts = DayCuts.from_json(state.days)
+            is_whole = state.deleted_until is None or slots.begin(slot, cuts) > state.deleted_until
+            yield self._rows_of(slots, slot, cuts) if is_whole else None
 
-    def _is_whole(self, slots: Slots, slot: Any) -> bool:
-        """Return whether no row of this slot was deleted."""
-        days = settings.RETENTION_ROWS_DAYS
-        if days and slots.begin(slot) < timezone.now() - timedelta(days=days) + timedelta(hours=2):
-            return False  # it is due to go
-        folded = self._all().filter(rolled_up=True).annotate(slot=slots.of("created_at"))
-        oldest = folded.order_by("created_at").values_list("slot", flat=True).first()
-        if oldest is None:
-            return False
-        # Where an earlier slot was counted, its rows were deleted, the oldest first. So may be some of the oldest slot
-        # that is left, and at this moment of the next one.
-        tables = [table for table in self.tables if table.slots is slots]
-        earlier = {f"{slots.column}__lt": oldest}
-        was_cut = any(table.model._default_manager.filter(**earlier).exists() for table in tables)
-        return slots.begin(slot) >= slots.begin(oldest, later=2 if was_cut else 0)
+    def _rows_of(self, slots: Slots, slot: Any, cuts: DayCuts) -> QuerySet[Any]:
+        return _in_slots(self._all().filter(slots.within(slot, cuts), rolled_up=True), slots, cuts)
 
-    def _lock_out_sweepers(self) -> None:
-        # A sweeper that has begun to add is waited for; one that begins later waits. SQLite has one writer anyway.
-        if is_postgresql():
-            with connection.cursor() as cursor:
-                cursor.execute(f'LOCK TABLE "{self.tables[0].model._meta.db_table}" IN EXCLUSIVE MODE')
+    def _cut_a_day_anew(self) -> bool:
+        """Cut the newest day that is cut in another zone than the present one in that; return whether there was one.
+
+        A transaction of its own: it moves the moment since which days are cut in the present zone, and counts those on
+        both sides of it again. So at any moment all rows are counted, each in one day, and a repeat goes on.
+        """
+        zone = current_zone()
+        tables = [table for table in self.tables if table.slots is DAYS]
+        with transaction.atomic():
+            state = self._held_state()
+            cuts = DayCuts.from_json(state.days)
+            changed = wanted = cuts.cut_anew(zone, deleted_until=state.deleted_until)
+            if wanted == cuts:
+                return False
+            stored = tables[0].model._default_manager.aggregate(first=Min("day"), last=Max("day"))
+            if stored["first"] is not None:
+                # A day of one zone has parts of up to three days of another.
+                reached = cuts.since_in(zone) or midnight(stored["last"] + 3 * DAY, zone)
+                since = max(midnight((reached - MOMENT).astimezone(zone).date(), zone), wanted.zones[-1][0])
+                if since > midnight(stored["first"] - 2 * DAY, zone):
+                    changed = cuts.changed(since, zone)
+                for day in sorted({*cuts.days_between(since, reached), *changed.days_between(since, reached)}):
+                    for table in tables:
+                        table.replace(day, table.count(self._rows_of(DAYS, day, changed)))
+            state.days = changed.as_json()
+            state.save(update_fields=["days"])
+            return changed != wanted
+
+    def _shared_state(self) -> FoldState:
+        """Return the state, which nobody changes before the end of this transaction; others may share it."""
+        if not is_postgresql():
+            return self._held_state()  # one writer anyway
+        table = FoldState._meta.db_table
+        statement = f'SELECT * FROM "{table}" WHERE name = %s FOR SHARE'  # noqa: S608 — a name of the code
+        return next(iter(FoldState.objects.raw(statement, [self.name])), None) or self._held_state()
+
+    def _held_state(self) -> FoldState:
+        """Return the state, which nobody else reads or changes under a lock before the end of this transaction."""
+        days = DayCuts.all_in(current_zone()).as_json()
+        state, _ = FoldState.objects.select_for_update().get_or_create(name=self.name, defaults={"days": days})
+        return state
+
+
+def _in_slots(rows: QuerySet[Any], slots: Slots, cuts: DayCuts) -> QuerySet[Any]:
+    in_slots: QuerySet[Any] = rows.annotate(**{slots.column: slots.of("created_at", cuts)})
+    return in_slots

@@ -82,11 +82,11 @@ def timed(attempts: QuerySet[Attempt], measure: Measure, purpose: Purpose) -> Qu
 
 
 def _hourly_sums(attempts: QuerySet[Attempt]) -> list[Row]:
-    return _sums(attempts.annotate(hour=HOURS.of("created_at")), "hour", "category", "provider", "route_name")
+    return _sums(attempts, "hour", "category", "provider", "route_name")
 
 
 def _daily_sums(attempts: QuerySet[Attempt]) -> list[Row]:
-    return _sums(attempts.annotate(day=DAYS.of("created_at")), "day", "category", "provider", "route_name", "label")
+    return _sums(attempts, "day", "category", "provider", "route_name", "label")
 
 
 def _sums(attempts: QuerySet[Any], *group: str) -> list[Row]:
@@ -99,7 +99,7 @@ def _sums(attempts: QuerySet[Any], *group: str) -> list[Row]:
 
 def _daily_times(attempts: QuerySet[Attempt]) -> list[Row]:
     group = ("day", "category", "provider", "route_name", "bucket")
-    days = attempts.annotate(day=DAYS.of("created_at"), route_name=ROUTE_NAME)
+    days = attempts.annotate(route_name=ROUTE_NAME)
     counts = [
         {"measure": measure.value, **row}
         for measure in Measure
@@ -113,12 +113,15 @@ def _named(row: Row) -> Row:
 
 
 class _AttemptsFold(Fold):
+    name = "attempts"
     source = Attempt
     ended_at = "finished_at"
+    counted = Q(rolled_up=True, purpose=Purpose.USER)
     tables = (
         SumsTable(
             AttemptRollup,
             HOURS,
+            called="hours",
             key=("category", "provider", "route"),
             sums=tuple(SUMS),
             count=_hourly_sums,
@@ -128,6 +131,7 @@ class _AttemptsFold(Fold):
         SumsTable(
             AttemptDayRollup,
             DAYS,
+            called="days",
             key=("category", "provider", "route", "label"),
             sums=tuple(SUMS),
             count=_daily_sums,
@@ -136,6 +140,7 @@ class _AttemptsFold(Fold):
         SumsTable(
             AttemptHistogram,
             DAYS,
+            called="times",
             key=("measure", "category", "provider", "route", "bucket"),
             sums=("number",),
             count=_daily_times,

@@ -11,8 +11,9 @@ from django.db.models.functions import Trunc
 
 from providers.access import current_purpose
 from providers.models import Attempt, AttemptDayRollup, AttemptHistogram, AttemptRollup
-from providers.statistics.folding import DAYS, in_dollars, sum_in_ticks
-from providers.statistics.rollups import IN_TICKS, OPERATION, ROUTE_NAME, SUMS, sums_for, timed
+from providers.statistics.day_cuts import DayCuts
+from providers.statistics.folding import in_dollars, sum_in_ticks
+from providers.statistics.rollups import IN_TICKS, OPERATION, ROUTE_NAME, SUMS, attempts_fold, sums_for, timed
 from providers.types import Operation, Purpose
 
 Key = tuple[Any, ...]
@@ -65,12 +66,12 @@ class Narrowed:
     route: str = ""
     label: str = ""
 
-    def of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Return those of these attempts or sums that are meant; they have a `route_name`."""
+    def of(self, rows: QuerySet[Any], cuts: DayCuts | None) -> QuerySet[Any]:
+        """Return those of these attempts or sums that are meant; they have a `route_name`. Days need their cuts."""
         names = {"category": self.category, "route_name": self.route, "label": self.label}
         narrowed: QuerySet[Any] = rows.filter(**{name: value for name, value in names.items() if value})
-        if self.is_by_day:
-            return within_days(narrowed, self.first, self.last)
+        if cuts:
+            return within_days(narrowed, self.first, self.last, cuts)
         column = "created_at" if rows.model is Attempt else "hour"
         since: dict[str, Any] = {f"{column}__gte": self.since} if self.since else {}
         within: QuerySet[Any] = narrowed.filter(**since)
@@ -82,38 +83,36 @@ class Narrowed:
         return self.first is not None
 
 
-def within_days(rows: QuerySet[Any], first: date | None, last: date | None) -> QuerySet[Any]:
+def within_days(rows: QuerySet[Any], first: date | None, last: date | None, cuts: DayCuts) -> QuerySet[Any]:
     """Return those of these rows, raw or of sums, that were made in these days; None is no limit."""
-    if "day" in {column.name for column in rows.model._meta.get_fields()}:
-        limits: dict[str, Any] = {"day__gte": first, "day__lte": last}
-    else:
-        limits = {
-            "created_at__gte": first and DAYS.begin(first),
-            "created_at__lt": last and DAYS.begin(last, later=1),
-        }
+    if not _is_summed(rows):
+        return rows.filter(cuts.within(first, last))
+    limits = {"day__gte": first, "day__lte": last}
     within: QuerySet[Any] = rows.filter(**{name: limit for name, limit in limits.items() if limit is not None})
     return within
 
 
-def by_step(rows: QuerySet[Any], step: str | date) -> QuerySet[Any]:
+def by_step(rows: QuerySet[Any], step: str | date, cuts: DayCuts | None) -> QuerySet[Any]:
     """Annotate rows, raw or of sums, with their `step`: the first day of the "day", "week" or "month" they are in.
 
     Where `step` is a day, whether they are of that day or a later one. Also with `whole`, see grouped(); with that
-    alone where there is no step.
+    alone where there is no step, which needs no cuts.
     """
     rows = rows.annotate(whole=Value(1))
-    if not step:
+    if not step or cuts is None:
         return rows
-    is_summed = "day" in {column.name for column in rows.model._meta.get_fields()}
     part: Any
     if isinstance(step, date):
-        is_later = Q(day__gte=step) if is_summed else Q(created_at__gte=DAYS.begin(step))
+        is_later = Q(day__gte=step) if _is_summed(rows) else cuts.within(step, None)
         part = Case(When(is_later, then=Value(1)), default=Value(0))
     else:
-        moment, zone = ("day", None) if is_summed else ("created_at", DAYS.zone)
-        part = Trunc(moment, step, output_field=DateField(), tzinfo=zone)
+        part = Trunc("day", step, output_field=DateField()) if _is_summed(rows) else cuts.step_of("created_at", step)
     with_step: QuerySet[Any] = rows.annotate(step=part)
     return with_step
+
+
+def _is_summed(rows: QuerySet[Any]) -> bool:
+    return "day" in {column.name for column in rows.model._meta.get_fields()}
 
 
 def grouped(*by: str, step: str | date, more: str = "") -> tuple[str, ...]:
@@ -128,10 +127,11 @@ def attempt_sums(*by: str, only: Narrowed, step: str | date = "") -> dict[Key, A
     moment of the database: between two of them a sweeper may fold rows, which would then be counted twice or not at
     all.
     """
-    group = grouped(*by, step=step)
-    attempts = by_step(only.of(_attempts()), step)
+    group, cuts = grouped(*by, step=step), attempts_fold.cuts() if only.is_by_day else None
+    attempts = by_step(only.of(_attempts(), cuts), step, cuts)
     # Those of days are a twentieth of those of hours.
-    sums = by_step(only.of(_sums(AttemptDayRollup if only.is_by_day or not only.since else AttemptRollup)), step)
+    model = AttemptDayRollup if only.is_by_day or not only.since else AttemptRollup
+    sums = by_step(only.of(_sums(model), cuts), step, cuts)
     # The names of the second half differ because a sum must not be called like its field; the union drops them.
     folded = {f"all_{name}": sum_in_ticks(name) if name in IN_TICKS else Sum(name, default=0) for name in SUMS}
     not_yet = attempts.values(*group).annotate(asked_for=OPERATION, **sums_for(current_purpose()))
@@ -151,10 +151,10 @@ def attempt_times(*by: str, measure: Measure, only: Narrowed, step: str | date =
 
     The operator's tests are left out. Attempts are not told apart by their label here.
     """
-    only = replace(only, label="")
+    only, cuts = replace(only, label=""), attempts_fold.cuts()
     group = grouped(*by, step=step, more="bucket")
-    attempts = by_step(only.of(timed(_attempts(), measure, current_purpose())), step)
-    histogram = by_step(only.of(_sums(AttemptHistogram)).filter(measure=measure), step)
+    attempts = by_step(only.of(timed(_attempts(), measure, current_purpose()), cuts), step, cuts)
+    histogram = by_step(only.of(_sums(AttemptHistogram), cuts).filter(measure=measure), step, cuts)
     not_yet = attempts.values(*group).annotate(count=Count("pk"))
     counters: dict[Key, Counter[int]] = defaultdict(Counter)
     for row in not_yet.union(histogram.values(*group).annotate(all_count=Sum("number")), all=True):

@@ -6,14 +6,16 @@ It costs the same however many requests and movements of theirs are on record.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from providers.statistics.folding import in_dollars
+from providers.statistics.sums import within_days
 from requests_app.analytics.figures import UserFigures
 from requests_app.analytics.periods import period_named
+from requests_app.analytics.rollups import requests_fold
 from requests_app.analytics.sums import NOT_OF_REQUESTS, account_sums
 from requests_app.delivery_backend import UserRecord, get_delivery_backend
 from requests_app.models import Account, LedgerEntry, Request
@@ -25,7 +27,10 @@ MAX_SHOWN = 10  # movements and requests each
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountCredits:
-    """Where the credits of an account have come from and gone to: sold + given - expired - used - held = balance."""
+    """Where the credits of an account have come from and gone to: sold + given - expired - used - held = balance.
+
+    There is one balance: these are of the sandbox and of real calls together.
+    """
 
     balance: int
     held: int  # for requests that have not ended
@@ -54,15 +59,15 @@ class AccountFigures:
 
 def account_figures(account: Account) -> AccountFigures:
     """Return the figures of an account; those of its requests as in the analyses, see selectors.py."""
-    since = period_named("30")
-    balance, refunded_lately = _credits_of(account.pk, since.begin)
-    sums = account_sums(account.pk, step=since.first)
+    since = period_named("30").first
+    balance, refunded = _credits_of(account.pk, since)
+    sums = account_sums(account.pk, step=since)
     lately = sums.get(1, Counter())
     under_way = unfinished_requests(account.pk)[: MAX_SHOWN + 1]
     return AccountFigures(
         credits=balance,
-        lately=_figures(account, lately, refunded=refunded_lately),
-        in_all=_figures(account, lately + sums.get(0, Counter()), refunded=balance.refunded),
+        lately=_figures(account, lately, refunded=refunded.lately),
+        in_all=_figures(account, lately + sums.get(0, Counter()), refunded=refunded.in_all),
         under_way=under_way[:MAX_SHOWN],
         has_more_under_way=len(under_way) > MAX_SHOWN,
     )
@@ -93,14 +98,23 @@ def _shown(requests: QuerySet[Request]) -> QuerySet[Request]:
     return requests.select_related("model").only("pk", "created_at", "status", "credits", "cost", "model__name")
 
 
-def _credits_of(account_id: int, since: datetime) -> tuple[AccountCredits, int]:
-    """Return the credits of an account, and those given back since then.
+@dataclass(frozen=True, slots=True)
+class _Refunded:
+    """Credits that were given back after an answer, of the sandbox while it answers, of real calls otherwise."""
+
+    lately: int
+    in_all: int
+
+
+def _credits_of(account_id: int, since: date) -> tuple[AccountCredits, _Refunded]:
+    """Return the credits of an account, and those given back, from a day on and in all.
 
     One statement, because it sees one moment of the database. Charges are not added up, of which there may be millions:
     they are what is missing from the balance.
     """
     entries = LedgerEntry.objects.order_by().filter(NOT_OF_REQUESTS, account_id=OuterRef("pk"))
     refunds = entries.filter(kind=Kind.REFUND)
+    ours = refunds
     sold = entries.filter(Q(kind=Kind.TOPUP, is_paid=True) | Q(kind=Kind.PAYMENT_REFUND))
     unfinished = Request.objects.order_by().filter(user_id=OuterRef("pk"), completed_at__isnull=True)
     accounts = Account.objects.filter(pk=account_id).annotate(
@@ -108,10 +122,11 @@ def _credits_of(account_id: int, since: datetime) -> tuple[AccountCredits, int]:
         moved=_sum(entries),
         sold=_sum(sold),
         refunded=_sum(refunds),
-        refunded_lately=_sum(refunds.filter(created_at__gte=since)),
+        ours=_sum(ours),
+        ours_lately=_sum(within_days(ours, since, None, requests_fold.cuts())),
         expired=_sum(entries.filter(kind=Kind.EXPIRE)),
     )
-    row = accounts.values("balance", "held", "moved", "sold", "refunded", "refunded_lately", "expired").get()
+    row = accounts.values("balance", "held", "moved", "sold", "refunded", "ours", "ours_lately", "expired").get()
     sums = {name: int(number) for name, number in row.items()}
     found = AccountCredits(
         balance=sums["balance"],
@@ -122,7 +137,7 @@ def _credits_of(account_id: int, since: datetime) -> tuple[AccountCredits, int]:
         refunded=sums["refunded"],
         used=sums["moved"] - sums["refunded"] - sums["held"] - sums["balance"],
     )
-    return found, sums["refunded_lately"]
+    return found, _Refunded(sums["ours_lately"], sums["ours"])
 
 
 def _sum(entries: QuerySet[LedgerEntry]) -> Coalesce:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from django.utils import timezone
 
 from providers.common.days import parse_day
-from providers.statistics.folding import DAYS
+from providers.statistics.day_cuts import DAY, current_zone, midnight
 
 MAX_DAYS = 3660
 MAX_POINTS = 92  # of a series
@@ -58,12 +58,12 @@ class Period:
     @property
     def begin(self) -> datetime:
         """Midnight before it."""
-        return DAYS.begin(self.first)
+        return midnight(self.first, current_zone())
 
     @property
     def end(self) -> datetime:
         """Midnight after it."""
-        return DAYS.begin(self.last, later=1)
+        return midnight(self.last + DAY, current_zone())
 
     @property
     def before(self) -> "Period":
@@ -98,7 +98,7 @@ class Period:
 
 def today() -> date:
     """Return the day that it is in the operator's time zone."""
-    return timezone.localdate(timezone=DAYS.zone)
+    return timezone.localdate(timezone=current_zone())
 
 
 def period_named(name: str) -> Period:

@@ -99,27 +99,24 @@ def with_costs(requests: QuerySet[Request]) -> QuerySet[Request]:
     )
 
 
-def timed(requests: QuerySet[Request]) -> QuerySet[Request]:
+def timed(requests: QuerySet[Request]) -> QuerySet[Any]:
     """Return the answered requests whose time is known, each with its `bucket`."""
     return requests.filter(IS_ANSWERED, processing_ms__isnull=False).annotate(bucket=bucket_of("processing_ms"))
 
 
 def _daily_sums_of_models(requests: QuerySet[Request]) -> list[Row]:
-    days = with_facts(requests).annotate(
-        day=DAYS.of("created_at"), provider=Coalesce("actual_provider", Value("")), route=F("actual_route")
-    )
+    days = with_facts(requests).annotate(provider=Coalesce("actual_provider", Value("")), route=F("actual_route"))
     group = ("day", "category", "model_id", "served", "provider", "route")
     return [_for_purpose(row) for row in days.values(*group).annotate(**_renamed(SUMS))]
 
 
 def _daily_times(requests: QuerySet[Request]) -> list[Row]:
-    days = with_facts(timed(requests)).annotate(day=DAYS.of("created_at"))
-    rows = days.values("day", "category", "served", "bucket").annotate(number=Count("pk"))
+    rows = with_facts(timed(requests)).values("day", "category", "served", "bucket").annotate(number=Count("pk"))
     return [_for_purpose(row) for row in rows]
 
 
 def _daily_sums_of_users(requests: QuerySet[Request]) -> list[Row]:
-    days = with_costs(with_facts(requests)).annotate(day=DAYS.of("created_at"), account_id=F("user_id"))
+    days = with_costs(with_facts(requests)).annotate(account_id=F("user_id"))
     rows = days.values("day", "account_id", "served").annotate(**_renamed(USER_SUMS))
     return [{**row, "cost": in_dollars(row["cost"])} for row in map(_for_purpose, rows)]
 
@@ -134,6 +131,7 @@ def _for_purpose(row: Row) -> Row:
 
 
 class _RequestsFold(Fold):
+    name = "requests"
     source = Request
     ended_at = "completed_at"
     batch_rows = 2_000
@@ -141,12 +139,27 @@ class _RequestsFold(Fold):
         SumsTable(
             RequestRollup,
             DAYS,
+            called="AI models",
             key=("category", "model", "purpose", "provider", "route"),
             sums=tuple(SUMS),
             count=_daily_sums_of_models,
         ),
-        SumsTable(RequestHistogram, DAYS, key=("category", "purpose", "bucket"), sums=("number",), count=_daily_times),
-        SumsTable(AccountRollup, DAYS, key=("account", "purpose"), sums=tuple(USER_SUMS), count=_daily_sums_of_users),
+        SumsTable(
+            RequestHistogram,
+            DAYS,
+            called="times",
+            key=("category", "purpose", "bucket"),
+            sums=("number",),
+            count=_daily_times,
+        ),
+        SumsTable(
+            AccountRollup,
+            DAYS,
+            called="users",
+            key=("account", "purpose"),
+            sums=tuple(USER_SUMS),
+            count=_daily_sums_of_users,
+        ),
     )
 
     def foldable(self) -> QuerySet[Any]:

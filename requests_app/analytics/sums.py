@@ -18,10 +18,19 @@ from django.db.models.functions import Coalesce
 
 from providers.access import current_purpose
 from providers.db import Constant
+from providers.statistics.day_cuts import DayCuts
 from providers.statistics.folding import sum_in_ticks
 from providers.statistics.sums import Key, by_step, grouped, within_days
 from requests_app.analytics.periods import Period
-from requests_app.analytics.rollups import SUMS, USER_SUMS, ended_not_folded, timed, with_costs, with_facts
+from requests_app.analytics.rollups import (
+    SUMS,
+    USER_SUMS,
+    ended_not_folded,
+    requests_fold,
+    timed,
+    with_costs,
+    with_facts,
+)
 from requests_app.models import AccountRollup, LedgerEntry, RequestHistogram, RequestRollup
 
 Kind = LedgerEntry.Kind
@@ -38,11 +47,11 @@ class Narrowed:
     route: str = ""  # that has answered
     model: int | None = None
 
-    def of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def of(self, rows: QuerySet[Any], cuts: DayCuts) -> QuerySet[Any]:
         """Return those of these requests or sums that are meant."""
         names = {"category": self.category, "route": self.route, "model_id": self.model}
         narrowed = rows.filter(**{name: value for name, value in names.items() if value})
-        return within_days(narrowed, self.period.first, self.period.last)
+        return within_days(narrowed, self.period.first, self.period.last, cuts)
 
 
 def request_sums(*by: str, only: Narrowed, step: str | date = "") -> dict[Key, Counter[str]]:
@@ -50,12 +59,10 @@ def request_sums(*by: str, only: Narrowed, step: str | date = "") -> dict[Key, C
 
     Then by the step, where there is one. They are those of the sandbox while it answers, and of real calls otherwise.
     """
-    group = grouped(*by, step=step)
-    requests = with_facts(ended_not_folded()).annotate(
-        provider=Coalesce("actual_provider", Value("")), route=F("actual_route")
-    )
-    raw = by_step(only.of(requests).filter(Q(served=current_purpose())), step)
-    folded = by_step(only.of(_folded(RequestRollup)), step)
+    group, cuts = grouped(*by, step=step), requests_fold.cuts()
+    requests = _not_yet().annotate(provider=Coalesce("actual_provider", Value("")), route=F("actual_route"))
+    raw = by_step(only.of(requests, cuts), step, cuts)
+    folded = by_step(only.of(_folded(RequestRollup), cuts), step, cuts)
     not_yet = raw.values(*group).annotate(**{f"all_{name}": each for name, each in SUMS.items()})
     sums = folded.values(*group).annotate(**{f"all_{name}": Sum(name, default=0) for name in SUMS})
     counters: dict[Key, Counter[str]] = defaultdict(Counter)
@@ -70,9 +77,9 @@ def request_times(*, only: Narrowed, step: str | date = "") -> dict[Key, Counter
 
     By the step, where there is one. They are not told apart by AI model and route here.
     """
-    group = grouped(step=step, more="bucket")
-    raw = by_step(only.of(timed(with_facts(ended_not_folded())).filter(Q(served=current_purpose()))), step)
-    folded = by_step(only.of(_folded(RequestHistogram)), step)
+    group, cuts = grouped(step=step, more="bucket"), requests_fold.cuts()
+    raw = by_step(only.of(timed(_not_yet()), cuts), step, cuts)
+    folded = by_step(only.of(_folded(RequestHistogram), cuts), step, cuts)
     not_yet = raw.values(*group).annotate(count=Count("pk"))
     sums = folded.values(*group).annotate(all_count=Sum("number"))
     counters: dict[Key, Counter[int]] = defaultdict(Counter)
@@ -87,10 +94,9 @@ def user_sums(period: Period, *, by: str, limit: int) -> dict[int, dict[str, int
 
     The cost is in ticks.
     """
-    only = Narrowed(period=period)
-    requests = with_costs(with_facts(only.of(ended_not_folded())))
-    raw = requests.filter(Q(served=current_purpose())).annotate(account_id=F("user_id"))
-    rollups = only.of(_folded(AccountRollup))
+    only, cuts = Narrowed(period=period), requests_fold.cuts()
+    raw = with_costs(only.of(_not_yet(), cuts)).annotate(account_id=F("user_id"))
+    rollups = only.of(_folded(AccountRollup), cuts)
     folded = {name: sum_in_ticks(name) if name == "cost" else Sum(name, default=0) for name in USER_SUMS}
     not_yet = raw.values("account_id").annotate(**{f"all_{name}": each for name, each in USER_SUMS.items()})
     sums = rollups.values("account_id").annotate(**{f"all_{name}": each for name, each in folded.items()})
@@ -113,10 +119,9 @@ def account_sums(account_id: int, *, step: date) -> dict[int, Counter[str]]:
 
     The cost is in ticks.
     """
-    group = grouped(step=step)
-    requests = with_costs(with_facts(ended_not_folded().filter(user_id=account_id)))
-    raw = by_step(requests.filter(Q(served=current_purpose())), step)
-    folded = by_step(_folded(AccountRollup).filter(account_id=account_id), step)
+    group, cuts = grouped(step=step), requests_fold.cuts()
+    raw = by_step(with_costs(_not_yet().filter(user_id=account_id)), step, cuts)
+    folded = by_step(_folded(AccountRollup).filter(account_id=account_id), step, cuts)
     totals = {name: sum_in_ticks(name) if name == "cost" else Sum(name, default=0) for name in USER_SUMS}
     not_yet = raw.values(*group).annotate(**{f"all_{name}": each for name, each in USER_SUMS.items()})
     sums = folded.values(*group).annotate(**{f"all_{name}": each for name, each in totals.items()})
@@ -129,12 +134,12 @@ def account_sums(account_id: int, *, step: date) -> dict[int, Counter[str]]:
 def ledger_sums(*, only: Narrowed, step: str | date = "") -> dict[Key, Counter[tuple[str, bool]]]:
     """Return the credits that were moved beside the charges of requests, by kind and whether they were paid for.
 
-    By the step, where there is one. From the ledger itself: what is not of requests are few entries, and no retention
-    takes them.
+    By the step, where there is one; in the same days as the requests. From the ledger itself: what is not of requests
+    are few entries, and no retention takes them.
     """
-    group = grouped(step=step)
+    group, cuts = grouped(step=step), requests_fold.cuts()
     counters: dict[Key, Counter[tuple[str, bool]]] = defaultdict(Counter)
-    rows = by_step(_entries(only), step).values(*group, "kind", "is_paid").annotate(credits=Sum("amount"))
+    rows = by_step(_entries(only, cuts), step, cuts).values(*group, "kind", "is_paid").annotate(credits=Sum("amount"))
     for row in rows:
         _, *key = (row[name] for name in group)
         counters[tuple(key)][row["kind"], row["is_paid"]] += int(row["credits"])
@@ -146,7 +151,7 @@ def refunds(by: str, *, only: Narrowed, accounts: Iterable[int] | None = None) -
 
     The key is None where retention has taken the request that says it.
     """
-    entries = _entries(only)
+    entries = _entries(only, requests_fold.cuts())
     if accounts is not None:
         entries = entries.filter(account_id__in=list(accounts))
     if only.category:
@@ -156,9 +161,13 @@ def refunds(by: str, *, only: Narrowed, accounts: Iterable[int] | None = None) -
     return {row[by]: int(row["credits"]) for row in entries.values(by).annotate(credits=given_back) if row["credits"]}
 
 
-def _entries(only: Narrowed) -> QuerySet[LedgerEntry]:
+def _entries(only: Narrowed, cuts: DayCuts) -> QuerySet[LedgerEntry]:
     entries: QuerySet[LedgerEntry] = LedgerEntry.objects.order_by().filter(NOT_OF_REQUESTS)
-    return within_days(entries, only.period.first, only.period.last)
+    return within_days(entries, only.period.first, only.period.last, cuts)
+
+
+def _not_yet() -> QuerySet[Any]:
+    return with_facts(ended_not_folded()).filter(Q(served=current_purpose()))
 
 
 def _folded(model: type[Model]) -> QuerySet[Any]:

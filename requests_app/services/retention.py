@@ -7,16 +7,20 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
+from typing import Any
 
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from providers.db import delete_unlocked, give_back_connection, unlocked
+from providers.db import give_back_connection, unlocked
 from providers.models import Attempt
+from providers.statistics.folding import Fold
+from providers.statistics.rollups import attempts_fold
 from providers.types import Purpose
+from requests_app.analytics.rollups import requests_fold
 from requests_app.models import ERASED, Request
 from requests_app.services.faulty_rows import FaultyRows
 
@@ -96,7 +100,7 @@ def _step(rows: Sequence[Request], step: Callable[..., int], until: float) -> in
 
 def _delete_with_files(*, requests: QuerySet[Request]) -> int:
     _delete_files(list(requests.only("pk", "input_media", "output_media")))
-    return delete_unlocked(requests)
+    return _delete_counted(requests, requests_fold)
 
 
 def _delete_attempts(age: timedelta, _: float) -> int:
@@ -104,7 +108,25 @@ def _delete_attempts(age: timedelta, _: float) -> int:
     is_counted = Q(rolled_up=True) | Q(purpose=Purpose.SANDBOX)
     is_needed = Exists(Request.objects.filter(id=OuterRef("caller_key"), rolled_up=False))
     old = Attempt.objects.filter(is_counted, ~is_needed, created_at__lt=Now() - age, finished_at__isnull=False)
-    return delete_unlocked(old.order_by("created_at")[:BATCH_ROWS])
+    # What a request has cost is counted of its attempts, which are never older than itself.
+    return _delete_counted(old.order_by("created_at")[:BATCH_ROWS], attempts_fold, requests_fold)
+
+
+def _delete_counted(rows: QuerySet[Any], fold: Fold, *others: Fold) -> int:
+    """Delete those of the rows that nobody has locked, and record it where a recount looks, together or not at all.
+
+    `fold` folds these rows; `others` fold rows of another table, and look at these.
+    """
+    with transaction.atomic():
+        counted = rows.annotate(is_counted=ExpressionWrapper(fold.counted, output_field=BooleanField()))
+        found = list(unlocked(counted).values_list("pk", "created_at", "is_counted"))
+        if found:
+            newest = max(created_at for _, created_at, _ in found)
+            fold.note_deletion(newest=newest, number=sum(is_counted for *_, is_counted in found))
+            for other in others:
+                other.note_deletion(newest=newest, number=0)
+        rows.model._default_manager.filter(pk__in=[key for key, *_ in found]).delete()
+    return len(found)
 
 
 def _delete_files(rows: Sequence[Request]) -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from providers.models import FoldState
+from providers.statistics.day_cuts import current_zone, zones_left
 from providers.statistics.folding import Fold, Slots
 from providers.statistics.rollups import attempts_fold
 from requests_app.analytics.rollups import requests_fold
@@ -17,7 +19,11 @@ class Command(BaseCommand):
     help = "Count the sums of attempts and requests again from the raw rows. Harmless while everything runs."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--check", action="store_true", help="write nothing; say which hours have other sums")
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="write nothing; say which hours and days, and whether all of them together, have other sums",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check"]:
@@ -29,6 +35,10 @@ class Command(BaseCommand):
             while batch := fold.fold():
                 folded += batch
             self.stdout.write(f"Counted {counted} of {name} again and added {folded} new ones.")
+            for zone, until in fold.cuts().others(current_zone()):
+                self.stdout.write(
+                    f"Days of {name} before {until} stay those of {zone}: some of their rows may be deleted."
+                )
 
     def _check(self) -> None:
         wrong: list[str] = []
@@ -38,9 +48,20 @@ class Command(BaseCommand):
                     wrong.append(f"{len(differing)} of {checked} {slots.name} of {name}: {_listed(slots, differing)}")
                 else:
                     self.stdout.write(f"The sums of {checked} {slots.name} of {name} agree with the raw rows.")
+            totals = fold.totals()
+            known = f"{totals.on_record:,} on record and {totals.deleted:,} that retention has deleted"
+            for table, number in totals.wrong.items():
+                wrong.append(f"all sums of {name} by {table}: they count {number:,}, of {known}")
+            if not totals.wrong:
+                self.stdout.write(f"In all they count {name} once each: {known}.")
         if wrong:
             raise CommandError(
-                f"Other sums than the raw rows have {'; '.join(wrong)}. `manage.py recount` counts them again."
+                f"Other sums than the raw rows have {'; '.join(wrong)}. `manage.py recount` counts again what is on "
+                "record."
+            )
+        if zones := zones_left(FoldState.objects.values_list("days", "deleted_until")):
+            self.stdout.write(
+                f"Days are those of {' and '.join(zones)}: `manage.py recount` cuts them in {current_zone()}."
             )
 
 
