@@ -64,9 +64,12 @@ def accounts_of(slug: str) -> "list[AccountApi]":
     return [account_class(spec.path)(each) for each in access.each()] if access and spec.path else []
 
 
-def current_purpose() -> Purpose:
-    """Return whom the calls serve that are made now: nobody while the sandbox answers."""
-    return Purpose.SANDBOX if settings.SANDBOX_ACTIVE else Purpose.USER
+def current_purpose(intended: Purpose = Purpose.USER) -> Purpose:
+    """Return whom what is made now serves, be it a call, a request or a movement of credits.
+
+    That is nobody while the sandbox answers, whatever is intended.
+    """
+    return Purpose.SANDBOX if settings.SANDBOX_ACTIVE else intended
 
 
 def callback_secret(slug: str) -> str:

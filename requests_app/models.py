@@ -13,11 +13,12 @@ from providers.common.ids import time_ordered_uuid
 from providers.json_field import TypedJSONField
 from providers.models import CATEGORY_CHOICES
 from providers.route_fields import validate_tag
-from providers.types import CostSource
+from providers.types import CostSource, Purpose
 from providers.versioning import Versioned, versions
 from requests_app.credit_rates import Terms, validate_rates
 from requests_app.options import max_output_tokens_of, validate_options
 
+PURPOSES = [(purpose.value, purpose.value) for purpose in Purpose]
 # Columns that came after the first release have a default in the database, so that older code can still insert.
 EMPTY_LIST = Value([], models.JSONField())
 EMPTY_OBJECT = Value({}, models.JSONField())
@@ -130,6 +131,10 @@ class Request(models.Model):
     user = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="requests", db_index=False)
     model = models.ForeignKey(AIModel, on_delete=models.PROTECT, related_name="requests", db_index=False)
     category = models.CharField(max_length=8, choices=CATEGORY_CHOICES)
+    # As it was accepted: it stays of the sandbox where a real call answers it, once a key is set.
+    purpose = models.CharField(
+        max_length=8, choices=PURPOSES, default=Purpose.USER.value, db_default=Purpose.USER.value
+    )
     conversation = models.CharField(max_length=64, blank=True)  # requests that share one are turns of one conversation
     input_text = models.TextField()
     input_media = models.JSONField(default=list, blank=True)
@@ -252,6 +257,9 @@ class LedgerEntry(models.Model):
         max_length=100, blank=True
     )  # of what is behind a TOPUP or ADJUST, such as a payment
     is_paid = models.BooleanField(default=False, db_default=False)  # a TOPUP that was sold; the others were given
+    purpose = models.CharField(
+        max_length=8, choices=PURPOSES, default=Purpose.USER.value, db_default=Purpose.USER.value
+    )  # of its request; without one, as it was booked
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -274,7 +282,7 @@ class LedgerEntry(models.Model):
             # What the sums of a period need of the ledger; the charges are in the sums of requests.
             models.Index(
                 fields=["created_at"],
-                include=["kind", "is_paid", "amount", "request"],
+                include=["kind", "is_paid", "amount", "request", "purpose"],
                 condition=~Q(kind="HOLD") & ~Q(kind="CAPTURE") & ~Q(kind="RELEASE"),
                 name="entry_not_of_requests",
             ),

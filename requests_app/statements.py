@@ -62,6 +62,7 @@ def request_insert(
         kind=LedgerEntry.Kind.HOLD,
         amount=-request.credits,
         actor="system",
+        purpose=request.purpose,
     )
     RequestEvent.objects.create(request=request, to_status=Status.PENDING, actor=actor, reason=reason[:300])
     return Acceptance.ACCEPTED
@@ -77,8 +78,8 @@ def _insert_compound(
     values = {
         name: _prepared(name, getattr(request, name))
         for name in (
-            "id", "model_id", "category", "conversation", "input_text", "input_media", "options", "tag", "terms",
-            "intake_key",
+            "id", "model_id", "category", "purpose", "conversation", "input_text", "input_media", "options", "tag",
+            "terms", "intake_key",
         )
     }  # fmt: skip
     under_way, under_way_params = requests_under_way(request.user_id).values("id").query.sql_with_params()
@@ -125,16 +126,16 @@ _INSERT = """
             AND NOT EXISTS (SELECT 1 FROM known) AND (SELECT number FROM under_way) < %s
         RETURNING id
     ), accepted AS (
-        INSERT INTO requests (id, model_id, category, conversation, input_text, input_media, options, tag, terms,
-            intake_key, credits, deadline_at, user_id, status, output_text, output_media, output_url, cost_source,
-            error_code, fence, tries, created_at)
-        SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, STATEMENT_TIMESTAMP() + %s, id, 'PENDING', '', '[]', '', '',
-            '', 0, 0, STATEMENT_TIMESTAMP()
-        FROM charged RETURNING id, user_id, credits, created_at, deadline_at
+        INSERT INTO requests (id, model_id, category, purpose, conversation, input_text, input_media, options, tag,
+            terms, intake_key, credits, deadline_at, user_id, status, output_text, output_media, output_url,
+            cost_source, error_code, fence, tries, created_at)
+        SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, STATEMENT_TIMESTAMP() + %s, id, 'PENDING', '', '[]', '',
+            '', '', 0, 0, STATEMENT_TIMESTAMP()
+        FROM charged RETURNING id, user_id, credits, purpose, created_at, deadline_at
     ), hold AS (
         INSERT INTO requests_app_ledgerentry
-            (account_id, request_id, kind, amount, actor, reason, external_ref, created_at)
-        SELECT user_id, id, 'HOLD', -credits, 'system', '', '', STATEMENT_TIMESTAMP() FROM accepted
+            (account_id, request_id, kind, amount, actor, reason, external_ref, purpose, created_at)
+        SELECT user_id, id, 'HOLD', -credits, 'system', '', '', purpose, STATEMENT_TIMESTAMP() FROM accepted
     ), event AS (
         INSERT INTO requests_app_requestevent (request_id, from_status, to_status, actor, reason, created_at)
         SELECT id, '', 'PENDING', %s, %s, STATEMENT_TIMESTAMP() FROM accepted
@@ -231,7 +232,12 @@ def request_complete(*, request: Request, reason: str, charged: int, values: dic
                 request=request, from_status=source, to_status=Status.COMPLETED, actor="worker", reason=reason[:300]
             )
             LedgerEntry.objects.create(
-                account_id=request.user_id, request=request, kind=LedgerEntry.Kind.CAPTURE, amount=rest, actor="system"
+                account_id=request.user_id,
+                request=request,
+                kind=LedgerEntry.Kind.CAPTURE,
+                amount=rest,
+                actor="system",
+                purpose=request.purpose,
             )
             if rest:
                 Account.objects.filter(id=request.user_id).update(balance=F("balance") + rest)
@@ -245,14 +251,15 @@ _COMPLETE = """
     ), completed AS (
         UPDATE requests SET status = 'COMPLETED', lease_until = NULL, next_at = NULL,
             completed_at = STATEMENT_TIMESTAMP(), {columns}
-        FROM before WHERE requests.id = before.id RETURNING requests.id, requests.user_id
+        FROM before WHERE requests.id = before.id RETURNING requests.id, requests.user_id, requests.purpose
     ), {rest}event AS (
         INSERT INTO requests_app_requestevent (request_id, from_status, to_status, actor, reason, created_at)
         SELECT id, status, 'COMPLETED', 'worker', %s, STATEMENT_TIMESTAMP() FROM before
     )
     INSERT INTO requests_app_ledgerentry
-        (account_id, request_id, kind, amount, actor, reason, external_ref, created_at)
-    SELECT user_id, id, 'CAPTURE', %s, 'system', '', '', STATEMENT_TIMESTAMP() FROM completed RETURNING request_id
+        (account_id, request_id, kind, amount, actor, reason, external_ref, purpose, created_at)
+    SELECT user_id, id, 'CAPTURE', %s, 'system', '', '', purpose, STATEMENT_TIMESTAMP() FROM completed
+    RETURNING request_id
 """
 
 _REST = """given_back AS (

@@ -176,7 +176,7 @@ def attempt_open(
         label=label,
         category=route.category,
         operation=operation.value,
-        purpose=Purpose.SANDBOX if current_purpose() == Purpose.SANDBOX else purpose,
+        purpose=current_purpose(purpose),
         provider=route.provider,
         route=route.name,
         key_id=key_id,

@@ -110,7 +110,10 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
     operations = OPERATIONS
     actions = [action_of(operation) for operation in OPERATIONS]
     fieldsets = [
-        (None, {"fields": ["id", "status", "error_code", "why", "user", "model", "category", "conversation"]}),
+        (
+            None,
+            {"fields": ["id", "status", "error_code", "why", "user", "model", "category", "purpose", "conversation"]},
+        ),
         ("Prompt", {"fields": ["prompt", "spoken", "input_files", "options"]}),
         ("Answer", {"fields": ["answer", "output_files"]}),
         (

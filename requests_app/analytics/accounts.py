@@ -11,6 +11,7 @@ from datetime import date
 from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
+from providers.access import current_purpose
 from providers.statistics.folding import in_dollars
 from providers.statistics.sums import within_days
 from requests_app.analytics.figures import UserFigures
@@ -114,7 +115,7 @@ def _credits_of(account_id: int, since: date) -> tuple[AccountCredits, _Refunded
     """
     entries = LedgerEntry.objects.order_by().filter(NOT_OF_REQUESTS, account_id=OuterRef("pk"))
     refunds = entries.filter(kind=Kind.REFUND)
-    ours = refunds
+    ours = refunds.filter(purpose=current_purpose())
     sold = entries.filter(Q(kind=Kind.TOPUP, is_paid=True) | Q(kind=Kind.PAYMENT_REFUND))
     unfinished = Request.objects.order_by().filter(user_id=OuterRef("pk"), completed_at__isnull=True)
     accounts = Account.objects.filter(pk=account_id).annotate(

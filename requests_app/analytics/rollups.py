@@ -64,16 +64,12 @@ def ended_not_folded() -> QuerySet[Request]:
 def with_facts(requests: QuerySet[Request]) -> QuerySet[Any]:
     """Annotate ended requests with what their row does not say.
 
-    `served` is their purpose, `depth` how many routes were asked for the answer, `charged` the credits kept at the end.
+    `depth` is how many routes were asked for the answer, `charged` the credits kept at the end.
     """
     attempts = Attempt.objects.order_by().filter(caller_key=OuterRef("pk"))
     calls = attempts.exclude(operation=Operation.TRANSCRIBE).values("caller_key").annotate(number=Count("pk"))
     captured = LedgerEntry.objects.filter(request=OuterRef("pk"), kind=LedgerEntry.Kind.CAPTURE)
     return requests.annotate(
-        served=Case(
-            When(Exists(attempts.filter(purpose=Purpose.SANDBOX)), then=Value(Purpose.SANDBOX.value)),
-            default=Value(Purpose.USER.value),
-        ),
         # Requests of an earlier release do not say it; their calls do.
         depth=Case(
             When(routes_asked__gt=0, then=F("routes_asked")),
@@ -106,19 +102,18 @@ def timed(requests: QuerySet[Request]) -> QuerySet[Any]:
 
 def _daily_sums_of_models(requests: QuerySet[Request]) -> list[Row]:
     days = with_facts(requests).annotate(provider=Coalesce("actual_provider", Value("")), route=F("actual_route"))
-    group = ("day", "category", "model_id", "served", "provider", "route")
-    return [_for_purpose(row) for row in days.values(*group).annotate(**_renamed(SUMS))]
+    group = ("day", "category", "model_id", "purpose", "provider", "route")
+    return [_named(row) for row in days.values(*group).annotate(**_renamed(SUMS))]
 
 
 def _daily_times(requests: QuerySet[Request]) -> list[Row]:
-    rows = with_facts(timed(requests)).values("day", "category", "served", "bucket").annotate(number=Count("pk"))
-    return [_for_purpose(row) for row in rows]
+    return list(timed(requests).values("day", "category", "purpose", "bucket").annotate(number=Count("pk")))
 
 
 def _daily_sums_of_users(requests: QuerySet[Request]) -> list[Row]:
     days = with_costs(with_facts(requests)).annotate(account_id=F("user_id"))
-    rows = days.values("day", "account_id", "served").annotate(**_renamed(USER_SUMS))
-    return [{**row, "cost": in_dollars(row["cost"])} for row in map(_for_purpose, rows)]
+    rows = days.values("day", "account_id", "purpose").annotate(**_renamed(USER_SUMS))
+    return [{**row, "cost": in_dollars(row["cost"])} for row in map(_named, rows)]
 
 
 def _renamed(sums: dict[str, Aggregate]) -> dict[str, Aggregate]:
@@ -126,8 +121,8 @@ def _renamed(sums: dict[str, Aggregate]) -> dict[str, Aggregate]:
     return {f"all_{name}": sum_ for name, sum_ in sums.items()}
 
 
-def _for_purpose(row: Row) -> Row:
-    return {"purpose": row.pop("served"), **{name.removeprefix("all_"): value for name, value in row.items()}}
+def _named(row: Row) -> Row:
+    return {name.removeprefix("all_"): value for name, value in row.items()}
 
 
 class _RequestsFold(Fold):

@@ -31,7 +31,7 @@ from requests_app.analytics.rollups import (
     with_costs,
     with_facts,
 )
-from requests_app.models import AccountRollup, LedgerEntry, RequestHistogram, RequestRollup
+from requests_app.models import AccountRollup, LedgerEntry, Request, RequestHistogram, RequestRollup
 
 Kind = LedgerEntry.Kind
 # Those of answers, which the sums of requests have; words of the code, so that the index with this condition is used.
@@ -60,7 +60,7 @@ def request_sums(*by: str, only: Narrowed, step: str | date = "") -> dict[Key, C
     Then by the step, where there is one. They are those of the sandbox while it answers, and of real calls otherwise.
     """
     group, cuts = grouped(*by, step=step), requests_fold.cuts()
-    requests = _not_yet().annotate(provider=Coalesce("actual_provider", Value("")), route=F("actual_route"))
+    requests = with_facts(_not_yet()).annotate(provider=Coalesce("actual_provider", Value("")), route=F("actual_route"))
     raw = by_step(only.of(requests, cuts), step, cuts)
     folded = by_step(only.of(_folded(RequestRollup), cuts), step, cuts)
     not_yet = raw.values(*group).annotate(**{f"all_{name}": each for name, each in SUMS.items()})
@@ -95,7 +95,7 @@ def user_sums(period: Period, *, by: str, limit: int) -> dict[int, dict[str, int
     The cost is in ticks.
     """
     only, cuts = Narrowed(period=period), requests_fold.cuts()
-    raw = with_costs(only.of(_not_yet(), cuts)).annotate(account_id=F("user_id"))
+    raw = with_costs(with_facts(only.of(_not_yet(), cuts))).annotate(account_id=F("user_id"))
     rollups = only.of(_folded(AccountRollup), cuts)
     folded = {name: sum_in_ticks(name) if name == "cost" else Sum(name, default=0) for name in USER_SUMS}
     not_yet = raw.values("account_id").annotate(**{f"all_{name}": each for name, each in USER_SUMS.items()})
@@ -120,7 +120,7 @@ def account_sums(account_id: int, *, step: date) -> dict[int, Counter[str]]:
     The cost is in ticks.
     """
     group, cuts = grouped(step=step), requests_fold.cuts()
-    raw = by_step(with_costs(_not_yet().filter(user_id=account_id)), step, cuts)
+    raw = by_step(with_costs(with_facts(_not_yet().filter(user_id=account_id))), step, cuts)
     folded = by_step(_folded(AccountRollup).filter(account_id=account_id), step, cuts)
     totals = {name: sum_in_ticks(name) if name == "cost" else Sum(name, default=0) for name in USER_SUMS}
     not_yet = raw.values(*group).annotate(**{f"all_{name}": each for name, each in USER_SUMS.items()})
@@ -135,7 +135,7 @@ def ledger_sums(*, only: Narrowed, step: str | date = "") -> dict[Key, Counter[t
     """Return the credits that were moved beside the charges of requests, by kind and whether they were paid for.
 
     By the step, where there is one; in the same days as the requests. From the ledger itself: what is not of requests
-    are few entries, and no retention takes them.
+    are few entries, and no retention takes them. They are those of the sandbox while it answers.
     """
     group, cuts = grouped(step=step), requests_fold.cuts()
     counters: dict[Key, Counter[tuple[str, bool]]] = defaultdict(Counter)
@@ -162,12 +162,12 @@ def refunds(by: str, *, only: Narrowed, accounts: Iterable[int] | None = None) -
 
 
 def _entries(only: Narrowed, cuts: DayCuts) -> QuerySet[LedgerEntry]:
-    entries: QuerySet[LedgerEntry] = LedgerEntry.objects.order_by().filter(NOT_OF_REQUESTS)
+    entries: QuerySet[LedgerEntry] = LedgerEntry.objects.order_by().filter(NOT_OF_REQUESTS, purpose=current_purpose())
     return within_days(entries, only.period.first, only.period.last, cuts)
 
 
-def _not_yet() -> QuerySet[Any]:
-    return with_facts(ended_not_folded()).filter(Q(served=current_purpose()))
+def _not_yet() -> QuerySet[Request]:
+    return ended_not_folded().filter(purpose=current_purpose())
 
 
 def _folded(model: type[Model]) -> QuerySet[Any]:

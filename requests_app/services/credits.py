@@ -6,6 +6,7 @@ The hold is in statements.request_insert().
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
+from providers.access import current_purpose
 from requests_app.errors import InsufficientCredits
 from requests_app.models import Account, LedgerEntry, Request
 
@@ -31,7 +32,13 @@ def credits_release(*, request: Request, reason: str) -> None:
 
 def _add_entry(request: Request, kind: Kind, amount: int, reason: str = "") -> None:
     LedgerEntry.objects.create(
-        account_id=request.user_id, request=request, kind=kind, amount=amount, actor="system", reason=reason[:200]
+        account_id=request.user_id,
+        request=request,
+        kind=kind,
+        amount=amount,
+        actor="system",
+        reason=reason[:200],
+        purpose=request.purpose,
     )
 
 
@@ -74,6 +81,7 @@ def _book(
                 reason=reason[:200],
                 external_ref=external_ref,
                 is_paid=is_paid,
+                purpose=current_purpose(),
             )
             if amount > 0:
                 accounts.update(balance=F("balance") + amount)

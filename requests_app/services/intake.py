@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
+from providers.access import current_purpose
 from providers.storage import StoredMedia
 from requests_app.credit_rates import Size
 from requests_app.dispatch import enqueue_on_commit, queue_for
@@ -55,6 +56,7 @@ def request_accept(
         user=account,
         model=model,
         category=model.category,
+        purpose=current_purpose(),
         conversation=conversation,
         input_text=text,
         input_media=[stored.as_dict() for stored in input_media],

@@ -1,5 +1,7 @@
 """The Overview: its figures are those of the API, the metrics and a recount, whatever moment they are read at."""
 
+import csv
+import io
 import random
 from datetime import timedelta
 from decimal import Decimal
@@ -15,7 +17,12 @@ from aibot.overview import change, points, usd
 from providers.models import Attempt
 from providers.statistics.rollups import fold_attempts
 from requests_app.analytics.rollups import fold_requests
-from requests_app.models import Request
+from requests_app.models import LedgerEntry, Request
+from requests_app.services.accounts import account_top_up
+from requests_app.services.completion import request_end
+from requests_app.services.credits import credits_capture
+from requests_app.services.intake import request_accept
+from requests_app.services.refunds import request_refund
 from tests.factories import make_account, make_alert, make_attempt, make_model, make_request
 
 pytestmark = pytest.mark.django_db
@@ -64,6 +71,55 @@ class TestOneSum:
                 figure(page, "Requests").value
             )
 
+    def test_credits_of_page_api_csv_and_ledger_agree_while_the_sandbox_answers_and_when_it_does_not(
+        self, admin_client, settings
+    ):
+        dice = random.Random(21)
+        account, model = make_account(credits=0), make_model(category="TEXT", provider="openai")
+        for moment in range(20):
+            settings.SANDBOX_ACTIVE = dice.random() < 0.5
+            self.credits(dice, account, model)
+            dice.choice([fold_attempts, fold_requests, lambda: None])()
+            for settings.SANDBOX_ACTIVE in (True, False) if moment % 7 == 5 else ():  # six exports a minute
+                self.assert_credits(admin_client, "sandbox" if settings.SANDBOX_ACTIVE else "user")
+
+    def assert_credits(self, admin_client, purpose: str) -> None:
+        entries = LedgerEntry.objects.filter(purpose=purpose)
+        of_requests = entries.filter(kind__in=["HOLD", "CAPTURE", "RELEASE", "REFUND"])
+        used, sold = (-total(of_requests), total(entries.filter(is_paid=True)))
+        given = total(entries.filter(kind__in=["TOPUP", "ADJUST"], is_paid=False))
+        page = admin_client.get(INDEX, {"period": "today"})
+        margins = admin_client.get("/api/analytics/margins/", {"period": "today"}).json()["rows"]
+        as_csv = admin_client.get("/api/analytics/margins/", {"period": "today", "format": "csv"}).getvalue().decode()
+        users = admin_client.get("/api/analytics/costs/", {"period": "today", "by": "user"}).json()["rows"]
+
+        assert number(figure(page, "Credits used").value) == used
+        assert sum(number(row[2]) for row in table(page, "Cost against credits").rows) == used
+        assert sum(row["creditsUsed"] for row in margins) == used
+        assert sum(int(row["creditsUsed"]) for row in csv.DictReader(io.StringIO(as_csv))) == used
+        assert sum(row["creditsCharged"] - row["creditsRefunded"] for row in users) == used
+        assert number(figure(page, "Credits sold").value) == sold
+        assert figure(page, "Credits sold").note == f"and {given:,} given"
+        requests = Request.objects.filter(purpose=purpose).count()
+        assert number(figure(page, "Requests").value) == sum(row["requests"] for row in margins) == requests
+
+    def credits(self, dice, account, model) -> None:
+        """Credits sold or given, and a request that ends at once, answered by a call or not."""
+        account_top_up(account_id=account.pk, amount=dice.randrange(20, 99), actor="test", is_paid=dice.random() < 0.5)
+        account.refresh_from_db()
+        request = request_accept(
+            intake_key=f"test:{Request.objects.count()}", account=account, model=model, text="Hello", wakes_worker=False
+        )
+        if dice.random() < 0.3:
+            request_end(request=request, to=Request.Status.FAILED, error_code="X", actor="worker", reason="")
+            return
+        credits_capture(request=request)
+        answered = {"actual_provider": "openai", "actual_route": "openai", "output_text": "Hi"}
+        Request.objects.filter(pk=request.pk).update(status="COMPLETED", completed_at=timezone.now(), **answered)
+        make_attempt(caller_key=request.pk, label=str(model.pk), purpose=request.purpose)
+        if dice.random() < 0.3:
+            request_refund(request_id=request.pk, actor="test", reason="")
+
     def traffic(self, dice, account, model) -> None:
         status = dice.choice(["COMPLETED", "COMPLETED", "FAILED"])
         answered = {"actual_provider": "openai", "actual_route": "openai", "output_text": "Hi"}
@@ -79,6 +135,10 @@ class TestOneSum:
                 created_at=timezone.now(),
                 cost=Decimal(dice.randrange(1, 10**6)).scaleb(-7) if state == "OK" and dice.random() < 0.8 else None,
             )  # fmt: skip
+
+
+def total(entries) -> int:
+    return sum(entries.values_list("amount", flat=True))
 
 
 def exact(amount: Decimal) -> str:

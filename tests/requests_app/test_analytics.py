@@ -11,8 +11,10 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from providers.access import current_purpose
 from providers.models import Attempt
 from providers.statistics.rollups import attempts_fold, fold_attempts
+from providers.types import Purpose
 from requests_app.analytics.periods import Period, today
 from requests_app.analytics.rollups import fold_requests, requests_fold
 from requests_app.analytics.selectors import (
@@ -42,8 +44,8 @@ RETENTION_DAYS = 3
 class World:
     """Requests, attempts and the ledger as traffic leaves them, and a copy of each row that retention takes."""
 
-    def __init__(self, seed: int) -> None:
-        self.dice = random.Random(seed)
+    def __init__(self, seed: int, settings: Any) -> None:
+        self.dice, self.settings = random.Random(seed), settings
         self.accounts = [make_account(credits=1000) for _ in range(3)]
         self.models = [make_model(category=category, provider="openai") for category in ("TEXT", "TEXT", "IMAGE")]
         self.gone: dict[Any, Any] = {}
@@ -52,28 +54,34 @@ class World:
     def act(self) -> None:
         often = [self.ask, self.end_attempt, self.end_request, fold_attempts, fold_requests]
         seldom = [self.refund, self.top_up, self.take_back, self.delete_old, self.recount]
+        self.settings.SANDBOX_ACTIVE = self.dice.random() < 0.3
         self.dice.choice([*(often * 3), self.end_attempt, self.end_attempt, *seldom])()
+        self.settings.SANDBOX_ACTIVE = False
 
     def ask(self) -> None:
         model = self.dice.choice(self.models)
         made_at = timezone.now() - timedelta(minutes=self.dice.randrange(5 * 24 * 60))
         price = self.dice.randrange(1, 9)
         request = make_request(
-            account=self.dice.choice(self.accounts), model=model, created_at=made_at, credits=price, status="PROCESSING"
-        )
+            account=self.dice.choice(self.accounts), model=model, created_at=made_at, credits=price,
+            status="PROCESSING", purpose=current_purpose(),
+        )  # fmt: skip
         self.enter(request, "HOLD", -price)
         for number in range(self.dice.randrange(4)):
             provider = self.dice.choice(["openai", "aimlapi", "replicate"])
             make_attempt(
                 caller_key=request.id, number=number + 1, category=model.category, provider=provider, route=provider,
                 label=self.dice.choice([str(model.pk), str(model.pk), ""]), cost=None, finished_at=None,
-                purpose=self.dice.choice(["user", "user", "user", "test"]), reserved_cost=Decimal("0.25"),
-                state="UNKNOWN", created_at=made_at + timedelta(minutes=self.dice.randrange(90)),
+                purpose=current_purpose(self.dice.choice([Purpose.USER] * 3 + [Purpose.TEST])), state="UNKNOWN",
+                reserved_cost=Decimal("0.25"), created_at=made_at + timedelta(minutes=self.dice.randrange(90)),
                 operation=self.dice.choice(["generate", "generate", "transcribe"]),
             )  # fmt: skip
 
     def end_attempt(self) -> None:
-        attempt = self.any(Attempt.objects.filter(rolled_up=False))
+        # Those of the sandbox end once: they are never folded, and their requests are as soon as they have ended.
+        attempt = self.any(
+            Attempt.objects.filter(rolled_up=False).exclude(purpose="sandbox", finished_at__isnull=False)
+        )
         if attempt:
             state = self.dice.choice([State.OK, State.OK, State.FAILED, State.UNKNOWN, State.EXPIRED])
             has_cost = state != State.FAILED and self.dice.random() < 0.8
@@ -120,7 +128,9 @@ class World:
         self.gone |= {key: row for key, row in before.items() if key not in left}
 
     def recount(self) -> None:
-        assert all(not wrong for fold in (attempts_fold, requests_fold) for _, _, wrong in fold.check())
+        for fold in (attempts_fold, requests_fold):
+            assert all(not wrong for _, _, wrong in fold.check())
+            assert not fold.totals().wrong
         attempts_fold.rebuild()
         requests_fold.rebuild()
 
@@ -139,10 +149,12 @@ class World:
         return [row for row in rows if period.begin <= row.created_at < period.end]
 
     def ended(self, period: Period) -> list[Request]:
-        return [request for request in self.rows_of(Request, period) if request.completed_at]
+        rows = self.rows_of(Request, period)
+        return [request for request in rows if request.completed_at and request.purpose == current_purpose()]
 
     def finished(self, period: Period) -> list[Attempt]:
-        return [attempt for attempt in self.rows_of(Attempt, period) if attempt.finished_at]
+        rows = self.rows_of(Attempt, period)
+        return [attempt for attempt in rows if attempt.finished_at and attempt.purpose != Purpose.SANDBOX]
 
     def calls_of(self, request: Request) -> list[Attempt]:
         rows = [*Attempt.objects.filter(caller_key=request.pk), *self.gone.values()]
@@ -169,8 +181,14 @@ def charged_for(request: Request) -> int:
 
 
 def assert_period(world: World, period: Period) -> None:
-    ended, finished = world.ended(period), world.finished(period)
-    of_users = [attempt for attempt in finished if attempt.purpose == "user"]
+    """Of real calls everything, of the sandbox what is kept of it: retention takes its calls."""
+    for world.settings.SANDBOX_ACTIVE in (True, False):
+        assert_requests(world, period)
+    assert_calls(world, period)
+
+
+def assert_requests(world: World, period: Period) -> None:
+    ended = world.ended(period)
     by_status = Counter(request.status for request in ended)
     totals = totals_of(period)
     assert (totals.requests, totals.completed, totals.failed, totals.cancelled, totals.rejected) == (
@@ -178,16 +196,29 @@ def assert_period(world: World, period: Period) -> None:
     )  # fmt: skip
     depths = Counter(depth_of(world, request) for request in ended if request.status == "COMPLETED")
     assert (totals.by_first, totals.by_second, totals.by_later) == (depths[1], depths[2], depths[3])
-    assert (totals.cost, totals.unknown_costs) == (cost_of(finished), unknown_of(finished))
-    assert totals.test_cost == cost_of([attempt for attempt in finished if attempt.purpose == "test"])
-    assert totals.perhaps_billed == Decimal("0.25") * unknown_of(finished)
     assert totals.credits_charged == sum(map(charged_for, ended))
-    entries = LedgerEntry.objects.filter(created_at__gte=period.begin, created_at__lt=period.end)
+    entries = LedgerEntry.objects.filter(
+        created_at__gte=period.begin, created_at__lt=period.end, purpose=current_purpose()
+    )
     assert totals.credits_refunded == sum(entries.filter(kind="REFUND").values_list("amount", flat=True))
     assert totals.credits_sold == sum(entries.filter(is_paid=True).values_list("amount", flat=True))
     given = entries.filter(kind__in=["TOPUP", "ADJUST"], is_paid=False)
     assert totals.credits_given == sum(given.values_list("amount", flat=True))
     assert_percentiles(totals.p50_ms, totals.p95_ms, [r.processing_ms for r in ended if r.status == "COMPLETED"])
+    assert sum(point.requests for point in series_of(period)) == totals.requests
+    assert sum(each.total for each in requests_by_route(period)) == totals.completed
+    assert sum(row.completed for row in fallbacks(period)) == totals.completed
+    margins = model_margins(period)
+    assert sum(row.credits_charged for row in margins) == totals.credits_charged
+    assert sum(row.credits_refunded for row in margins) == totals.credits_refunded
+
+
+def assert_calls(world: World, period: Period) -> None:
+    finished, totals = world.finished(period), totals_of(period)
+    of_users = [attempt for attempt in finished if attempt.purpose == "user"]
+    assert (totals.cost, totals.unknown_costs) == (cost_of(finished), unknown_of(finished))
+    assert totals.test_cost == cost_of([attempt for attempt in finished if attempt.purpose == "test"])
+    assert totals.perhaps_billed == Decimal("0.25") * unknown_of(finished)
     successes = [attempt for attempt in of_users if attempt.state == "OK"]
     first_words = [each.first_token_ms for each in successes if each.first_token_ms is not None]
     assert_percentiles(totals.first_words_p50_ms, totals.first_words_p95_ms, first_words)
@@ -195,18 +226,12 @@ def assert_period(world: World, period: Period) -> None:
     points = series_of(period)
     assert [point.day for point in points] == period.points
     assert sum(point.cost for point in points) == totals.cost
-    assert sum(point.requests for point in points) == totals.requests
-    assert sum(each.total for each in requests_by_route(period)) == totals.completed
     rates = success_rates(period)
     assert sum(each.requests for each in rates) == len(of_users)
     assert sum(each.successes for each in rates) == len(successes)
     assert sum(each.total_cost for each in rates) == totals.cost
     assert sum(row.cost for row in costs(period)) == totals.cost
-    assert sum(row.completed for row in fallbacks(period)) == totals.completed
-    margins = model_margins(period)
-    assert sum(row.cost for row in margins) == totals.cost
-    assert sum(row.credits_charged for row in margins) == totals.credits_charged
-    assert sum(row.credits_refunded for row in margins) == totals.credits_refunded
+    assert sum(row.cost for row in model_margins(period)) == totals.cost
     for model in world.models:
         cost = sum(row.cost for row in costs(period, Filters(model=model)))
         assert cost == cost_of([attempt for attempt in finished if attempt.label == str(model.pk)])
@@ -223,12 +248,22 @@ def assert_percentiles(p50: int | None, p95: int | None, times: list[int]) -> No
 
 
 def assert_users(world: World, period: Period) -> None:
+    for world.settings.SANDBOX_ACTIVE in (True, False):
+        assert_top_users(world, period)
+
+
+def assert_top_users(world: World, period: Period) -> None:
     ended = world.ended(period)
     for row in top_users(period, by="cost"):
         of_user = [request for request in ended if request.user_id == row.account.pk]
         calls = [call for request in of_user for call in world.calls_of(request) if call.finished_at]
         assert (row.requests, row.credits_charged) == (len(of_user), sum(map(charged_for, of_user)))
         assert (row.cost, row.unknown_costs) == (cost_of(calls), unknown_of(calls))
+        refunds = LedgerEntry.objects.filter(
+            account=row.account, kind="REFUND", purpose=current_purpose(),
+            created_at__gte=period.begin, created_at__lt=period.end,
+        )  # fmt: skip
+        assert row.credits_refunded == sum(refunds.values_list("amount", flat=True))
     assert sum(row.requests for row in top_users(period)) == len(ended)
 
 
@@ -237,7 +272,7 @@ def test_all_figures_equal_a_recount_of_all_rows_at_any_moment(seed, settings, m
     settings.RETENTION_ROWS_DAYS, settings.TIME_ZONE = RETENTION_DAYS, ["UTC", "Asia/Kolkata", "Pacific/Apia"][seed]
     monkeypatch.setattr(attempts_fold, "batch_rows", 7)
     monkeypatch.setattr(requests_fold, "batch_rows", 5)
-    world = World(seed)
+    world = World(seed, settings)
     week = Period(today() - timedelta(days=6), today())
     some_days = Period(today() - timedelta(days=4), today() - timedelta(days=2))
     for step in range(160):

@@ -45,7 +45,7 @@ def row(instance: Any, *ignored: str) -> dict[str, Any]:
 
 
 def entries(request: Request) -> list[tuple[Any, ...]]:
-    fields = ("account_id", "kind", "amount", "actor", "reason", "external_ref")
+    fields = ("account_id", "kind", "amount", "actor", "reason", "external_ref", "purpose")
     return list(LedgerEntry.objects.filter(request=request).order_by("id").values_list(*fields))
 
 
@@ -81,18 +81,19 @@ def insert(request: Request, *, max_under_way: int = 3) -> Acceptance:
 class TestInsert:
     def test_it_writes_request_hold_and_event(self, variant):
         account = make_account(credits=10)
-        request = new_request(account)
+        request = new_request(account, purpose="sandbox")
 
         assert insert(request) is Acceptance.ACCEPTED
 
         account.refresh_from_db()
         assert account.balance == 7
-        assert entries(request) == [(account.pk, "HOLD", -3, "system", "", "")]
+        assert entries(request) == [(account.pk, "HOLD", -3, "system", "", "", "sandbox")]
         assert events(request) == [("", "PENDING", "telegram:1", "")]
         assert row(request) == {
             "user_id": account.pk,
             "model_id": request.model_id,
             "category": "TEXT",
+            "purpose": "sandbox",
             "conversation": "telegram:1:0:1",
             "input_text": "Say “hello” 🐤",
             "input_media": [{"name": "a.png", "content_type": "image/png", "size": 1}],
@@ -249,17 +250,17 @@ class TestComplete:
         assert (after["status"], after["lease_until"], after["completed_at"]) == ("COMPLETED", False, True)
         assert {name: after[name] for name in self.VALUES} == self.VALUES
         assert events(request) == [(status, "COMPLETED", "worker", "answered by aimlapi")]
-        assert entries(request) == [(request.user_id, "CAPTURE", 0, "system", "", "")]
+        assert entries(request) == [(request.user_id, "CAPTURE", 0, "system", "", "", "user")]
 
     def test_the_capture_gives_back_what_was_held_too_much(self, variant):
         account = make_account(credits=10)
-        request = make_request(account=account, status="PROCESSING", credits=7)
+        request = make_request(account=account, status="PROCESSING", credits=7, purpose="sandbox")
 
         assert request_complete(request=request, reason="answered by aimlapi", charged=3, values=self.VALUES)
 
         account.refresh_from_db()
         assert (account.balance, row(request)["credits"]) == (14, 3)
-        assert entries(request) == [(account.pk, "CAPTURE", 4, "system", "", "")]
+        assert entries(request) == [(account.pk, "CAPTURE", 4, "system", "", "", "sandbox")]
 
     @pytest.mark.parametrize("status", ["PENDING", "FAILED", "CANCELLED"])
     def test_what_has_ended_stays_as_it_is(self, variant, status):
