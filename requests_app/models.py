@@ -286,6 +286,12 @@ class LedgerEntry(models.Model):
                 condition=~Q(kind="HOLD") & ~Q(kind="CAPTURE") & ~Q(kind="RELEASE"),
                 name="entry_not_of_requests",
             ),
+            models.Index(
+                fields=["created_at"],
+                include=["account", "amount", "request", "purpose"],
+                condition=Q(kind="REFUND"),
+                name="entry_refunds_by_day",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["request"], condition=Q(kind="HOLD"), name="one_hold_per_request"),

@@ -151,14 +151,13 @@ def refunds(by: str, *, only: Narrowed, accounts: Iterable[int] | None = None) -
 
     The key is None where retention has taken the request that says it.
     """
-    entries = _entries(only, requests_fold.cuts())
+    # A word of the code, so that the index of refunds by day is used.
+    entries = _entries(only, requests_fold.cuts()).filter(kind=Constant(Kind.REFUND))
     if accounts is not None:
         entries = entries.filter(account_id__in=list(accounts))
     if only.category:
         entries = entries.filter(request__category=only.category)
-    # Not as a condition: PostgreSQL would then read all refunds that there ever were, by an index that has no days.
-    given_back = Sum("amount", filter=Q(kind=Kind.REFUND), default=0)
-    return {row[by]: int(row["credits"]) for row in entries.values(by).annotate(credits=given_back) if row["credits"]}
+    return {row[by]: int(row["credits"]) for row in entries.values(by).annotate(credits=Sum("amount"))}
 
 
 def _entries(only: Narrowed, cuts: DayCuts) -> QuerySet[LedgerEntry]:
