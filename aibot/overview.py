@@ -38,6 +38,7 @@ from requests_app.models import Account, AIModel, LedgerEntry, Request
 
 PERMISSION = "providers.view_attemptrollup"  # that of the statistics
 MAX_USERS = 10
+OF_UNKNOWN_COST = {"cost__isnull": True, "state__in": ",".join([Attempt.State.OK, *Attempt.PERHAPS_BILLED])}
 MAX_LINES = 8  # routes with a colour of their own in a chart; the rest are one
 COLOURS = ("#7c3aed", "#0ea5e9", "#10b981", "#f59e0b", "#ef4444", "#6366f1", "#84cc16", "#ec4899", "#64748b")
 GREY = "#9ca3af"  # readable on white and on black
@@ -119,8 +120,8 @@ def zone_notice(period: Period) -> str:
 def figures_of(comparison: Comparison) -> list[Figure]:
     """Return the numbers at the top of the page."""
     now, before, period = comparison.period, comparison.before, comparison.period.period
-    requests, attempts = _rows(Request, period), _rows(Attempt, period)
-    sold = _rows(LedgerEntry, kind__exact=LedgerEntry.Kind.TOPUP)
+    requests, attempts = _requests(period), _attempts(period, costs=True)
+    sold = _rows(LedgerEntry, period, top_up="sold", purpose__exact=current_purpose())
 
     def money(title: str, value: Callable[[Totals], Decimal | None], link: str, note: str = "") -> Figure:
         amount = value(now)
@@ -138,13 +139,13 @@ def figures_of(comparison: Comparison) -> list[Figure]:
         Figure(
             "Success rate",
             percent(now.success_rate),
-            _rows(Request, period, status__exact=Request.Status.FAILED),
+            _requests(period, status__exact=Request.Status.FAILED),
             points(now.success_rate, before.success_rate),
             note=f"{now.completed:,} answered, {now.failed:,} failed",
         ),
         money("Cost", lambda of: of.cost, attempts, "" if now.unknown_costs == 0 else f"besides {unknown}"),
-        money("Perhaps billed at most", lambda of: of.perhaps_billed, _rows(Attempt, period, state__exact="UNKNOWN")),
-        number("Credits used", lambda of: of.credits_used, _rows(Request, period, status__exact="COMPLETED")),
+        money("Perhaps billed at most", lambda of: of.perhaps_billed, _attempts(period, costs=True, **OF_UNKNOWN_COST)),
+        number("Credits used", lambda of: of.credits_used, _requests(period, status__in="COMPLETED,CANCELLED")),
         number("Credits sold", lambda of: of.credits_sold, sold, f"and {now.credits_given:,} given"),
         Figure(
             "Margin",
@@ -235,11 +236,11 @@ def tables_of(request: HttpRequest, period: Period) -> list[Table]:
 def _success_rates(period: Period) -> Table:
     rows = [
         (
-            _link(_route_label(figures), _rows(Attempt, period, provider=figures.provider)),
+            _link(_route_label(figures), _attempts(period, **_of_route(figures))),
             figures.category,
             percent(figures.success_rate),
             f"{figures.requests:,}",
-            f"{figures.failures:,}",
+            f"{figures.failures - figures.refusals:,}",
             f"{figures.refusals:,}",
             usd(figures.total_cost),
             usd(figures.avg_cost),
@@ -266,7 +267,12 @@ def _fallbacks(period: Period) -> Table:
             label_of(fallback.suggested) if fallback.suggested else "–",
             _link(
                 label_of(fallback.answered_by),
-                _rows(Request, period, model__id__exact=fallback.model.pk, actual_provider=fallback.answered_by),
+                _requests(
+                    period,
+                    status__exact=Request.Status.COMPLETED,
+                    model__id__exact=fallback.model.pk,
+                    actual_provider=fallback.answered_by,
+                ),
             ),
             f"{fallback.requests:,}",
             f"{fallback.by_first:,}",
@@ -334,10 +340,27 @@ def points(now: Decimal | None, before: Decimal | None) -> str:
     return f"{now - before:+.1f} points" if now is not None and before is not None else ""
 
 
-def _rows(table: type[Model], period: Period | None = None, **filters: Any) -> str:
+def _requests(period: Period, **filters: Any) -> str:
+    """Return the address of the requests that are counted: those that have ended, of users or of the sandbox."""
+    return _rows(Request, period, completed_at__isnull=False, purpose__exact=current_purpose(), **filters)
+
+
+def _attempts(period: Period, *, costs: bool = False, **filters: Any) -> str:
+    """Return the address of the attempts that are counted, or whose `costs` are: to these tests belong as well."""
+    with_tests = costs and current_purpose() == Purpose.USER
+    purposes = f"{Purpose.USER},{Purpose.TEST}" if with_tests else current_purpose()
+    return _rows(Attempt, period, finished_at__isnull=False, purpose__in=purposes, **filters)
+
+
+def _of_route(figures: RouteFigures) -> dict[str, Any]:
+    # Before routes had names of their own each was called as its provider.
+    names = f",{figures.route}" if figures.route == figures.provider else figures.route
+    return {"category__exact": figures.category, "provider": figures.provider, "route__in": names}
+
+
+def _rows(table: type[Model], period: Period, **filters: Any) -> str:
     """Return the address of a table's list in the admin with these filters."""
-    if period is not None:
-        filters |= {"created_at__gte": period.begin.isoformat(), "created_at__lt": period.end.isoformat()}
+    filters |= {"created_at__gte": period.begin.isoformat(), "created_at__lt": period.end.isoformat()}
     address = reverse(f"admin:{table._meta.app_label}_{table._meta.model_name}_changelist")
     return f"{address}?{urlencode(filters)}"
 

@@ -381,6 +381,11 @@ class Attempt(models.Model):
                 condition=~Q(category="TEXT"),
                 name="attempt_not_text",
             ),
+            models.Index(
+                fields=["-created_at", "provider", "category", "state", "purpose"],
+                condition=Q(state__in=["OK", "UNKNOWN", "EXPIRED", "ABANDONED"], cost__isnull=True),
+                name="attempt_of_unknown_cost",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -5,6 +5,8 @@ import io
 import random
 from datetime import timedelta
 from decimal import Decimal
+from html import unescape
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -179,12 +181,43 @@ class TestPage:
         assert page.context["period"].days == 400
 
     def test_each_number_leads_to_its_rows(self, admin_client):
-        make_request(account=make_account(), model=make_model(), status="FAILED", completed_at=timezone.now())
+        now, account, model = timezone.now(), make_account(), make_model()
+        failed = make_request(account=account, model=model, status="FAILED", completed_at=now)
+        cancelled = make_request(account=account, model=model, status="CANCELLED", completed_at=now)
+        make_request(account=account, model=model)  # it has not ended
+        make_request(account=account, model=model, status="FAILED", completed_at=now, purpose="sandbox")
+        account_top_up(account_id=account.pk, amount=7, actor="test", is_paid=True)
+        account_top_up(account_id=account.pk, amount=8, actor="test")
+        ended = {"caller_key": failed.pk, "provider": "openai"}
+        paid = make_attempt(**ended, number=1, route="openai")
+        earlier = make_attempt(**ended, number=2, route="", cost=None)
+        expired = make_attempt(**ended, number=3, route="openai-2", state="EXPIRED", cost=None)
+        test = make_attempt(caller_key="test:1", provider="openai", route="openai", purpose="test")
+        make_attempt(caller_key=failed.pk, number=4, provider="openai", route="openai", purpose="sandbox")
+        make_attempt(caller_key=failed.pk, number=5, provider="openai", route="openai", state="SENDING",
+                     finished_at=None, cost=None)  # fmt: skip
         page = admin_client.get(INDEX, {"period": "today"})
 
-        failed = admin_client.get(figure(page, "Success rate").link).context["cl"]
+        def rows(link: str) -> set[Any]:
+            return {row.pk for row in admin_client.get(link).context["cl"].result_list}
 
-        assert [row.status for row in failed.result_list] == ["FAILED"]
+        assert rows(figure(page, "Requests").link) == {failed.pk, cancelled.pk}
+        assert figure(page, "Requests").value == "2"
+        assert rows(figure(page, "Success rate").link) == {failed.pk}
+        assert rows(figure(page, "Cost").link) == {paid.pk, earlier.pk, expired.pk, test.pk}
+        assert rows(figure(page, "Perhaps billed at most").link) == {earlier.pk, expired.pk}
+        (sold,) = LedgerEntry.objects.filter(pk__in=rows(figure(page, "Credits sold").link))
+        assert sold.amount == 7
+        by_route = {
+            str(row[0]).partition(">")[2].removesuffix("</a>"): row
+            for row in table(page, "Provider success rates").rows
+        }
+        links = {name: unescape(str(row[0]).split('href="')[1].split('"')[0]) for name, row in by_route.items()}
+        assert {name: rows(link) for name, link in links.items()} == {
+            "OpenAI": {paid.pk, earlier.pk},
+            "OpenAI (openai-2)": {expired.pk},
+        }
+        assert [row[3] for row in by_route.values()] == ["2", "1"]
         for shown in page.context["figures"]:
             if shown.link.startswith("/"):
                 assert admin_client.get(shown.link).status_code == 200, shown.title
