@@ -1,6 +1,5 @@
-"""The admin's site: its navigation by the operator's tasks, and the search above all pages."""
+"""The admin's site: the Overview as its first page, and the search above all pages."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -21,63 +20,6 @@ else:
     from unfold.sites import UnfoldAdminSite
 
 MAX_FOUND = 10  # of each table
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """A line of the navigation: the list of a table, or a page about it, for those who may view it."""
-
-    title: str
-    icon: str  # of Material Symbols, which come with unfold
-    table: str  # such as "requests_app.request"
-    view: str = "changelist"
-    arguments: tuple[str, ...] = ()
-    verbs: tuple[str, ...] = ("view", "change")  # any of these permissions shows the line
-
-    def may_see(self, request: HttpRequest) -> bool:
-        app, model = self.table.split(".")
-        return any(request.user.has_perm(f"{app}.{verb}_{model}") for verb in self.verbs)
-
-    def as_item(self) -> dict[str, str]:
-        return {
-            "title": self.title,
-            "icon": self.icon,
-            "link": reverse(f"admin:{self.table.replace('.', '_')}_{self.view}", args=self.arguments),
-        }
-
-
-NAVIGATION: dict[str, list[_Page]] = {
-    "Requests": [
-        _Page("Requests", "forum", "requests_app.request"),
-        _Page("Attempts", "outbound", "providers.attempt"),
-        _Page("Status changes", "history", "requests_app.requestevent"),
-        _Page("Deliveries", "send", "telegram_bot.delivery"),
-    ],
-    "Routes and models": [
-        _Page("Routes", "alt_route", "providers.providerconfig", "order", ("TEXT", "generate")),
-        _Page("Playground", "science", "providers.providerconfig", "playground", ("TEXT",), verbs=("change",)),
-        _Page("Circuits", "electrical_services", "providers.providerhealth"),
-        _Page("Routing rules", "low_priority", "providers.routingrule"),
-        _Page("Models", "neurology", "requests_app.aimodel"),
-    ],
-    "Users and credits": [
-        _Page("Accounts", "group", "requests_app.account"),
-        _Page("Ledger", "receipt_long", "requests_app.ledgerentry"),
-        _Page("Telegram users", "person", "telegram_bot.telegramuser"),
-        _Page("Chats", "chat", "telegram_bot.telegramchat"),
-    ],
-    "System": [
-        _Page("Alerts", "notifications", "aibot.alert"),
-        _Page("Hourly sums", "functions", "providers.attemptrollup"),
-        _Page("Reconciliation", "balance", "providers.attemptrollup", "reconciliation"),
-        _Page("Updates", "inbox", "telegram_bot.telegramupdate"),
-        _Page("Maintenance", "construction", "requests_app.maintenancemode"),
-        _Page("API tokens", "key", "aibot.apitoken"),
-        _Page("Old tokens", "key_off", "authtoken.tokenproxy"),
-        _Page("Staff", "badge", "auth.user"),
-        _Page("Roles", "shield_person", "auth.group"),
-    ],
-}
 
 
 class OperatorSite(UnfoldAdminSite):
@@ -125,15 +67,3 @@ def found(request: HttpRequest, words: str) -> list[SearchResult]:
 def _result(row: Model, description: str, icon: str) -> SearchResult:
     page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
     return SearchResult(title=str(row), description=description, link=page, icon=icon)
-
-
-def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return unfold's groups of links, without what the reader may not see."""
-    groups: list[dict[str, Any]] = [
-        {"items": [{"title": "Overview", "icon": "monitoring", "link": reverse("admin:index")}]}
-    ]
-    for title, pages in NAVIGATION.items():
-        items = [page.as_item() for page in pages if page.may_see(request)]
-        if items:
-            groups.append({"title": title, "separator": True, "items": items})
-    return groups

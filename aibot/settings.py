@@ -144,7 +144,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
-    "SIDEBAR": {"navigation": "aibot.operator_site.navigation", "show_search": True, "command_search": True},
+    "SIDEBAR": {"navigation": "aibot.navigation.navigation", "show_search": True, "command_search": True},
     "COMMAND": {"search_callback": "aibot.operator_site.found"},
 }
 # Outputs and users' images: in a bucket where one is named, else in the local folder.

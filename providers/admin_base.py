@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.paginator import Paginator
 from django.db.models import JSONField, Q, QuerySet, TextField
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from providers import registry
 from providers.db import without
@@ -48,6 +48,12 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[type-arg]  # Django's class 
         if column and any(column.get_lookup(name) or column.get_transform(name) for name in {*names[1:]} - COMPARISONS):
             return False
         return super().lookup_allowed(lookup, value, request)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return super().history_view(request, object_id, {"subpage": "History", **(extra_context or {})})
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        return super().delete_view(request, object_id, {"subpage": "Delete", **(extra_context or {})})
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # Django's class takes no argument at run time

@@ -143,10 +143,10 @@ class RouteToolsAdmin(VersionedAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": "Import routes",
+            "subpage": "Import",
             "opts": self.opts,
             "plan": plan,
             "content": content,
-            "list_url": reverse(self._address("changelist")),
         }
         return TemplateResponse(request, "admin/route_import.html", context)
 
@@ -170,8 +170,9 @@ class RouteToolsAdmin(VersionedAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": f"Test {route}",
+            "subpage": "Test",
             "opts": self.opts,
-            "route": route,
+            "object": route,
             "test": test,
             "cost": None if test is None or test.attempt is None else shown_usd(test.attempt.cost),
             "cost_at_most": shown_usd(cost),
@@ -179,8 +180,6 @@ class RouteToolsAdmin(VersionedAdmin):
             "prompt": typed or prompt_of_test(route).text,
             "takes_text": route.operation != Operation.TRANSCRIBE,
             "key": test.caller_key if test and test.is_running else new_test_key(),
-            "list_url": reverse(self._address("changelist")),
-            "page_url": reverse(self._address("change"), args=[route.pk]),
         }
         return TemplateResponse(request, "admin/route_test.html", context)
 

@@ -113,12 +113,12 @@ class VersionedAdmin(SharedAdmin):
             "title": f"Versions of {row}" if row else "Versions of a removed row",
             "opts": self.opts,
             "object": row,
+            "subpage": "Versions",
             "versions": versions,
             "latest_id": versions[0].id if versions else "",
             "may_return": may_return,
             "has_hidden": UNRECORDED.intersection(field.name for field in self.opts.fields),
             "log": log.select_related("user").order_by("-action_time")[:MAX_ENTRIES],
-            "list_url": reverse(self._address("changelist")),
             **(extra_context or {}),
         }
         return TemplateResponse(request, "admin/versions.html", context)
@@ -133,9 +133,9 @@ class VersionedAdmin(SharedAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": f"Removed {self.opts.verbose_name_plural}",
+            "subpage": "Removed",
             "opts": self.opts,
             "rows": rows,
-            "list_url": reverse(self._address("changelist")),
         }
         return TemplateResponse(request, "admin/removed.html", context)
 

@@ -183,7 +183,7 @@ class ProviderConfig(Versioned):
     FIXED_ON_RECORD = ("category", "provider", "name", "operation")
 
     class Meta:
-        verbose_name = "provider"
+        verbose_name = "route"
         ordering = ["category", "priority", "provider"]
         constraints = [
             models.UniqueConstraint(
@@ -274,8 +274,7 @@ class ProviderHealth(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        verbose_name = "provider's health"
-        verbose_name_plural = "providers' health"
+        verbose_name = "circuit"
         ordering = ["category", "provider", "route"]
         constraints = [
             models.UniqueConstraint(fields=["category", "provider", "route", "key_id"], name="one_health_per_circuit")
@@ -549,7 +548,7 @@ class ProviderAccount(models.Model):
     next_at = models.DateTimeField(db_default=Now())  # not to be asked before
 
     class Meta:
-        verbose_name = "provider's account"
+        verbose_name = "provider account"
         ordering = ["provider", "key_id"]
         constraints = [models.UniqueConstraint(fields=["provider", "key_id"], name="one_account_per_provider_and_key")]
 

@@ -339,6 +339,7 @@ class RequestEvent(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name = "status change"
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(condition=~Q(from_status=F("to_status")), name="event_moves_the_status"),

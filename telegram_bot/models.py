@@ -39,7 +39,7 @@ class TelegramUser(models.Model):
     first_seen_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        verbose_name = "user"
+        verbose_name = "Telegram user"
         ordering = ["-first_seen_at"]
         constraints = [models.UniqueConstraint(fields=["telegram_id", "bot"], name="one_row_per_user_and_bot")]
 

@@ -68,7 +68,7 @@ def _routes() -> Iterator[Condition]:
             yield Condition(
                 f"category:{category}",
                 f"Every route of {category} is paused",
-                "Requests are tried there all the same, and most fail. Admin → Providers' health has the reasons.",
+                "Requests are tried there all the same, and most fail. Admin → Circuits has the reasons.",
                 60,
                 Remedy.RESUME,
                 [candidates[0].route.pk for candidates in ready],
@@ -102,7 +102,7 @@ def _refused(circuits: Mapping[Circuit, Health]) -> Iterator[Condition]:
         yield Condition(
             f"access:{circuit.provider}:{circuit.key_id[:8]}",
             f"{label_of(circuit.provider)} refuses {_key_words(circuit)} or the account",
-            f"{health.reason}. Check the key and the balance there, then press Resume now in Providers' health.",
+            f"{health.reason}. Check the key and the balance there, then press Resume now in Admin → Circuits.",
             remedy=Remedy.RESUME,
             routes=routes_of(circuit.provider),
         )

@@ -21,9 +21,7 @@ class AIModelForm(VersionedForm):
         values: dict[str, Any] = super().clean() or self.cleaned_data
         category, tag = values.get("category"), values.get("tag")
         if category and tag and not has_route(Category(category), tag):
-            self.add_error(
-                "tag", f"No route of {category} has the tag {tag!r}. Give it to one first: Admin → Providers."
-            )
+            self.add_error("tag", f"No route of {category} has the tag {tag!r}. Give it to one first: Admin → Routes.")
         return values
 
 

@@ -109,6 +109,7 @@ class OperationsMixin(ModelAdmin):
             context = {
                 **self.admin_site.each_context(request),
                 "title": operation.label,
+                "subpage": operation.label,
                 "opts": self.opts,
                 "operation": operation,
                 "targets": operation.targets([row for row in queryset if operation.applies(row)]),

@@ -70,7 +70,8 @@ class ReplayPage:
         context = {
             **self.admin_site.each_context(request),
             "title": "What would it have cost",
-            "opts": self.opts,
+            "subpage": "What would it have cost",
+            "opts": ProviderConfig._meta,  # it is a page of routes, though requests are what it reads
             "form": form,
             "replay": found,
             "rows": _rows(found) if found else [],
