@@ -1,5 +1,6 @@
 """The operator's view of the chain, the breaker, every outgoing call and the hourly sums."""
 
+from copy import copy
 from typing import Any, ClassVar
 
 from django import forms
@@ -22,6 +23,7 @@ from providers.admin_base import (
     shown_cost,
     shown_ms,
 )
+from providers.admin_fields import NamesField, PricesField
 from providers.admin_order import RouteOrderAdmin
 from providers.admin_playground import PlaygroundAdmin
 from providers.admin_reconciliation import reconciliation_csv, reconciliation_page
@@ -31,25 +33,41 @@ from providers.chain.circuit_breaker import circuit_of, reset, with_pauses
 from providers.db import Constant
 from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule
 from providers.registry import is_implemented
-from providers.route_fields import EFFORTS
+from providers.route_fields import EFFORTS, is_field, is_tag
 from providers.routes.advice import unservable
 from providers.statistics.rollups import not_folded
 from providers.statistics.selectors import CATEGORY_ORDER, shown_usd
 from providers.types import Category, Operation, Purpose
 
+THIS_VERSION = "This version"
 ANSWERS_FIRST = Case(When(operation=Operation.GENERATE.value, then=Value(0)), default=Value(1))
 # TEXT first, as everywhere else; the alphabet would begin with AUDIO.
 AS_USERS_KNOW_THEM = Case(*(When(category=name, then=Value(place)) for name, place in CATEGORY_ORDER.items()))
 
 
 class ProviderConfigForm(VersionedForm):
-    """A route that its provider can serve."""
+    """A route that its provider can serve, with a model that it has, unless somebody knows better."""
+
+    not_kept = VersionedForm.not_kept | {"doubted_model"}
+    doubts = ""  # about the model, for this request
+    doubted_model = forms.CharField(required=False, widget=forms.HiddenInput)  # shown with its doubts before
 
     reasoning_effort = forms.ChoiceField(
         choices=[("", "–"), *((effort, effort) for effort in EFFORTS)],
         widget=UnfoldAdminSelectWidget,
         required=False,
         help_text=ProviderConfig._meta.get_field("reasoning_effort").help_text,
+    )
+    prices = PricesField(help_text=ProviderConfig._meta.get_field("prices").help_text)
+    tags = NamesField(
+        is_name=is_tag,
+        words="is no tag. Tags have small letters a to z, digits, - and _, and commas between them.",
+        help_text=ProviderConfig._meta.get_field("tags").help_text,
+    )
+    drop_fields = NamesField(
+        is_name=is_field,
+        words="is no field of a body. Type names such as reasoning_effort or input.seed, with commas between them.",
+        help_text=ProviderConfig._meta.get_field("drop_fields").help_text,
     )
 
     def clean(self) -> dict[str, Any]:
@@ -64,6 +82,11 @@ class ProviderConfigForm(VersionedForm):
         )
         if problem:
             self.add_error(problem.field, problem.words)
+        if self.doubts and not self.errors and values["doubted_model"] != values["model"]:
+            data: Any = copy(self.data)  # what came is immutable
+            data["doubted_model"] = values["model"]
+            self.data = data
+            self.add_error("model", f"{self.doubts}. Save again to save it anyway.")
         return values
 
 
@@ -128,7 +151,7 @@ class ProviderConfigAdmin(RouteOrderAdmin, PlaygroundAdmin):
                 ]
             },
         ),
-        ("This version", {"fields": ["why"]}),
+        (THIS_VERSION, {"fields": ["why", "doubted_model"]}),
     ]
 
     def get_fieldsets(self, request: HttpRequest, obj: ProviderConfig | None = None) -> Any:
@@ -136,6 +159,7 @@ class ProviderConfigAdmin(RouteOrderAdmin, PlaygroundAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         if self.has_change_permission(request, obj) or self.has_add_permission(request):
             return fieldsets
+        fieldsets = [each for each in fieldsets if each[0] != THIS_VERSION]  # which is for those who make one
         hidden: dict[Any, str] = {"extra_body": "names_in_extra_body", "extra_headers": "names_in_extra_headers"}
         return [
             (title, {**options, "fields": [hidden.get(name, name) for name in options["fields"]]})

@@ -77,7 +77,7 @@ class SharedAdmin(ModelAdmin):
 
     def change_words(self, form: Any, name: str) -> str:
         """Return what changed in a field, as the history shows it."""
-        return f"{form.fields[name].label}: {_change(form, name)}"
+        return f"{form[name].label}: {_change(form, name)}"
 
 
 def _change(form: FreshForm, name: str) -> str:

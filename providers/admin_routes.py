@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from providers.admin_versions import VersionedAdmin
 from providers.models import ProviderConfig
-from providers.routes.advice import warnings_of_model, warnings_of_route
+from providers.routes.advice import warnings_of_list_price, warnings_of_model, warnings_of_route
 from providers.routes.files import MAX_BYTES, InvalidFile, StalePlan, routes_export, routes_import, routes_plan
 from providers.routes.pauses import route_pause, route_resume
 from providers.routes.testing import (
@@ -29,7 +29,7 @@ from providers.statistics.selectors import shown_usd
 from providers.types import Operation
 from providers.versioning import MAX_REASON, actor_of
 
-CHANGED_MODEL = "providers.changed_model"  # where a request keeps the route whose model it has changed
+DOUBTS = "providers.doubts"  # where a request keeps what speaks against the model that it brings
 
 
 class RouteToolsAdmin(VersionedAdmin):
@@ -97,16 +97,32 @@ class RouteToolsAdmin(VersionedAdmin):
         was_enabled = bool(change and form.initial.get("enabled"))
         for words in warnings_of_route(obj, was_enabled=was_enabled, today=timezone.now().date()):
             self.message_user(request, words, messages.WARNING)
-        if {"model", "provider"}.intersection(form.changed_data):
-            request.META[CHANGED_MODEL] = obj
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        answer: HttpResponse = super().changeform_view(request, *args, **kwargs)
-        route = request.META.pop(CHANGED_MODEL, None)
-        if route is not None:  # what was changed is committed by now, so that its provider can be asked
-            for words in warnings_of_model(route):
+        if {"list_price", "price_unit", "prices"}.intersection(form.changed_data):
+            for words in warnings_of_list_price(obj):
                 self.message_user(request, words, messages.WARNING)
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Ask the provider for a new model before the transaction begins in which it is saved."""
+        if request.method == "POST":
+            request.META[DOUBTS] = self._doubts(request, object_id)
+        answer: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
         return answer
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return type(form.__name__, (form,), {"doubts": request.META.get(DOUBTS, "")})
+
+    def _doubts(self, request: HttpRequest, object_id: str | None) -> str:
+        """Return what the provider's list says against the model that was typed; "" where that is not known."""
+        route: Any = self.get_object(request, unquote(object_id)) if object_id else None
+        if not (self.has_change_permission(request, route) if object_id else self.has_add_permission(request)):
+            return ""
+        form = self.get_form(request, route, change=route is not None)(request.POST, instance=route)
+        if not form.is_valid() or not {"model", "provider"}.intersection(form.changed_data):
+            return ""
+        return " ".join(warnings_of_model(form.instance))
 
     def _back_to_page(self, request: HttpRequest, ids: list[int]) -> HttpResponse | None:
         """Return to the page whose button it was; None where it was the list's."""

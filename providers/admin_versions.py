@@ -32,6 +32,7 @@ MAX_ENTRIES = 100  # of the log, beside the versions
 class VersionedForm(FreshForm):
     """A form that asks why."""
 
+    not_kept = frozenset({"why"})  # fields that are no columns
     why = forms.CharField(
         required=False,
         max_length=MAX_REASON,
@@ -41,12 +42,12 @@ class VersionedForm(FreshForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "why" in self.fields:  # not where it is only viewed
-            self.fields["why"].show_hidden_initial = False
+        for name in self.not_kept & self.fields.keys():  # none where it is only viewed
+            self.fields[name].show_hidden_initial = False
 
     @property
     def changed_data(self) -> list[str]:
-        return [name for name in super().changed_data if name != "why"]
+        return [name for name in super().changed_data if name not in self.not_kept]
 
 
 class VersionedAdmin(SharedAdmin):
@@ -87,7 +88,7 @@ class VersionedAdmin(SharedAdmin):
         if add or not form.changed_data:
             return words
         hidden = [part for name in form.changed_data if name in UNRECORDED for part in [self.change_words(form, name)]]
-        named = [str(form.fields[name].label) for name in form.changed_data if name not in UNRECORDED]
+        named = [str(form[name].label) for name in form.changed_data if name not in UNRECORDED]
         return [{"changed": {"fields": [*named, *hidden]}}]
 
     def history_view(

@@ -99,8 +99,8 @@ class ProviderConfig(Versioned):
         default=dict,
         blank=True,
         validators=[validate_prices],
-        help_text='Detailed rates in USD, as strings, such as {"input_per_million": "0.10", "output_per_million": '
-        '"0.50", "as_of": "2026-11-23"}. Costs are computed from them.',
+        help_text="Detailed rates in USD, and the day of which they are. Costs are computed from them; what they do "
+        "not cover is estimated by the list price.",
     )
     capabilities = TypedJSONField(
         default=dict,
@@ -127,7 +127,7 @@ class ProviderConfig(Versioned):
         blank=True,
         db_default=EMPTY_LIST,
         validators=[validate_tags],
-        help_text='By which AI models choose routes, such as ["music"]. An AI model without a tag chooses from all.',
+        help_text="By which AI models choose routes, such as music, fast. An AI model without a tag chooses from all.",
     )
     extra_body = TypedJSONField(
         default=dict,
@@ -148,7 +148,7 @@ class ProviderConfig(Versioned):
         blank=True,
         db_default=EMPTY_LIST,
         validators=[validate_drop_fields],
-        help_text='Left out of the body, such as ["reasoning_effort"], for models that refuse them.',
+        help_text="Left out of the body, such as reasoning_effort, input.seed, for models that refuse them.",
     )
     max_output_tokens = models.PositiveIntegerField(
         null=True,
@@ -161,7 +161,7 @@ class ProviderConfig(Versioned):
         default=False,
         db_default=False,
         help_text="The model may search the web before it answers (OpenAI, Anthropic, xAI, OpenRouter). Searches cost "
-        'extra: put "per_thousand_searches" into the prices.',
+        "extra: put what 1,000 web searches cost into the prices.",
     )
     reasoning_effort = models.CharField(
         max_length=16,

@@ -99,6 +99,21 @@ def cost_of(
     return None, CostSource.UNKNOWN
 
 
+def rates_of_unit(prices: Mapping[str, Any], price_unit: str) -> tuple[Decimal, Decimal] | None:
+    """Return the least and the most that a unit of the list price costs by the rates, None where they do not say."""
+    rates = {
+        "1k_tokens": [(name, Decimal("0.001")) for name in TOKEN_RATES],
+        "image": [("per_image", Decimal(1))],
+        "second": [("per_second", Decimal(1))],
+        "1k_characters": [("per_thousand_characters", Decimal(1))],
+    }
+    levels = [prices, *prices.get(TIERS, ())]
+    costs = [
+        Decimal(level[name]) * units for level in levels for name, units in rates.get(price_unit, ()) if name in level
+    ]
+    return (min(costs), max(costs)) if costs else None
+
+
 def cost_at_most(
     usage: Usage, *, prices: Mapping[str, Any], list_price: Decimal | None, price_unit: str
 ) -> Decimal | None:

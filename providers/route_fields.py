@@ -33,15 +33,25 @@ RESERVED_HEADERS = {
 }
 
 
+def is_tag(text: str) -> bool:
+    """Return whether a route may have this tag."""
+    return bool(TAG.fullmatch(text))
+
+
+def is_field(text: str) -> bool:
+    """Return whether this names a field of a body, with points between the names of nested ones."""
+    return bool(FIELD.fullmatch(text))
+
+
 def validate_tags(tags: Any) -> None:
     """Refuse what no AI model could name."""
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and TAG.fullmatch(tag) for tag in tags):
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
         raise ValidationError('Tags must be a list of short names, such as ["music"]: letters a to z, digits, - and _.')
 
 
 def validate_tag(tag: str) -> None:
     """Refuse what no route could have."""
-    if not TAG.fullmatch(tag):
+    if not is_tag(tag):
         raise ValidationError("A tag is a short name such as music: letters a to z, digits, - and _.")
 
 
@@ -56,7 +66,7 @@ def validate_extra_body(body: Any) -> None:
 
 def validate_drop_fields(fields: Any) -> None:
     """Refuse what names no field of a body, and fields without which there is no call."""
-    if not isinstance(fields, list) or not all(isinstance(name, str) and FIELD.fullmatch(name) for name in fields):
+    if not isinstance(fields, list) or not all(isinstance(name, str) and is_field(name) for name in fields):
         raise ValidationError(
             'Fields to leave out must be a list of names, such as ["reasoning_effort", "input.seed"].'
         )

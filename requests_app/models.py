@@ -45,8 +45,7 @@ class AIModel(Versioned):
         blank=True,
         db_default=EMPTY_OBJECT,
         validators=[validate_rates],
-        help_text='Credits by size, such as {"per_thousand_input_tokens": "0.2", "per_thousand_output_tokens": "1.5"}, '
-        '{"per_thousand_characters": "6"} or {"per_second": "12"}. Empty: the price is flat.',
+        help_text="Credits by size. Empty: the price is flat.",
     )
     token_cost = models.PositiveIntegerField(
         default=1, validators=[MaxValueValidator(1_000_000)], help_text="Credits that a request costs at least."

@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 from typing import Any
 
-TEXTS = ("text", "number", "hidden", "email", "url")
+TEXTS = ("text", "number", "hidden", "email", "url", "date")
 
 
 class _Fields(HTMLParser):

@@ -113,7 +113,7 @@ def findings_on_price(route: ProviderConfig, today: date) -> Iterator[Finding]:
     elif as_of is None and _is_price_as_shipped(route):
         yield Finding(_name_of(route), "the price is as shipped, which has no date; compare it", is_urgent=False)
     elif as_of is None:
-        yield Finding(_name_of(route), 'the price has no date; put "as_of" into its prices')
+        yield Finding(_name_of(route), 'the price has no date; fill in "As of" below its prices')
     elif today - as_of > PRICE_AGE:
         yield Finding(_name_of(route), f"the price is of {as_of}, more than {PRICE_AGE.days} days ago")
 

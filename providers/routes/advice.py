@@ -10,7 +10,9 @@ from providers.chain.model_audit import ModelLists, findings_on_model, findings_
 from providers.db import give_back_connection
 from providers.errors import ProviderError
 from providers.models import ProviderConfig
+from providers.pricing import rates_of_unit
 from providers.registry import is_implemented, label_of, provider_class
+from providers.statistics.selectors import shown_usd
 from providers.types import Category, Feature, Operation
 
 MODEL_SECONDS = 3.0  # for a provider's list of models, while an operator waits for the page
@@ -51,6 +53,20 @@ def unservable(category: Category, provider: str, operation: Operation, *, web_s
 def warnings_of_route(route: ProviderConfig, *, was_enabled: bool, today: date) -> list[str]:
     """Return what follows from a route as it was just saved, from the database alone."""
     return [*_on_last_route(route, was_enabled=was_enabled), *_on_price(route, today)]
+
+
+def warnings_of_list_price(route: ProviderConfig) -> list[str]:
+    """Return that the list price is none that the rates could come to."""
+    rates = rates_of_unit(route.prices, route.price_unit)
+    if route.list_price is None or rates is None or rates[0] <= route.list_price <= rates[1]:
+        return []
+    unit = ProviderConfig.PriceUnit(route.price_unit).label
+    least, most = map(shown_usd, rates)
+    by_rates = least if least == most else f"{least} to {most}"
+    return [
+        f"{route}: the list price of {shown_usd(route.list_price)} / {unit} contradicts the rates, by which it is "
+        f"{by_rates}. Costs are computed from the rates; correct the one that is wrong."
+    ]
 
 
 def warnings_of_model(route: ProviderConfig) -> list[str]:

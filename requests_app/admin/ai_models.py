@@ -5,17 +5,36 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 
+from providers.admin_fields import Box, RatesField
 from providers.admin_versions import VersionedAdmin, VersionedForm
 from providers.chain.candidates import has_route
 from providers.models import ProviderConfig
 from providers.types import Category
+from requests_app.credit_rates import CHARACTERS, HEARD, INPUT, INPUT_IMAGES, MAX_RATE, OUTPUT, SEARCHES, SECONDS
 from requests_app.margins import Margin, margin_of
 from requests_app.models import AIModel
 from requests_app.selectors import unserved_models
 
+RATE_BOXES = [
+    Box(INPUT, "1,000 input tokens"),
+    Box(OUTPUT, "1,000 output tokens"),
+    Box(CHARACTERS, "1,000 characters"),
+    Box(SECONDS, "A second of video or audio"),
+    Box(HEARD, "A minute of speech in the prompt"),
+    Box(INPUT_IMAGES, "An image in the prompt, of which another is made"),
+    Box(SEARCHES, "A web search"),
+]
+
 
 class AIModelForm(VersionedForm):
     """An AI model, whose tag some route must have."""
+
+    rates = RatesField(
+        RATE_BOXES,
+        largest=MAX_RATE,
+        example="credits such as 1.5",
+        help_text=AIModel._meta.get_field("rates").help_text,
+    )
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
