@@ -170,8 +170,6 @@ def words_of(returned: Returned) -> str:
     """Say what returning to a version has changed."""
     if returned.is_restored:
         return "It is back, as it was. Extra headers and extra fields of the body are not kept: put them in again."
-    changes = (
-        f"Returned. {'; '.join(map(str, returned.changes))}." if returned.changes else "There was nothing to change."
-    )
+    changes = "; ".join(map(str, returned.changes))
     kept = f" These stay, because attempts name them: {', '.join(returned.kept)}." if returned.kept else ""
     return (f"Returned. {changes}." if changes else "There was nothing to change.") + kept

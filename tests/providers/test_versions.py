@@ -8,8 +8,9 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.urls import reverse
 
+from providers.admin_versions import words_of
 from providers.models import ProviderConfig, RoutingRule, SeededRoute
-from providers.versioning import VersionConflict, removed_rows, sign, version_return, versions_of
+from providers.versioning import Change, Returned, VersionConflict, removed_rows, sign, version_return, versions_of
 from requests_app.models import AIModel
 from tests.factories import make_attempt, make_model
 from tests.html_forms import fields_of
@@ -203,3 +204,21 @@ class TestPage:
 
         with django_assert_max_num_queries(12):
             admin_client.get(page_of(route, "history"))
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (
+            Returned([Change("Model", "new", "old"), Change("Weight", "2", "1")]),
+            "Returned. Model: new → old; Weight: 2 → 1.",
+        ),
+        (Returned([]), "There was nothing to change."),
+        (
+            Returned([Change("Weight", "2", "1")], kept=["Name", "Provider"]),
+            "Returned. Weight: 2 → 1. These stay, because attempts name them: Name, Provider.",
+        ),
+    ],
+)
+def test_what_returning_has_changed_is_said_once(returned, words):
+    assert words_of(returned) == words
