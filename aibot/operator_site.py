@@ -46,6 +46,11 @@ def favicon(*_: HttpRequest) -> str:
     return static("aibot/favicon.svg")
 
 
+def stylesheet(*_: HttpRequest) -> str:
+    """Return the address of what lists look like beyond unfold's own."""
+    return static("aibot/lists.css")
+
+
 def subheader(*_: HttpRequest) -> str:
     """Return what stands below the site's name on every page."""
     return f"All times in {settings.TIME_ZONE}"

@@ -140,6 +140,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "aibot.operator_site.subheader",
     "SITE_SYMBOL": "smart_toy",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "aibot.operator_site.favicon"}],
+    "STYLES": ["aibot.operator_site.stylesheet"],
     "SITE_URL": None,  # there is no other site
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,

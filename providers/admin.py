@@ -29,9 +29,16 @@ from providers.admin_playground import PlaygroundAdmin
 from providers.admin_reconciliation import reconciliation_csv, reconciliation_page
 from providers.admin_versions import VersionedAdmin, VersionedForm
 from providers.chain.candidates import can_serve
-from providers.chain.circuit_breaker import circuit_of, reset, with_pauses
+from providers.chain.circuit_breaker import (
+    CircuitState,
+    circuit_of,
+    health_of,
+    reset,
+    with_operators_pauses,
+    with_pauses,
+)
 from providers.db import Constant
-from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule
+from providers.models import Attempt, AttemptRollup, ProviderConfig, ProviderHealth, RoutingRule, pause_words
 from providers.registry import is_implemented
 from providers.route_fields import EFFORTS, is_field, is_tag
 from providers.routes.advice import unservable
@@ -247,12 +254,32 @@ class RoutingRuleAdmin(VersionedAdmin):
 
 @admin.register(ProviderHealth)
 class ProviderHealthAdmin(ReadOnlyAdmin):
-    """The circuit breaker's rows. Written by workers; an operator can close a circuit at once."""
+    """The circuits that have ever failed. Written by workers; an operator can close a circuit at once."""
 
-    list_display = ["__str__", "category", "failures", "open_until", "probe_until", "reason"]
+    list_display = ["__str__", "state", "reason", "failures", "updated_at"]
     list_filter = ["category"]
     ordering = ["category", "provider", "route"]
+    readonly_fields = ["state"]
     actions = ["reset_now"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderHealth]:
+        circuits: QuerySet[ProviderHealth] = super().get_queryset(request)
+        return with_operators_pauses(circuits)
+
+    def get_fields(self, request: HttpRequest, obj: ProviderHealth | None = None) -> Any:
+        return ["state", *(name for name in super().get_fields(request, obj) if name != "state")]
+
+    @admin.display(description="state")
+    def state(self, row: Any) -> str:
+        health = health_of(row, row.now)
+        if health.state is CircuitState.OPEN:
+            words = f"open: paused until {timezone.localtime(row.open_until):%Y-%m-%d %H:%M:%S}"
+        elif health.state is CircuitState.HALF_OPEN:
+            words = f"half-open: {'being probed' if health.is_probed else 'probed next'}"
+        else:
+            words = "closed"
+        pause = pause_words(row.paused_until, by=row.paused_by, because=row.paused_because) if row.paused_until else ""
+        return f"{words}; {pause}" if pause else words
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("providers.change_providerhealth")

@@ -33,6 +33,12 @@ EMPTY_LIST = Value([], models.JSONField())
 EMPTY_OBJECT = Value({}, models.JSONField())
 
 
+def pause_words(until: datetime | None, *, by: str, because: str) -> str:
+    """Return an operator's pause as people read it."""
+    end = f"{timezone.localtime(until):%Y-%m-%d %H:%M}" if until else "–"
+    return f"paused by {by} until {end}{f': {because}' if because else ''}"
+
+
 class RouteQuerySet(models.QuerySet["ProviderConfig"]):
     """The routes, and whether an operator has paused them, by the database's clock."""
 
@@ -230,9 +236,7 @@ class ProviderConfig(Versioned):
     @property
     def pause_words(self) -> str:
         """The operator's pause, as people read it; for a route that is paused."""
-        until = f"{timezone.localtime(self.paused_until):%Y-%m-%d %H:%M}" if self.paused_until else "–"
-        because = f": {self.paused_because}" if self.paused_because else ""
-        return f"paused by {self.paused_by} until {until}{because}"
+        return pause_words(self.paused_until, by=self.paused_by, because=self.paused_because)
 
     @property
     def label(self) -> str:

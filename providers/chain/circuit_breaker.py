@@ -107,7 +107,7 @@ def read_health(category: str) -> Mapping[Circuit, Health]:
     except DatabaseError:
         logger.exception("The circuit breaker's table cannot be read; traffic passes.")
         return {}
-    return {circuit_of(row): _health_of(row, row.now) for row in rows}
+    return {circuit_of(row): health_of(row, row.now) for row in rows}
 
 
 def with_pauses(routes: QuerySet[ProviderConfig]) -> QuerySet[ProviderConfig]:
@@ -128,12 +128,25 @@ def with_pauses(routes: QuerySet[ProviderConfig]) -> QuerySet[ProviderConfig]:
     )
 
 
+def with_operators_pauses(circuits: QuerySet[ProviderHealth]) -> QuerySet[ProviderHealth]:
+    """Annotate circuits with `now`, the database's clock, and with how an operator has paused their route.
+
+    `paused_until`, `paused_by` and `paused_because` are None where nobody has.
+    """
+    routes = ProviderConfig.objects.filter(
+        paused_until__gt=Now(), category=OuterRef("category"), name=OuterRef("route")
+    )
+    names = ("paused_until", "paused_by", "paused_because")
+    return circuits.annotate(now=Now(), **{name: Subquery(routes.values(name)[:1]) for name in names})
+
+
 def circuit_of(row: ProviderHealth) -> Circuit:
     """Return the circuit of a row."""
     return Circuit(row.provider, row.category, row.route, row.key_id)
 
 
-def _health_of(row: ProviderHealth, now: datetime) -> Health:
+def health_of(row: ProviderHealth, now: datetime) -> Health:
+    """Return what a row says at this moment of the database's clock."""
     if row.open_until is None:
         return Health(is_clean=not (row.failures or row.rejections))
     is_open = row.open_until > now

@@ -6,7 +6,9 @@ from html import unescape
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Permission, User
+from django.contrib.staticfiles import finders
 from django.core.management import call_command
+from django.templatetags.static import static
 from django.urls import reverse
 
 from aibot.navigation import NAVIGATION
@@ -73,6 +75,13 @@ def test_an_account_is_called_by_its_users_name_as_it_is_written(admin_client):
     page = admin_client.get(reverse("admin:requests_app_account_change", args=[account.pk]))
 
     assert head(page) == ["Users and credits", "Accounts", "joanna"]
+
+
+def test_lists_have_the_stylesheet_that_keeps_long_names_in_their_cells(admin_client):
+    page = admin_client.get(reverse("admin:requests_app_account_changelist")).content.decode()
+
+    assert static("aibot/lists.css") in page
+    assert finders.find("aibot/lists.css")
 
 
 def test_a_line_is_there_for_those_who_may_open_it(client):

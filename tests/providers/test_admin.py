@@ -272,6 +272,46 @@ class TestBreaker:
         assert (row.open_until, row.failures) == (None, 0)
         assert LogEntry.objects.get().change_message == "Resumed; it was paused because of HTTP 500"
 
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"failures": 2}, "closed"),
+            ({"open_until": Now() + timedelta(hours=1)}, "open: paused until "),
+            ({"open_until": Now() - timedelta(hours=1)}, "half-open: probed next"),
+            (
+                {"open_until": Now() - timedelta(hours=1), "probe_until": Now() + timedelta(hours=1)},
+                "half-open: being probed",
+            ),
+        ],
+    )
+    def test_the_list_and_the_page_say_its_state_and_why(self, admin_client, fields, words):
+        row = ProviderHealth.objects.create(
+            category="TEXT", provider="openai", route="openai", reason="HTTP 500", **fields
+        )
+
+        for page in (changelist("providerhealth"), reverse("admin:providers_providerhealth_change", args=[row.pk])):
+            shown = admin_client.get(page).content.decode()
+            assert words in shown
+            assert "HTTP 500" in shown
+            assert "paused by" not in shown
+
+    def test_the_list_says_that_an_operator_has_paused_the_route(self, admin_client, django_assert_max_num_queries):
+        for name in ("openai", "xai"):
+            ProviderHealth.objects.create(category="TEXT", provider=name, route=name, failures=1)
+        ProviderHealth.objects.create(provider="openai", key_id="abcdefgh", failures=1)
+        until = {"paused_by": "admin:jo", "paused_because": "odd bill"}
+        ProviderConfig.objects.filter(category="TEXT", name="xai").update(
+            paused_until=Now() + timedelta(hours=1), **until
+        )
+        ProviderConfig.objects.filter(category="TEXT", name="openai").update(
+            paused_until=Now() - timedelta(hours=1), **until
+        )
+
+        with django_assert_max_num_queries(10):
+            page = admin_client.get(changelist("providerhealth")).content.decode()
+
+        assert page.count("paused by admin:jo until ") == page.count(": odd bill") == 1
+
     def test_staff_who_may_only_view_cannot_reset_it(self, client):
         viewer = User.objects.create_user("viewer", is_staff=True)
         viewer.user_permissions.add(Permission.objects.get(codename="view_providerhealth"))
