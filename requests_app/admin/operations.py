@@ -105,24 +105,35 @@ class OperationsMixin(ModelAdmin):
             return None
         is_answered = "reason" in request.POST
         form = ReasonForm(request.POST if is_answered else None)
+        begun_at = self._begun_at(request, queryset)
         if not (is_answered and form.is_valid()):
+            targets = operation.targets([row for row in queryset if operation.applies(row)])
+            if not targets:
+                words = "There is nothing to do: none of these is in a state for it, or it was done before."
+                self.message_user(request, words, messages.WARNING)
+                return HttpResponseRedirect(begun_at)
             context = {
                 **self.admin_site.each_context(request),
                 "title": operation.label,
                 "subpage": operation.label,
                 "opts": self.opts,
                 "operation": operation,
-                "targets": operation.targets([row for row in queryset if operation.applies(row)]),
+                "targets": targets,
                 "form": form,
+                "begun_at": begun_at,
                 "page_of": request.POST.get("page_of", ""),
             }
             return TemplateResponse(request, "admin/requests_app/operation.html", context)
         self._run(request, queryset, operation, form.cleaned_data["reason"])
+        return HttpResponseRedirect(begun_at)
+
+    def _begun_at(self, request: HttpRequest, queryset: QuerySet[Any]) -> str:
+        """Return the address of the row's page where its button was pressed, else of the list as it was filtered."""
         rows = list(queryset)
         if request.POST.get("page_of") and len(rows) == 1:
             opts = self.opts
-            return HttpResponseRedirect(reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[rows[0].pk]))
-        return None
+            return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[rows[0].pk])
+        return request.get_full_path()
 
     def _run(self, request: HttpRequest, queryset: QuerySet[Any], operation: Operation, reason: str) -> None:
         done, refusals = 0, []
@@ -147,5 +158,10 @@ class OperationsMixin(ModelAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         row = kwargs.get("obj")
         allowed = [each for each in self.operations if getattr(self, f"has_{each.permission}_permission")(request)]
-        context["operations"] = [operation for operation in allowed if row is not None and operation.applies(row)]
+        # What applies by the row alone may have been done already, or have nothing to give back or to show.
+        context["operations"] = [
+            operation
+            for operation in allowed
+            if row is not None and operation.applies(row) and operation.targets([row])
+        ]
         return super().render_change_form(request, context, *args, **kwargs)

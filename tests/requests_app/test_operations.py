@@ -65,9 +65,43 @@ def test_a_page_offers_what_can_be_done_to_its_request(admin_client):
 
     assert buttons(admin_client, make_accepted()) == ["cancel"]
     assert buttons(admin_client, quarantined) == ["cancel", "resume", "release"]
-    assert buttons(admin_client, make_failed()) == ["retry", "refund"]
-    assert buttons(admin_client, make_answered()) == ["resend", "refund"]
+    assert buttons(admin_client, make_failed()) == ["retry"]
+    assert buttons(admin_client, make_answered()) == ["refund"]  # it was never shown in a chat
     assert buttons(admin_client, erased) == ["refund"]
+
+
+def test_an_answer_that_was_shown_can_be_sent_again_and_one_that_is_refunded_not_be_refunded(admin_client, monkeypatch):
+    request = make_answered()
+    shown = DeliveryPart(request.id, 0, timezone.now(), "message 1", "shown", "chat 42")
+    monkeypatch.setattr(get_delivery_backend(), "history", lambda request_ids: [shown])
+    assert buttons(admin_client, request) == ["resend", "refund"]
+
+    admin_client.post(LIST, {**press(admin_client, request, "refund"), "reason": REASON})
+
+    assert buttons(admin_client, request) == ["resend"]
+
+
+def test_the_page_that_asks_leads_back_to_where_it_was_begun(admin_client):
+    request = make_accepted()
+    action = {"action": "cancel", "_selected_action": request.id}
+
+    from_page = admin_client.post(LIST, {**action, "page_of": request.id}).content.decode()
+    from_list = admin_client.post(f"{LIST}?status__exact=PENDING", action).content.decode()
+
+    assert re.search(rf'href="{page_of(request)}"[^>]*>\s*Back', from_page)
+    assert re.search(rf'href="{re.escape(LIST)}\?status__exact=PENDING"[^>]*>\s*Back', from_list)
+
+
+@pytest.mark.parametrize("is_on_page", [False, True])
+def test_where_nothing_can_be_done_it_is_said_where_it_was_begun(admin_client, is_on_page):
+    request = make_answered()
+    begun_at = page_of(request) if is_on_page else f"{LIST}?status__exact=COMPLETED"
+    action = {"action": "cancel", "_selected_action": request.id, "page_of": request.id if is_on_page else ""}
+
+    answer = admin_client.post(f"{LIST}?status__exact=COMPLETED", action)
+
+    assert answer.headers["Location"] == begun_at
+    assert "There is nothing to do" in admin_client.get(begun_at).content.decode()
 
 
 def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(client):
