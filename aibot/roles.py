@@ -11,7 +11,8 @@ from django.apps.registry import Apps
 from django.db import router, transaction
 
 OWN_APPS = ("providers", "requests_app", "telegram_bot")  # whose tables are the operation
-# Users and requests without what was written; to end them, to give credits back for an answer, to block.
+# Users and requests without what was written; to end them, to give credits back for an answer, to block. Not to ask
+# anew, which costs the user credits and the operator money.
 SUPPORT = {
     "aibot.view_alert",
     "providers.view_attempt",

@@ -178,6 +178,7 @@ class Request(models.Model):
         permissions = [
             ("view_prompts", "Can view what users wrote and received"),
             ("refund_requests", "Can give back what an answer has cost"),
+            ("retry_requests", "Can ask a request anew, at its user's cost"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -165,6 +165,9 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("requests_app.change_request")
 
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("requests_app.retry_requests")
+
     def has_refund_permission(self, request: HttpRequest) -> bool:
         return any(request.user.has_perm(f"requests_app.{name}") for name in ("refund_requests", "add_credits"))
 

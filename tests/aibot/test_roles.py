@@ -55,6 +55,7 @@ class TestWhatTheyMayDo:
 
         assert {"requests_app.view_request", "requests_app.refund_requests", "requests_app.change_account"} <= may
         assert may.isdisjoint({VIEW_PROMPTS, "requests_app.add_credits", "telegram_bot.view_telegramupdate"})
+        assert "requests_app.retry_requests" not in may
         assert not [name for name in may if ".add_" in name or ".delete_" in name]
 
     def test_the_auditor_sees_everything_and_changes_nothing(self):
@@ -134,6 +135,21 @@ class TestTheUpgrade:
 
         for holder in (clerk.user_permissions, helpers.permissions):
             assert set(holder.values_list("codename", flat=True)) == {before} | after
+
+    def test_whoever_could_ask_anew_still_can_but_for_support(self):
+        change = Permission.objects.get(codename="change_request")
+        clerk, helpers = User.objects.create_user("clerk", is_staff=True), Group.objects.create(name="helpers")
+        clerk.user_permissions.add(change)
+        helpers.permissions.add(change)
+        Permission.objects.get(codename="retry_requests").delete()
+        migration = import_module("aibot.migrations.0007_retry_permission")
+
+        migration.keep_retries_possible(apps, SimpleNamespace(connection=connection))
+
+        may = {name for name in ("support", "operator") if "requests_app.retry_requests" in permissions_of(name)}
+        assert may == {"operator"}
+        for holder in (clerk.user_permissions, helpers.permissions):
+            assert set(holder.values_list("codename", flat=True)) == {"change_request", "retry_requests"}
 
 
 class TestSupportWithoutPrompts:

@@ -118,6 +118,24 @@ def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(client):
     assert not LogEntry.objects.exists()
 
 
+def test_asking_anew_takes_a_permission_of_its_own(client):
+    helper = User.objects.create_user("helper", is_staff=True)
+    helper.user_permissions.set(Permission.objects.filter(codename__in=["view_request", "change_request"]))
+    client.force_login(helper)
+    request = make_failed()
+
+    assert buttons(client, request) == []
+    client.post(
+        LIST, {"action": "retry", "_selected_action": request.id, "reason": REASON, f"seen-{request.id}": "0" * 32}
+    )
+    assert Request.objects.count() == 1
+
+    helper.user_permissions.add(Permission.objects.get(codename="retry_requests"))
+    assert buttons(client, request) == ["retry"]
+    client.post(LIST, {**press(client, request, "retry"), "reason": REASON})
+    assert Request.objects.count() == 2
+
+
 def test_a_button_asks_for_the_reason_and_leads_back_to_the_page(admin_client):
     request = make_accepted()
     form = press(admin_client, request, "cancel")
