@@ -11,7 +11,7 @@ from django.urls import reverse
 from unfold.dataclasses import SearchResult
 
 from aibot.overview import overview_of
-from requests_app.account_search import account_identified, accounts_named
+from requests_app.account_search import account_keys
 from requests_app.models import Account, Request
 
 if TYPE_CHECKING:  # as in providers/admin_base.py
@@ -64,8 +64,9 @@ def found(request: HttpRequest, words: str) -> list[SearchResult]:
         requests = Request.objects.filter(pk__startswith=words, pk__gte=words, pk__lt=f"{words}g").order_by("pk")
         results += [_result(row, "Request", "forum") for row in requests.only("pk")[:MAX_FOUND]]
     if request.user.has_perm("requests_app.view_account"):
-        accounts = Account.objects.filter(account_identified(words) | accounts_named(words)).order_by("-pk")
-        results += [_result(row, row.key, "person") for row in accounts[:MAX_FOUND]]
+        keys = account_keys(Account.objects.all(), words, at_most=MAX_FOUND)
+        accounts = Account.objects.filter(pk__in=keys).order_by("-pk")
+        results += [_result(row, row.key, "person") for row in accounts]
     return results
 
 

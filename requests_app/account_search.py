@@ -1,12 +1,19 @@
-"""How operators find an account: by its key, by what other apps know of its user, and by a part of its name."""
+"""How operators find an account: by its key, by what other apps know of its user, and by parts of its name."""
 
+import unicodedata
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+
+if TYPE_CHECKING:
+    from requests_app.models import Account
 
 Finder = Callable[[str], Q | None]
 
-MIN_NAME_CHARACTERS = 2
+MAX_FOLDED_CHARACTERS = 256  # of a name; folded it may be longer than written
+# What Unicode takes for letters of their own, and people type without their strokes.
+UNDECOMPOSED = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe"})
 
 _finders: list[Finder] = []
 
@@ -18,21 +25,32 @@ def account_finder(find: Finder) -> Finder:
     return find
 
 
-def account_identified(words: str) -> Q:
-    """Return the condition for the account with this key, or with this name in another app that nobody else has."""
-    found = Q(key=words)
-    for find in _finders:
-        found |= find(words) or Q()
-    return found
+def folded(name: str) -> str:
+    """Return a name as it is searched: without capitals, accents and further spaces."""
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    letters = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Mn")
+    # Together again, since a Korean syllable is decomposed, too.
+    return " ".join(unicodedata.normalize("NFC", letters).translate(UNDECOMPOSED).split())[:MAX_FOLDED_CHARACTERS]
 
 
 def accounts_named(words: str) -> Q:
-    """Return the condition for the accounts with these words in their names; of one letter, for none."""
-    if len(words) < MIN_NAME_CHARACTERS:
+    """Return the condition for the accounts with all of these parts in their names, in whichever order.
+
+    A single letter of an alphabet is in too many of them; a single character of another script is a name.
+    """
+    parts = folded(words).split()
+    if all(len(part) == 1 and part.isascii() for part in parts):
         return Q(pk__in=[])
-    # SQLite knows only ASCII's capitals.
-    spellings = set() if words.isascii() else {words.lower(), words.upper(), words.title()}
-    named = Q(name__icontains=words)
-    for spelling in spellings:
-        named |= Q(name__contains=spelling)
+    named = Q()
+    for part in parts:
+        named &= Q(folded_name__contains=part)
     return named
+
+
+def account_keys(accounts: "QuerySet[Account]", words: str, *, at_most: int) -> list[int]:
+    """Return the keys of those that the words identify; where they identify none, of those called so, newest first."""
+    # One by one: a single condition over several tables would read all accounts instead of an index of each.
+    conditions = [Q(key=words), *(find(words) for find in _finders)]
+    identified = [key for meant in conditions if meant for key in accounts.filter(meant).values_list("pk", flat=True)]
+    named = accounts.filter(accounts_named(words)).order_by("-pk").values_list("pk", flat=True)
+    return identified[:at_most] or list(named[:at_most])

@@ -15,6 +15,7 @@ from providers.models import CATEGORY_CHOICES
 from providers.route_fields import validate_tag
 from providers.types import CostSource, Purpose
 from providers.versioning import Versioned, versions
+from requests_app.account_search import MAX_FOLDED_CHARACTERS, folded
 from requests_app.credit_rates import Terms, validate_rates
 from requests_app.options import max_output_tokens_of, validate_options
 
@@ -85,6 +86,10 @@ class Account(models.Model):
 
     key = models.CharField(max_length=64, unique=True)  # where the user comes from: "telegram:42", "cli"
     name = models.CharField(max_length=128, blank=True)
+    # As it is searched. Without an index: a part of a name is searched by none, and few characters are read quickly.
+    folded_name = models.CharField(
+        max_length=MAX_FOLDED_CHARACTERS, blank=True, default="", db_default="", editable=False
+    )
     balance = models.BigIntegerField(default=0, editable=False)
     is_blocked = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
@@ -100,6 +105,13 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return self.name or self.key
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the account, and its name as it is searched."""
+        self.folded_name = folded(self.name)
+        if kwargs.get("update_fields") is not None and "name" in kwargs["update_fields"]:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "folded_name"}
+        super().save(*args, **kwargs)
 
 
 VIEW_PROMPTS = "requests_app.view_prompts"  # the permission without which no text and no file of a user is shown

@@ -12,6 +12,7 @@ from aibot.history.tables import TABLES, rows_write
 from providers.db import is_postgresql
 from providers.models import Attempt, ProviderConfig
 from providers.types import Operation
+from requests_app.account_search import folded
 from requests_app.models import Account, AIModel, Request
 from telegram_bot.bots import current_bot_id
 from telegram_bot.models import TelegramChat, TelegramThread, TelegramUser
@@ -84,7 +85,15 @@ def _people_invent(number: int) -> tuple[list[Account], list[Person]]:
     ids = range(FIRST_TELEGRAM_ID, FIRST_TELEGRAM_ID + number)
     named = {telegram_id: names[telegram_id % len(names)] for telegram_id in ids}
     accounts = Account.objects.bulk_create(
-        [Account(key=f"telegram:{bot_id}:{key}", name=named[key], is_blocked=key % 500 == 7) for key in ids],
+        [
+            Account(
+                key=f"telegram:{bot_id}:{key}",
+                name=named[key],
+                folded_name=folded(named[key]),
+                is_blocked=key % 500 == 7,
+            )
+            for key in ids
+        ],
         batch_size=1000,
     )
     TelegramUser.objects.bulk_create(

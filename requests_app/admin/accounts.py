@@ -24,7 +24,7 @@ from providers.admin_base import (
 )
 from providers.db import Constant
 from providers.versioning import actor_of
-from requests_app.account_search import account_identified, accounts_named
+from requests_app.account_search import account_keys
 from requests_app.admin.account_operations import ACCOUNT_OPERATIONS
 from requests_app.admin.operations import OperationsMixin, action_of
 from requests_app.analytics.accounts import (
@@ -97,6 +97,7 @@ class CreditsForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class 
         return values
 
 
+MAX_FOUND = 1_000  # accounts of one name
 IDENTITY = ["key", "name", "balance", "is_blocked", "created_at", "records", "links"]  # above the form
 
 
@@ -111,7 +112,7 @@ class AccountAdmin(OperationsMixin, LargeTableAdmin):
     list_display = ["key", "name", "balance", "is_blocked", "created_at"]
     list_filter = ["is_blocked"]
     search_fields = ["key__exact"]  # get_search_results() looks for more
-    search_help_text = "A part of a name, a Telegram id, an @username, or a key in full."
+    search_help_text = "Parts of a name, a Telegram id, an @username, or a key in full."
     ordering = ["-id"]
     sortable_by = ["key"]
     readonly_fields = [*IDENTITY, "figures", "movements", "requests"]
@@ -120,7 +121,14 @@ class AccountAdmin(OperationsMixin, LargeTableAdmin):
         self, request: HttpRequest, queryset: QuerySet[Account], search_term: str
     ) -> tuple[QuerySet[Account], bool]:
         words = search_term.strip()
-        return (queryset.filter(account_identified(words) | accounts_named(words)) if words else queryset), False
+        if not words:
+            return queryset, False
+        # Once, for the list and for its count: a part of a name is searched in all of them.
+        keys = account_keys(Account.objects.all(), words, at_most=MAX_FOUND + 1)
+        if len(keys) > MAX_FOUND:
+            warning = f"More than {MAX_FOUND:,} users are called so; these are the newest. Type more of the name."
+            self.message_user(request, warning, messages.WARNING)
+        return queryset.filter(pk__in=keys[:MAX_FOUND]), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # accounts are created when their user first appears

@@ -21,7 +21,7 @@ from providers.admin_base import (
     shown_ms,
 )
 from providers.db import Constant
-from requests_app.account_search import account_identified, accounts_named
+from requests_app.account_search import account_keys
 from requests_app.admin.operations import OperationsMixin, action_of
 from requests_app.admin.replay import ReplayPage
 from requests_app.admin.request_operations import OPERATIONS
@@ -152,14 +152,13 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
         if words.startswith("req_"):
             # Hexadecimal digits follow. SQLite needs the range: its LIKE reads every id.
             return queryset.filter(id__startswith=words, id__gte=words, id__lt=f"{words}g"), False
-        # Two steps: one condition over both tables would read all requests.
-        for meant in (account_identified(words), accounts_named(words)):
-            accounts = list(Account.objects.filter(meant).values_list("pk", flat=True)[: MAX_ACCOUNTS + 1])
-            if len(accounts) > MAX_ACCOUNTS:
-                words = f"More than {MAX_ACCOUNTS} users are called so; these are requests of {MAX_ACCOUNTS} of them."
-                self.message_user(request, words, messages.WARNING)
-            if accounts:
-                return queryset.filter(user_id__in=accounts[:MAX_ACCOUNTS]), False
+        # Apart: one condition over both tables would read all requests.
+        accounts = account_keys(Account.objects.all(), words, at_most=MAX_ACCOUNTS + 1)
+        if len(accounts) > MAX_ACCOUNTS:
+            warning = f"More than {MAX_ACCOUNTS} users are called so; these are requests of {MAX_ACCOUNTS} of them."
+            self.message_user(request, warning, messages.WARNING)
+        if accounts:
+            return queryset.filter(user_id__in=accounts[:MAX_ACCOUNTS]), False
         return queryset.filter(intake_key=words), False
 
     def has_operate_permission(self, request: HttpRequest) -> bool:

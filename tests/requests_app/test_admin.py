@@ -2,10 +2,14 @@
 
 import re
 from decimal import Decimal
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
+from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -405,6 +409,50 @@ class TestAccounts:
             found = admin_client.get(changelist_url("account"), {"q": words}).context["cl"].result_list
             assert [row.pk for row in found] == [account.pk], words
         assert not admin_client.get(changelist_url("account"), {"q": "@"}).context["cl"].result_list
+
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("Jörg Müller", ["muller", "MÜLLER", "Müller Jörg", "mull jorg", "  jorg   mu "]),
+            ("王小明", ["王", "小明", "王小明"]),
+            ("김민준", ["김", "민준"]),
+            ("Łukasz Strauß", ["lukasz", "STRAUSS", "strauß"]),
+            ("\U0001f98a", ["\U0001f98a"]),
+            ("50%_off", ["50%_", "%_off"]),
+        ],
+    )
+    def test_names_are_found_by_their_parts_in_any_order(self, admin_client, name, words):
+        account = make_account(key="telegram:1", name=name)
+        make_account(key="telegram:2", name="Ada Moeller 50 off")
+
+        for typed in words:
+            found = admin_client.get(changelist_url("account"), {"q": typed}).context["cl"].result_list
+            assert [row.pk for row in found] == [account.pk], typed
+
+    @pytest.mark.parametrize("words", ["j", "é", "j m", "jorg smith", "\u0301"])
+    def test_single_letters_and_parts_that_are_not_there_find_nobody(self, admin_client, words):
+        make_account(key="telegram:1", name="Jörg Müller")
+
+        assert not admin_client.get(changelist_url("account"), {"q": words}).context["cl"].result_list
+
+    def test_a_name_that_changes_is_found_as_it_is_now(self, admin_client):
+        account = make_account(key="telegram:1", name="Before")
+        account.name = "Çelik"
+        account.save(update_fields=["name"])
+
+        for words, wanted in (("before", []), ("celik", [account])):
+            assert [*admin_client.get(changelist_url("account"), {"q": words}).context["cl"].result_list] == wanted
+
+    def test_the_names_on_record_are_folded_by_the_upgrade(self, monkeypatch):
+        accounts = [make_account(key=f"telegram:{number}", name=f"Müller {number}") for number in range(5)]
+        Account.objects.update(folded_name="")
+        migration = import_module("requests_app.migrations.0028_folded_names")
+
+        monkeypatch.setattr(migration, "BATCH", 2)
+        migration.fold_names(apps, SimpleNamespace(connection=connection))
+
+        folded = set(Account.objects.values_list("folded_name", flat=True))
+        assert folded == {f"muller {number}" for number in range(len(accounts))}
 
     def test_a_booking_is_found_by_its_reference(self, admin_client):
         account = make_account(credits=5)

@@ -14,6 +14,7 @@ from aibot.health import _work
 from aibot.metrics import DatabaseCollector
 from providers.models import Attempt
 from providers.statistics.rollups import fold_attempts
+from requests_app.account_search import account_keys
 from requests_app.analytics.periods import period_named
 from requests_app.analytics.rollups import fold_requests
 from requests_app.analytics.selectors import (
@@ -27,13 +28,13 @@ from requests_app.analytics.selectors import (
     top_users,
 )
 from requests_app.due_work import due_work
-from requests_app.models import AIModel, LedgerEntry, Request, RequestEvent
+from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent
 from requests_app.selectors import requests_under_way
 from requests_app.services.sweeper import sweep_requests
 from telegram_bot.models import Delivery, TelegramUpdate
 from telegram_bot.selectors import newest_open_request
 from telegram_bot.sweeper import sweep_telegram
-from tests.factories import make_account, make_chat, make_model, make_request
+from tests.factories import make_account, make_chat, make_model, make_request, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -224,6 +225,31 @@ def test_a_page_of_few_rows_searches_an_index(admin_client, address):
     with CaptureQueriesContext(connection) as context:
         assert admin_client.get(f"/admin/{address}").status_code == 200
     assert_searches(context)
+
+
+@pytest.mark.skipif("connection.vendor == 'postgresql'", reason="PostgreSQL reads the whole of a small table")
+@pytest.mark.parametrize("words", ["telegram:777", "777"])
+def test_who_is_identified_is_searched_in_indexes(words):
+    user = make_user(777, username="nobody", account=make_account(key="telegram:777"))
+
+    with CaptureQueriesContext(connection) as context:
+        assert account_keys(Account.objects.all(), words, at_most=9) == [user.account_id]
+
+    assert len(selects(context)) <= 3  # none by the name
+    for query in selects(context):
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query}")
+            plan = [detail for *_, detail in cursor.fetchall()]
+        assert not [detail for detail in plan if re.match("SCAN requests_app_account", detail)], (query, plan)
+
+
+def test_all_names_are_read_once_for_a_page_of_them(admin_client):
+    make_account(key="telegram:1", name="Jörg Müller")
+
+    with CaptureQueriesContext(connection) as context:
+        assert admin_client.get("/admin/requests_app/account/?q=muller").context["cl"].result_count == 1
+
+    assert len([query for query in selects(context) if "LIKE" in query]) == 1
 
 
 @pytest.mark.skipif("connection.vendor == 'postgresql'", reason="PostgreSQL reads the whole of a small table")
