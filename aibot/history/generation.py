@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from aibot.history.stories import Cast, Person, Plan, Storyteller
 from aibot.history.tables import TABLES, rows_write
+from providers.access import current_purpose
 from providers.db import is_postgresql
 from providers.models import Attempt, ProviderConfig
 from providers.types import Operation
@@ -53,7 +54,7 @@ def history_generate(plan: Plan, *, accounts: int, report: Callable[[str], None]
         raise CannotGenerate("No category has both an enabled route and an enabled AI model. Nothing was written.")
     with transaction.atomic():
         rows, people = _people_invent(accounts)
-    storyteller = Storyteller(plan, Cast(current_bot_id(), people, models, routes))
+    storyteller = Storyteller(plan, Cast(current_bot_id(), people, models, routes, current_purpose().value))
     written = {table.name: 0 for table in TABLES}
     for start in range(0, plan.requests, BATCH_REQUESTS):
         numbers = range(start, min(start + BATCH_REQUESTS, plan.requests))

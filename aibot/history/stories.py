@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from aibot.history.tables import ATTEMPTS, DELIVERIES, ENTRIES, EVENTS, REQUESTS, UPDATES, Row, Table
 from providers.models import ProviderConfig
-from providers.types import Category
+from providers.types import Category, Purpose
 from requests_app.models import AIModel
 
 DAY = 86_400  # seconds
@@ -126,6 +126,7 @@ class Cast:
     people: Sequence[Person]  # the busiest first
     models: Mapping[str, Sequence[AIModel]]  # by category
     routes: Mapping[str, Sequence[ProviderConfig]]  # by category, in the order in which they are asked
+    purpose: str  # of the users' calls: the sandbox's, where that answers
 
 
 @dataclass(slots=True)
@@ -242,9 +243,10 @@ class Storyteller:
         *,
         failure: Failure | None = None,
         state: str = "OK",
-        purpose: str = "user",
+        purpose: str = "",
     ) -> tuple[str | None, str]:
         """Make one call, after those before it; return its cost and where that comes from."""
+        purpose = purpose or self._cast.purpose
         chosen, began = self._random, chain.ended + 0.01
         shortest, longest = SPANS[Category(route.category)]
         seconds = failure.seconds if failure else shortest + (longest - shortest) * chosen.random() ** 2
@@ -258,7 +260,8 @@ class Storyteller:
         milliseconds = round(seconds * 1000)
         self._add(
             ATTEMPTS,
-            *(self._id(began), caller_key, chain.number, chain.label, route.category, route.operation, purpose),
+            *(self._id(began), caller_key, chain.number, chain.label, route.category, route.operation),
+            purpose,
             *(route.provider, route.name, route.model, route.model if is_ok else "", state),
             self._id(began) if is_job and state not in ("FAILED", "SENDING") else "",
             *((failure.error_class, failure.error_text) if failure else ("", "")),
@@ -266,7 +269,8 @@ class Storyteller:
             *(usage, cost, source, self._reserved(route), None if is_live else milliseconds),
             min(milliseconds, 350) if is_ok and route.category == Category.TEXT else None,
             *(_text(began), None if is_live else _text(chain.ended)),
-            not is_live and self._is_settled(chain),
+            # Of the sandbox's calls no sums are kept.
+            not is_live and purpose != Purpose.SANDBOX and self._is_settled(chain),
         )
         return cost, source
 

@@ -59,6 +59,21 @@ class TestAnInventedHistory:
         assert Request.objects.count() == number
 
 
+@pytest.mark.parametrize("is_sandbox", [False, True])
+def test_the_overview_shows_it_whether_the_sandbox_answers_or_not(admin_client, settings, is_sandbox):
+    settings.SANDBOX_ACTIVE = is_sandbox
+    generate()
+
+    page = admin_client.get("/admin/", {"period": "7"})
+
+    figures = {figure.title: figure.value for figure in page.context["figures"]}
+    ended = Request.objects.filter(status__in=["COMPLETED", "FAILED", "CANCELLED"], routes_asked__gt=0).count()
+    assert int(figures["Requests"].replace(",", "")) >= ended
+    assert figures["Cost"] not in ("$0", "$0.00", "unknown")
+    assert int(figures["Credits sold"].replace(",", "")) > 0
+    assert not LedgerEntry.objects.filter(kind="TOPUP", is_paid=False).exists()
+
+
 def test_the_same_seed_invents_the_same():
     def told():
         keys = Request.objects.order_by("id").values_list("id", "status", "cost", "completed_at")
