@@ -14,6 +14,7 @@ from django.utils import timezone
 from rest_framework.authtoken.admin import TokenAdmin
 from rest_framework.authtoken.models import Token, TokenProxy
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from aibot.api_tokens import scopes_of, token_create, token_revoke
 from aibot.models import Alert, ApiToken, Notification, Scope
@@ -71,7 +72,7 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class
     """A new token, which may do no more than whoever makes it."""
 
     maker: User
-    scopes = forms.MultipleChoiceField(choices=Scope, widget=forms.CheckboxSelectMultiple)
+    scopes = forms.MultipleChoiceField(choices=Scope, widget=UnfoldAdminCheckboxSelectMultipleWidget)
 
     class Meta:
         model = ApiToken

@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
 
 from providers.admin_routes import RouteToolsAdmin
 from providers.models import ProviderConfig
@@ -22,8 +23,12 @@ PER = 1_000  # requests, of which costs are shown
 class DraftForm(forms.Form):
     """A category, a period, and a place for each of the category's routes; equal places share the load."""
 
-    category = forms.ChoiceField(choices=[(each.value, each.value) for each in Category])
-    days = forms.TypedChoiceField(choices=list(PERIODS.items()), coerce=int, label="Of the last")
+    category = forms.ChoiceField(
+        choices=[(each.value, each.value) for each in Category], widget=UnfoldAdminSelectWidget()
+    )
+    days = forms.TypedChoiceField(
+        choices=list(PERIODS.items()), coerce=int, label="Of the last", widget=UnfoldAdminSelectWidget()
+    )
 
     def __init__(self, data: Any, *, routes: list[ProviderConfig]) -> None:
         self.routes = routes
@@ -34,7 +39,11 @@ class DraftForm(forms.Form):
         super().__init__(values)
         for route in routes:
             self.fields[f"place_{route.pk}"] = forms.IntegerField(
-                label=f"{route.label}, {route.model}", required=False, min_value=0, max_value=MAX_PRIORITY
+                label=f"{route.label}, {route.model}",
+                required=False,
+                min_value=0,
+                max_value=MAX_PRIORITY,
+                widget=UnfoldAdminIntegerFieldWidget(),
             )
 
     def draft(self) -> list[list[int]]:

@@ -84,6 +84,27 @@ def test_lists_have_the_stylesheet_that_keeps_long_names_in_their_cells(admin_cl
     assert finders.find("aibot/lists.css")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/admin/aibot/apitoken/add/",
+        "/admin/auth/user/add/",
+        "/admin/providers/providerconfig/add/",
+        "/admin/providers/providerconfig/playground/TEXT/",
+        "/admin/requests_app/aimodel/add/",
+        "/admin/requests_app/maintenancemode/add/",
+        "/admin/requests_app/request/replay/",
+    ],
+)
+def test_no_field_of_a_form_lacks_the_look_of_the_others(admin_client, address):
+    context = admin_client.get(address).context
+    form = context["adminform"].form if "adminform" in context else context["form"]
+
+    widgets = {field.name: type(field.field.widget) for field in form.visible_fields()}
+    plain = {name for name, widget in widgets.items() if not widget.__module__.startswith(("unfold.", "providers."))}
+    assert plain == set()
+
+
 def test_a_line_is_there_for_those_who_may_open_it(client):
     helper = User.objects.create_user("helper", is_staff=True)
     helper.user_permissions.set(Permission.objects.filter(codename="view_providerhealth"))
