@@ -47,8 +47,8 @@ def favicon(*_: HttpRequest) -> str:
 
 
 def stylesheet(*_: HttpRequest) -> str:
-    """Return the address of what lists look like beyond unfold's own."""
-    return static("aibot/lists.css")
+    """Return the address of what pages look like beyond unfold's own."""
+    return static("aibot/admin.css")
 
 
 def subheader(*_: HttpRequest) -> str:

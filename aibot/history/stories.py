@@ -126,7 +126,7 @@ class Cast:
     people: Sequence[Person]  # the busiest first
     models: Mapping[str, Sequence[AIModel]]  # by category
     routes: Mapping[str, Sequence[ProviderConfig]]  # by category, in the order in which they are asked
-    purpose: str  # of the users' calls: the sandbox's, where that answers
+    purpose: str  # of requests, credits and calls: the sandbox's, where that answers
 
 
 @dataclass(slots=True)
@@ -340,7 +340,8 @@ class Storyteller:
     ) -> None:
         self.balances[place] += amount
         account_id = self._cast.people[place].account_id
-        self._add(ENTRIES, account_id, request_id, kind, amount, kind == "TOPUP", actor, reason, reference, _text(at))
+        words = (actor, reason, reference, self._cast.purpose)
+        self._add(ENTRIES, account_id, request_id, kind, amount, kind == "TOPUP", *words, _text(at))
 
     # --- The request, and what its chat sees ---
 
@@ -368,7 +369,8 @@ class Storyteller:
         question = f"{self._random.choice(QUESTIONS)} ({number})"
         self._add(
             REQUESTS,
-            *(request_id, person.account_id, model.pk, model.category, person.conversation, question, "[]", "{}"),
+            *(request_id, person.account_id, model.pk, model.category, self._cast.purpose, person.conversation),
+            *(question, "[]", "{}"),
             *(values.get("output_text", ""), values.get("output_media", "[]"), values.get("output_url", ""), status),
             *(values.get("actual_provider"), values.get("actual_route", ""), values.get("finish_reason", "")),
             *(f"[{', '.join(chain.skipped)}]", chain.number, len(chain.skipped)),

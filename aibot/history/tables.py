@@ -31,7 +31,7 @@ class Table:
 REQUESTS = Table(
     Request,
     (
-        *("id", "user_id", "model_id", "category", "conversation", "input_text", "input_media", "options"),
+        *("id", "user_id", "model_id", "category", "purpose", "conversation", "input_text", "input_media", "options"),
         *("output_text", "output_media", "output_url", "status", "actual_provider", "actual_route", "finish_reason"),
         *("skipped", "routes_asked", "routes_passed_by", "cost", "cost_source", "processing_ms", "credits"),
         *("error_code", "intake_key", "fence"),
@@ -48,7 +48,18 @@ ATTEMPTS = Table(
 )
 ENTRIES = Table(
     LedgerEntry,
-    ("account_id", "request_id", "kind", "amount", "is_paid", "actor", "reason", "external_ref", "created_at"),
+    (
+        "account_id",
+        "request_id",
+        "kind",
+        "amount",
+        "is_paid",
+        "actor",
+        "reason",
+        "external_ref",
+        "purpose",
+        "created_at",
+    ),
 )
 EVENTS = Table(RequestEvent, ("request_id", "from_status", "to_status", "actor", "reason", "created_at"))
 DELIVERIES = Table(

@@ -80,8 +80,8 @@ def test_an_account_is_called_by_its_users_name_as_it_is_written(admin_client):
 def test_lists_have_the_stylesheet_that_keeps_long_names_in_their_cells(admin_client):
     page = admin_client.get(reverse("admin:requests_app_account_changelist")).content.decode()
 
-    assert static("aibot/lists.css") in page
-    assert finders.find("aibot/lists.css")
+    assert static("aibot/admin.css") in page
+    assert finders.find("aibot/admin.css")
 
 
 @pytest.mark.parametrize(
