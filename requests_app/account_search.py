@@ -1,19 +1,13 @@
 """How operators find an account: by its key, by what other apps know of its user, and by parts of its name."""
 
-import unicodedata
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from django.db.models import Q, QuerySet
 
-if TYPE_CHECKING:
-    from requests_app.models import Account
+from requests_app.models import Account
+from requests_app.names import folded
 
 Finder = Callable[[str], Q | None]
-
-MAX_FOLDED_CHARACTERS = 256  # of a name; folded it may be longer than written
-# What Unicode takes for letters of their own, and people type without their strokes.
-UNDECOMPOSED = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe"})
 
 _finders: list[Finder] = []
 
@@ -23,14 +17,6 @@ def account_finder(find: Finder) -> Finder:
     if find not in _finders:
         _finders.append(find)
     return find
-
-
-def folded(name: str) -> str:
-    """Return a name as it is searched: without capitals, accents and further spaces."""
-    decomposed = unicodedata.normalize("NFKD", name.casefold())
-    letters = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Mn")
-    # Together again, since a Korean syllable is decomposed, too.
-    return " ".join(unicodedata.normalize("NFC", letters).translate(UNDECOMPOSED).split())[:MAX_FOLDED_CHARACTERS]
 
 
 def accounts_named(words: str) -> Q:
@@ -47,7 +33,7 @@ def accounts_named(words: str) -> Q:
     return named
 
 
-def account_keys(accounts: "QuerySet[Account]", words: str, *, at_most: int) -> list[int]:
+def account_keys(accounts: QuerySet[Account], words: str, *, at_most: int) -> list[int]:
     """Return the keys of those that the words identify; where they identify none, of those called so, newest first."""
     # One by one: a single condition over several tables would read all accounts instead of an index of each.
     conditions = [Q(key=words), *(find(words) for find in _finders)]

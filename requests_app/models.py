@@ -15,8 +15,8 @@ from providers.models import CATEGORY_CHOICES
 from providers.route_fields import validate_tag
 from providers.types import CostSource, Purpose
 from providers.versioning import Versioned, versions
-from requests_app.account_search import MAX_FOLDED_CHARACTERS, folded
 from requests_app.credit_rates import Terms, validate_rates
+from requests_app.names import MAX_FOLDED_CHARACTERS, folded
 from requests_app.options import max_output_tokens_of, validate_options
 
 PURPOSES = [(purpose.value, purpose.value) for purpose in Purpose]

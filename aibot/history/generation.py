@@ -13,8 +13,8 @@ from providers.access import current_purpose
 from providers.db import is_postgresql
 from providers.models import Attempt, ProviderConfig
 from providers.types import Operation
-from requests_app.account_search import folded
 from requests_app.models import Account, AIModel, Request
+from requests_app.names import folded
 from telegram_bot.bots import current_bot_id
 from telegram_bot.models import TelegramChat, TelegramThread, TelegramUser
 

@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-from requests_app.account_search import folded
+from requests_app.names import folded
 
 BATCH = 2_000
 
