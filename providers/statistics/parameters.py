@@ -8,12 +8,15 @@ from rest_framework.request import Request
 MAX_SHOWN = 40  # characters of a bad value in the answer
 
 
-def parameters_of(request: Request, allowed: Iterable[str]) -> dict[str, str]:
-    """Return the parameters of an address. Raises ValidationError for others, naming these, and for repeated ones."""
+def parameters_of(request: Request, allowed: Iterable[str], *, unnamed: Iterable[str] = ()) -> dict[str, str]:
+    """Return the parameters of an address. Raises ValidationError for others, and for those that are there twice.
+
+    Its words name those that are allowed, but for the `unnamed` ones.
+    """
     names = sorted(allowed)
     values: dict[str, str] = {}
     for name, given in request.query_params.lists():
-        if name not in names:
+        if name not in {*names, *unnamed}:
             valid = f"Use {', '.join(names)}." if names else "There is none here."
             raise ValidationError({"detail": f"Unknown parameter {name[:MAX_SHOWN]!r}. {valid}"})
         if len(given) > 1:

@@ -153,7 +153,7 @@ def _category(name: str) -> Category:
 
 def _since(request: Request) -> datetime | None:
     """Return from when on the figures count, None for everything. Raises ValidationError for any other parameter."""
-    days = parameters_of(request, ["days", "format"]).get("days")
+    days = parameters_of(request, ["days"], unnamed=["format"]).get("days")
     if days is None:
         return None
     if not (days.isascii() and days.isdecimal() and len(days) <= 4 and 1 <= int(days) <= MAX_DAYS):
