@@ -53,7 +53,7 @@ def _plain(rows: Sequence[Request]) -> list[Target]:
 
 
 def _with_askings(rows: Sequence[Request]) -> list[Target]:
-    latest = [(row, latest_asking(row.id)) for row in rows]
+    latest = [(row, latest_asking(row)) for row in rows]
     return [Target(row, "" if seen == row.id else f"asked anew before, as {seen}", seen) for row, seen in latest]
 
 

@@ -18,6 +18,7 @@ from requests_app.services.intake import request_accept
 
 Status = Request.Status
 
+RETRY = "retry:"  # so begin the intake keys of requests that were asked anew; the id of the first one follows
 RETRIED = (Status.FAILED, Status.CANCELLED)
 
 
@@ -32,7 +33,7 @@ def request_retry(*, request_id: str, actor: str, reason: str, seen: str) -> Req
     """
     earlier = Request.objects.select_related("user", "model").get(id=request_id)
     _check(earlier)
-    if latest_asking(request_id) != seen:
+    if latest_asking(earlier) != seen:
         return None
     copies = _copies_of(earlier)
     request = None
@@ -46,23 +47,35 @@ def request_retry(*, request_id: str, actor: str, reason: str, seen: str) -> Req
     return request
 
 
-def latest_asking(request_id: str) -> str:
-    """Return the id of the latest request that asks what this one does: of its latest retry, or its own."""
-    return max([request_id, *_retries_of(request_id).values_list("id", flat=True)])
+def latest_asking(request: Request) -> str:
+    """Return the id of the latest request that asks what this one does: the first one, or the latest retry of it."""
+    first = _first_asking(request)
+    return max([first, *_retries_of(first).values_list("id", flat=True)])
+
+
+def _first_asking(request: Request) -> str:
+    """Return the id of the request of which this one is a retry, or of a retry a retry; else its own."""
+    return request.intake_key.split(":")[1] if request.intake_key.startswith(RETRY) else request.id
 
 
 def _accept_again(
     earlier: Request, copies: Sequence[StoredMedia], *, seen: str, actor: str, reason: str
 ) -> Request | None:
-    # Locked: of two operators the second finds the request of the first, and retention waits.
-    _check(Request.objects.select_for_update(no_key=True).get(id=earlier.id))
-    if latest_asking(earlier.id) != seen:
+    # Locked: of two operators the second finds the request of the first, and retention waits. The first asking, too:
+    # it is the same for whoever asks anew another retry of it.
+    first = _first_asking(earlier)
+    rows = {
+        row.id: row
+        for row in Request.objects.select_for_update(no_key=True).filter(id__in=[first, earlier.id]).order_by("id")
+    }
+    _check(rows[earlier.id])
+    if latest_asking(earlier) != seen:
         return None
-    if _retries_of(earlier.id).filter(completed_at=None).exists():
+    if _retries_of(first).filter(completed_at=None).exists():
         raise RetryRefused("It is being asked anew already.")
     backend = get_delivery_backend()
     request = request_accept(
-        intake_key=f"retry:{earlier.id}:{seen}",
+        intake_key=f"{RETRY}{first}:{seen}",
         account=earlier.user,
         model=earlier.model,
         text=earlier.input_text,
@@ -79,7 +92,7 @@ def _accept_again(
 
 
 def _retries_of(request_id: str) -> QuerySet[Request]:
-    prefix = f"retry:{request_id}:"
+    prefix = f"{RETRY}{request_id}:"
     # An id follows, or a hexadecimal number in earlier releases. SQLite needs the range: its LIKE reads every key.
     return Request.objects.filter(intake_key__startswith=prefix, intake_key__gte=prefix, intake_key__lt=f"{prefix}s")
 

@@ -31,7 +31,7 @@ def make_failed(*, credits: int = 20, **fields) -> Request:
 
 
 def retry(request: Request, *, seen: str | None = None) -> Request | None:
-    seen = latest_asking(request.id) if seen is None else seen
+    seen = latest_asking(request) if seen is None else seen
     return request_retry(request_id=request.id, actor="admin:ada", reason="It works now", seen=seen)
 
 
@@ -70,6 +70,20 @@ def test_what_an_operator_has_not_seen_asked_anew_is_not_asked_twice(memory_back
     assert request_end(request=request, to=Status.FAILED, error_code="X", actor="worker", reason="")
     assert retry(earlier, seen=earlier.id) is None
     assert retry(earlier, seen=request.id)
+    assert Request.objects.count() == 3
+
+
+def test_a_retry_of_a_retry_is_one_of_the_first_request(memory_backend):
+    earlier = make_failed()
+    first = retry(earlier)
+    assert request_end(request=first, to=Status.FAILED, error_code="X", actor="worker", reason="")
+
+    second = retry(first, seen=first.id)
+
+    assert second
+    assert retry(earlier, seen=first.id) is None  # an operator on the page of the first request, opened before
+    with pytest.raises(RetryRefused, match="being asked anew already"):
+        retry(earlier)
     assert Request.objects.count() == 3
 
 
