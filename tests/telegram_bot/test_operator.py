@@ -6,6 +6,7 @@ import pytest
 from django.core.management import call_command
 
 from providers.models import ProviderConfig
+from providers.routes.pauses import route_resume
 from telegram_bot import texts
 from telegram_bot.keyboards import PAUSE_ROUTE, route_keyboard
 from telegram_bot.models import TelegramBot, TelegramUpdate
@@ -136,6 +137,17 @@ class TestButtons:
             "▶️ OpenAI in TEXT is asked again.",
             "OpenAI in TEXT was not paused any more.",
         ]
+
+    def test_handled_again_it_says_so_and_pauses_nothing(self, fake, say, route, operator):
+        fake.will("sendMessage", refuse(429, "Too Many Requests", retry_after=30))
+        say(press(f"pause:0:{route.pk}", message_id=1))
+        route_resume(route_id=route.pk, actor="admin:ada")
+        TelegramUpdate.objects.update(next_at=None)
+
+        queue_drain(chat_id=make_chat(42).pk)
+
+        assert fake.chat(42).texts[-1] == "⏸ OpenAI in TEXT is paused for an hour."
+        assert ProviderConfig.objects.in_service().filter(pk=route.pk).exists()
 
     def test_elsewhere_it_does_nothing(self, fake, say, route, operator):
         fake.chat(43)
