@@ -3,6 +3,7 @@ from django.db import migrations
 # What the rows are called now. Django names a permission when it makes it, and never again.
 NAMES = {
     ("providers", "providerconfig"): "route",
+    ("providers", "historicalproviderconfig"): "historical route",
     ("providers", "providerhealth"): "circuit",
     ("providers", "provideraccount"): "provider account",
     ("requests_app", "requestevent"): "status change",

@@ -21,6 +21,10 @@ def keep_retries_possible(apps, schema_editor):
     new.user_set.add(*apps.get_model("auth", "User").objects.using(using).filter(user_permissions__in=old))
     groups = apps.get_model("auth", "Group").objects.using(using).filter(permissions__in=old)
     new.group_set.add(*groups.exclude(pk__in=support))
+    # From whose role the owner has taken it, that role does not get it as new either.
+    for without in role.objects.using(using).filter(group__isnull=False).exclude(group__in=groups):
+        without.granted = sorted({*without.granted, "requests_app.retry_requests"})
+        without.save(update_fields=["granted"])
 
 
 class Migration(migrations.Migration):

@@ -15,20 +15,24 @@ from providers.statistics.day_cuts import MOMENT, DayCuts, current_zone
 
 
 def begin(apps: Any, _: Any) -> None:
-    """Compare each hour's number of attempts with those on record. One look at each, however many there are."""
+    """Compare each hour's number of attempts with those on record. One look at each, however many there are.
+
+    At the sums first: what a sweeper folds in between is on record then, and not taken for deleted.
+    """
     sums = apps.get_model("providers", "AttemptRollup").objects.order_by()
     if not sums.exists():
         return  # the first fold begins it
     attempts = apps.get_model("providers", "Attempt").objects.order_by().filter(rolled_up=True, purpose="user")
     hours = attempts.annotate(hour=TruncHour("created_at", tzinfo=UTC))
-    on_record = dict(hours.values_list("hour").annotate(number=Count("pk")))
     counted = dict(sums.values_list("hour").annotate(number=Sum("requests")))
-    gone = {hour: missing for hour, number in counted.items() if (missing := number - on_record.get(hour, 0)) > 0}
+    on_record = dict(hours.values_list("hour").annotate(number=Count("pk")))
+    deleted = max(0, sum(counted.values()) - sum(on_record.values()))
+    gone = [hour for hour, number in counted.items() if deleted and number > on_record.get(hour, 0)]
     apps.get_model("providers", "FoldState").objects.get_or_create(
         name="attempts",
         defaults={
             "deleted_until": max(gone) + timedelta(hours=1) - MOMENT if gone else None,
-            "deleted_rows": sum(gone.values()),
+            "deleted_rows": deleted,
             "days": DayCuts.all_in(current_zone()).as_json(),
         },
     )

@@ -98,6 +98,5 @@ def _erase_names(account_id: int) -> int:
     history = LogEntry.objects.filter(
         content_type=ContentType.objects.get_for_model(Account), object_id=str(account_id)
     )
-    return Account.objects.filter(id=account_id).exclude(name="").update(name="", folded_name="") + history.exclude(
-        object_repr=key
-    ).update(object_repr=key)
+    named = Account.objects.filter(id=account_id).exclude(name="", folded_name="")
+    return named.update(name="", folded_name="") + history.exclude(object_repr=key).update(object_repr=key)
