@@ -151,6 +151,19 @@ class TestTheUpgrade:
         for holder in (clerk.user_permissions, helpers.permissions):
             assert set(holder.values_list("codename", flat=True)) == {"change_request", "retry_requests"}
 
+    def test_a_role_that_may_not_act_any_more_does_not_begin_to_ask_anew(self):
+        asking = Permission.objects.get(codename="retry_requests")
+        operator = Role.objects.get(name="operator")
+        operator.group.permissions.remove(asking, Permission.objects.get(codename="change_request"))
+        operator.granted.remove("requests_app.retry_requests")  # as it was before there was this permission
+        operator.save()
+        migration = import_module("aibot.migrations.0007_retry_permission")
+
+        migration.keep_retries_possible(apps, SimpleNamespace(connection=connection))
+        roles_sync(using="default", apps=apps)
+
+        assert "requests_app.retry_requests" not in permissions_of("operator")
+
 
 class TestSupportWithoutPrompts:
     """The canary is in every place where a user's words or an answer are kept."""

@@ -446,7 +446,7 @@ class TestAccounts:
     def test_the_names_on_record_are_folded_by_the_upgrade(self, monkeypatch):
         accounts = [make_account(key=f"telegram:{number}", name=f"Müller {number}") for number in range(5)]
         Account.objects.update(folded_name="")
-        migration = import_module("requests_app.migrations.0028_folded_names")
+        migration = import_module("requests_app.migrations.0029_fold_names")
 
         monkeypatch.setattr(migration, "BATCH", 2)
         migration.fold_names(apps, SimpleNamespace(connection=connection))
