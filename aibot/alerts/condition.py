@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from providers.models import ProviderConfig
+from telegram_bot.keyboards import PAUSE_ROUTE, RESUME_ROUTE
 
 
 class Remedy(StrEnum):
     """What the operator can do about routes by a button below the message."""
 
-    RESUME = "resume"
-    PAUSE = "pause"
+    RESUME = RESUME_ROUTE
+    PAUSE = PAUSE_ROUTE
 
 
 @dataclass(frozen=True, slots=True)

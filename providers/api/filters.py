@@ -8,11 +8,10 @@ from typing import Any
 from django.db.models import Q
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter
-from rest_framework.exceptions import ValidationError
 
 from providers.common.days import parse_day
 from providers.db import without
-from providers.statistics.parameters import MAX_SHOWN
+from providers.statistics.parameters import parse_number
 
 MAX_INTEGER = 2**63 - 1
 
@@ -126,21 +125,6 @@ def parse_moment(value: str) -> datetime:
     except (ValueError, OverflowError):  # there is no such day, or it is before the first year of UTC
         pass
     raise ValueError("a date or a time, such as 2026-11-28 or 2026-11-28T09:30:00Z (a + is written %2B)")
-
-
-def parse_number(value: str, maximum: int) -> int:
-    """Return a whole number from 1 on. Raises ValueError."""
-    if value.isascii() and value.isdecimal() and len(value) <= len(str(maximum)) and 1 <= int(value) <= maximum:
-        return int(value)
-    raise ValueError(f"a whole number from 1 to {maximum}")
-
-
-def parsed(name: str, value: str, parse: Callable[[str], Any]) -> Any:
-    """Return a parameter's value. Raises ValidationError, saying what is allowed."""
-    try:
-        return parse(value)
-    except ValueError as error:
-        raise ValidationError({"detail": f"{name} must be {error}, not {value[:MAX_SHOWN]!r}."}) from error
 
 
 def _equals(field: str) -> Condition:

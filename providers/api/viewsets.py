@@ -11,11 +11,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from providers.api.filters import Filter, parse_number, parsed
+from providers.api.filters import Filter
 from providers.api.formats import TableViewSet
 from providers.api.pages import MAX_CSV_ROWS, MAX_PAGE_SIZE, PAGE_SIZE, Listing, Position, cursor_of, place_of
 from providers.api.schema import RecordSchema
-from providers.statistics.parameters import parameters_of
+from providers.statistics.parameters import parameters_of, parse_number, parsed
 from providers.statistics.permissions import MayRead
 
 PAGING = ("cursor", "pageSize", "format")

@@ -6,13 +6,13 @@ from typing import Any
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import ListSerializer, Serializer
 from rest_framework.viewsets import ViewSet
 
-from providers.statistics.parameters import parameters_of
+from providers.statistics.parameters import parameters_of, parse_number, parsed
 from providers.statistics.selectors import cost_comparison, provider_stats, recommended
 from providers.statistics.serializers import (
     ProblemSerializer,
@@ -156,6 +156,4 @@ def _since(request: Request) -> datetime | None:
     days = parameters_of(request, ["days"], unnamed=["format"]).get("days")
     if days is None:
         return None
-    if not (days.isascii() and days.isdecimal() and len(days) <= 4 and 1 <= int(days) <= MAX_DAYS):
-        raise ValidationError({"detail": f"days must be a whole number from 1 to {MAX_DAYS}, not {days[:40]!r}."})
-    return timezone.now() - timedelta(days=int(days))
+    return timezone.now() - timedelta(days=parsed("days", days, lambda text: parse_number(text, MAX_DAYS)))

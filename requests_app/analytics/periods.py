@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from providers.common.days import parse_day
 from providers.statistics.day_cuts import DAY, current_zone, midnight
+from providers.statistics.parameters import MAX_SHOWN, parse_number
 
 MAX_DAYS = 3660
 MAX_POINTS = 92  # of a series
@@ -149,9 +150,10 @@ def _last_days(days: int) -> Period:
 
 
 def _days_of(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MAX_DAYS):
-        raise ValueError(f"days must be a whole number from 1 to {MAX_DAYS}, not {text[:40]!r}.")
-    return int(text)
+    try:
+        return parse_number(text, MAX_DAYS)
+    except ValueError as error:
+        raise ValueError(f"days must be {error}, not {text[:MAX_SHOWN]!r}.") from None
 
 
 def _day_of(params: Mapping[str, str], name: str) -> date:

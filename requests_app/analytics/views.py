@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from providers.api.formats import TableViewSet
-from providers.statistics.parameters import parameters_of
+from providers.statistics.parameters import parameters_of, parse_number, parsed
 from providers.statistics.permissions import is_developer, may
 from providers.statistics.serializers import ProblemSerializer
 from providers.types import Category
@@ -268,6 +268,5 @@ def _model(slug: str) -> AIModel:
 
 def _limit(request: Request) -> int:
     limit = request.query_params.get("limit", str(USERS_UNASKED))
-    if not (limit.isascii() and limit.isdecimal() and len(limit) <= 4 and 1 <= int(limit) <= MAX_USERS):
-        raise ValidationError({"detail": f"limit must be a whole number from 1 to {MAX_USERS}, not {limit[:40]!r}."})
-    return int(limit)
+    number: int = parsed("limit", limit, lambda text: parse_number(text, MAX_USERS))
+    return number
