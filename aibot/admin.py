@@ -7,10 +7,12 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework.authtoken.admin import TokenAdmin
 from rest_framework.authtoken.models import Token, TokenProxy
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -18,6 +20,8 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from aibot.api_tokens import scopes_of, token_create, token_revoke
 from aibot.models import Alert, ApiToken, Notification, Scope
+from aibot.one_time_codes import switch_off
+from aibot.sign_in import switched_off_note
 from providers.admin_base import ModelAdmin, NobodyEdits, ReadOnlyAdmin, ReadOnlyInline
 
 DAYS_OF_A_TOKEN = 365  # unless its maker says otherwise
@@ -31,7 +35,7 @@ def _name_of(token: Token) -> str:
 Token.__str__ = _name_of  # type: ignore[assignment,method-assign]
 
 # These come with Django's look, or show too much.
-admin.site.unregister([User, Group, TokenProxy])
+admin.site.unregister([User, Group, TokenProxy, TOTPDevice, StaticDevice])
 
 
 @admin.register(User)
@@ -41,6 +45,30 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's c
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    list_display = ["username", "email", "is_active", "is_superuser", "last_login", "signs_in_with_codes"]
+    actions = ["codes_switch_off"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        has_codes = TOTPDevice.objects.filter(user=OuterRef("pk"), confirmed=True)
+        users: QuerySet[User] = super().get_queryset(request)
+        return users.annotate(has_codes=Exists(has_codes))
+
+    @admin.display(description="One-time codes", boolean=True)
+    def signs_in_with_codes(self, user: Any) -> bool:
+        return bool(user.has_codes)
+
+    @admin.action(description="Switch off one-time codes", permissions=["change"])
+    def codes_switch_off(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """For those who have lost their phone and their recovery codes."""
+        switched = [user for user in queryset if switch_off(user)]
+        for user in switched:
+            switched_off_note(by=request.user.pk, user=user)
+        names = ", ".join(user.get_username() for user in switched)
+        self.message_user(
+            request,
+            f"The password alone signs in: {names}." if switched else "None of them had one-time codes on.",
+            messages.SUCCESS if switched else messages.WARNING,
+        )
 
 
 @admin.register(Group)

@@ -89,6 +89,12 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     return groups
 
 
+def account_navigation(_: HttpRequest) -> list[dict[str, str]]:
+    """Return unfold's links of the menu below the reader's own name."""
+    pages = {"Change password": "admin:password_change", "One-time codes": "admin:one_time_codes"}
+    return [{"title": title, "link": reverse(name)} for title, name in pages.items()]
+
+
 @dataclass(frozen=True, slots=True)
 class Crumb:
     """One step of the way to a page, which stands in its head."""

@@ -7,10 +7,11 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, path, reverse
 from unfold.dataclasses import SearchResult
 
 from aibot.overview import overview_of
+from aibot.sign_in import one_time_codes_page
 from requests_app.account_search import account_keys
 from requests_app.models import Account, Request
 
@@ -31,6 +32,14 @@ class OperatorSite(UnfoldAdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Show the Overview."""
         return super().index(request, {**overview_of(request), **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        own = path("one-time-codes/", self.admin_view(self.one_time_codes), name="one_time_codes")
+        return [own, *super().get_urls()]
+
+    def one_time_codes(self, request: HttpRequest) -> TemplateResponse:
+        """Show and switch the reader's own one-time codes."""
+        return one_time_codes_page(request, self.each_context(request))
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Answer the search box above all pages, with its first page whatever the address asks for."""

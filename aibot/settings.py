@@ -96,6 +96,9 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "simple_history",
     "aibot",
     "providers",
@@ -147,6 +150,8 @@ UNFOLD = {
     "BORDER_RADIUS": "6px",
     "SIDEBAR": {"navigation": "aibot.navigation.navigation", "show_search": True, "command_search": True},
     "COMMAND": {"search_callback": "aibot.operator_site.found"},
+    "LOGIN": {"form": "aibot.sign_in.SignInForm"},
+    "ACCOUNT": {"navigation": "aibot.navigation.account_navigation"},
 }
 # Outputs and users' images: in a bucket where one is named, else in the local folder.
 S3_BUCKET = env_bucket("S3_BUCKET")
@@ -292,6 +297,7 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_LOCKOUT_TEMPLATE = "admin/locked.html"
 AXES_ENABLE_ADMIN = False  # `manage.py axes_list_attempts` shows them
 AXES_VERBOSE = False
+OTP_TOTP_ISSUER = UNFOLD["SITE_TITLE"]  # what authenticator apps call it
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
