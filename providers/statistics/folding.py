@@ -155,6 +155,16 @@ class SumsTable:
         rows = self.model._default_manager.filter(**{self.slots.column: slot}).order_by()
         return [self.read_as(row) for row in rows.values(*self._attnames(), *self.sums)]
 
+    def in_all(self) -> Row:
+        """Return the sums of all slots together."""
+        costs = {name for name in self.sums if isinstance(self.model._meta.get_field(name), DecimalField)}
+        # An aggregate must not be called like a field of the table.
+        sums = {f"all_{name}": sum_in_ticks(name) if name in costs else Sum(name, default=0) for name in self.sums}
+        found = self.model._default_manager.aggregate(**sums)
+        return {
+            name: in_dollars(found[f"all_{name}"]) if name in costs else int(found[f"all_{name}"]) for name in self.sums
+        }
+
     def replace(self, slot: Any, rows: list[Row]) -> None:
         """Write these rows of a slot in place of those that are there."""
         self.model._default_manager.filter(**{self.slots.column: slot}).delete()
@@ -172,16 +182,24 @@ def _rounded(field: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How many rows there were ever to count, and how many each table has counted."""
+    """How many rows there were ever to count, and what each table that counts them has in all its slots."""
 
     on_record: int
     deleted: int
-    counted: dict[str, int]  # by what the table is called
+    sums: dict[str, Row]  # by what the table is called
 
     @property
     def wrong(self) -> dict[str, int]:
-        """The tables that have counted more or fewer."""
-        return {table: number for table, number in self.counted.items() if number != self.on_record + self.deleted}
+        """The tables that have counted more or fewer rows."""
+        counted = {table: sums["requests"] for table, sums in self.sums.items()}
+        return {table: number for table, number in counted.items() if number != self.on_record + self.deleted}
+
+    @property
+    def apart(self) -> dict[str, Row]:
+        """Sums that several tables have, and not the same, by table: what else is known of rows that are deleted."""
+        shared = set.intersection(*(set(sums) for sums in self.sums.values()))
+        each = {name: {table: sums[name] for table, sums in self.sums.items()} for name in sorted(shared)}
+        return {name: by_table for name, by_table in each.items() if len(set(by_table.values())) > 1}
 
 
 class Fold(ABC):
@@ -279,17 +297,13 @@ class Fold(ABC):
         return results
 
     def totals(self) -> Totals:
-        """Return how many rows there were, deleted ones too, and how many each table has counted in all its slots."""
+        """Return how many rows there were, deleted ones too, and what each table has counted in all its slots."""
         with transaction.atomic():
             state = FoldState.objects.select_for_update().filter(name=self.name).first()
             return Totals(
                 on_record=self._all().filter(self.counted).count(),
                 deleted=state.deleted_rows if state else 0,
-                counted={
-                    table.called: table.model._default_manager.aggregate(number=Sum("requests", default=0))["number"]
-                    for table in self.tables
-                    if "requests" in table.sums
-                },
+                sums={table.called: table.in_all() for table in self.tables if "requests" in table.sums},
             )
 
     def _all(self) -> QuerySet[Any]:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
-from django.db.models import Max, Sum
+from django.db.models import F, Max, Sum
 from django.db.models.query import QuerySet
 from django.utils import timezone
 
@@ -362,10 +362,18 @@ class TestTimeZone:
     def test_a_wrong_sum_is_told_by_the_totals_where_no_day_tells_it(self, traffic, capsys):
         call_command("recount", "--check")
         known = f"{Request.objects.count()} on record and {len(traffic.made) - Request.objects.count()} that retention"
-        assert f"In all they count requests once each: {known} has deleted." in capsys.readouterr().out
+        assert f"In all they count requests once each, and have the same sums: {known}" in capsys.readouterr().out
         RequestRollup.objects.filter(day=sealed_until()).delete()
 
         with pytest.raises(CommandError, match="all sums of requests by AI models"):
+            call_command("recount", "--check")
+
+    def test_a_cost_that_is_wrong_in_a_day_of_deleted_rows_is_told_by_the_other_table(self, traffic):
+        call_command("recount", "--check")
+        rollup = AttemptDayRollup.objects.filter(day=sealed_until()).first()
+        AttemptDayRollup.objects.filter(pk=rollup.pk).update(total_cost=F("total_cost") + Decimal("0.0000000001"))
+
+        with pytest.raises(CommandError, match=r"all total_cost of attempts: \S+ by hours and \S+ by days"):
             call_command("recount", "--check")
 
     def test_a_check_and_the_overview_say_what_to_do(self, traffic, settings, admin_client, capsys):

@@ -52,8 +52,11 @@ class Command(BaseCommand):
             known = f"{totals.on_record:,} on record and {totals.deleted:,} that retention has deleted"
             for table, number in totals.wrong.items():
                 wrong.append(f"all sums of {name} by {table}: they count {number:,}, of {known}")
-            if not totals.wrong:
-                self.stdout.write(f"In all they count {name} once each: {known}.")
+            for column, by_table in totals.apart.items():
+                both = " and ".join(f"{number:,} by {table}" for table, number in by_table.items())
+                wrong.append(f"all {column} of {name}: {both}")
+            if not totals.wrong and not totals.apart:
+                self.stdout.write(f"In all they count {name} once each, and have the same sums: {known}.")
         if wrong:
             raise CommandError(
                 f"Other sums than the raw rows have {'; '.join(wrong)}. `manage.py recount` counts again what is on "
