@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -16,8 +18,6 @@ from unfold.widgets import BASE_INPUT_CLASSES, UnfoldAdminTextInputWidget
 
 from providers.json_field import TypedJSONFormField
 from providers.pricing import ABOVE, MAX_COST_USD, RATES, TIERS, is_rate
-
-MAX_TIERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class BoxesWidget(forms.Widget):
     def _places(self, data: Mapping[str, Any], name: str) -> Iterator[str]:
         for number in count():
             place = f"{name}-{TIERS}-{number}"
-            if not self.tier or number == MAX_TIERS or not any(f"{place}-{box.name}" in data for box in self.tier):
+            if not self.tier or not any(f"{place}-{box.name}" in data for box in self.tier):
                 return
             yield place
 
@@ -114,7 +114,15 @@ def _with_number(row: dict[str, str]) -> dict[str, Any]:
 
 
 def _shown(place: str, boxes: Sequence[Box], values: Mapping[str, Any]) -> list[ShownBox]:
-    return [ShownBox(box, f"{place}-{box.name}", str(values.get(box.name, ""))) for box in boxes]
+    return [ShownBox(box, f"{place}-{box.name}", _text_in(box, values.get(box.name, ""))) for box in boxes]
+
+
+def _text_in(box: Box, value: Any) -> str:
+    text = str(value)
+    if box.input_type == "date":
+        with suppress(ValueError):
+            return date.fromisoformat(text).isoformat()  # the only way of writing it that a browser shows
+    return text
 
 
 def _object(value: Any) -> dict[str, Any]:

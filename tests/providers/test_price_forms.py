@@ -86,6 +86,15 @@ class TestPrices:
         route.refresh_from_db()
         assert route.prices["tiers"] == [{"above_input_tokens": 500_000, "input_per_million": "9"}]
 
+    def test_what_was_written_otherwise_is_kept_by_saving_the_page(self, admin_client, route):
+        tiers = [{"above_input_tokens": number, "input_per_million": "9"} for number in range(1, 26)]
+        ProviderConfig.objects.filter(pk=route.pk).update(prices={"as_of": "20261123", "tiers": tiers})
+
+        assert save(admin_client, route, prices__input_per_million="1").status_code == 302
+
+        route.refresh_from_db()
+        assert route.prices == {"input_per_million": "1", "as_of": "2026-11-23", "tiers": tiers}
+
     @pytest.mark.parametrize(
         ("box", "typed", "words"),
         [
