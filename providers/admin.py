@@ -24,7 +24,7 @@ from providers.admin_base import (
     shown_ms,
 )
 from providers.admin_fields import NamesField, PricesField
-from providers.admin_order import RouteOrderAdmin
+from providers.admin_order import RouteOrderAdmin, last_day_of, shown_figures
 from providers.admin_playground import PlaygroundAdmin
 from providers.admin_reconciliation import reconciliation_csv, reconciliation_page
 from providers.admin_versions import VersionedAdmin, VersionedForm
@@ -120,6 +120,7 @@ class ProviderConfigAdmin(RouteOrderAdmin, PlaygroundAdmin):
         "has_key",
         "circuit",
         "pause_reason",
+        "last_day",
         "updated_at",
         "names_in_extra_body",
         "names_in_extra_headers",
@@ -138,6 +139,7 @@ class ProviderConfigAdmin(RouteOrderAdmin, PlaygroundAdmin):
                     "has_key",
                     "circuit",
                     "pause_reason",
+                    "last_day",
                 ]
             },
         ),
@@ -235,6 +237,10 @@ class ProviderConfigAdmin(RouteOrderAdmin, PlaygroundAdmin):
     @admin.display(description="why it is paused")
     def pause_reason(self, row: Any) -> str:
         return (row.paused_because if row.is_paused else row.reason_of_pause) or "–"
+
+    @admin.display(description="last 24 hours")
+    def last_day(self, route: ProviderConfig) -> str:
+        return shown_figures(last_day_of(Category(route.category)).get(route.name))
 
 
 @admin.register(RoutingRule)

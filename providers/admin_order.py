@@ -110,7 +110,7 @@ class RouteOrderAdmin(RouteToolsAdmin):
     def _rows(self, request: HttpRequest, kind: Kind, groups: list[list[ProviderConfig]]) -> list[Row]:
         # As the list knows them: with their pauses.
         known = {route.pk: route for route in self.get_queryset(request).filter(category=kind[0], operation=kind[1])}
-        stats = {row.route: row for row in provider_stats(kind[0], timezone.now() - WINDOW)}
+        stats = last_day_of(kind[0])
         return [
             Row(
                 route=known[route.pk],
@@ -118,7 +118,7 @@ class RouteOrderAdmin(RouteToolsAdmin):
                 is_paused=_is_paused(known[route.pk]),
                 state=self.state_of(known[route.pk]),
                 price=self.price_of(known[route.pk]),
-                figures=_figures(stats.get(route.name)),
+                figures=shown_figures(stats.get(route.name)),
                 address=reverse(self._address("change"), args=[route.pk]),
                 test_address=reverse(self._address("test"), args=[route.pk]),
             )
@@ -212,7 +212,13 @@ def _posted_order(request: HttpRequest) -> list[list[int]]:
     return order
 
 
-def _figures(stats: ProviderStats | None) -> str:
+def last_day_of(category: Category) -> dict[str, ProviderStats]:
+    """Return what the calls of each route of a category have brought of late, by the route's name."""
+    return {row.route: row for row in provider_stats(category, timezone.now() - WINDOW)}
+
+
+def shown_figures(stats: ProviderStats | None) -> str:
+    """Return success rate, calls and cost in words."""
     if stats is None or stats.expected:
         return "not asked"
     rate = "–" if stats.success_rate is None else f"{stats.success_rate} %"

@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from providers import registry
+from providers.models import AttemptDayRollup, ProviderConfig
 from providers.statistics import sums as attempts
 from providers.statistics.folding import in_dollars
 from providers.statistics.histograms import percentile
@@ -45,6 +46,12 @@ class Filters:
 
 
 EVERYTHING = Filters()
+
+
+def is_route_known(name: str) -> bool:
+    """Tell whether a route of this name is there, or has ever made a call."""
+    is_there = ProviderConfig.objects.filter(name=name).exists()
+    return is_there or AttemptDayRollup.objects.filter(route=name).exists()
 
 
 def totals_of(period: Period) -> Totals:

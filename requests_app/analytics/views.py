@@ -27,6 +27,7 @@ from requests_app.analytics.selectors import (
     Filters,
     costs,
     fallbacks,
+    is_route_known,
     model_margins,
     success_rates,
     top_users,
@@ -246,7 +247,7 @@ def _asked(request: Request, *parameters: str) -> tuple[Period, Filters]:
     slug = values.get("model", "")
     return period, Filters(
         category=_choice(request, "category", ["", *Category]),
-        route=values.get("route", ""),
+        route=_route(values.get("route", "")),
         model=_model(slug) if slug else None,
     )
 
@@ -257,6 +258,12 @@ def _choice(request: Request, name: str, choices: Sequence[str]) -> str:
     if found is None:
         raise ValidationError({"detail": f"{name} must be {' or '.join(filter(None, choices))}, not {value[:40]!r}."})
     return str(found)
+
+
+def _route(name: str) -> str:
+    if name and not is_route_known(name):
+        raise ValidationError({"detail": f"There is no route {name[:40]!r}, and was none."})
+    return name
 
 
 def _model(slug: str) -> AIModel:

@@ -68,6 +68,8 @@ def _accept_again(
         row.id: row
         for row in Request.objects.select_for_update(no_key=True).filter(id__in=[first, earlier.id]).order_by("id")
     }
+    if earlier.id not in rows:
+        raise RetryRefused("It was deleted meanwhile.")
     _check(rows[earlier.id])
     if latest_asking(earlier) != seen:
         return None

@@ -254,6 +254,15 @@ class TestChain:
         ProviderHealth.objects.create(category="", provider="openai", key_id=key_id, open_until=later)
         assert f"key {key_id[:8]} paused until" in admin_client.get(changelist("providerconfig")).content.decode()
 
+    def test_a_route_says_what_its_calls_have_brought_of_late(self, admin_client):
+        route = ProviderConfig.objects.get(category="TEXT", name="openai")
+        page = reverse("admin:providers_providerconfig_change", args=[route.pk])
+        assert "not asked" in admin_client.get(page).content.decode()
+        make_attempt(provider="openai", cost=Decimal("0.002"))
+        make_attempt(provider="openai", state=Attempt.State.FAILED, cost=None, number=2)
+
+        assert "50.00 % of 2, $0.002" in admin_client.get(page).content.decode()
+
 
 class TestBreaker:
     def reset(self, client, row: ProviderHealth):

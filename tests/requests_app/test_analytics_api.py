@@ -12,6 +12,8 @@ from django.contrib.auth.models import User
 
 from aibot.api_tokens import token_create
 from aibot.models import ApiUsage, Scope
+from providers.models import ProviderConfig
+from providers.statistics.rollups import fold_attempts
 from requests_app.analytics.periods import today
 from requests_app.models import AIModel, LedgerEntry
 from tests.factories import make_account, make_attempt, make_model, make_request
@@ -131,6 +133,15 @@ def test_what_makes_no_sense_is_refused_in_words(client, token, address, query):
 
     assert response.status_code == 400
     assert response.json()["detail"]
+
+
+def test_a_route_that_never_was_is_refused_and_one_that_was_removed_has_its_figures(client, token, model):
+    response = client.get("/api/analytics/costs?route=open-ai", headers=token)
+    assert (response.status_code, "open-ai" in response.json()["detail"]) == (400, True)
+
+    fold_attempts()
+    ProviderConfig.objects.filter(name="piapi").delete()
+    assert {row["route"] for row in rows_of(client, "costs?route=piapi", token)} == {"piapi"}
 
 
 @pytest.mark.parametrize("more", ["&limit=0", "&limit=1001", "&order=name", "&route=a", "&by=route"])
