@@ -1,5 +1,7 @@
 """The admin pages of requests and their events. What their actions do is in services."""
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.contrib import admin, messages
@@ -10,6 +12,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from providers.admin_base import (
     CategoryFilter,
@@ -20,7 +23,7 @@ from providers.admin_base import (
     shown_cost,
     shown_ms,
 )
-from providers.db import Constant
+from providers.db import Constant, is_postgresql
 from requests_app.account_search import account_keys
 from requests_app.admin.operations import OperationsMixin, action_of
 from requests_app.admin.replay import ReplayPage
@@ -29,8 +32,10 @@ from requests_app.models import VIEW_PROMPTS, Account, Request, RequestEvent
 from requests_app.timeline import Timeline, request_timeline
 
 MAX_ACCOUNTS = 100  # of which requests are searched
+NEWEST = 5_000  # requests in whose texts words are looked for: no index leads to them
 MAX_UNFOLDED = 1000  # characters of a text that are shown at once
 BEGIN = 200  # characters of a longer one
+TEXTS = ("input_text", "transcript", "output_text")
 CONTENT_FIELDSETS = {"Prompt", "Answer"}  # what users wrote and received
 
 Status = Request.Status
@@ -74,7 +79,7 @@ class RequestChangeList(LargeTableChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Request]:
         rows: QuerySet[Request] = super().get_queryset(request, exclude_parameters)
-        return rows.defer("input_text", "transcript", "output_text")
+        return rows.defer(*TEXTS)
 
 
 @admin.register(Request)
@@ -103,7 +108,7 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
     search_fields = ["id__exact"]  # get_search_results() looks for more
     search_help_text = (
         "A request's id or its beginning, an intake key in full, or a user as on the page of accounts. "
-        "What users wrote is not searched here: docs/operations.md has the SQL for it."
+        f'Words in quotes, such as "penguin", are looked for in what the newest {NEWEST:,} wrote and received.'
     )
     ordering = ["-created_at"]
     sortable_by = ["created_at"]
@@ -152,6 +157,8 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
         if words.startswith("req_"):
             # Hexadecimal digits follow. SQLite needs the range: its LIKE reads every id.
             return queryset.filter(id__startswith=words, id__gte=words, id__lt=f"{words}g"), False
+        if quoted := words.removeprefix('"').removesuffix('"') if words.startswith('"') else "":
+            return self._with_words(request, queryset, quoted), False
         # Apart: one condition over both tables would read all requests.
         accounts = account_keys(Account.objects.all(), words, at_most=MAX_ACCOUNTS + 1)
         if len(accounts) > MAX_ACCOUNTS:
@@ -160,6 +167,23 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
         if accounts:
             return queryset.filter(user_id__in=accounts[:MAX_ACCOUNTS]), False
         return queryset.filter(intake_key=words), False
+
+    def _with_words(self, request: HttpRequest, queryset: QuerySet[Request], words: str) -> QuerySet[Request]:
+        """Return those of the newest requests of a list that have these words in a text."""
+        if not request.user.has_perm(VIEW_PROMPTS):
+            self.message_user(request, "You may not look for what users wrote and received.", messages.WARNING)
+            return queryset.none()
+        moments = queryset.order_by("-created_at").values_list("created_at", flat=True)
+        oldest = next(iter(moments[NEWEST - 1 : NEWEST]), None)
+        if oldest:
+            self.message_user(
+                request,
+                f"Looked through the newest {NEWEST:,} requests of this list, back to "
+                f"{localtime(oldest):%Y-%m-%d %H:%M}. A filter reaches further.",
+                messages.INFO,
+            )
+            queryset = queryset.filter(created_at__gte=oldest)
+        return queryset.filter(_has_words(words))
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("requests_app.change_request")
@@ -220,6 +244,13 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
     @admin.display(description="output files")
     def output_files(self, row: Request) -> SafeString:
         return _shown_media(row.output_media)
+
+
+def _has_words(words: str) -> Q:
+    """Return the condition for requests with these words in a text, in capitals or not."""
+    # SQLite folds the letters of ASCII alone.
+    ways = [words] if is_postgresql() else dict.fromkeys((words, words.lower(), words.capitalize(), words.upper()))
+    return reduce(or_, (Q((f"{text}__icontains", way)) for way in ways for text in TEXTS))
 
 
 def _shown_text(text: str) -> SafeString:

@@ -38,6 +38,26 @@ ENDPOINTS = [
         for query in ("", "?days=7")
     ),
     *("/metrics", "/readyz", "/healthz"),
+    *(
+        f"/api/analytics/{what}{period}"
+        for what in ("success-rates?", "fallbacks?", "margins?", "costs?", "costs?by=user&")
+        for period in ("period=today", "days=7", "days=90", "days=400")
+    ),
+    *(
+        f"/api/{records}{query}"
+        for records in ("requests", "attempts", "models", "routes", "accounts")
+        for query in ("", "?limit=100")
+    ),
+    "/api/requests?status=FAILED",
+    "/api/attempts?state=FAILED",
+]
+PAGES = [
+    *(f"/admin/?period={period}" for period in ("today", "yesterday", "7", "30", "90", "month")),
+    "/admin/?from=2025-11-01&to=2026-11-28",
+    *(f"/admin/providers/providerconfig/order/{category}/generate/" for category in CATEGORIES),
+    *(f"/admin/providers/providerconfig/playground/{category}/" for category in CATEGORIES),
+    "/admin/providers/attemptrollup/reconciliation/",
+    "/admin/requests_app/request/replay/",
 ]
 PAIRED = ("requests_app.request", "providers.attempt", "telegram_bot.delivery")
 
@@ -135,6 +155,7 @@ def addresses(client: Any) -> Iterator[str]:
     from django.contrib import admin
 
     yield "/admin/"
+    yield from PAGES
     for model, model_admin in admin.site._registry.items():
         found = listed(client, model)
         if found is None:
@@ -192,7 +213,14 @@ def searches() -> Iterator[str]:
     paid = LedgerEntry.objects.filter(kind="TOPUP").order_by("-id")[0]
     job = Attempt.objects.filter(category="IMAGE").exclude(job_id="").order_by("-created_at")[0].job_id
     asked: dict[str, tuple[str, ...]] = {
-        "requests_app/request": (*users, request.id, request.id[:12], request.intake_key, "req_nobody"),
+        "requests_app/request": (
+            *users,
+            request.id,
+            request.id[:12],
+            request.intake_key,
+            "req_nobody",
+            '"no-such-word"',
+        ),
         "requests_app/account": users,
         "requests_app/ledgerentry": (request.id, paid.external_ref, "nobody"),
         "requests_app/requestevent": (request.id, "nobody"),

@@ -1,6 +1,7 @@
 """Admin pages of AI models, requests, accounts and the ledger."""
 
 import re
+from datetime import timedelta
 from decimal import Decimal
 from importlib import import_module
 from types import SimpleNamespace
@@ -13,9 +14,11 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.urls import reverse
+from django.utils import timezone
 
 from providers.models import Attempt, ProviderConfig
 from providers.types import Access
+from requests_app.admin import requests as requests_admin
 from requests_app.models import Account, AIModel, LedgerEntry, Request
 from requests_app.states import transition
 from tests.factories import make_account, make_attempt, make_model, make_request
@@ -171,6 +174,46 @@ class TestRequests:
 
         assert wanted.id in content
         assert other.id not in content
+
+    @pytest.mark.parametrize("words", ["penguin", "PENGUIN", "a Penguin?"])
+    @pytest.mark.parametrize("text", ["input_text", "transcript", "output_text"])
+    def test_a_request_is_found_by_words_of_its_texts(self, admin_client, text, words):
+        make_request(id="req_1", **{text: "Say, what is a penguin?"})
+        make_request(id="req_2", **{text: "What is a seal?"})
+
+        found = admin_client.get(changelist_url("request"), {"q": f'"{words}"'}).context["cl"]
+
+        assert [row.id for row in found.result_list] == ["req_1"]
+
+    def test_words_that_are_not_of_ascii_are_found_in_capitals_and_without(self, admin_client):
+        make_request(input_text="Пингвин")
+
+        for words in ("пингвин", "ПИНГВИН", "Пингвин"):
+            assert admin_client.get(changelist_url("request"), {"q": f'"{words}'}).context["cl"].result_count == 1
+
+    def test_words_are_looked_for_in_the_newest_of_the_list_only_and_the_page_says_so(self, admin_client, monkeypatch):
+        monkeypatch.setattr(requests_admin, "NEWEST", 2)
+        for number in range(4):
+            make_request(id=f"req_{number}", input_text="penguin", created_at=timezone.now() - timedelta(days=number))
+
+        page = admin_client.get(changelist_url("request"), {"q": '"penguin"'})
+        assert [row.id for row in page.context["cl"].result_list] == ["req_0", "req_1"]
+        assert "Looked through the newest 2 requests" in page.content.decode()
+
+    def test_who_may_not_read_texts_finds_nothing_by_them(self, client):
+        make_request(input_text="penguin")
+        log_in_with(client, "view_request")
+
+        page = client.get(changelist_url("request"), {"q": '"penguin"'})
+
+        assert page.context["cl"].result_count == 0
+        assert "You may not look for what users wrote" in page.content.decode()
+
+    @pytest.mark.parametrize("words", ['"', '""', '"%_\\', '"\U0001f600"', "'\"'"])
+    def test_strange_words_find_nothing(self, admin_client, words):
+        make_request(input_text="penguin")
+
+        assert admin_client.get(changelist_url("request"), {"q": words}).context["cl"].result_count == 0
 
     def test_a_requests_page_says_what_all_its_attempts_have_cost(self, admin_client):
         request = make_request()

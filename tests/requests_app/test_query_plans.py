@@ -15,6 +15,7 @@ from aibot.metrics import DatabaseCollector
 from providers.models import Attempt
 from providers.statistics.rollups import fold_attempts
 from requests_app.account_search import account_keys
+from requests_app.admin import requests as requests_admin
 from requests_app.analytics.periods import period_named
 from requests_app.analytics.rollups import fold_requests
 from requests_app.analytics.selectors import (
@@ -151,6 +152,13 @@ def _rows_of(plan: dict[str, Any]) -> int:
 @pytest.mark.parametrize("address", RARE)
 def test_a_page_of_few_rows_reads_nothing_of_the_history(account, admin_client, address):
     assert rows_read(lambda: admin_client.get(f"/admin/{address}")) < 30
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite does not say how many rows it reads")
+def test_words_are_looked_for_in_the_newest_rows_alone(account, admin_client, monkeypatch):
+    monkeypatch.setattr(requests_admin, "NEWEST", 20)
+
+    assert rows_read(lambda: admin_client.get('/admin/requests_app/request/?q="seal"')) < 100
 
 
 @pytest.fixture
