@@ -15,8 +15,8 @@ from providers.access import access_to, accounts_of, admin_access_to, current_pu
 from providers.accounts.base import Unit
 from providers.models import Attempt, AttemptRollup, ProviderAccount, ProviderCharge
 from providers.registry import PROVIDERS, label_of
-from providers.statistics.folding import in_dollars, sum_in_ticks
 from providers.statistics.rollups import IS_UNKNOWN
+from providers.statistics.sum_tables import in_dollars, sum_in_ticks
 from providers.types import Purpose
 
 SMALLEST_DIFFERENCE = Decimal("0.01")  # USD, and

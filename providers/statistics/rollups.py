@@ -9,8 +9,9 @@ from django.db.models.functions import Coalesce, Now, NullIf
 
 from providers.errors import ContentRefused
 from providers.models import Attempt, AttemptDayRollup, AttemptHistogram, AttemptRollup
-from providers.statistics.folding import DAYS, HOURS, Fold, Row, SumsTable, in_dollars, sum_in_ticks
+from providers.statistics.folding import Fold
 from providers.statistics.histograms import bucket_of
+from providers.statistics.sum_tables import DAYS, HOURS, Row, SumsTable, in_dollars, sum_in_ticks
 from providers.types import Purpose
 
 # A call that was written off as UNKNOWN may still be answered, and a folded row changes no more. So these wait until

@@ -12,8 +12,8 @@ from django.db.models.functions import Trunc
 from providers.access import current_purpose
 from providers.models import Attempt, AttemptDayRollup, AttemptHistogram, AttemptRollup
 from providers.statistics.day_cuts import DayCuts
-from providers.statistics.folding import in_dollars, sum_in_ticks
 from providers.statistics.rollups import IN_TICKS, OPERATION, ROUTE_NAME, SUMS, attempts_fold, sums_for, timed
+from providers.statistics.sum_tables import in_dollars, sum_in_ticks
 from providers.types import Operation, Purpose
 
 Key = tuple[Any, ...]

@@ -12,7 +12,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from providers.access import current_purpose
-from providers.statistics.folding import in_dollars
+from providers.statistics.sum_tables import in_dollars
 from providers.statistics.sums import within_days
 from requests_app.analytics.figures import UserFigures
 from requests_app.analytics.periods import period_named

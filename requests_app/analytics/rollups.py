@@ -20,9 +20,10 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from providers.models import Attempt
-from providers.statistics.folding import DAYS, Fold, Row, SumsTable, in_dollars, sum_in_ticks
+from providers.statistics.folding import Fold
 from providers.statistics.histograms import bucket_of
 from providers.statistics.rollups import IS_UNKNOWN
+from providers.statistics.sum_tables import DAYS, Row, SumsTable, in_dollars, sum_in_ticks
 from providers.types import Operation, Purpose
 from requests_app.models import AccountRollup, LedgerEntry, Request, RequestHistogram, RequestRollup
 

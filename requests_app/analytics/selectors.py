@@ -13,8 +13,8 @@ from typing import Any
 from providers import registry
 from providers.models import AttemptDayRollup, ProviderConfig
 from providers.statistics import sums as attempts
-from providers.statistics.folding import in_dollars
 from providers.statistics.histograms import percentile
+from providers.statistics.sum_tables import in_dollars
 from providers.statistics.sums import AttemptSums, Measure, attempt_sums, attempt_times
 from requests_app.analytics.figures import (
     Comparison,

@@ -19,7 +19,7 @@ from django.db.models.functions import Coalesce
 from providers.access import current_purpose
 from providers.db import Constant
 from providers.statistics.day_cuts import DayCuts
-from providers.statistics.folding import sum_in_ticks
+from providers.statistics.sum_tables import sum_in_ticks
 from providers.statistics.sums import Key, by_step, grouped, within_days
 from requests_app.analytics.periods import Period
 from requests_app.analytics.rollups import (

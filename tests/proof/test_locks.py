@@ -18,8 +18,8 @@ from providers.chain import circuit_breaker
 from providers.chain.circuit_breaker import Circuit, CircuitState, read_health, record_failure
 from providers.errors import ServerFault
 from providers.models import AttemptRollup, ProviderHealth
-from providers.statistics.folding import SumsTable
 from providers.statistics.rollups import fold_attempts
+from providers.statistics.sum_tables import SumsTable
 from requests_app.errors import TooManyOpenRequests
 from requests_app.models import Request
 from requests_app.services.intake import request_accept

@@ -18,8 +18,9 @@ from aibot.checks import check_days
 from aibot.overview import zone_notice
 from providers.models import Attempt, AttemptDayRollup, AttemptHistogram, AttemptRollup, FoldState
 from providers.statistics.day_cuts import DayCuts
-from providers.statistics.folding import DAYS, Fold
+from providers.statistics.folding import Fold
 from providers.statistics.rollups import attempts_fold, fold_attempts
+from providers.statistics.sum_tables import DAYS
 from requests_app.analytics.periods import Period, today
 from requests_app.analytics.rollups import fold_requests, requests_fold
 from requests_app.analytics.selectors import series_of, totals_of

@@ -6,8 +6,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from providers.models import FoldState
 from providers.statistics.day_cuts import current_zone, zones_left
-from providers.statistics.folding import Fold, Slots
+from providers.statistics.folding import Fold
 from providers.statistics.rollups import attempts_fold
+from providers.statistics.sum_tables import Slots
 from requests_app.analytics.rollups import requests_fold
 
 MAX_LISTED = 10
