@@ -34,6 +34,7 @@ from requests_app.analytics.selectors import (
     success_rates,
     top_users,
 )
+from requests_app.analytics.sums import figures_read_once
 from requests_app.models import Account, AIModel, LedgerEntry, Request
 
 PERMISSION = "providers.view_attemptrollup"  # that of the statistics
@@ -84,20 +85,20 @@ def overview_of(request: HttpRequest) -> dict[str, Any]:
         period = period_from(request.GET)
     except ValueError as error:
         period, problem = period_from({}), str(error)
-    comparison = compared(period)
-    return {
-        "alerts": alerts,
-        "is_permitted": True,
-        "is_sandbox": current_purpose() == Purpose.SANDBOX,
-        "problem": problem,
-        "zone_notice": zone_notice(period),
-        "period": period,
-        "choices": [(name, words, f"?{urlencode({'period': name})}") for name, words in NAMES.items()],
-        "chosen": next((name for name in NAMES if period_from({"period": name}) == period), ""),
-        "figures": figures_of(comparison),
-        "charts": charts_of(period),
-        "tables": tables_of(request, period),
-    }
+    with figures_read_once(period):
+        return {
+            "alerts": alerts,
+            "is_permitted": True,
+            "is_sandbox": current_purpose() == Purpose.SANDBOX,
+            "problem": problem,
+            "zone_notice": zone_notice(period),
+            "period": period,
+            "choices": [(name, words, f"?{urlencode({'period': name})}") for name, words in NAMES.items()],
+            "chosen": next((name for name in NAMES if period_from({"period": name}) == period), ""),
+            "figures": figures_of(compared(period)),
+            "charts": charts_of(period),
+            "tables": tables_of(request, period),
+        }
 
 
 def zone_notice(period: Period) -> str:

@@ -272,6 +272,10 @@ class LedgerEntry(models.Model):
     purpose = models.CharField(
         max_length=8, choices=PURPOSES, default=Purpose.USER.value, db_default=Purpose.USER.value
     )  # of its request; without one, as it was booked
+    # Of a REFUND: the AI model of its request, which retention may have taken. Of others, and of some old ones, NULL.
+    model = models.ForeignKey(
+        AIModel, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, null=True, related_name="+"
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -300,7 +304,7 @@ class LedgerEntry(models.Model):
             ),
             models.Index(
                 fields=["created_at"],
-                include=["account", "amount", "request", "purpose"],
+                include=["account", "amount", "model", "request", "purpose"],
                 condition=Q(kind="REFUND"),
                 name="entry_refunds_by_day",
             ),
@@ -436,6 +440,27 @@ class AccountRollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.account_id}"
+
+
+class AccountMonthRollup(models.Model):
+    """The sums of one user's days of one month, so that a long period reads few rows."""
+
+    month = models.DateField()  # its first day
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+", db_index=False)
+    purpose = models.CharField(max_length=8)
+    requests = models.PositiveBigIntegerField()
+    completed = models.PositiveBigIntegerField()
+    credits = models.PositiveBigIntegerField()  # charged
+    cost = models.DecimalField(max_digits=20, decimal_places=10)  # USD
+    unknown_costs = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["month", "account", "purpose"], name="one_rollup_per_month_and_account")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m} {self.account_id}"
 
 
 class WorkerHeartbeat(models.Model):

@@ -28,10 +28,11 @@ STOP_SECONDS = 10
 # PostgreSQL refuses to run as root. This account exists everywhere and owns nothing.
 ACCOUNT_INSTEAD_OF_ROOT = "nobody"
 # The data lives for minutes, so nothing waits for the disk. Locking and visibility are the same as in production.
-# POSTGRES_FSYNC=on is for measurements.
+# POSTGRES_FSYNC=on and more POSTGRES_SHARED_BUFFERS are for measurements.
 POSTGRES_SETTINGS = {
     "fsync": os.environ.get("POSTGRES_FSYNC", "off"),
     "full_page_writes": "off",
+    "shared_buffers": os.environ.get("POSTGRES_SHARED_BUFFERS", "128MB"),
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "200",

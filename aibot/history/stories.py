@@ -174,7 +174,7 @@ class Storyteller:
             self._hold(place, request_id, held, at)
             values |= self._calls(chain, request_id, model.category, status)
         if status in ("COMPLETED", "FAILED", "CANCELLED"):
-            charged = self._settle(place, request_id, held, chain, status, is_by_size=bool(model.rates))
+            charged = self._settle(place, request_id, held, chain, status, model=model)
             values["credits"] = held if charged is None else charged
         self._events(request_id, chain, status)
         self._request(number, request_id, self._cast.people[place], model, chain, values)
@@ -312,18 +312,19 @@ class Storyteller:
             self._enter(place, "EXPIRE", -5, at)
 
     def _settle(
-        self, place: int, request_id: str, held: int, chain: _Chain, status: str, *, is_by_size: bool
+        self, place: int, request_id: str, held: int, chain: _Chain, status: str, *, model: AIModel
     ) -> int | None:
         """Keep what was used and give the rest back; return what was charged, None where nothing was shown."""
         is_shown = status == "COMPLETED" or (status == "CANCELLED" and self._random.random() < 0.3)
         if not is_shown:
             self._enter(place, "RELEASE", held, chain.ended, request_id=request_id)
             return None
-        charged = self._random.randint(1, held) if is_by_size else held
+        charged = self._random.randint(1, held) if model.rates else held
         self._enter(place, "CAPTURE", held - charged, chain.ended, request_id=request_id)
         if self._random.random() < 0.004:
-            reason = {"actor": "admin:operator", "reason": "The answer was of no use"}
-            self._enter(place, "REFUND", charged, chain.ended + 600, request_id=request_id, **reason)
+            words = {"actor": "admin:operator", "reason": "The answer was of no use"}
+            ended = chain.ended + 600
+            self._enter(place, "REFUND", charged, ended, request_id=request_id, model_id=model.pk, **words)
         return charged
 
     def _enter(
@@ -334,6 +335,7 @@ class Storyteller:
         at: float,
         *,
         request_id: str | None = None,
+        model_id: int | None = None,
         actor: str = "system",
         reason: str = "",
         reference: str = "",
@@ -341,7 +343,7 @@ class Storyteller:
         self.balances[place] += amount
         account_id = self._cast.people[place].account_id
         words = (actor, reason, reference, self._cast.purpose)
-        self._add(ENTRIES, account_id, request_id, kind, amount, kind == "TOPUP", *words, _text(at))
+        self._add(ENTRIES, account_id, request_id, kind, amount, kind == "TOPUP", *words, model_id, _text(at))
 
     # --- The request, and what its chat sees ---
 

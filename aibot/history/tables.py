@@ -58,6 +58,7 @@ ENTRIES = Table(
         "reason",
         "external_ref",
         "purpose",
+        "model_id",
         "created_at",
     ),
 )

@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import BooleanField, Case, DateField, Q, Value, When
-from django.db.models.functions import Trunc, TruncDate
+from django.db.models.functions import TruncDate
 
 BEGIN, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 DAY, MOMENT = timedelta(days=1), timedelta(microseconds=1)
+CLOCKS_DIFFER = timedelta(minutes=10)  # that of this machine and the database's
 
 NEVER = Q(Value(False, output_field=BooleanField()))  # noqa: FBT003
 
@@ -61,10 +62,6 @@ class DayCuts:
         cases = [When(Q((f"{moment}__lt", until)), then=TruncDate(moment, tzinfo=zone)) for _, until, zone in earlier]
         return Case(*cases, default=latest, output_field=DateField())
 
-    def step_of(self, moment: str, step: str) -> Trunc:
-        """Return the expression for the first day of the "day", "week" or "month" that a column falls into."""
-        return Trunc(self.of(moment), step, output_field=DateField())
-
     def within(self, first: date | None, last: date | None) -> Q:
         """Return the condition that a row was created in these days; None is no limit."""
         found = [
@@ -90,6 +87,11 @@ class DayCuts:
             for moment in (begin, end - MOMENT)
         ]
         return [min(ends) + number * DAY for number in range((max(ends) - min(ends)).days + 1)]
+
+    def newest_day(self) -> date:
+        """Return today's date in the zone that is farthest east: no row is of a later day."""
+        soon = datetime.now(UTC) + CLOCKS_DIFFER
+        return max(soon.astimezone(zone).date() for _, _, zone in self._spans())
 
     def changed(self, since: datetime, zone: ZoneInfo) -> "DayCuts":
         """Return these cuts with all days from a moment on, the midnight of that zone, cut in it."""

@@ -10,8 +10,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.db import transaction
@@ -23,6 +24,19 @@ from providers.statistics.day_cuts import DAY, MOMENT, DayCuts, current_zone, mi
 from providers.statistics.sum_tables import DAYS, Row, Slots, SumsTable
 
 MAX_SECONDS = 1.5  # of one call, so that a backlog does not hold up the other sweeps
+
+
+_known_cuts: ContextVar[dict[str, DayCuts] | None] = ContextVar("known_cuts", default=None)
+
+
+@contextmanager
+def cuts_read_once() -> Iterator[None]:
+    """Have all figures within, such as those of a page, read how days are cut once: a recount alone changes it."""
+    token = _known_cuts.set({})
+    try:
+        yield
+    finally:
+        _known_cuts.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +102,14 @@ class Fold(ABC):
 
     def cuts(self) -> DayCuts:
         """Return how days are cut: those of the sums, and so those of rows that are not folded yet."""
+        known = _known_cuts.get()
+        if known is not None and self.name in known:
+            return known[self.name]
         state = FoldState.objects.filter(name=self.name).first()
-        return DayCuts.from_json(state.days) if state else DayCuts.all_in(current_zone())
+        cuts = DayCuts.from_json(state.days) if state else DayCuts.all_in(current_zone())
+        if known is not None:
+            known[self.name] = cuts
+        return cuts
 
     def note_deletion(self, *, newest: datetime, number: int) -> None:
         """Record that rows are deleted, so that the sums of their hours and days are never counted again.
@@ -112,6 +132,7 @@ class Fold(ABC):
         """
         while self._cut_a_day_anew():
             pass
+        self.months_mend()
         results = []
         for slots, tables in self._by_slots():
             counted = 0
@@ -140,6 +161,24 @@ class Fold(ABC):
                             wrong.append(slot)
             results.append((slots, checked, wrong))
         return results
+
+    def months_apart(self) -> list[date]:
+        """Return the months that do not have the sums of their days."""
+        return sorted({month for table in self.tables for month in table.months_apart()})
+
+    def months_mend(self) -> int:
+        """Count the months again that do not have the sums of their days; return how many. Idempotent.
+
+        A process of an earlier release leaves such, which folds rows after the upgrade's migration.
+        """
+        mended = 0
+        for table in self.tables:
+            for month in table.months_apart():
+                with transaction.atomic():
+                    self._held_state()
+                    table.month_recount(month)
+                mended += 1
+        return mended
 
     def totals(self) -> Totals:
         """Return how many rows there were, deleted ones too, and what each table has counted in all its slots."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import BigIntegerField, DecimalField, F, Model, Q, QuerySet, Sum, Value
-from django.db.models.functions import Cast, Round, TruncHour
+from django.db.models.functions import Cast, Round, TruncHour, TruncMonth
 
 from providers.statistics.day_cuts import DayCuts
+from providers.statistics.months import month_of, next_month
 
 MAX_ROWS_OF_INSERT = 500  # SQLite limits the parameters of a statement
 TICKS_PER_USD = 10**10  # the finest part of a dollar that the cost columns keep
@@ -19,10 +20,15 @@ TICKS_PER_USD = 10**10  # the finest part of a dollar that the cost columns keep
 Row = dict[str, Any]
 
 
+def in_ticks(column: str) -> Cast:
+    """Return the expression for a column of dollars in whole ticks."""
+    ticks = Round(F(column) * Value(Decimal(TICKS_PER_USD), output_field=DecimalField()))
+    return Cast(ticks, BigIntegerField())
+
+
 def sum_in_ticks(column: str, which: Q | None = None) -> Sum:
     """Sum a column of dollars in whole ticks: on SQLite decimals are floats, and only whole numbers add up exactly."""
-    ticks = Round(F(column) * Value(Decimal(TICKS_PER_USD), output_field=DecimalField()))
-    return Sum(Cast(ticks, BigIntegerField()), filter=which, default=0)
+    return Sum(in_ticks(column), filter=which, default=0)
 
 
 def in_dollars(ticks: int | Decimal) -> Decimal:
@@ -103,6 +109,7 @@ class SumsTable:
     called: str  # by what it has a row for, in words about its totals
     count: Callable[[QuerySet[Any]], list[Row]]  # the rows of these finished rows, which are annotated with their slot
     facts: tuple[str, ...] = ()  # other columns, kept as the first fold has written them
+    months: type[Model] | None = None  # of days: a table with their sums by `month`, so that long periods read few rows
     read_as: Callable[[Row], Row] = field(default=lambda row: row)  # what a row of an earlier release is called now
 
     @property
@@ -111,16 +118,30 @@ class SumsTable:
 
     def add(self, rows: list[Row]) -> None:
         """Add sums to those that the table has. Always in the order of the keys, so that nobody deadlocks."""
-        ordered = sorted(rows, key=lambda row: [str(row[name]) for name in (self.slots.column, *self._attnames())])
-        for position in range(0, len(ordered), MAX_ROWS_OF_INSERT):
-            self._upsert(ordered[position : position + MAX_ROWS_OF_INSERT])
+        self._add(self.model, self.identity, rows)
+        if self.months:
+            self._add(self.months, ("month", *self.key), self._by_month(rows))
 
-    def _upsert(self, rows: Sequence[Row]) -> None:
-        quote, meta = connection.ops.quote_name, self.model._meta
-        fields: list[Any] = [meta.get_field(name) for name in (*self.identity, *self.facts, *self.sums)]
+    def _by_month(self, rows: list[Row]) -> list[Row]:
+        months: dict[tuple[Any, ...], Row] = {}
+        for row in rows:
+            key = {"month": month_of(row["day"]), **{name: row[name] for name in self._attnames()}}
+            month = months.setdefault(tuple(key.values()), {**key, **dict.fromkeys(self.sums, 0)})
+            month |= {name: month[name] + row[name] for name in self.sums}
+        return list(months.values())
+
+    def _add(self, model: type[Model], identity: Sequence[str], rows: list[Row]) -> None:
+        columns: list[Any] = [model._meta.get_field(name) for name in identity]
+        ordered = sorted(rows, key=lambda row: [str(row[column.attname]) for column in columns])
+        for position in range(0, len(ordered), MAX_ROWS_OF_INSERT):
+            self._upsert(model, columns, ordered[position : position + MAX_ROWS_OF_INSERT])
+
+    def _upsert(self, model: type[Model], columns: list[Any], rows: Sequence[Row]) -> None:
+        quote, meta = connection.ops.quote_name, model._meta
+        fields: list[Any] = [*columns, *(meta.get_field(name) for name in (*self.facts, *self.sums))]
         table = quote(meta.db_table)
         values = ", ".join(["(" + ", ".join(["%s"] * len(fields)) + ")"] * len(rows))
-        identity = ", ".join(quote(column.column) for column in fields[: len(self.identity)])
+        identity = ", ".join(quote(column.column) for column in columns)
         added = ", ".join(
             f"{column} = {rounded.format(f'{table}.{column} + excluded.{column}')}"
             for column, rounded in ((quote(name), _rounded(meta.get_field(name))) for name in self.sums)
@@ -146,18 +167,55 @@ class SumsTable:
 
     def in_all(self) -> Row:
         """Return the sums of all slots together."""
-        costs = {name for name in self.sums if isinstance(self.model._meta.get_field(name), DecimalField)}
-        # An aggregate must not be called like a field of the table.
-        sums = {f"all_{name}": sum_in_ticks(name) if name in costs else Sum(name, default=0) for name in self.sums}
-        found = self.model._default_manager.aggregate(**sums)
+        found = self.model._default_manager.aggregate(**self._aggregates())
         return {
-            name: in_dollars(found[f"all_{name}"]) if name in costs else int(found[f"all_{name}"]) for name in self.sums
+            name: in_dollars(found[f"all_{name}"]) if name in self._costs() else int(found[f"all_{name}"])
+            for name in self.sums
         }
+
+    def _aggregates(self) -> dict[str, Sum]:
+        # None may be called like a field of the table.
+        costs = self._costs()
+        return {f"all_{name}": sum_in_ticks(name) if name in costs else Sum(name, default=0) for name in self.sums}
+
+    def _costs(self) -> set[str]:
+        return {name for name in self.sums if isinstance(self.model._meta.get_field(name), DecimalField)}
 
     def replace(self, slot: Any, rows: list[Row]) -> None:
         """Write these rows of a slot in place of those that are there."""
         self.model._default_manager.filter(**{self.slots.column: slot}).delete()
         self.model._default_manager.bulk_create([self.model(**row) for row in rows])
+        if self.months:
+            self.month_recount(month_of(slot))
+
+    def months_apart(self) -> list[date]:
+        """Return the months whose sums are not those of their days."""
+        if self.months is None:
+            return []
+        days = self._all_sums(self.model._default_manager.annotate(of=TruncMonth("day")))
+        months = self._all_sums(self.months._default_manager.annotate(of=F("month")))
+        return sorted(month for month in {*days, *months} if days.get(month) != months.get(month))
+
+    def _all_sums(self, rows: QuerySet[Any]) -> dict[date, dict[str, Any]]:
+        return {row.pop("of"): row for row in rows.order_by().values("of").annotate(**self._aggregates())}
+
+    def month_recount(self, month: date) -> None:
+        """Write the sums of a month anew, from those of its days. Call inside a transaction in which nobody folds."""
+        assert self.months  # noqa: S101 — only they are counted so
+        quote, meta = connection.ops.quote_name, self.months._meta
+        key: list[Any] = [meta.get_field(name) for name in self.key]
+        sums: list[Any] = [meta.get_field(name) for name in self.sums]
+        group = ", ".join(quote(column.column) for column in key)
+        columns = ", ".join(quote(column.column) for column in sums)
+        totals = ", ".join(_rounded(column).format(f"SUM({quote(column.column)})") for column in sums)
+        self.months._default_manager.filter(month=month).delete()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {quote(meta.db_table)} (month, {group}, {columns}) "  # noqa: S608 — names of the code
+                f"SELECT %s, {group}, {totals} FROM {quote(self.model._meta.db_table)} "
+                f"WHERE day >= %s AND day < %s GROUP BY {group}",
+                [month, month, next_month(month)],
+            )
 
     def _attnames(self) -> list[str]:
         columns: list[Any] = [self.model._meta.get_field(name) for name in self.key]

@@ -1,22 +1,24 @@
 """The one reader of what is counted of attempts: the sums by hour or day, plus what is not in them yet."""
 
 from collections import Counter, defaultdict
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
-from django.db.models import Case, Count, DateField, Model, Q, QuerySet, Sum, Value, When
+from django.db.models import Case, Count, DateField, F, Model, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Trunc
 
 from providers.access import current_purpose
 from providers.models import Attempt, AttemptDayRollup, AttemptHistogram, AttemptRollup
 from providers.statistics.day_cuts import DayCuts
+from providers.statistics.readings import Key, Readings
 from providers.statistics.rollups import IN_TICKS, OPERATION, ROUTE_NAME, SUMS, attempts_fold, sums_for, timed
 from providers.statistics.sum_tables import in_dollars, sum_in_ticks
 from providers.types import Operation, Purpose
 
-Key = tuple[Any, ...]
 Measure = AttemptHistogram.Measure
 
 
@@ -68,14 +70,18 @@ class Narrowed:
 
     def of(self, rows: QuerySet[Any], cuts: DayCuts | None) -> QuerySet[Any]:
         """Return those of these attempts or sums that are meant; they have a `route_name`. Days need their cuts."""
-        names = {"category": self.category, "route_name": self.route, "label": self.label}
-        narrowed: QuerySet[Any] = rows.filter(**{name: value for name, value in names.items() if value})
+        narrowed: QuerySet[Any] = rows.filter(**{name: value for name, value in self.names.items() if value})
         if cuts:
             return within_days(narrowed, self.first, self.last, cuts)
         column = "created_at" if rows.model is Attempt else "hour"
         since: dict[str, Any] = {f"{column}__gte": self.since} if self.since else {}
         within: QuerySet[Any] = narrowed.filter(**since)
         return within
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the columns must be; empty: anything."""
+        return {"category": self.category, "route_name": self.route, "label": self.label}
 
     @property
     def is_by_day(self) -> bool:
@@ -106,7 +112,8 @@ def by_step(rows: QuerySet[Any], step: str | date, cuts: DayCuts | None) -> Quer
         is_later = Q(day__gte=step) if _is_summed(rows) else cuts.within(step, None)
         part = Case(When(is_later, then=Value(1)), default=Value(0))
     else:
-        part = Trunc("day", step, output_field=DateField()) if _is_summed(rows) else cuts.step_of("created_at", step)
+        day = F("day") if _is_summed(rows) else cuts.of("created_at")
+        part = day if step == "day" else Trunc(day, step, output_field=DateField())
     with_step: QuerySet[Any] = rows.annotate(step=part)
     return with_step
 
@@ -120,12 +127,34 @@ def grouped(*by: str, step: str | date, more: str = "") -> tuple[str, ...]:
     return ("whole", *by, *(["step"] if step else []), *([more] if more else []))
 
 
+_readings = Readings("attempts")
+
+
+def attempts_read_once(first: date, last: date, *, step: str) -> AbstractContextManager[None]:
+    """Have the sums of attempts of these days that are asked for within come out of two statements.
+
+    Those by any columns, and those of a series by this step.
+    """
+    read = partial(_counted, only=Narrowed(first=first, last=last))
+    return _readings.of(first, last, read, (("category", "provider", "route_name", "label"), ""), ((), step))
+
+
 def attempt_sums(*by: str, only: Narrowed, step: str | date = "") -> dict[Key, AttemptSums]:
     """Return the sums by these columns: category, provider, route_name, label; then by the step, see by_step().
 
-    They are those of the sandbox while it answers, and of real calls otherwise. One statement, because it sees one
-    moment of the database: between two of them a sweeper may fold rows, which would then be counted twice or not at
-    all.
+    They are those of the sandbox while it answers, and of real calls otherwise.
+    """
+    counters = _readings.grouped(by, only.names, first=only.first, last=only.last, step=step)
+    if counters is None:
+        counters = _counted(*by, only=only, step=step)
+    return {key: _in_dollars(counter) for key, counter in counters.items()}
+
+
+def _counted(*by: str, only: Narrowed, step: str | date) -> dict[Key, Counter[str]]:
+    """Return the sums, costs in ticks, with what was asked for as a name of its own: it is the same in each group.
+
+    One statement, because it sees one moment of the database: between two of them a sweeper may fold rows, which would
+    then be counted twice or not at all.
     """
     group, cuts = grouped(*by, step=step), attempts_fold.cuts() if only.is_by_day else None
     attempts = by_step(only.of(_attempts(), cuts), step, cuts)
@@ -136,14 +165,13 @@ def attempt_sums(*by: str, only: Narrowed, step: str | date = "") -> dict[Key, A
     folded = {f"all_{name}": sum_in_ticks(name) if name in IN_TICKS else Sum(name, default=0) for name in SUMS}
     not_yet = attempts.values(*group).annotate(asked_for=OPERATION, **sums_for(current_purpose()))
     counters: dict[Key, Counter[str]] = defaultdict(Counter)
-    operations: dict[Key, str] = {}
     for row in not_yet.union(sums.values(*group).annotate(asked_for=OPERATION, **folded), all=True):
         _, *values = (row.pop(name) for name in group)
-        key, operation = tuple(values), row.pop("asked_for")
-        operations[key] = operation or operations.get(key, Operation.GENERATE)  # None where there is nothing
+        if operation := row.pop("asked_for"):  # None where there is nothing
+            row[operation] = 1
         # PostgreSQL returns the sum of whole numbers as a decimal.
-        counters[key].update({name: int(value) for name, value in row.items()})
-    return {key: _in_dollars(counter, operations[key]) for key, counter in counters.items()}
+        counters[tuple(values)].update({name: int(value) for name, value in row.items()})
+    return counters
 
 
 def attempt_times(*by: str, measure: Measure, only: Narrowed, step: str | date = "") -> dict[Key, Counter[int]]:
@@ -182,6 +210,7 @@ def _sums(model: type[Model]) -> QuerySet[Any]:
     return named
 
 
-def _in_dollars(counter: Counter[str], operation: str) -> AttemptSums:
-    dollars: dict[str, Any] = {name: in_dollars(counter[name]) for name in IN_TICKS}
-    return AttemptSums(**{**counter, **dollars, "operation": operation})
+def _in_dollars(counter: Counter[str]) -> AttemptSums:
+    sums: dict[str, Any] = {name: in_dollars(counter[name]) if name in IN_TICKS else counter[name] for name in SUMS}
+    asked_for = [operation.value for operation in Operation if counter[operation.value]]
+    return AttemptSums(**{**sums, "operation": max(asked_for, default=Operation.GENERATE.value)})

@@ -25,7 +25,7 @@ from providers.statistics.histograms import bucket_of
 from providers.statistics.rollups import IS_UNKNOWN
 from providers.statistics.sum_tables import DAYS, Row, SumsTable, in_dollars, sum_in_ticks
 from providers.types import Operation, Purpose
-from requests_app.models import AccountRollup, LedgerEntry, Request, RequestHistogram, RequestRollup
+from requests_app.models import AccountMonthRollup, AccountRollup, LedgerEntry, Request, RequestHistogram, RequestRollup
 
 Status = Request.Status
 IS_ANSWERED = Q(status=Status.COMPLETED)
@@ -155,6 +155,7 @@ class _RequestsFold(Fold):
             key=("account", "purpose"),
             sums=tuple(USER_SUMS),
             count=_daily_sums_of_users,
+            months=AccountMonthRollup,
         ),
     )
 

@@ -60,16 +60,14 @@ def totals_of(period: Period) -> Totals:
 
 
 def compared(period: Period) -> Comparison:
-    """Return the figures of a period and of the one before it, of which each statement reads one moment."""
-    before = period.before
-    both, step = Period(before.first, period.last), period.first
-    only = _requests_of(both)
-    requests, times = request_sums(only=only, step=step), request_times(only=only, step=step)
-    calls, first_words = attempt_sums(only=_attempts_of(both), step=step), _first_words(both, step)
-    ledger = ledger_sums(only=only, step=step)
+    """Return the figures of a period and of the one before it."""
+    both, step = Period(period.before.first, period.last), period.first
+    times, first_words = request_times(only=_requests_of(both), step=step), _first_words(both, step)
+    ledger = ledger_sums(only=_requests_of(both), step=step)
 
     def totals(each: Period, key: tuple[int]) -> Totals:
-        counted, paid = requests.get(key, Counter()), calls.get(key, NOBODY)
+        counted = request_sums(only=_requests_of(each)).get((), Counter())
+        paid = attempt_sums(only=_attempts_of(each)).get((), NOBODY)
         entries: Counter[tuple[str, bool]] = ledger.get(key, Counter())
         return Totals(
             period=each,
@@ -86,7 +84,7 @@ def compared(period: Period) -> Comparison:
             credits_refunded=entries[Kind.REFUND, False],
         )
 
-    return Comparison(totals(period, (1,)), totals(before, (0,)))
+    return Comparison(totals(period, (1,)), totals(period.before, (0,)))
 
 
 def series_of(period: Period) -> list[Point]:
@@ -165,7 +163,7 @@ def model_margins(period: Period, only: Filters = EVERYTHING) -> list[ModelMargi
         _model_id(label): sums for (label,), sums in attempt_sums("label", only=_attempts_of(period, only)).items()
     }
     # A refund says no route.
-    refunded = {} if only.route else refunds("request__model_id", only=which)
+    refunded = {} if only.route else refunds("model_id", only=which)
     if only.model:
         refunded = {only.model.pk: refunded.get(only.model.pk, 0)}
     models = _models()

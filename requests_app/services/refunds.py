@@ -32,7 +32,7 @@ def request_refund(*, request_id: str, actor: str, reason: str) -> bool:
     amount = credits_charged(request_id)
     if amount <= 0:
         return False
-    account_id, purpose = Request.objects.values_list("user_id", "purpose").get(id=request_id)
+    account_id, model_id, purpose = Request.objects.values_list("user_id", "model_id", "purpose").get(id=request_id)
     try:
         with transaction.atomic():
             LedgerEntry.objects.create(
@@ -42,6 +42,7 @@ def request_refund(*, request_id: str, actor: str, reason: str) -> bool:
                 amount=amount,
                 actor=actor[:64],
                 reason=reason[:200],
+                model_id=model_id,
                 purpose=purpose,
             )
             Account.objects.filter(id=account_id).update(balance=F("balance") + amount)

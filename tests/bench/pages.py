@@ -10,6 +10,7 @@ balancers. All in this process, through Django's test client: middleware, databa
 what misses its target (docs/benchmarks.md); figures mean something on an idle machine only.
 """
 
+import gc
 import logging
 import sys
 import time
@@ -121,6 +122,8 @@ def walk() -> None:
     setup_test_environment()  # only with it do answers say which filters there are
     pages, pairs = list(addresses(client)), list(pairs_of_filters(client))
     teardown_test_environment()
+    gc.collect()
+    gc.freeze()  # as aibot/wsgi.py does
     endpoint_ms, page_ms = ENDPOINT_MS[connection.vendor], PAGE_MS[connection.vendor]
     server = postgres_process() if connection.vendor == "postgresql" else None
     figures = [measured(client, address, endpoint_ms, CALLS, server) for address in ENDPOINTS]

@@ -49,6 +49,8 @@ class Command(BaseCommand):
                     wrong.append(f"{len(differing)} of {checked} {slots.name} of {name}: {_listed(slots, differing)}")
                 else:
                     self.stdout.write(f"The sums of {checked} {slots.name} of {name} agree with the raw rows.")
+            if months := fold.months_apart():
+                wrong.append(f"months of {name}, beside their days: {', '.join(f'{each:%Y-%m}' for each in months)}")
             totals = fold.totals()
             known = f"{totals.on_record:,} on record and {totals.deleted:,} that retention has deleted"
             for table, number in totals.wrong.items():
