@@ -15,7 +15,8 @@ DAYS = st.dates(date(2024, 1, 1), date(2027, 12, 31))
 def days_of(part: Stretch, newest: date) -> list[date]:
     """The days of a stretch; of months those that may have rows."""
     last = next_month(part.last) - DAY if part.are_months else part.last
-    return [day for day in (part.first + number * DAY for number in range((last - part.first).days + 1)) if day <= newest]
+    days = [part.first + number * DAY for number in range((last - part.first).days + 1)]
+    return [day for day in days if day <= newest]
 
 
 @given(one=DAYS, other=DAYS, later=st.integers(0, 40))

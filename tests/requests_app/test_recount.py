@@ -24,7 +24,7 @@ from providers.statistics.sum_tables import DAYS
 from requests_app.analytics.periods import Period, today
 from requests_app.analytics.rollups import fold_requests, requests_fold
 from requests_app.analytics.selectors import series_of, totals_of
-from requests_app.models import AccountRollup, Request, RequestHistogram, RequestRollup
+from requests_app.models import AccountMonthRollup, AccountRollup, Request, RequestHistogram, RequestRollup
 from requests_app.services import retention
 from requests_app.services.faulty_rows import FaultyRows
 from requests_app.services.retention import sweep_retention
@@ -108,6 +108,9 @@ def assert_each_counted_once(traffic: Traffic) -> None:
         raw = Attempt if model in (AttemptRollup, AttemptDayRollup) else Request
         assert folded + raw.objects.filter(rolled_up=False).count() == len(traffic.made), model
     call_command("recount", "--check")
+    assert AccountMonthRollup.objects.aggregate(total=Sum("requests")) == AccountRollup.objects.aggregate(
+        total=Sum("requests")
+    )
     everything = Period(today() - timedelta(days=30), today())
     assert totals_of(everything).requests == len(traffic.made)
     assert sum(point.requests for point in series_of(everything)) == len(traffic.made)
@@ -376,6 +379,17 @@ class TestTimeZone:
 
         with pytest.raises(CommandError, match=r"all total_cost of attempts: \S+ by hours and \S+ by days"):
             call_command("recount", "--check")
+
+    def test_a_month_that_is_not_the_sum_of_its_days_is_told_and_mended(self, traffic, capsys):
+        month = AccountMonthRollup.objects.order_by("-month").first()
+        AccountMonthRollup.objects.filter(pk=month.pk).update(credits=F("credits") + 1)
+
+        with pytest.raises(CommandError, match=f"months of requests, beside their days: {month.month:%Y-%m}"):
+            call_command("recount", "--check")
+
+        assert requests_fold.months_mend() == 1
+        assert requests_fold.months_mend() == 0
+        call_command("recount", "--check")
 
     def test_a_check_and_the_overview_say_what_to_do(self, traffic, settings, admin_client, capsys):
         assert check_days(databases=["default"]) == []
