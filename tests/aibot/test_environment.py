@@ -316,6 +316,15 @@ def test_no_process_starts_without_settings(tmp_path, process):
     assert "SECRET_KEY is not set" in outcome.stderr + outcome.stdout
 
 
+def test_a_web_process_keeps_what_it_has_loaded_out_of_the_collectors_walks(tmp_path):
+    code = "import gc, sys, aibot.wsgi; print(gc.get_freeze_count(), 'aibot.urls' in sys.modules)"
+
+    outcome = run_process("-c", code, DATA_DIR=str(tmp_path), SECRET_KEY="x" * 50, DEBUG="True")
+
+    frozen, has_views = outcome.stdout.split()
+    assert (int(frozen) > 50_000, has_views) == (True, "True"), outcome.stderr
+
+
 @pytest.mark.parametrize(
     "process",
     [["-m", "celery", "-A", "aibot", "worker"], ["manage.py", "run"], ["manage.py", "ask", "TEXT", "Hello"]],
