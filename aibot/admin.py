@@ -60,7 +60,10 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's c
     @admin.action(description="Switch off one-time codes", permissions=["change"])
     def codes_switch_off(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """For those who have lost their phone and their recovery codes."""
-        switched = [user for user in queryset if switch_off(user)]
+        others = [user for user in queryset if user.pk != request.user.pk]
+        if len(others) < len(queryset):
+            self.message_user(request, "Your own are switched off on their page, with a code.", messages.WARNING)
+        switched = [user for user in others if switch_off(user)]
         for user in switched:
             switched_off_note(by=request.user.pk, user=user)
         names = ", ".join(user.get_username() for user in switched)

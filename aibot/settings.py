@@ -467,7 +467,7 @@ SWEEPS = [
     "telegram_bot.sweeper.sweep_telegram",
     "providers.statistics.rollups.fold_attempts",
     "requests_app.analytics.rollups.fold_requests",
-    "requests_app.services.mending.sweep_mending",
+    "requests_app.services.leftovers.sweep_leftovers",
     "providers.routes.testing.sweep_route_tests",
     "providers.reconciliation.services.sweep_accounts",
     "requests_app.services.retention.sweep_retention",

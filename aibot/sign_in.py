@@ -1,5 +1,6 @@
 """Signing in to the admin, with a one-time code where the user has them on, and the page that switches them on."""
 
+import logging
 from base64 import b32encode
 from typing import Any, cast
 
@@ -13,20 +14,26 @@ from django.template.response import TemplateResponse
 from unfold.forms import AuthenticationForm
 from unfold.widgets import BASE_INPUT_CLASSES
 
+from aibot.client_address import client_address
 from aibot.one_time_codes import (
+    RECOVERY,
     CodeRefused,
     are_any_on,
     are_on,
     code_use,
     recovery_codes_left,
     recovery_codes_renew,
+    sessions_end,
     setup_begin,
     setup_confirm,
     setup_of,
     switch_off,
 )
 
-LONGEST_CODE = 32  # with the blanks that people put into it
+logger = logging.getLogger("aibot.sign_in")
+
+SETUP = "one_time_codes_setup"  # in the session: the key of the secret that it has begun
+MAX_CODE_CHARACTERS = 32  # with the blanks that people put into it
 
 
 class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no types
@@ -35,7 +42,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no typ
     code = forms.CharField(
         label="One-time code",
         required=False,
-        max_length=LONGEST_CODE,
+        max_length=MAX_CODE_CHARACTERS,
         widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "class": " ".join(BASE_INPUT_CLASSES)}),
         help_text="Of your authenticator app, or a recovery code; empty if you have not switched them on.",
     )
@@ -54,9 +61,17 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no typ
             if not code:
                 raise ValidationError("Enter your one-time code too.", code="code_required")
             try:
-                code_use(user, code)
+                device = code_use(user, code)
             except CodeRefused as refusal:
+                # Its owner, who may have mistyped, or somebody who knows the password.
+                logger.warning(
+                    "%s gave the right password and a wrong one-time code, from %s.",
+                    user.get_username(),
+                    client_address(self.request),
+                )
                 raise ValidationError(str(refusal), code="code_refused") from refusal
+            if device == RECOVERY:
+                _note(user.pk, user, "Signed in with a recovery code.")
         return cleaned
 
 
@@ -64,7 +79,7 @@ class CodeForm(forms.Form):
     """What the page of one's own codes asks for."""
 
     code = forms.CharField(
-        label="Code", max_length=LONGEST_CODE, widget=forms.TextInput(attrs={"autocomplete": "one-time-code"})
+        label="Code", max_length=MAX_CODE_CHARACTERS, widget=forms.TextInput(attrs={"autocomplete": "one-time-code"})
     )
 
 
@@ -75,12 +90,12 @@ def one_time_codes_page(request: HttpRequest, context: dict[str, Any]) -> Templa
     if request.method == "POST":
         form = CodeForm(request.POST)
         try:
-            shown = _act(user, request.POST.get("do", ""), form)
+            shown = _act(request, user, form)
         except CodeRefused as refused:
             refusal = str(refused)
         else:
             form = CodeForm()
-    setup = setup_of(user)
+    setup = setup_of(user, request.session.get(SETUP))
     address = setup.config_url if setup else ""
     return TemplateResponse(
         request,
@@ -104,16 +119,19 @@ def switched_off_note(*, by: Any, user: User) -> None:
     _note(by, user, "One-time codes switched off.")
 
 
-def _act(user: User, what: str, form: CodeForm) -> list[str]:
+def _act(request: HttpRequest, user: User, form: CodeForm) -> list[str]:
     """Do what a button says; return the recovery codes to show."""
+    what, session = request.POST.get("do", ""), request.session
     if what == "begin":
-        setup_begin(user)
+        session[SETUP] = setup_begin(user)
         return []
     if not form.is_valid():
         raise CodeRefused("Enter a code.")
     code = form.cleaned_data["code"]
     if what == "confirm":
-        codes = setup_confirm(user, code)
+        codes = setup_confirm(user, code, key=session.get(SETUP))
+        del session[SETUP]
+        sessions_end(user, but=session.session_key)
         _note(user.pk, user, "One-time codes switched on.")
         return codes
     if what == "renew":

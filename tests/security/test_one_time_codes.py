@@ -2,19 +2,20 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from io import StringIO
+from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from aibot.one_time_codes import RECOVERY_CODES, WrongCode, code_use, setup_begin, setup_confirm
+from aibot.one_time_codes import MAX_COUNTED_FAILURES, RECOVERY_CODES, CodeRefused, code_use, setup_begin, setup_confirm
 
 PASSWORD = "a-long-enough-password"
 PAGE = "/admin/one-time-codes/"
@@ -36,8 +37,8 @@ def code_of(user: User, steps: int = 0) -> str:
 
 
 def switch_on(user: User) -> list[str]:
-    setup_begin(user)
-    return setup_confirm(user, code_of(user))
+    key = setup_begin(user)
+    return setup_confirm(user, code_of(user), key=key)
 
 
 def forget_pause() -> None:
@@ -108,7 +109,7 @@ def test_a_code_is_right_once_and_wrong_ones_are_followed_by_a_pause(operator):
 
     assert sign_in(code)[0] == 200  # used
     status, page = sign_in(code_of(operator, 1))
-    assert (status, "Wait" in page) == (200, True)
+    assert (status, "Codes are taken again at" in page) == (200, True)
 
 
 def test_a_wrong_code_is_counted_although_the_page_is_shown_again(operator):
@@ -211,13 +212,83 @@ def test_who_may_only_view_the_staff_cannot_switch_them_off(operator):
     assert sign_in()[0] == 200
 
 
-def test_the_only_operator_gets_in_again_with_a_code_of_the_command_line(operator):
+def test_the_only_operator_gets_in_again_by_the_command_line(operator, capsys):
     switch_on(operator)
-    output = StringIO()
+    for _ in range(30):
+        sign_in("no-such-code")
+        sign_in("000000")
 
-    call_command("addstatictoken", "operator", stdout=output)
+    call_command("one_time_codes", "off", "operator")
+    assert "The password alone signs operator in." in capsys.readouterr().out
+    assert sign_in()[0] == 302
 
-    assert sign_in(output.getvalue().strip())[0] == 302
+    call_command("one_time_codes", "off", "operator")
+    assert "has no one-time codes on" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="Nobody is called 'nobody'"):
+        call_command("one_time_codes", "off", "nobody")
+
+
+def test_the_pause_stops_growing_so_that_nobody_is_locked_out_for_days(operator):
+    switch_on(operator)
+    for devices in (TOTPDevice, StaticDevice):
+        devices.objects.update(throttling_failure_timestamp=timezone.now(), throttling_failure_count=40)
+
+    for code in ("000000", "no-such-code"):
+        assert sign_in(code)[0] == 200
+
+    for devices in (TOTPDevice, StaticDevice):
+        device = devices.objects.get()
+        assert device.throttling_failure_count == MAX_COUNTED_FAILURES
+        allowed, pause = device.verify_is_allowed()
+        assert not allowed
+        assert pause["locked_until"] - timezone.now() < timedelta(minutes=5)
+
+
+def test_a_secret_that_another_session_has_begun_is_not_shown_to_be_confirmed(operator):
+    thief, owner = Client(), Client()
+    for browser in (thief, owner):
+        browser.force_login(operator)
+    thief.post(PAGE, {"do": "begin"})
+    code = code_of(operator)
+
+    assert "One-time codes are off" in owner.get(PAGE).content.decode()
+    assert "no secret to confirm" in owner.post(PAGE, {"do": "confirm", "code": code}).content.decode()
+    owner.post(PAGE, {"do": "begin"})
+    assert "no secret to confirm" in thief.post(PAGE, {"do": "confirm", "code": code_of(operator)}).content.decode()
+
+
+def test_switching_on_signs_out_who_came_in_by_the_password_alone(operator):
+    thief, owner, other = Client(), Client(), Client()
+    for browser in (thief, owner):
+        browser.force_login(operator)
+    other.force_login(User.objects.create_superuser("other"))
+    owner.post(PAGE, {"do": "begin"})
+
+    owner.post(PAGE, {"do": "confirm", "code": code_of(operator)})
+
+    assert [browser.get("/admin/").status_code for browser in (thief, owner, other)] == [302, 200, 200]
+
+
+def test_a_wrong_code_after_the_right_password_and_a_recovery_code_leave_a_trace(operator, caplog):
+    recovery, *_ = switch_on(operator)
+
+    sign_in("000000")
+    assert "operator gave the right password and a wrong one-time code, from 127.0.0.1." in caplog.text
+    sign_in(recovery)
+    assert LogEntry.objects.get().change_message == "Signed in with a recovery code."
+
+
+def test_ones_own_are_not_switched_off_without_a_code(operator):
+    switch_on(operator)
+    browser = Client()
+    browser.force_login(operator)
+
+    page = browser.post(
+        "/admin/auth/user/", {"action": "codes_switch_off", "_selected_action": [operator.pk]}, follow=True
+    )
+
+    assert "Your own are switched off on their page" in page.content.decode()
+    assert sign_in()[0] == 200
 
 
 def test_the_secrets_are_on_no_page_of_the_admin(operator, client):
@@ -235,7 +306,7 @@ def test_of_two_who_use_a_code_at_once_one_is_right(operator):
     def use(_: int) -> bool:
         try:
             code_use(operator, recovery)
-        except WrongCode:
+        except CodeRefused:
             return False
         finally:
             connection.close()
