@@ -306,7 +306,7 @@ class LedgerEntry(models.Model):
                 fields=["created_at"],
                 include=["account", "amount", "model", "request", "purpose"],
                 condition=Q(kind="REFUND"),
-                name="entry_refunds_by_day",
+                name="entry_refunds_of_models",
             ),
         ]
         constraints = [
@@ -458,6 +458,7 @@ class AccountMonthRollup(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["month", "account", "purpose"], name="one_rollup_per_month_and_account")
         ]
+        indexes = [models.Index(fields=["account", "month"], name="month_rollup_of_account")]
 
     def __str__(self) -> str:
         return f"{self.month:%Y-%m} {self.account_id}"

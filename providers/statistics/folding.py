@@ -132,7 +132,7 @@ class Fold(ABC):
         """
         while self._cut_a_day_anew():
             pass
-        self.months_mend()
+        self.months_fix()
         results = []
         for slots, tables in self._by_slots():
             counted = 0
@@ -166,19 +166,19 @@ class Fold(ABC):
         """Return the months that do not have the sums of their days."""
         return sorted({month for table in self.tables for month in table.months_apart()})
 
-    def months_mend(self) -> int:
-        """Count the months again that do not have the sums of their days; return how many. Idempotent.
+    def months_fix(self, *, since: date | None = None) -> int:
+        """Count the months from that of a day on again that do not have the sums of their days; return how many.
 
-        A process of an earlier release leaves such, which folds rows after the upgrade's migration.
+        A process of an earlier release leaves such, which folds rows after the upgrade's migration. Idempotent.
         """
-        mended = 0
+        counted = 0
         for table in self.tables:
-            for month in table.months_apart():
+            for month in table.months_apart(since):
                 with transaction.atomic():
                     self._held_state()
                     table.month_recount(month)
-                mended += 1
-        return mended
+                counted += 1
+        return counted
 
     def totals(self) -> Totals:
         """Return how many rows there were, deleted ones too, and what each table has counted in all its slots."""

@@ -27,7 +27,7 @@ class Reading:
         self._sums = [(key, tuple(counter[name] for name in self._names)) for key, counter in sums.items()]
 
     def answers(self, columns: set[str], step: str | date) -> bool:
-        """Tell whether it has these columns, and this step."""
+        """Return whether it has these columns, and this step."""
         return step == self._step and columns <= {*self._columns}
 
     def grouped(self, by: Sequence[str], which: Mapping[str, Any]) -> Sums:

@@ -1,6 +1,7 @@
 """Tables of sums: how they cut time, and how sums are added to their rows. What is folded when is in folding.py."""
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -109,7 +110,8 @@ class SumsTable:
     called: str  # by what it has a row for, in words about its totals
     count: Callable[[QuerySet[Any]], list[Row]]  # the rows of these finished rows, which are annotated with their slot
     facts: tuple[str, ...] = ()  # other columns, kept as the first fold has written them
-    months: type[Model] | None = None  # of days: a table with their sums by `month`, so that long periods read few rows
+    # Of days without facts: a table with their sums by `month`, so that long periods read few rows.
+    months: type[Model] | None = None
     read_as: Callable[[Row], Row] = field(default=lambda row: row)  # what a row of an earlier release is called now
 
     @property
@@ -188,16 +190,22 @@ class SumsTable:
         if self.months:
             self.month_recount(month_of(slot))
 
-    def months_apart(self) -> list[date]:
-        """Return the months whose sums are not those of their days."""
+    def months_apart(self, since: date | None = None) -> list[date]:
+        """Return the months, from that of a day on, whose sums are not those of their days.
+
+        One statement, because it sees one moment: beside it sweepers fold.
+        """
         if self.months is None:
             return []
-        days = self._all_sums(self.model._default_manager.annotate(of=TruncMonth("day")))
-        months = self._all_sums(self.months._default_manager.annotate(of=F("month")))
-        return sorted(month for month in {*days, *months} if days.get(month) != months.get(month))
-
-    def _all_sums(self, rows: QuerySet[Any]) -> dict[date, dict[str, Any]]:
-        return {row.pop("of"): row for row in rows.order_by().values("of").annotate(**self._aggregates())}
+        days = self.model._default_manager.annotate(of=TruncMonth("day"), are_days=Value(1))
+        months = self.months._default_manager.annotate(of=F("month"), are_days=Value(0))
+        if since:
+            days, months = days.filter(day__gte=month_of(since)), months.filter(month__gte=month_of(since))
+        each = [rows.order_by().values("of", "are_days").annotate(**self._aggregates()) for rows in (days, months)]
+        sums: dict[date, list[Row]] = defaultdict(list)
+        for row in each[0].union(each[1], all=True):
+            sums[row["of"]].append({name: value for name, value in row.items() if name != "are_days"})
+        return sorted(month for month, found in sums.items() if len(found) < 2 or found[0] != found[1])
 
     def month_recount(self, month: date) -> None:
         """Write the sums of a month anew, from those of its days. Call inside a transaction in which nobody folds."""

@@ -32,7 +32,7 @@ from requests_app.models import VIEW_PROMPTS, Account, Request, RequestEvent
 from requests_app.timeline import Timeline, request_timeline
 
 MAX_ACCOUNTS = 100  # of which requests are searched
-NEWEST = 5_000  # requests in whose texts words are looked for: no index leads to them
+MAX_SEARCHED = 5_000  # requests in whose texts words are looked for: no index leads to them
 MAX_UNFOLDED = 1000  # characters of a text that are shown at once
 BEGIN = 200  # characters of a longer one
 TEXTS = ("input_text", "transcript", "output_text")
@@ -108,7 +108,7 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
     search_fields = ["id__exact"]  # get_search_results() looks for more
     search_help_text = (
         "A request's id or its beginning, an intake key in full, or a user as on the page of accounts. "
-        f'Words in quotes, such as "penguin", are looked for in what the newest {NEWEST:,} wrote and received.'
+        f'Words in quotes, such as "penguin", are looked for in what the newest {MAX_SEARCHED:,} wrote and received.'
     )
     ordering = ["-created_at"]
     sortable_by = ["created_at"]
@@ -174,14 +174,15 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
             self.message_user(request, "You may not look for what users wrote and received.", messages.WARNING)
             return queryset.none()
         moments = queryset.order_by("-created_at").values_list("created_at", flat=True)
-        oldest = next(iter(moments[NEWEST - 1 : NEWEST]), None)
-        if oldest:
+        oldest = next(iter(moments[MAX_SEARCHED - 1 : MAX_SEARCHED]), None)
+        if oldest and request.method == "GET":
             self.message_user(
                 request,
-                f"Looked through the newest {NEWEST:,} requests of this list, back to "
+                f"Looked through the newest {MAX_SEARCHED:,} requests of this list, back to "
                 f"{localtime(oldest):%Y-%m-%d %H:%M}. A filter reaches further.",
                 messages.INFO,
             )
+        if oldest:
             queryset = queryset.filter(created_at__gte=oldest)
         return queryset.filter(_has_words(words))
 

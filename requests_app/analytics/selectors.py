@@ -49,9 +49,13 @@ EVERYTHING = Filters()
 
 
 def is_route_known(name: str) -> bool:
-    """Tell whether a route of this name is there, or has ever made a call."""
-    is_there = ProviderConfig.objects.filter(name=name).exists()
-    return is_there or AttemptDayRollup.objects.filter(route=name).exists()
+    """Return whether a route is or was called so: by its versions, or, before there were any, by what it has made."""
+    was_there = ProviderConfig.history.filter(name=name).exists()
+    return (
+        was_there
+        or ProviderConfig.objects.filter(name=name).exists()
+        or AttemptDayRollup.objects.filter(route=name).exists()
+    )
 
 
 def totals_of(period: Period) -> Totals:

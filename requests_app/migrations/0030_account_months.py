@@ -19,11 +19,24 @@ class Migration(migrations.Migration):
                 ("credits", models.PositiveBigIntegerField()),
                 ("cost", models.DecimalField(decimal_places=10, max_digits=20)),
                 ("unknown_costs", models.PositiveBigIntegerField()),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="requests_app.account",
+                    ),
+                ),
             ],
-        ),
-        migrations.RemoveIndex(
-            model_name="ledgerentry",
-            name="entry_refunds_by_day",
+            options={
+                "indexes": [models.Index(fields=["account", "month"], name="month_rollup_of_account")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("month", "account", "purpose"), name="one_rollup_per_month_and_account"
+                    )
+                ],
+            },
         ),
         migrations.AddField(
             model_name="ledgerentry",
@@ -35,28 +48,6 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.DO_NOTHING,
                 related_name="+",
                 to="requests_app.aimodel",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="ledgerentry",
-            index=models.Index(
-                condition=models.Q(("kind", "REFUND")),
-                fields=["created_at"],
-                include=("account", "amount", "model", "request", "purpose"),
-                name="entry_refunds_by_day",
-            ),
-        ),
-        migrations.AddField(
-            model_name="accountmonthrollup",
-            name="account",
-            field=models.ForeignKey(
-                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="requests_app.account"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="accountmonthrollup",
-            constraint=models.UniqueConstraint(
-                fields=("month", "account", "purpose"), name="one_rollup_per_month_and_account"
             ),
         ),
     ]

@@ -192,7 +192,7 @@ class TestRequests:
             assert admin_client.get(changelist_url("request"), {"q": f'"{words}'}).context["cl"].result_count == 1
 
     def test_words_are_looked_for_in_the_newest_of_the_list_only_and_the_page_says_so(self, admin_client, monkeypatch):
-        monkeypatch.setattr(requests_admin, "NEWEST", 2)
+        monkeypatch.setattr(requests_admin, "MAX_SEARCHED", 2)
         for number in range(4):
             make_request(id=f"req_{number}", input_text="penguin", created_at=timezone.now() - timedelta(days=number))
 

@@ -40,7 +40,14 @@ def model() -> AIModel:
         output_text="Hello", processing_ms=2000, completed_at="2026-01-01T00:00:00Z",
     )  # fmt: skip
     for kind, amount in (("HOLD", -4), ("CAPTURE", 0), ("REFUND", 1)):
-        LedgerEntry.objects.create(account=account, request=request, kind=kind, amount=amount, actor="test")
+        LedgerEntry.objects.create(
+            account=account,
+            request=request,
+            kind=kind,
+            amount=amount,
+            model=model if kind == "REFUND" else None,
+            actor="test",
+        )
     ours = {"caller_key": request.id, "label": str(model.pk)}
     make_attempt(number=1, provider="openai", state="FAILED", cost=None, **ours)
     make_attempt(number=2, provider="piapi", cost=Decimal("0.006"), duration_ms=2000, first_token_ms=400, **ours)

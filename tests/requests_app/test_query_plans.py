@@ -156,7 +156,7 @@ def test_a_page_of_few_rows_reads_nothing_of_the_history(account, admin_client, 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite does not say how many rows it reads")
 def test_words_are_looked_for_in_the_newest_rows_alone(account, admin_client, monkeypatch):
-    monkeypatch.setattr(requests_admin, "NEWEST", 20)
+    monkeypatch.setattr(requests_admin, "MAX_SEARCHED", 20)
 
     assert rows_read(lambda: admin_client.get('/admin/requests_app/request/?q="seal"')) < 100
 

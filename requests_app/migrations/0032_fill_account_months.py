@@ -1,6 +1,6 @@
 """The months that are on record, and the AI models of refunds: in batches, so that nobody waits for their rows long.
 
-What processes of the earlier release fold or give back beside it is made up for by the sweeper (services/mending.py).
+What processes of the earlier release fold or give back beside it is made up for by the sweeper (services/leftovers.py).
 """
 
 from datetime import timedelta
@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ("requests_app", "0030_account_months"),
+        ("requests_app", "0031_refund_index"),
     ]
 
     operations = [

@@ -1,6 +1,7 @@
 """What processes of the release before leave undone beside the upgrade is made up for by the sweeper."""
 
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 from django.apps import apps
@@ -12,8 +13,8 @@ from requests_app.analytics.periods import Period, today
 from requests_app.analytics.rollups import fold_requests
 from requests_app.analytics.selectors import model_margins, top_users
 from requests_app.models import Account, AccountMonthRollup, AccountRollup, LedgerEntry, Request
-from requests_app.services import mending
-from requests_app.services.mending import sweep_mending
+from requests_app.services import leftovers
+from requests_app.services.leftovers import sweep_leftovers
 from requests_app.services.refunds import request_refund
 from tests.factories import make_account, make_model, make_request
 
@@ -23,7 +24,7 @@ TODAY = Period(today(), today())
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
-    monkeypatch.setattr(mending, "_next_at", 0.0)
+    monkeypatch.setattr(leftovers, "_next_at", 0.0)
 
 
 def make_answered() -> Request:
@@ -37,13 +38,12 @@ def make_answered() -> Request:
 
 
 def migrate_again() -> None:
-    module = import_module("requests_app.migrations.0031_fill_account_months")
-    with connection.schema_editor() as editor:
-        module.fill_months(apps, editor)
-        module.name_models(apps, editor)
+    module = import_module("requests_app.migrations.0032_fill_account_months")
+    for fill in (module.fill_months, module.name_models):
+        fill(apps, SimpleNamespace(connection=connection))
 
 
-@pytest.mark.parametrize("mend", [sweep_mending, migrate_again], ids=["sweeper", "migration"])
+@pytest.mark.parametrize("mend", [sweep_leftovers, migrate_again], ids=["sweeper", "migration"])
 def test_what_was_folded_into_days_alone_gets_into_its_month(mend):
     request = make_answered()
     fold_requests()
@@ -58,7 +58,7 @@ def test_what_was_folded_into_days_alone_gets_into_its_month(mend):
     assert (row.account, row.credits_charged) == (request.user, 5)
 
 
-@pytest.mark.parametrize("mend", [sweep_mending, migrate_again], ids=["sweeper", "migration"])
+@pytest.mark.parametrize("mend", [sweep_leftovers, migrate_again], ids=["sweeper", "migration"])
 def test_a_refund_without_its_model_gets_it(mend):
     request = make_answered()
     request_refund(request_id=request.id, actor="test", reason="")
@@ -86,7 +86,7 @@ def test_an_account_that_has_a_name_alone_is_found_by_it_afterwards():
     account = make_account(name="Jörg Müller")
     Account.objects.filter(pk=account.pk).update(folded_name="")
 
-    assert sweep_mending() == 1
+    assert sweep_leftovers() == 1
 
     account.refresh_from_db()
     assert account.folded_name == "jorg muller"
@@ -98,6 +98,6 @@ def test_it_looks_once_an_hour_and_changes_nothing_where_nothing_is_wrong(django
     fold_requests()
     AccountMonthRollup.objects.update(cost=F("cost"))
 
-    assert sweep_mending() == 0
+    assert sweep_leftovers() == 0
     with django_assert_num_queries(0):
-        assert sweep_mending() == 0
+        assert sweep_leftovers() == 0
