@@ -299,6 +299,7 @@ def test_all_figures_equal_a_recount_of_all_rows_at_any_moment(seed, settings, m
             assert_period(world, week)
             assert_period(world, some_days)
             assert_users(world, some_days)
+        if step % 80 == 79:
             assert_users(world, some_weeks)
             assert_users(world, Period(some_weeks.first, today()))
     Attempt.objects.filter(finished_at=None).update(state=State.FAILED, finished_at=Now())
