@@ -23,7 +23,7 @@ from providers.admin_base import (
     shown_cost,
     shown_ms,
 )
-from providers.db import Constant, is_postgresql
+from providers.db import Constant
 from requests_app.account_search import account_keys
 from requests_app.admin.operations import OperationsMixin, action_of
 from requests_app.admin.replay import ReplayPage
@@ -249,8 +249,8 @@ class RequestAdmin(ReplayPage, OperationsMixin, ReadOnlyAdmin):
 
 def _has_words(words: str) -> Q:
     """Return the condition for requests with these words in a text, in capitals or not."""
-    # SQLite folds the letters of ASCII alone.
-    ways = [words] if is_postgresql() else dict.fromkeys((words, words.lower(), words.capitalize(), words.upper()))
+    # SQLite folds the letters of ASCII alone, and PostgreSQL those of the database's locale, which may be C.
+    ways = [words] if words.isascii() else dict.fromkeys((words, words.lower(), words.capitalize(), words.upper()))
     return reduce(or_, (Q((f"{text}__icontains", way)) for way in ways for text in TEXTS))
 
 
