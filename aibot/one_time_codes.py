@@ -118,13 +118,12 @@ def sessions_end(user: User, *, but: str | None) -> None:
 
 
 def _verify(device: TOTPDevice | StaticDevice, code: str) -> None:
-    type(device).objects.filter(pk=device.pk, throttling_failure_count__gt=MAX_COUNTED_FAILURES).update(
-        throttling_failure_count=MAX_COUNTED_FAILURES
-    )
     if verify_token(device.user, device.persistent_id, code):
         return
-    device.refresh_from_db()
-    is_open, pause = device.verify_is_allowed()
+    rows = type(device).objects.filter(pk=device.pk)
+    rows.filter(throttling_failure_count__gt=MAX_COUNTED_FAILURES).update(throttling_failure_count=MAX_COUNTED_FAILURES)
+    now = rows.first()  # None: it was switched off meanwhile
+    is_open, pause = now.verify_is_allowed() if now else (True, {})
     until = None if is_open else pause.get("locked_until")
     when = f" Codes are taken again at {timezone.localtime(until):%H:%M:%S}." if until else ""
     raise CodeRefused(f"This code is not right, or was used already.{when}")

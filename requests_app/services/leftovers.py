@@ -25,7 +25,11 @@ def sweep_leftovers() -> int:
     if time.monotonic() < _next_at:
         return 0
     _next_at = time.monotonic() + CHECK_SECONDS  # also where it fails: it is not to fail in every round
-    return _fold_names() + _name_models() + requests_fold.months_fix(since=today() - RECENT_DAYS * DAY)
+    try:
+        changed = _fold_names() + _name_models()
+    finally:
+        months = requests_fold.months_fix(since=today() - RECENT_DAYS * DAY)
+    return changed + months
 
 
 def _name_models() -> int:
