@@ -27,6 +27,7 @@ from requests_app.delivery_backend import get_delivery_backend
 from requests_app.due_work import NO_GRACE, due_work
 from requests_app.models import (
     Account,
+    AccountMonthRollup,
     AccountRollup,
     AIModel,
     LedgerEntry,
@@ -69,7 +70,7 @@ CHAINS = {"TEXT": ["aimlapi", "piapi"], "IMAGE": ["openai", "xai"], "VIDEO": ["r
 CHATS = dict(zip(CHAINS, (42, 43, 44), strict=True))
 TABLES = (  # of one example, in the order in which their rows can be deleted
     Delivery, TelegramUpdate, TelegramThread, TelegramChat, TelegramUser,
-    AccountRollup, RequestRollup, RequestHistogram, LedgerEntry, RequestEvent, Request, Account,
+    AccountMonthRollup, AccountRollup, RequestRollup, RequestHistogram, LedgerEntry, RequestEvent, Request, Account,
     Attempt, AttemptRollup, AttemptDayRollup, AttemptHistogram, ProviderHealth,
 )  # fmt: skip
 MAX_WORKERS = 4
