@@ -420,10 +420,9 @@ class RequestHistogram(models.Model):
         return f"{self.day} {self.category}: {self.number}"
 
 
-class AccountRollup(models.Model):
-    """The sums of one user's ended requests that were made in one day (of TIME_ZONE), with all that they have cost."""
+class _AccountSums(models.Model):
+    """The sums of one user's ended requests of some time, with all that they have cost."""
 
-    day = models.DateField()
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+", db_index=False)
     purpose = models.CharField(max_length=8)
     requests = models.PositiveBigIntegerField()
@@ -431,6 +430,15 @@ class AccountRollup(models.Model):
     credits = models.PositiveBigIntegerField()  # charged
     cost = models.DecimalField(max_digits=20, decimal_places=10)  # USD, known costs of all their attempts
     unknown_costs = models.PositiveBigIntegerField()  # attempts that may be billed at an unknown cost
+
+    class Meta:
+        abstract = True
+
+
+class AccountRollup(_AccountSums):
+    """The sums of one user's requests that were made in one day (of TIME_ZONE)."""
+
+    day = models.DateField()
 
     class Meta:
         constraints = [
@@ -442,17 +450,10 @@ class AccountRollup(models.Model):
         return f"{self.day} {self.account_id}"
 
 
-class AccountMonthRollup(models.Model):
+class AccountMonthRollup(_AccountSums):
     """The sums of one user's days of one month, so that a long period reads few rows."""
 
     month = models.DateField()  # its first day
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+", db_index=False)
-    purpose = models.CharField(max_length=8)
-    requests = models.PositiveBigIntegerField()
-    completed = models.PositiveBigIntegerField()
-    credits = models.PositiveBigIntegerField()  # charged
-    cost = models.DecimalField(max_digits=20, decimal_places=10)  # USD
-    unknown_costs = models.PositiveBigIntegerField()
 
     class Meta:
         constraints = [
