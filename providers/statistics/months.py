@@ -33,17 +33,18 @@ def stretches(first: date, last: date, *, newest: date) -> list[Stretch]:
     """
     last = min(last, newest)
     begin, end = month_of(first), min(next_month(last) - DAY, newest)
-    if month_of(first) == month_of(last) and (last - first).days < (first - begin).days + (end - last).days:
+    is_of_one_month = begin == month_of(last)
+    if is_of_one_month and (last - first).days < (first - begin).days + (end - last).days:
         return [Stretch(first, last)]
     parts = []
     if first > begin:
-        if month_of(first) != month_of(last) and (next_month(first) - first) < (first - begin):
+        if not is_of_one_month and (next_month(first) - first) < (first - begin):
             parts.append(Stretch(first, next_month(first) - DAY))
             begin = next_month(first)
         else:
             parts.append(Stretch(begin, first - DAY, sign=-1))
     if last < end:
-        if month_of(first) != month_of(last) and last - month_of(last) < end - last:
+        if not is_of_one_month and last - month_of(last) < end - last:
             parts.append(Stretch(month_of(last), last))
             end = month_of(last) - DAY
         else:

@@ -2,7 +2,6 @@
 
 import time
 
-from django.db import transaction
 from django.db.models import OuterRef, Subquery
 
 from providers.db import Constant
@@ -47,6 +46,5 @@ def _fold_names() -> int:
     changed = 0
     for pk, name in Account.objects.filter(folded_name="").exclude(name="").order_by().values_list("pk", "name"):
         if words := folded(name):  # of marks alone nothing is left
-            with transaction.atomic():
-                changed += Account.objects.filter(pk=pk, name=name, folded_name="").update(folded_name=words)
+            changed += Account.objects.filter(pk=pk, name=name, folded_name="").update(folded_name=words)
     return changed
