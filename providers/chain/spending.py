@@ -18,8 +18,10 @@ from django.db.models.functions import Coalesce, Now, TruncDay
 
 from providers.backends.base import TextProvider
 from providers.backends.media_generation import MediaProvider
+from providers.db import found_by
 from providers.models import Attempt, AttemptRollup, ProviderConfig
 from providers.pricing import cost_at_most
+from providers.statistics.rollups import NOT_FOLDED
 from providers.types import Category, Prompt, Purpose
 
 LOCK = 7_001_003  # the advisory lock of PostgreSQL under which capped attempts are written
@@ -112,7 +114,7 @@ def _statement(attempts: Q) -> tuple[str, tuple[Any, ...]]:
     folded = AttemptRollup.objects.order_by().filter(attempts, hour__gte=midnight)
     # The last two apart, since each has an index of its own.
     parts = (
-        rows.filter(rolled_up=False, finished_at__isnull=False).annotate(usd=MAY_COST),
+        found_by(NOT_FOLDED, rows).annotate(usd=MAY_COST),
         rows.filter(finished_at=None).annotate(usd=MAY_COST),
     )
     each = folded.annotate(usd=F("total_cost") + F("reserved_cost")).values("usd")

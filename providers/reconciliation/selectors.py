@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from providers.access import access_to, accounts_of, admin_access_to, current_purpose
 from providers.accounts.base import Unit
+from providers.db import found_by
 from providers.models import Attempt, AttemptRollup, ProviderAccount, ProviderCharge
 from providers.registry import PROVIDERS, label_of
-from providers.statistics.rollups import IS_UNKNOWN
+from providers.statistics.rollups import IS_UNKNOWN, NOT_FOLDED
 from providers.statistics.sum_tables import in_dollars, sum_in_ticks
 from providers.types import Purpose
 
@@ -323,7 +324,7 @@ def _spent_since(since: datetime) -> dict[str, tuple[int, datetime]]:
 
 def _rows_from(begin: datetime) -> tuple[QuerySet[AttemptRollup], QuerySet[Attempt]]:
     rollups = AttemptRollup.objects.order_by().filter(hour__gte=begin)
-    attempts = Attempt.objects.order_by().filter(rolled_up=False, finished_at__isnull=False, created_at__gte=begin)
+    attempts = found_by(NOT_FOLDED, Attempt.objects.order_by().filter(created_at__gte=begin))
     if current_purpose() == Purpose.SANDBOX:
         return rollups.none(), attempts.filter(purpose=Purpose.SANDBOX)
     return rollups, attempts.exclude(purpose=Purpose.SANDBOX)

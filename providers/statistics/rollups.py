@@ -21,6 +21,7 @@ UNKNOWN_SETTLES_AFTER = timedelta(hours=1)
 State = Attempt.State
 Measure = AttemptHistogram.Measure
 IS_SUCCESS = Q(state=State.OK)
+NOT_FOLDED = Q(rolled_up=False, finished_at__isnull=False)  # finished attempts, as their index has them
 
 # Before routes had names of their own each was called as its provider.
 ROUTE_NAME = Coalesce(NullIf("route", Value("")), "provider")
@@ -73,7 +74,7 @@ def not_in_sums() -> QuerySet[Attempt]:
 
     What the sandbox has answered is never folded, so that it can be told apart at any time.
     """
-    return Attempt.objects.filter(rolled_up=False, finished_at__isnull=False).exclude(purpose=Purpose.SANDBOX)
+    return Attempt.objects.filter(NOT_FOLDED).exclude(purpose=Purpose.SANDBOX)
 
 
 def timed(attempts: QuerySet[Attempt], measure: Measure, purpose: Purpose) -> QuerySet[Attempt]:

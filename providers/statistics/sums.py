@@ -12,10 +12,20 @@ from django.db.models import Case, Count, DateField, F, Model, Q, QuerySet, Sum,
 from django.db.models.functions import Trunc
 
 from providers.access import current_purpose
+from providers.db import found_by
 from providers.models import Attempt, AttemptDayRollup, AttemptHistogram, AttemptRollup
 from providers.statistics.day_cuts import DayCuts
 from providers.statistics.readings import Key, Readings
-from providers.statistics.rollups import IN_TICKS, OPERATION, ROUTE_NAME, SUMS, attempts_fold, sums_for, timed
+from providers.statistics.rollups import (
+    IN_TICKS,
+    NOT_FOLDED,
+    OPERATION,
+    ROUTE_NAME,
+    SUMS,
+    attempts_fold,
+    sums_for,
+    timed,
+)
 from providers.statistics.sum_tables import in_dollars, sum_in_ticks
 from providers.types import Operation, Purpose
 
@@ -197,7 +207,7 @@ def figures_of(sums: AttemptSums) -> dict[str, Any]:
 
 
 def _attempts() -> QuerySet[Attempt]:
-    attempts = Attempt.objects.order_by().filter(rolled_up=False, finished_at__isnull=False)
+    attempts = found_by(NOT_FOLDED, Attempt.objects.order_by())
     sandbox = Q(purpose=Purpose.SANDBOX)
     attempts = attempts.filter(sandbox if current_purpose() == Purpose.SANDBOX else ~sandbox)
     return attempts.annotate(route_name=ROUTE_NAME)

@@ -19,6 +19,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 
+from providers.db import found_by
 from providers.models import Attempt
 from providers.statistics.folding import Fold
 from providers.statistics.histograms import bucket_of
@@ -29,6 +30,7 @@ from requests_app.models import AccountMonthRollup, AccountRollup, LedgerEntry, 
 
 Status = Request.Status
 IS_ANSWERED = Q(status=Status.COMPLETED)
+NOT_FOLDED = Q(rolled_up=False, completed_at__isnull=False)  # ended requests, as their index has them
 
 # What is counted of ended requests that are annotated with `depth` and `charged`, by the name of the sum.
 SUMS: dict[str, Aggregate] = {
@@ -59,7 +61,7 @@ def fold_requests() -> int:
 
 def ended_not_folded() -> QuerySet[Request]:
     """Return the requests that have ended and are not in the sums yet."""
-    return Request.objects.order_by().filter(rolled_up=False, completed_at__isnull=False)
+    return found_by(NOT_FOLDED, Request.objects.order_by())
 
 
 def with_facts(requests: QuerySet[Request]) -> QuerySet[Any]:
@@ -166,7 +168,7 @@ class _RequestsFold(Fold):
         """
         open_attempts = Attempt.objects.filter(caller_key=OuterRef("pk"), rolled_up=False)
         unsettled = open_attempts.filter(~Q(purpose=Purpose.SANDBOX) | Q(finished_at=None))
-        return ended_not_folded().filter(~Exists(unsettled))
+        return Request.objects.filter(NOT_FOLDED).filter(~Exists(unsettled))
 
 
 requests_fold = _RequestsFold()
