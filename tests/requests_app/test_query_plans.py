@@ -273,14 +273,15 @@ def test_an_analysis_searches_an_index(analysis):
     "connection.vendor == 'postgresql'", reason="PostgreSQL's plans are told by the rows that they read"
 )
 @pytest.mark.parametrize("analysis", ANALYSES, ids=lambda analysis: analysis.__name__)
-def test_an_analysis_finds_what_no_sums_have_without_reading_its_period(account, analysis):
+def test_an_analysis_finds_what_no_sums_have_without_reading_its_period(analysis):
+    """SQLite takes a table that ANALYZE has not seen for a million rows."""
     with CaptureQueriesContext(connection) as context:
         analysis(period_named("30"))
     for query in selects(context):
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN QUERY PLAN {query}")
             plan = [detail for *_, detail in cursor.fetchall()]
-        of_period = [detail for detail in plan if re.search(r"(requests|providers_attempt) .*created_at[<>]", detail)]
+        of_period = [detail for detail in plan if re.search(r" (requests|providers_attempt) .*created_at[<>]", detail)]
         assert not of_period, query
 
 
