@@ -45,8 +45,8 @@ class Claim:
     is_held: bool = False  # another worker owns the chat
 
 
-# What a message contains whose handling needs a download.
-FILES = ("photo", "voice", "audio")
+# What a message contains whose handling needs a download, or may need that of the message that it replies to.
+FILES = ("photo", "voice", "audio", "reply_to_message", "external_reply")
 
 
 def update_claim(

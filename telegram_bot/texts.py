@@ -33,7 +33,8 @@ HELP = """Just write to me, and I answer.
 /balance – see your credits
 /help – this text
 
-In groups, mention me or reply to one of my messages. A question that fails costs nothing."""
+Reply to a message, a picture or a voice message to ask about it. In groups, mention me or reply to one of my messages.
+A question that fails costs nothing."""
 
 OPERATOR_CLAIMED = "This chat is the operator's now: I write here when something needs you, and when it is over."
 ROUTE_BUTTONS = {"pause": "⏸ Pause {route} for an hour", "resume": "▶️ Resume {route}"}

@@ -64,7 +64,7 @@ def render_answer(markdown: str) -> RenderedAnswer:
     """Return a whole answer as it is shown, in time linear in its length. Without visible text it has no parts."""
     markdown = _encodable(markdown)
     formatted = convert(markdown)
-    if not _is_visible(formatted.text) and _is_visible(markdown.replace("`", "")):
+    if not is_visible(formatted.text) and is_visible(markdown.replace("`", "")):
         formatted = FormattedText(markdown)
     return RenderedAnswer(tuple(_split(formatted, MAX_UNITS)))
 
@@ -126,7 +126,7 @@ def _split(formatted: FormattedText, max_units: int) -> Iterator[MessagePart]:
             begun += 1
         max_end = _end_by_entities(active, start, max_end)
         end = _split_point(text, start, max_end)
-        if _is_visible(text[start:end]):
+        if is_visible(text[start:end]):
             yield _part(text, units, active, start, end)
         start = end
 
@@ -221,5 +221,6 @@ def _most_useful(spans: list[Span]) -> list[Span]:
     return spans[:MAX_ENTITIES]
 
 
-def _is_visible(text: str) -> bool:
+def is_visible(text: str) -> bool:
+    """Tell whether a text shows anything: blanks, and marks of no width, do not."""
     return any(unicodedata.category(character) not in INVISIBLE for character in text)

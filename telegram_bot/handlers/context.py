@@ -12,6 +12,7 @@ from requests_app.models import AIModel
 from telegram_bot.api.client import get_client
 from telegram_bot.api.errors import BotApiError
 from telegram_bot.chats import thread_ensure
+from telegram_bot.content.references import Reference
 from telegram_bot.content.rendering import MessagePart
 from telegram_bot.keyboards import ButtonPress
 from telegram_bot.models import TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
@@ -32,8 +33,9 @@ class HandlerContext:
     thread_id: int | None  # the topic, where the chat has topics
     message_id: int  # the message itself, or the one whose button was pressed
     text: str = field(default="", repr=False)  # the prompt, or the command's arguments
-    image_file_id: str = ""  # Telegram's id of the attached image
+    image_file_id: str = ""  # Telegram's id of the image
     audio_file_id: str = ""  # of the voice message or audio file
+    reference: Reference | None = None  # what the message is about; its files are among the two above
     callback_id: str = ""  # of a pressed button
     press: ButtonPress | None = None
     known_thread: TelegramThread | None = None  # where it was read with the update

@@ -3,12 +3,19 @@
 from telegram_bot import texts
 from telegram_bot.chats import conversation_begin
 from telegram_bot.handlers.context import HandlerContext
+from telegram_bot.handlers.prompt import prompt
 
 
 def new(context: HandlerContext) -> str:
-    """/new – start a new conversation in this chat or topic. Idempotent: a repeat starts no second one."""
+    """/new – start a new conversation in this chat or topic, with what follows as its first prompt.
+
+    Idempotent: a repeat starts no second one.
+    """
     thread = context.thread
     number = context.choose(lambda: str(thread.conversation + 1))
     conversation_begin(thread=thread, number=int(number))
+    if context.text:
+        thread.conversation = max(thread.conversation, int(number))
+        return f"started a conversation; {prompt(context)}"
     context.answer(texts.NEW_CONVERSATION)
     return "started a conversation"

@@ -11,6 +11,8 @@ from requests_app.services.intake import request_accept
 from telegram_bot import texts
 from telegram_bot.api.client import get_client
 from telegram_bot.api.errors import CallRefused, NotReached, OutcomeUnsure
+from telegram_bot.content.references import description_with, prompt_about
+from telegram_bot.content.rendering import is_visible
 from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
 from telegram_bot.handlers.context import HandlerContext
 from telegram_bot.models import Delivery
@@ -22,7 +24,8 @@ PLACE_SECONDS = 10.0  # between two tries of a prompt that was held back, while 
 
 def prompt(context: HandlerContext) -> str:
     """Text that is no command – accept it as a request."""
-    if not context.text.strip():
+    is_about_words = context.reference is not None and context.reference.text
+    if not is_visible(context.text) and not is_about_words:
         context.answer(texts.EMPTY_PROMPT)
         return "refused: empty"
     return _submit(context, context.model, context.text)
@@ -35,7 +38,7 @@ def image(context: HandlerContext) -> str:
     if stored is None:
         context.answer(texts.IMAGE_UNREADABLE)
         return "refused: not an image"
-    prompt_text = context.text.strip()
+    prompt_text = context.text.strip() if is_visible(context.text) else ""
     model = context.model
     # What image or video is to be made of it must be said; without a word it is described.
     if not (prompt_text and model and model.category in FROM_IMAGES and can_edit(Category(model.category), model.tag)):
@@ -73,8 +76,9 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
     if model is None:
         context.answer(texts.NO_MODEL_AVAILABLE)
         return "refused: no model available"
+    about = prompt_about if model.category == Category.TEXT else description_with
     try:
-        request, placeholder = _accept(context, model, prompt_text, media)
+        request, placeholder = _accept(context, model, about(context.reference, prompt_text), media)
     except RequestRefused as error:
         accepted = Request.objects.filter(intake_key=_intake_key(context)).first()
         if accepted is None and context.was_held and isinstance(error, TooManyOpenRequests):

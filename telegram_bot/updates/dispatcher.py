@@ -1,13 +1,15 @@
 """The table of handlers, and the routing of an update to one of them."""
 
-import logging
 from collections.abc import Callable
 
 import telegram
 from telegram.constants import ChatMemberStatus, ChatType
 
+from providers.chain.candidates import can_listen, can_transcribe
 from requests_app.services.maintenance import maintenance_mode
+from telegram_bot.api.client import get_client
 from telegram_bot.chats import chat_ensure, chat_seen, chat_set_reachable, user_ensure
+from telegram_bot.content.references import Reference, reference_of
 from telegram_bot.handlers.balance import balance
 from telegram_bot.handlers.cancel import cancel
 from telegram_bot.handlers.context import HandlerContext, topic_of
@@ -22,8 +24,7 @@ from telegram_bot.models import TelegramChat, TelegramUpdate
 from telegram_bot.statements import Known
 from telegram_bot.updates.filters import parse_message, reason_to_ignore
 from telegram_bot.updates.held_back import update_wait_for_maintenance
-
-logger = logging.getLogger("telegram_bot.updates.dispatcher")
+from telegram_bot.updates.parsing import update_read
 
 Handler = Callable[[HandlerContext], str]
 
@@ -53,15 +54,9 @@ def update_handle(*, row: TelegramUpdate, known: Known = NOTHING_KNOWN) -> str:
     Handling one again is harmless, except that a command may be answered twice: what a handler acts on is noted on the
     update's row when it is first handled. Raises BotApiError.
     """
-    button = row.raw.get("callback_query")
-    if isinstance(button, dict):
-        # PTB requires it, nothing here needs it, and test servers leave it out.
-        button.setdefault("chat_instance", "")
-    try:
-        update = telegram.Update.de_json(row.raw, None)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        logger.warning("Update %s cannot be parsed: %s", row.update_id, type(error).__name__)
-        return f"ignored: cannot be parsed ({type(error).__name__})"
+    update = update_read(row.raw)
+    if update is None:
+        return "ignored: cannot be parsed"
     if update.message:
         return _handle_message(row, update.message, known)
     if update.callback_query:
@@ -78,7 +73,8 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
     parsed = parse_message(message)
     if parsed is None:
         return "ignored: not meant for the bot"
-    handler = _handler_for(message, parsed.command)
+    reference = None if parsed.command else _reference_in(message)
+    handler = _handler_for(message, parsed.command, reference)
     if handler is unknown_command and parsed.is_ambiguous:
         return "ignored: a command that may be another bot's"
     if handler in (image, voice, unsupported) and _is_later_in_album(row, message):
@@ -94,26 +90,38 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         thread_id=topic_of(message),
         message_id=message.message_id,
         text=parsed.text,
-        image_file_id=message.photo[-1].file_id if message.photo else "",
-        audio_file_id=audio.file_id if audio else "",
+        image_file_id=message.photo[-1].file_id if message.photo else reference.image_file_id if reference else "",
+        audio_file_id=audio.file_id if audio else reference.audio_file_id if reference else "",
+        reference=reference,
         noted_target=row.target,
         was_held=row.held_at is not None,
     )
-    mode = maintenance_mode() if handler in PROMPTS else None
+    is_prompt = handler in PROMPTS or (handler is new and parsed.text)
+    mode = maintenance_mode() if is_prompt else None
     if mode is not None:
         update_wait_for_maintenance(context=context, mode=mode)
         return ""
     return handler(context)
 
 
-def _handler_for(message: telegram.Message, command: str) -> Handler:
+def _reference_in(message: telegram.Message) -> Reference | None:
+    if not (message.forward_origin or message.reply_to_message or message.external_reply):
+        return None  # without asking Telegram who the bot is
+    return reference_of(message, bot_id=get_client().me().id)
+
+
+def _handler_for(message: telegram.Message, command: str, reference: Reference | None) -> Handler:
     if command:
         return COMMANDS.get(command, unknown_command)
     if message.photo:
         return image
     if message.voice or message.audio:
         return voice
-    return prompt if message.text is not None else unsupported
+    if message.text is None:
+        return unsupported
+    if reference and reference.image_file_id:
+        return image
+    return voice if reference and reference.audio_file_id and (can_transcribe() or can_listen()) else prompt
 
 
 def _chat_of(row: TelegramUpdate, chat: telegram.Chat, known: Known) -> TelegramChat:

@@ -7,6 +7,7 @@ from telegram import Message, MessageEntity
 from telegram.constants import ChatType
 
 from telegram_bot.api.client import get_client
+from telegram_bot.updates.parsing import has_unknown_content
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ def reason_to_ignore(message: Message) -> str:
         return "written in the name of a chat"
     if message.from_user.is_bot or message.via_bot:
         return "written by a bot"
-    if message.text is None and message.effective_attachment is None:
+    if message.text is None and message.effective_attachment is None and not has_unknown_content(message):
         return "a service message"
     return ""
 

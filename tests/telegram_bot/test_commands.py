@@ -175,7 +175,7 @@ def test_an_unknown_command_is_answered_in_a_private_chat_only(fake, say):
         ({"update_id": 2, "channel_post": message("Hi")["message"]}, "ignored: channel_post"),
         ({"update_id": 3, "business_message": message("Hi")["message"]}, "ignored: business_message"),
         ({"update_id": 4, "of_the_future": {"chat": {"id": 42}}}, "ignored: of_the_future"),
-        ({"update_id": 5, "message": {"chat": {"id": 42}}}, "ignored: cannot be parsed (KeyError)"),
+        ({"update_id": 5, "message": {"chat": {"id": 42}}}, "ignored: cannot be parsed"),
     ],
 )
 def test_what_is_not_meant_for_the_bot_is_ignored_with_a_reason(fake, say, raw, reason):

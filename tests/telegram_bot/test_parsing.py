@@ -1,0 +1,72 @@
+"""Nobody meets silence in a private chat, whatever Telegram learns to send and PTB does not know."""
+
+import pytest
+
+from requests_app.models import Request
+from telegram_bot import texts
+from tests.telegram_bot.updates import message
+
+pytestmark = pytest.mark.django_db
+
+# A poll as Bot API 9 sends it lacks what PTB 22 requires.
+OLD_POLL = {"id": "1", "question": "Tea?", "options": [{"text": "Yes"}]}
+BROKEN = {"message_id": 1, "date": 1_790_000_000, "chat": {"id": 42, "type": "private"}, "poll": OLD_POLL}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reply_to_message": BROKEN},
+        {"external_reply": {"origin": {"type": "of_the_future"}}},
+        {"forward_origin": {"type": "user"}},
+        {"quote": {"text": 5}},
+        {"entities": [{"type": "bold"}]},
+        {"of_the_future": {"anything": 1}},
+        {"link_preview_options": "none"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_text_is_answered_without_what_cannot_be_read_beside_it(fake, say, fields):
+    assert say(message("What is 6 × 7?", **fields)).startswith("accepted")
+
+    assert Request.objects.get().input_text.endswith("What is 6 × 7?")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rich_message": {"blocks": []}},
+        {"of_the_future": {"anything": 1}},
+        {"checklist": {"title": "Shopping", "tasks": [{"id": 1, "text": "Milk"}]}},
+        {"dice": {"emoji": "🎲", "value": 3}},
+        {"poll": OLD_POLL},
+        {"location": {"latitude": 52.5, "longitude": 13.4}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_is_not_understood_is_answered_in_words_and_costs_nothing(fake, say, fields):
+    outcome = say(message(**fields))
+
+    assert outcome == "refused: not a text"
+    assert fake.chat(42).texts == [texts.UNSUPPORTED]
+    assert not Request.objects.exists()
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u2060\u200d \ufeff", "\u00ad\n\t"])
+def test_a_prompt_of_no_width_is_not_paid_for(fake, say, text):
+    assert say(message(text)) == "refused: empty"
+
+    assert fake.chat(42).texts == [texts.EMPTY_PROMPT]
+    assert not Request.objects.exists()
+
+
+def test_what_follows_new_is_the_first_prompt_of_the_new_conversation(fake, say):
+    say(message("Hello"))
+    first = Request.objects.get()
+
+    outcome = say(message("/new What is 6 × 7?"))
+
+    second = Request.objects.exclude(pk=first.pk).get()
+    assert outcome == f"started a conversation; accepted as {second.id}"
+    assert (second.input_text, second.conversation) == ("What is 6 × 7?", first.conversation[:-1] + "2")
+    assert texts.NEW_CONVERSATION not in fake.chat(42).texts

@@ -1,0 +1,139 @@
+"""What a message replies to, quotes or forwards reaches the model, marked as what it is."""
+
+import pytest
+
+from requests_app.models import Request
+from telegram_bot import texts
+from telegram_bot.content.references import MAX_REFERRED
+from tests.factories import make_chat, make_model
+from tests.fakes.audio import opus
+from tests.fakes.telegram import BOT
+from tests.telegram_bot.test_media import png
+from tests.telegram_bot.updates import GROUP_ID, USER, mention, message
+
+pytestmark = pytest.mark.django_db
+
+BEN = {"id": 77, "is_bot": False, "first_name": "Ben"}
+PHOTO = [{"file_id": "photo-1", "file_unique_id": "u", "width": 8, "height": 8}]
+VOICE = {"file_id": "voice-1", "file_unique_id": "v", "duration": 2, "mime_type": "audio/ogg"}
+
+
+def earlier(text: str | None = None, **fields):
+    """A message as another one refers to it."""
+    return message(text, **fields)["message"]
+
+
+def asked() -> str:
+    return Request.objects.get().input_text
+
+
+@pytest.mark.parametrize(
+    ("sender", "words"), [(BOT, "of yours"), (USER, "of mine"), (BEN, "of somebody else")], ids=["bot", "self", "other"]
+)
+def test_the_message_that_is_replied_to_comes_before_the_prompt(fake, say, sender, words):
+    replied = earlier("Guten Morgen!\nWie geht es?", **{"from": sender})
+
+    say(message("Translate this", reply_to_message=replied))
+
+    assert asked() == f"I reply to this message {words}:\n> Guten Morgen!\n> Wie geht es?\n\nTranslate this"
+
+
+def test_of_a_quotation_only_the_part_that_was_marked(fake, say):
+    replied = earlier("A long text about penguins and seals", **{"from": BOT})
+
+    say(message("Why?", reply_to_message=replied, quote={"text": "penguins", "position": 18}))
+
+    assert asked() == "I reply to this part of a message of yours:\n> penguins\n\nWhy?"
+
+
+def test_a_quotation_of_another_chat_is_read_and_so_is_its_photo(fake, say):
+    origin = {"type": "hidden_user", "date": 1_790_000_000, "sender_user_name": "Somebody"}
+    fake.files["photo-1"] = png()
+
+    say(
+        message(
+            "True?", external_reply={"origin": origin, "photo": PHOTO}, quote={"text": "Mars is near", "position": 0}
+        )
+    )
+
+    assert asked() == "I reply to this part of a message of somebody else:\n> Mars is near\n\nTrue?"
+    assert len(Request.objects.get().input_media) == 1
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        {"type": "user", "sender_user": BEN},
+        {"type": "hidden_user", "sender_user_name": "Somebody"},
+        {"type": "channel", "chat": {"id": -1009, "type": "channel", "title": "News"}, "message_id": 5},
+        {"type": "chat", "sender_chat": {"id": -1008, "type": "supergroup", "title": "A group"}},
+    ],
+    ids=lambda origin: origin["type"],
+)
+def test_a_forwarded_message_says_that_it_is_of_somebody_else(fake, say, origin):
+    say(message("Mars is near", forward_origin={"date": 1_790_000_000, **origin}))
+
+    assert asked() == "I forward this message of somebody else:\n> Mars is near"
+
+
+def test_in_a_group_a_mention_alone_asks_about_the_message_that_it_replies_to(fake, say):
+    fake.chat(GROUP_ID)
+
+    say(mention("@test_bot", reply_to_message=earlier("What is 6 × 7?", chat_id=GROUP_ID, **{"from": BEN})))
+
+    assert asked() == "I reply to this message of somebody else:\n> What is 6 × 7?"
+
+
+def test_the_first_message_of_a_topic_is_not_replied_to(fake, say):
+    fake.chat(GROUP_ID)
+    opening = earlier(chat_id=GROUP_ID, forum_topic_created={"name": "Cats", "icon_color": 1}, **{"from": BEN})
+
+    say(mention("@test_bot Hi", reply_to_message=opening, message_thread_id=5, is_topic_message=True))
+
+    assert asked() == "Hi"
+
+
+def test_a_reply_to_a_photo_asks_about_it(fake, say):
+    fake.files["photo-1"] = png()
+
+    say(message("What is that?", reply_to_message=earlier(photo=PHOTO, caption="Look", **{"from": BEN})))
+
+    request = Request.objects.get()
+    assert request.input_text == "I reply to this message of somebody else:\n> Look\n\nWhat is that?"
+    assert [media["content_type"] for media in request.input_media] == ["image/png"]
+
+
+def test_a_reply_to_a_voice_message_is_about_what_was_said(fake, say, chain):
+    chain(groq=["Hello"])
+    fake.files["voice-1"] = opus(2)
+
+    say(message("Summarise", reply_to_message=earlier(voice=VOICE, **{"from": BEN})))
+
+    request = Request.objects.get()
+    assert request.input_text == "Summarise"
+    assert [media["content_type"] for media in request.input_media] == ["audio/ogg"]
+
+
+def test_what_is_to_be_drawn_is_described_by_the_words_alone(fake, say):
+    make_chat_of_images()
+
+    say(message("Draw this", reply_to_message=earlier("A red fox", **{"from": BEN})))
+
+    assert asked() == "Draw this\n\nA red fox"
+
+
+def make_chat_of_images() -> None:
+    make_chat(42, model=make_model(category="IMAGE"), type="private")
+
+
+def test_a_long_message_is_cut(fake, say):
+    say(message("Why?", reply_to_message=earlier("x" * (MAX_REFERRED + 5), **{"from": BEN})))
+
+    assert f"> {'x' * MAX_REFERRED}…\n\nWhy?" in asked()
+
+
+def test_a_mention_without_words_and_without_a_reply_is_asked_for_words(fake, say):
+    fake.chat(GROUP_ID)
+
+    assert say(mention("@test_bot")) == "refused: empty"
+    assert texts.EMPTY_PROMPT in fake.chat(GROUP_ID).texts
