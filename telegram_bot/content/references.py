@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 import telegram
 
-MAX_REFERRED = 8_000  # characters of it that go into a prompt
+from telegram_bot.content.rendering import is_visible
+
+MAX_OF_BOT = 500  # characters of an answer of the bot's, which its conversation has already
+MIN_ROOM = 200  # characters for less than which nothing is quoted
+UNREADABLE_FILE = "(a file that cannot be read here)"
 
 
 class Author(Enum):
@@ -28,51 +31,84 @@ class Reference:
     image_file_id: str = ""  # Telegram's
     audio_file_id: str = ""
 
-    @property
-    def words(self) -> str:
-        """How a prompt begins that is about it; nothing where it has no text."""
-        if not self.text:
+    def words(self, *, room: int) -> str:
+        """Return how a prompt begins that is about it, in at most about so many characters; it may be nothing."""
+        if not is_visible(self.text) or room < MIN_ROOM:
             return ""
         if self.is_forwarded:
             opening = f"I forward this message {self.author.value}:"
         else:
             opening = f"I reply to this {'part of a ' if self.is_part else ''}message {self.author.value}:"
-        text = self.text if len(self.text) <= MAX_REFERRED else f"{self.text[:MAX_REFERRED]}…"
+        most = min(room - len(opening) - 2 * self.text.count("\n") - 8, MAX_OF_BOT if self._is_known else room)
+        text = self.text if len(self.text) <= most else f"{self.text[: max(0, most)]}…"
         return opening + "\n" + "\n".join(f"> {line}" for line in text.splitlines())
+
+    @property
+    def _is_known(self) -> bool:
+        return self.author is Author.BOT and not self.is_part and not self.is_forwarded
 
 
 def reference_of(message: telegram.Message, *, bot_id: int) -> Reference | None:
     """Return what a message refers to; None where it stands for itself.
 
-    In a topic every message replies to the one that has opened the topic, which says nothing.
+    What was spoken is not about a message: nobody can tell its words from an accidental press of the button. In a group
+    a reply to the bot is how one speaks to it, and a comment below a channel's post always replies to that: they are
+    about it where a part of it is quoted.
     """
+    if message.voice or message.audio:
+        return None
     if message.forward_origin:
-        return Reference(_author_of_origin(message, bot_id), _text_of(message), is_forwarded=True)
+        return Reference(_author_of(message.forward_origin, message, bot_id), _text_of(message), is_forwarded=True)
     replied, external = message.reply_to_message, message.external_reply
     part = message.quote.text if message.quote else ""
     if replied and not replied.forum_topic_created:
-        author = _author(replied.from_user if not replied.sender_chat else None, message, bot_id)
-        return Reference(author, part or _text_of(replied), is_part=bool(part), **_files_in(replied))
+        author = _author_of(replied.forward_origin or replied, message, bot_id)
+        is_address = replied.is_automatic_forward or (author is Author.BOT and message.chat.type != "private")
+        if is_address and not part:
+            return None
+        return _reference(replied, author, part, _text_of(replied))
     if external:
-        return Reference(Author.OTHER, part, is_part=bool(part), **_files_in(external))
+        return _reference(external, _author_of(external.origin, message, bot_id), part, "")
     return None
 
 
-def prompt_about(reference: Reference | None, prompt: str) -> str:
-    """Return a prompt for a model that writes, with what it is about before it."""
-    if reference is None or not reference.text:
+def prompt_about(reference: Reference | None, prompt: str, *, limit: int) -> str:
+    """Return a prompt for a model that writes, with what it is about before it, in at most `limit` characters.
+
+    The prompt itself is never cut.
+    """
+    words = reference.words(room=limit - len(prompt) - 2) if reference else ""
+    if not words or not reference:
         return prompt
-    return reference.words if reference.is_forwarded else f"{reference.words}\n\n{prompt}".rstrip()
+    return words if reference.is_forwarded else f"{words}\n\n{prompt}".rstrip()
 
 
-def description_with(reference: Reference | None, prompt: str) -> str:
+def description_with(reference: Reference | None, prompt: str, *, limit: int) -> str:
     """Return a prompt for a model that makes what is described, with the words that are referred to, and no others."""
-    if reference is None or not reference.text or reference.is_forwarded:
+    room = limit - len(prompt) - 2
+    if reference is None or reference.is_forwarded or reference.author is Author.BOT or room < MIN_ROOM:
         return prompt
-    return f"{prompt}\n\n{reference.text[:MAX_REFERRED]}".strip()
+    return f"{prompt}\n\n{reference.text[:room]}".strip() if is_visible(reference.text) else prompt
 
 
-def _author(user: telegram.User | None, message: telegram.Message, bot_id: int) -> Author:
+def _reference(
+    source: telegram.Message | telegram.ExternalReplyInfo, author: Author, part: str, text: str
+) -> Reference:
+    audio = source.voice or source.audio
+    files = {
+        "image_file_id": source.photo[-1].file_id if source.photo else "",
+        "audio_file_id": audio.file_id if audio else "",
+    }
+    has_other = any(getattr(source, name, None) for name in ("document", "video", "video_note", "sticker", "animation"))
+    said = part or text or (UNREADABLE_FILE if has_other else "")
+    return Reference(author, said, is_part=bool(part), **files)  # type: ignore[arg-type]  # names of files alone
+
+
+def _author_of(source: telegram.Message | telegram.MessageOrigin, message: telegram.Message, bot_id: int) -> Author:
+    if isinstance(source, telegram.Message):
+        user = None if source.sender_chat else source.from_user
+    else:
+        user = source.sender_user if isinstance(source, telegram.MessageOriginUser) else None
     if user is None:
         return Author.OTHER
     if user.id == bot_id:
@@ -80,18 +116,5 @@ def _author(user: telegram.User | None, message: telegram.Message, bot_id: int) 
     return Author.SENDER if message.from_user and user.id == message.from_user.id else Author.OTHER
 
 
-def _author_of_origin(message: telegram.Message, bot_id: int) -> Author:
-    origin = message.forward_origin
-    return _author(origin.sender_user if isinstance(origin, telegram.MessageOriginUser) else None, message, bot_id)
-
-
 def _text_of(message: telegram.Message) -> str:
     return message.text or message.caption or ""
-
-
-def _files_in(message: telegram.Message | telegram.ExternalReplyInfo) -> dict[str, Any]:
-    audio = message.voice or message.audio
-    return {
-        "image_file_id": message.photo[-1].file_id if message.photo else "",
-        "audio_file_id": audio.file_id if audio else "",
-    }

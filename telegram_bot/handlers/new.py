@@ -16,6 +16,7 @@ def new(context: HandlerContext) -> str:
     conversation_begin(thread=thread, number=int(number))
     if context.text:
         thread.conversation = max(thread.conversation, int(number))
-        return f"started a conversation; {prompt(context)}"
+        outcome = prompt(context)
+        return outcome and f"started a conversation; {outcome}"  # empty: it is handled again later
     context.answer(texts.NEW_CONVERSATION)
     return "started a conversation"

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from django.conf import settings
+
 from providers.chain.candidates import can_edit, can_listen, can_transcribe
 from providers.storage import StoredMedia, store_audio, store_image
 from providers.types import Category
@@ -24,7 +26,7 @@ PLACE_SECONDS = 10.0  # between two tries of a prompt that was held back, while 
 
 def prompt(context: HandlerContext) -> str:
     """Text that is no command – accept it as a request."""
-    is_about_words = context.reference is not None and context.reference.text
+    is_about_words = context.reference is not None and is_visible(context.reference.text)
     if not is_visible(context.text) and not is_about_words:
         context.answer(texts.EMPTY_PROMPT)
         return "refused: empty"
@@ -78,7 +80,9 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
         return "refused: no model available"
     about = prompt_about if model.category == Category.TEXT else description_with
     try:
-        request, placeholder = _accept(context, model, about(context.reference, prompt_text), media)
+        request, placeholder = _accept(
+            context, model, about(context.reference, prompt_text, limit=settings.MAX_PROMPT_CHARACTERS), media
+        )
     except RequestRefused as error:
         accepted = Request.objects.filter(intake_key=_intake_key(context)).first()
         if accepted is None and context.was_held and isinstance(error, TooManyOpenRequests):

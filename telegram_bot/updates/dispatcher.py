@@ -1,11 +1,13 @@
 """The table of handlers, and the routing of an update to one of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import telegram
 from telegram.constants import ChatMemberStatus, ChatType
 
-from providers.chain.candidates import can_listen, can_transcribe
+from providers.chain.candidates import can_edit, can_listen, can_transcribe
+from providers.types import Category
 from requests_app.services.maintenance import maintenance_mode
 from telegram_bot.api.client import get_client
 from telegram_bot.chats import chat_ensure, chat_seen, chat_set_reachable, user_ensure
@@ -73,12 +75,14 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
     parsed = parse_message(message)
     if parsed is None:
         return "ignored: not meant for the bot"
-    reference = None if parsed.command else _reference_in(message)
-    handler = _handler_for(message, parsed.command, reference)
+    handler = _handler_for(message, parsed.command)
     if handler is unknown_command and parsed.is_ambiguous:
         return "ignored: a command that may be another bot's"
     if handler in (image, voice, unsupported) and _is_later_in_album(row, message):
         return "ignored: belongs to an album that was answered"
+    # What follows a command that may be another bot's is not to be paid for.
+    text = "" if parsed.is_ambiguous else parsed.text
+    reference = _reference_in(message) if handler in PROMPTS or (handler is new and text) else None
     audio = message.voice or message.audio
     assert message.from_user is not None  # noqa: S101 — reason_to_ignore() has checked it
     context = HandlerContext(
@@ -89,19 +93,18 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         known_model=known.model,
         thread_id=topic_of(message),
         message_id=message.message_id,
-        text=parsed.text,
-        image_file_id=message.photo[-1].file_id if message.photo else reference.image_file_id if reference else "",
-        audio_file_id=audio.file_id if audio else reference.audio_file_id if reference else "",
+        text=text,
+        image_file_id=message.photo[-1].file_id if message.photo else "",
+        audio_file_id=audio.file_id if audio else "",
         reference=reference,
         noted_target=row.target,
         was_held=row.held_at is not None,
     )
-    is_prompt = handler in PROMPTS or (handler is new and parsed.text)
-    mode = maintenance_mode() if is_prompt else None
+    mode = maintenance_mode() if handler in PROMPTS or (handler is new and text) else None
     if mode is not None:
         update_wait_for_maintenance(context=context, mode=mode)
         return ""
-    return handler(context)
+    return _with_its_files(context) if handler is prompt and reference else handler(context)
 
 
 def _reference_in(message: telegram.Message) -> Reference | None:
@@ -110,18 +113,26 @@ def _reference_in(message: telegram.Message) -> Reference | None:
     return reference_of(message, bot_id=get_client().me().id)
 
 
-def _handler_for(message: telegram.Message, command: str, reference: Reference | None) -> Handler:
+def _with_its_files(context: HandlerContext) -> str:
+    """Handle a text that is about another message, whose file comes along where the chat's AI model can use it."""
+    reference, model = context.reference, context.model
+    assert reference  # noqa: S101 — its caller has looked
+    is_text = model is None or model.category == Category.TEXT
+    if reference.image_file_id and (model is None or is_text or can_edit(Category(model.category), model.tag)):
+        return image(replace(context, image_file_id=reference.image_file_id))
+    if reference.audio_file_id and is_text and (can_transcribe() or can_listen()):
+        return voice(replace(context, audio_file_id=reference.audio_file_id))
+    return prompt(context)
+
+
+def _handler_for(message: telegram.Message, command: str) -> Handler:
     if command:
         return COMMANDS.get(command, unknown_command)
     if message.photo:
         return image
     if message.voice or message.audio:
         return voice
-    if message.text is None:
-        return unsupported
-    if reference and reference.image_file_id:
-        return image
-    return voice if reference and reference.audio_file_id and (can_transcribe() or can_listen()) else prompt
+    return prompt if message.text is not None else unsupported
 
 
 def _chat_of(row: TelegramUpdate, chat: telegram.Chat, known: Known) -> TelegramChat:

@@ -13,6 +13,22 @@ CONTENT = (
     *("message_id", "date", "chat", "from", "sender_chat", "message_thread_id", "is_topic_message", "media_group_id"),
     *("text", "caption", "photo", "voice", "audio", "document", "via_bot"),
 )
+# What happened in a chat, rather than what somebody shows; also as older Bot APIs call it.
+SERVICE = frozenset({
+    *("new_chat_members", "left_chat_member", "new_chat_title", "new_chat_photo", "delete_chat_photo"),
+    *("new_chat_member", "new_chat_participant", "left_chat_participant", "user_shared"),
+    *("group_chat_created", "supergroup_chat_created", "channel_chat_created", "message_auto_delete_timer_changed"),
+    *("migrate_to_chat_id", "migrate_from_chat_id", "pinned_message", "users_shared", "chat_shared"),
+    *("connected_website", "write_access_allowed", "proximity_alert_triggered", "boost_added", "chat_background_set"),
+    *("forum_topic_created", "forum_topic_edited", "forum_topic_closed", "forum_topic_reopened"),
+    *("general_forum_topic_hidden", "general_forum_topic_unhidden", "giveaway_created", "giveaway_completed"),
+    *("video_chat_scheduled", "video_chat_started", "video_chat_ended", "video_chat_participants_invited"),
+    *("web_app_data", "refunded_payment", "paid_message_price_changed", "direct_message_price_changed"),
+    *("suggested_post_approved", "suggested_post_approval_failed", "suggested_post_declined"),
+    *("suggested_post_paid", "suggested_post_refunded", "checklist_tasks_done", "checklist_tasks_added"),
+    *("chat_owner_left", "chat_owner_changed", "poll_option_added", "poll_option_deleted", "managed_bot_created"),
+    *("gift", "unique_gift", "gift_upgrade_sent"),
+})  # fmt: skip
 UNREADABLE = "unreadable"  # what PTB does not know it keeps beside: so a message that was shortened says so
 MARKS = ("entities", "caption_entities")
 REFERENCES = ("reply_to_message", "quote", "external_reply", "forward_origin")
@@ -40,13 +56,18 @@ def update_read(raw: dict[str, Any]) -> telegram.Update | None:
 
 def has_unknown_content(message: telegram.Message) -> bool:
     """Return whether a message shows something that PTB does not know, such as what a later Bot API brings."""
+    if any(getattr(message, name, None) for name in SERVICE) or SERVICE & message.api_kwargs.keys():
+        return False
     return bool(message.api_kwargs) or message.checklist is not None
 
 
 def _shorter_and_shorter(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield raw
     message = raw.get("message")
-    if isinstance(message, dict):
-        for names in ((*CONTENT, *MARKS, *REFERENCES), (*CONTENT, *MARKS), CONTENT):
-            left = {name: value for name, value in message.items() if name in names}
-            yield {**raw, "message": {**left, UNREADABLE: True}}
+    if not isinstance(message, dict) or SERVICE & message.keys():
+        return
+    # Without one reference after the other, then without all of them, then without what a text looks like.
+    for kept in (*({*REFERENCES} - {name} for name in REFERENCES if name in message), set[str](), None):
+        names = {*CONTENT} if kept is None else {*CONTENT, *MARKS, *kept}
+        left = {name: value for name, value in message.items() if name in names}
+        yield {**raw, "message": {**left, UNREADABLE: True}}

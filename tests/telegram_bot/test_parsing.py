@@ -3,8 +3,11 @@
 import pytest
 
 from requests_app.models import Request
+from requests_app.services.maintenance import maintenance_begin, maintenance_end
 from telegram_bot import texts
-from tests.telegram_bot.updates import message
+from telegram_bot.models import TelegramUpdate
+from telegram_bot.updates.queue import queue_drain
+from tests.telegram_bot.updates import GROUP_ID, message
 
 pytestmark = pytest.mark.django_db
 
@@ -70,3 +73,42 @@ def test_what_follows_new_is_the_first_prompt_of_the_new_conversation(fake, say)
     assert outcome == f"started a conversation; accepted as {second.id}"
     assert (second.input_text, second.conversation) == ("What is 6 × 7?", first.conversation[:-1] + "2")
     assert texts.NEW_CONVERSATION not in fake.chat(42).texts
+
+
+def test_in_a_group_new_without_a_bots_name_asks_nothing(fake, say):
+    fake.chat(GROUP_ID)
+
+    assert say(message("/new Buy milk", chat_id=GROUP_ID)) == "started a conversation"
+    assert not Request.objects.exists()
+
+
+def test_a_first_prompt_of_a_new_conversation_that_was_held_waits_for_a_free_place(fake, say, settings):
+    settings.MAX_OPEN_REQUESTS = 1
+    say(message("Hello"))
+    held = message("/new What is 6 × 7?")
+    maintenance_begin()
+    say(held)
+    maintenance_end()
+    TelegramUpdate.objects.filter(handled_at=None).update(next_at=None)
+
+    queue_drain(chat_id=TelegramUpdate.objects.get(update_id=held["update_id"]).chat_id)
+
+    row = TelegramUpdate.objects.get(update_id=held["update_id"])
+    assert (row.handled_at, row.next_at is not None) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pinned_message": BROKEN},
+        {"new_chat_title": "Cats", "of_the_future": 1},
+        {"user_shared": {"request_id": 1, "user_id": 2}},
+        {"write_access_allowed": {}},
+        {"message_auto_delete_timer_changed": {"message_auto_delete_time": 60}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_happens_in_a_chat_is_not_answered(fake, say, fields):
+    assert say(message(**fields)).startswith("ignored")
+
+    assert not fake.called("sendMessage")

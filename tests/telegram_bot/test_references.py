@@ -4,7 +4,7 @@ import pytest
 
 from requests_app.models import Request
 from telegram_bot import texts
-from telegram_bot.content.references import MAX_REFERRED
+from telegram_bot.content.references import MAX_OF_BOT
 from tests.factories import make_chat, make_model
 from tests.fakes.audio import opus
 from tests.fakes.telegram import BOT
@@ -36,6 +36,80 @@ def test_the_message_that_is_replied_to_comes_before_the_prompt(fake, say, sende
     say(message("Translate this", reply_to_message=replied))
 
     assert asked() == f"I reply to this message {words}:\n> Guten Morgen!\n> Wie geht es?\n\nTranslate this"
+
+
+def test_the_author_is_who_has_written_it_first_also_of_a_forwarded_message(fake, say):
+    origin = {"type": "channel", "date": 1, "chat": {"id": -1009, "type": "channel", "title": "News"}, "message_id": 5}
+
+    say(message("True?", reply_to_message=earlier("Mars is near", forward_origin=origin)))
+
+    assert asked() == "I reply to this message of somebody else:\n> Mars is near\n\nTrue?"
+
+
+def test_of_an_answer_of_the_bots_which_the_conversation_has_only_the_beginning(fake, say):
+    say(message("Why?", reply_to_message=earlier("x" * 3000, **{"from": BOT})))
+
+    assert asked() == f"I reply to this message of yours:\n> {'x' * MAX_OF_BOT}…\n\nWhy?"
+
+
+@pytest.mark.parametrize("quote", [None, {"text": "a part", "position": 0}], ids=["reply", "quotation"])
+def test_in_a_group_a_reply_to_the_bot_speaks_to_it_and_a_quotation_is_what_it_is_about(fake, say, quote):
+    fake.chat(GROUP_ID)
+    replied = earlier("a part of an answer", chat_id=GROUP_ID, photo=None, **{"from": BOT})
+
+    say(message("And now?", chat_id=GROUP_ID, reply_to_message=replied, **({"quote": quote} if quote else {})))
+
+    assert asked() == ("I reply to this part of a message of yours:\n> a part\n\nAnd now?" if quote else "And now?")
+
+
+def test_a_comment_below_a_channels_post_is_not_about_it(fake, say):
+    fake.chat(GROUP_ID)
+    post = earlier("Breaking news", chat_id=GROUP_ID, is_automatic_forward=True)
+
+    say(mention("@test_bot draw a cat", reply_to_message=post))
+
+    assert asked() == "draw a cat"
+
+
+def test_a_reply_keeps_its_prompt_within_what_one_may_have(fake, say, settings):
+    settings.MAX_PROMPT_CHARACTERS = 1000
+
+    say(message("y" * 500, reply_to_message=earlier("x" * 4000, **{"from": BEN})))
+    assert len(asked()) <= 1000
+    assert asked().endswith(f"…\n\n{'y' * 500}")
+
+
+def test_a_reply_to_a_file_that_cannot_be_read_says_so(fake, say):
+    document = {"file_id": "d", "file_unique_id": "d", "file_name": "a.zip"}
+
+    say(message("Summarise", reply_to_message=earlier(document=document, **{"from": BEN})))
+
+    assert asked() == "I reply to this message of somebody else:\n> (a file that cannot be read here)\n\nSummarise"
+
+
+def test_in_a_chat_of_images_that_no_route_changes_a_reply_to_one_is_drawn_anew(fake, say, monkeypatch):
+    make_chat_of_images()
+    monkeypatch.setattr("telegram_bot.updates.dispatcher.can_edit", lambda *_: False)
+
+    say(message("a dog on the moon", reply_to_message=earlier(photo=PHOTO, **{"from": BOT})))
+
+    request = Request.objects.get()
+    assert (request.category, request.input_text, request.input_media) == ("IMAGE", "a dog on the moon", [])
+
+
+def test_what_is_spoken_is_about_nothing_else_so_silence_costs_nothing(fake, say, chain):
+    chain(groq=["Hello"])
+    fake.files["voice-1"] = opus(2)
+
+    say(message(voice=VOICE, reply_to_message=earlier("Mars is near", **{"from": BEN})))
+
+    assert Request.objects.get().input_text == ""
+
+
+def test_new_takes_what_its_prompt_is_about(fake, say):
+    say(message("/new Translate this", reply_to_message=earlier("Guten Morgen!", **{"from": BEN})))
+
+    assert asked() == "I reply to this message of somebody else:\n> Guten Morgen!\n\nTranslate this"
 
 
 def test_of_a_quotation_only_the_part_that_was_marked(fake, say):
@@ -124,12 +198,6 @@ def test_what_is_to_be_drawn_is_described_by_the_words_alone(fake, say):
 
 def make_chat_of_images() -> None:
     make_chat(42, model=make_model(category="IMAGE"), type="private")
-
-
-def test_a_long_message_is_cut(fake, say):
-    say(message("Why?", reply_to_message=earlier("x" * (MAX_REFERRED + 5), **{"from": BEN})))
-
-    assert f"> {'x' * MAX_REFERRED}…\n\nWhy?" in asked()
 
 
 def test_a_mention_without_words_and_without_a_reply_is_asked_for_words(fake, say):
