@@ -194,9 +194,9 @@ def _heard(
                 raise
             if request.transcript is None:
                 return replace(prompt, text=prompt.text or LISTEN), False
+    if not (request.transcript or "").strip():
+        raise NothingHeard  # what was written beside it is about it
     question = question_of(request.input_text, request.transcript)
-    if not question:
-        raise NothingHeard
     rest = tuple(file for file in prompt.attachments if not is_audio(file.content_type))
     return replace(prompt, text=question, attachments=rest), False
 

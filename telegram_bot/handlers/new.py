@@ -1,5 +1,7 @@
 """The /new command."""
 
+from dataclasses import replace
+
 from telegram_bot import texts
 from telegram_bot.chats import conversation_begin
 from telegram_bot.handlers.context import HandlerContext
@@ -15,8 +17,8 @@ def new(context: HandlerContext) -> str:
     number = context.choose(lambda: str(thread.conversation + 1))
     conversation_begin(thread=thread, number=int(number))
     if context.text:
-        thread.conversation = max(thread.conversation, int(number))
-        outcome = prompt(context)
+        thread.conversation = int(number)
+        outcome = prompt(replace(context, known_thread=thread))
         return outcome and f"started a conversation; {outcome}"  # empty: it is handled again later
     context.answer(texts.NEW_CONVERSATION)
     return "started a conversation"

@@ -1,6 +1,7 @@
 """Handlers of prompts: text, image or voice message becomes a request, with a placeholder for its answer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.conf import settings
 
@@ -14,7 +15,6 @@ from telegram_bot import texts
 from telegram_bot.api.client import get_client
 from telegram_bot.api.errors import CallRefused, NotReached, OutcomeUnsure
 from telegram_bot.content.references import description_with, prompt_about
-from telegram_bot.content.rendering import is_visible
 from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
 from telegram_bot.handlers.context import HandlerContext
 from telegram_bot.models import Delivery
@@ -25,27 +25,24 @@ PLACE_SECONDS = 10.0  # between two tries of a prompt that was held back, while 
 
 
 def prompt(context: HandlerContext) -> str:
-    """Text that is no command – accept it as a request."""
-    is_about_words = context.reference is not None and is_visible(context.reference.text)
-    if not is_visible(context.text) and not is_about_words:
-        context.answer(texts.EMPTY_PROMPT)
-        return "refused: empty"
-    return _submit(context, context.model, context.text)
+    """Text that is no command – accept it as a request, with the file of the message that it is about."""
+    reference = context.reference
+    if reference is None:
+        return _submit(context, context.model, context.text)
+    if reference.image_file_id and _takes_image(context.model) and (image := _image(context, reference.image_file_id)):
+        return _submit_image(context, image)
+    if reference.audio_file_id and _takes_audio(context.model) and (audio := _audio(context, reference.audio_file_id)):
+        return _submit(context, text_model_for(context.model), context.text, [audio])
+    return _submit(replace(context, reference=reference.without_files()), context.model, context.text)
 
 
 def image(context: HandlerContext) -> str:
     """An image – accept it as a request, with its caption as the prompt: answered in words, or changed as it says."""
-    content = _download(context.image_file_id)
-    stored = store_image(content=content, key=f"telegram-{context.update_pk}") if content else None
+    stored = _image(context, context.image_file_id)
     if stored is None:
         context.answer(texts.IMAGE_UNREADABLE)
         return "refused: not an image"
-    prompt_text = context.text.strip() if is_visible(context.text) else ""
-    model = context.model
-    # What image or video is to be made of it must be said; without a word it is described.
-    if not (prompt_text and model and model.category in FROM_IMAGES and can_edit(Category(model.category), model.tag)):
-        model = text_model_for(model)
-    return _submit(context, model, prompt_text or texts.DEFAULT_IMAGE_PROMPT, [stored])
+    return _submit_image(context, stored)
 
 
 def voice(context: HandlerContext) -> str:
@@ -53,12 +50,37 @@ def voice(context: HandlerContext) -> str:
     if not (can_transcribe() or can_listen()):
         context.answer(texts.UNSUPPORTED)
         return "refused: no route takes audio"
-    content = _download(context.audio_file_id)
-    stored = store_audio(content=content, key=f"telegram-{context.update_pk}") if content else None
+    stored = _audio(context, context.audio_file_id)
     if stored is None:
         context.answer(texts.AUDIO_UNREADABLE)
         return "refused: not an audio file"
     return _submit(context, text_model_for(context.model), context.text.strip(), [stored])
+
+
+def _takes_image(model: AIModel | None) -> bool:
+    return model is None or model.category == Category.TEXT or can_edit(Category(model.category), model.tag)
+
+
+def _takes_audio(model: AIModel | None) -> bool:
+    return (model is None or model.category == Category.TEXT) and (can_transcribe() or can_listen())
+
+
+def _image(context: HandlerContext, file_id: str) -> StoredMedia | None:
+    content = _download(file_id)
+    return store_image(content=content, key=f"telegram-{context.update_pk}") if content else None
+
+
+def _audio(context: HandlerContext, file_id: str) -> StoredMedia | None:
+    content = _download(file_id)
+    return store_audio(content=content, key=f"telegram-{context.update_pk}") if content else None
+
+
+def _submit_image(context: HandlerContext, stored: StoredMedia) -> str:
+    text, model = context.text.strip(), context.model
+    # What image or video is to be made of it must be said; without a word it is described.
+    if not (text and model and model.category in FROM_IMAGES and can_edit(Category(model.category), model.tag)):
+        model = text_model_for(model)
+    return _submit(context, model, text or texts.DEFAULT_IMAGE_PROMPT, [stored])
 
 
 def _download(file_id: str) -> bytes:
@@ -79,10 +101,12 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
         context.answer(texts.NO_MODEL_AVAILABLE)
         return "refused: no model available"
     about = prompt_about if model.category == Category.TEXT else description_with
+    text = about(context.reference, prompt_text, limit=settings.MAX_PROMPT_CHARACTERS)
+    if not (text or media):
+        context.answer(texts.EMPTY_PROMPT)
+        return "refused: empty"
     try:
-        request, placeholder = _accept(
-            context, model, about(context.reference, prompt_text, limit=settings.MAX_PROMPT_CHARACTERS), media
-        )
+        request, placeholder = _accept(context, model, text, media)
     except RequestRefused as error:
         accepted = Request.objects.filter(intake_key=_intake_key(context)).first()
         if accepted is None and context.was_held and isinstance(error, TooManyOpenRequests):

@@ -1,17 +1,15 @@
 """The table of handlers, and the routing of an update to one of them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import telegram
 from telegram.constants import ChatMemberStatus, ChatType
 
-from providers.chain.candidates import can_edit, can_listen, can_transcribe
-from providers.types import Category
 from requests_app.services.maintenance import maintenance_mode
 from telegram_bot.api.client import get_client
 from telegram_bot.chats import chat_ensure, chat_seen, chat_set_reachable, user_ensure
 from telegram_bot.content.references import Reference, reference_of
+from telegram_bot.content.rendering import is_visible
 from telegram_bot.handlers.balance import balance
 from telegram_bot.handlers.cancel import cancel
 from telegram_bot.handlers.context import HandlerContext, topic_of
@@ -81,8 +79,9 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
     if handler in (image, voice, unsupported) and _is_later_in_album(row, message):
         return "ignored: belongs to an album that was answered"
     # What follows a command that may be another bot's is not to be paid for.
-    text = "" if parsed.is_ambiguous else parsed.text
-    reference = _reference_in(message) if handler in PROMPTS or (handler is new and text) else None
+    is_said = is_visible(parsed.text) and not (handler is new and parsed.is_ambiguous)
+    text = parsed.text if is_said else ""
+    is_prompt = handler in PROMPTS or (handler is new and is_said)
     audio = message.voice or message.audio
     assert message.from_user is not None  # noqa: S101 — reason_to_ignore() has checked it
     context = HandlerContext(
@@ -96,33 +95,21 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         text=text,
         image_file_id=message.photo[-1].file_id if message.photo else "",
         audio_file_id=audio.file_id if audio else "",
-        reference=reference,
+        reference=_reference_in(message) if is_prompt else None,
         noted_target=row.target,
         was_held=row.held_at is not None,
     )
-    mode = maintenance_mode() if handler in PROMPTS or (handler is new and text) else None
+    mode = maintenance_mode() if is_prompt else None
     if mode is not None:
         update_wait_for_maintenance(context=context, mode=mode)
         return ""
-    return _with_its_files(context) if handler is prompt and reference else handler(context)
+    return handler(context)
 
 
 def _reference_in(message: telegram.Message) -> Reference | None:
     if not (message.forward_origin or message.reply_to_message or message.external_reply):
         return None  # without asking Telegram who the bot is
     return reference_of(message, bot_id=get_client().me().id)
-
-
-def _with_its_files(context: HandlerContext) -> str:
-    """Handle a text that is about another message, whose file comes along where the chat's AI model can use it."""
-    reference, model = context.reference, context.model
-    assert reference  # noqa: S101 — its caller has looked
-    is_text = model is None or model.category == Category.TEXT
-    if reference.image_file_id and (model is None or is_text or can_edit(Category(model.category), model.tag)):
-        return image(replace(context, image_file_id=reference.image_file_id))
-    if reference.audio_file_id and is_text and (can_transcribe() or can_listen()):
-        return voice(replace(context, audio_file_id=reference.audio_file_id))
-    return prompt(context)
 
 
 def _handler_for(message: telegram.Message, command: str) -> Handler:

@@ -7,7 +7,7 @@ from telegram import Message, MessageEntity
 from telegram.constants import ChatType
 
 from telegram_bot.api.client import get_client
-from telegram_bot.updates.parsing import has_unknown_content
+from telegram_bot.updates.parsing import is_service
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def reason_to_ignore(message: Message) -> str:
         return "written in the name of a chat"
     if message.from_user.is_bot or message.via_bot:
         return "written by a bot"
-    if message.text is None and message.effective_attachment is None and not has_unknown_content(message):
+    if message.text is None and message.effective_attachment is None and is_service(message):
         return "a service message"
     return ""
 
@@ -35,11 +35,12 @@ def reason_to_ignore(message: Message) -> str:
 def parse_message(message: Message) -> ParsedMessage | None:
     """Return a message's command and text; None where it is not meant for the bot.
 
-    In a private chat everything is meant for the bot; in a group commands, mentions and replies to it are.
+    In a private chat everything is meant for the bot; in a group commands, mentions and replies to it are. Nobody
+    commands by what is forwarded.
     """
     is_private = message.chat.type == ChatType.PRIVATE
     text = message.text or message.caption or ""
-    match = COMMAND.match(text) if message.text else None
+    match = COMMAND.match(text) if message.text and not message.forward_origin else None
     if match:
         name, _, bot = match[0].partition("@")
         if bot and bot.lower() != _username():

@@ -8,11 +8,14 @@ import telegram
 
 logger = logging.getLogger("telegram_bot.updates.parsing")
 
-# What a message needs to be answered, and what it may do without: what it is about, and what it looks like.
+# What a message needs to be answered, and what it may do without: what it is about, what it looks like, its files.
 CONTENT = (
     *("message_id", "date", "chat", "from", "sender_chat", "message_thread_id", "is_topic_message", "media_group_id"),
-    *("text", "caption", "photo", "voice", "audio", "document", "via_bot"),
+    *("text", "caption", "via_bot"),
 )
+REFERENCES = ("reply_to_message", "quote", "external_reply", "forward_origin")
+MARKS = ("entities", "caption_entities")
+FILES = ("photo", "voice", "audio", "document")
 # What happened in a chat, rather than what somebody shows; also as older Bot APIs call it.
 SERVICE = frozenset({
     *("new_chat_members", "left_chat_member", "new_chat_title", "new_chat_photo", "delete_chat_photo"),
@@ -30,8 +33,6 @@ SERVICE = frozenset({
     *("gift", "unique_gift", "gift_upgrade_sent"),
 })  # fmt: skip
 UNREADABLE = "unreadable"  # what PTB does not know it keeps beside: so a message that was shortened says so
-MARKS = ("entities", "caption_entities")
-REFERENCES = ("reply_to_message", "quote", "external_reply", "forward_origin")
 
 
 def update_read(raw: dict[str, Any]) -> telegram.Update | None:
@@ -54,11 +55,9 @@ def update_read(raw: dict[str, Any]) -> telegram.Update | None:
     return None
 
 
-def has_unknown_content(message: telegram.Message) -> bool:
-    """Return whether a message shows something that PTB does not know, such as what a later Bot API brings."""
-    if any(getattr(message, name, None) for name in SERVICE) or SERVICE & message.api_kwargs.keys():
-        return False
-    return bool(message.api_kwargs) or message.checklist is not None
+def is_service(message: telegram.Message) -> bool:
+    """Return whether a message says what happened in its chat; all others show something, known to PTB or not."""
+    return any(getattr(message, name, None) for name in SERVICE) or bool(SERVICE & message.api_kwargs.keys())
 
 
 def _shorter_and_shorter(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -66,8 +65,9 @@ def _shorter_and_shorter(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
     message = raw.get("message")
     if not isinstance(message, dict) or SERVICE & message.keys():
         return
-    # Without one reference after the other, then without all of them, then without what a text looks like.
-    for kept in (*({*REFERENCES} - {name} for name in REFERENCES if name in message), set[str](), None):
-        names = {*CONTENT} if kept is None else {*CONTENT, *MARKS, *kept}
+    lacking = [(), MARKS, *((name,) for name in REFERENCES if name in message)]
+    lacking += [REFERENCES, (*REFERENCES, *MARKS), (*REFERENCES, *MARKS, *FILES)]
+    for missing in lacking:
+        names = {*CONTENT, *REFERENCES, *MARKS, *FILES} - {*missing}
         left = {name: value for name, value in message.items() if name in names}
         yield {**raw, "message": {**left, UNREADABLE: True}}

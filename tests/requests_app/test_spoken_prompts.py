@@ -112,8 +112,9 @@ class TestWithTheSandbox:
         assert claimed is not None
         assert [turn.text for turn in history_of(claimed)] == [HEARD, answered.output_text]
 
-    def test_silence_is_told_and_costs_nothing(self, sandboxed, account):
-        request = advanced(speak(account, content=SILENCE))
+    @pytest.mark.parametrize("text", ["", "Summarise"], ids=["alone", "with a question about it"])
+    def test_silence_is_told_and_costs_nothing(self, sandboxed, account, text):
+        request = advanced(speak(account, text=text, content=SILENCE))
 
         assert (request.status, request.error_code, request.transcript) == ("FAILED", "NOTHING_HEARD", "")
         assert trail(request) == [("openai-transcribe", "transcribe", "OK")]

@@ -7,6 +7,7 @@ from requests_app.services.maintenance import maintenance_begin, maintenance_end
 from telegram_bot import texts
 from telegram_bot.models import TelegramUpdate
 from telegram_bot.updates.queue import queue_drain
+from tests.factories import make_chat, make_model
 from tests.telegram_bot.updates import GROUP_ID, message
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +27,8 @@ BROKEN = {"message_id": 1, "date": 1_790_000_000, "chat": {"id": 42, "type": "pr
         {"entities": [{"type": "bold"}]},
         {"of_the_future": {"anything": 1}},
         {"link_preview_options": "none"},
+        {"photo": [{"width": 8}]},
+        {"entities": [{"type": "bold"}], "quote": {"text": 5}, "document": 7},
     ],
     ids=lambda fields: next(iter(fields)),
 )
@@ -41,11 +44,13 @@ def test_a_text_is_answered_without_what_cannot_be_read_beside_it(fake, say, fie
         {"rich_message": {"blocks": []}},
         {"of_the_future": {"anything": 1}},
         {"checklist": {"title": "Shopping", "tasks": [{"id": 1, "text": "Milk"}]}},
+        {"giveaway": {"chats": [], "winners_selection_date": 1_790_000_000, "winner_count": 1}},
+        {},
         {"dice": {"emoji": "🎲", "value": 3}},
         {"poll": OLD_POLL},
         {"location": {"latitude": 52.5, "longitude": 13.4}},
     ],
-    ids=lambda fields: next(iter(fields)),
+    ids=lambda fields: next(iter(fields), "nothing"),
 )
 def test_what_is_not_understood_is_answered_in_words_and_costs_nothing(fake, say, fields):
     outcome = say(message(**fields))
@@ -55,8 +60,20 @@ def test_what_is_not_understood_is_answered_in_words_and_costs_nothing(fake, say
     assert not Request.objects.exists()
 
 
+def test_what_cannot_be_read_costs_the_message_nothing_else(fake, say):
+    """The entities that are broken are left out, and what is replied to stays."""
+    replied = message("Guten Morgen!", **{"from": {"id": 77, "is_bot": False, "first_name": "Ben"}})["message"]
+
+    say(message("Translate this", reply_to_message=replied, entities=[{"type": "bold"}]))
+
+    assert "> Guten Morgen!" in Request.objects.get().input_text
+
+
+@pytest.mark.parametrize("category", ["TEXT", "IMAGE", "VIDEO", "AUDIO"])
 @pytest.mark.parametrize("text", ["\u200b", "\u2060\u200d \ufeff", "\u00ad\n\t"])
-def test_a_prompt_of_no_width_is_not_paid_for(fake, say, text):
+def test_a_prompt_of_no_width_is_not_paid_for(fake, say, text, category):
+    make_chat(42, model=make_model(category=category), type="private")
+
     assert say(message(text)) == "refused: empty"
 
     assert fake.chat(42).texts == [texts.EMPTY_PROMPT]
@@ -73,6 +90,12 @@ def test_what_follows_new_is_the_first_prompt_of_the_new_conversation(fake, say)
     assert outcome == f"started a conversation; accepted as {second.id}"
     assert (second.input_text, second.conversation) == ("What is 6 × 7?", first.conversation[:-1] + "2")
     assert texts.NEW_CONVERSATION not in fake.chat(42).texts
+
+
+def test_new_with_words_of_no_width_only_starts_a_conversation(fake, say):
+    assert say(message("/new \u200b")) == "started a conversation"
+
+    assert fake.chat(42).texts == [texts.NEW_CONVERSATION]
 
 
 def test_in_a_group_new_without_a_bots_name_asks_nothing(fake, say):

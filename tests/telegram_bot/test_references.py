@@ -14,6 +14,7 @@ from tests.telegram_bot.updates import GROUP_ID, USER, mention, message
 pytestmark = pytest.mark.django_db
 
 BEN = {"id": 77, "is_bot": False, "first_name": "Ben"}
+QUOTE = {"text": "a part", "position": 0, "is_manual": True}
 PHOTO = [{"file_id": "photo-1", "file_unique_id": "u", "width": 8, "height": 8}]
 VOICE = {"file_id": "voice-1", "file_unique_id": "v", "duration": 2, "mime_type": "audio/ogg"}
 
@@ -49,10 +50,12 @@ def test_the_author_is_who_has_written_it_first_also_of_a_forwarded_message(fake
 def test_of_an_answer_of_the_bots_which_the_conversation_has_only_the_beginning(fake, say):
     say(message("Why?", reply_to_message=earlier("x" * 3000, **{"from": BOT})))
 
-    assert asked() == f"I reply to this message of yours:\n> {'x' * MAX_OF_BOT}…\n\nWhy?"
+    assert asked() == f"I reply to this message of yours:\n> {'x' * (MAX_OF_BOT - 1)}…\n\nWhy?"
 
 
-@pytest.mark.parametrize("quote", [None, {"text": "a part", "position": 0}], ids=["reply", "quotation"])
+@pytest.mark.parametrize(
+    "quote", [None, {"text": "a part", "position": 0, "is_manual": True}], ids=["reply", "quotation"]
+)
 def test_in_a_group_a_reply_to_the_bot_speaks_to_it_and_a_quotation_is_what_it_is_about(fake, say, quote):
     fake.chat(GROUP_ID)
     replied = earlier("a part of an answer", chat_id=GROUP_ID, photo=None, **{"from": BOT})
@@ -89,7 +92,7 @@ def test_a_reply_to_a_file_that_cannot_be_read_says_so(fake, say):
 
 def test_in_a_chat_of_images_that_no_route_changes_a_reply_to_one_is_drawn_anew(fake, say, monkeypatch):
     make_chat_of_images()
-    monkeypatch.setattr("telegram_bot.updates.dispatcher.can_edit", lambda *_: False)
+    monkeypatch.setattr("telegram_bot.handlers.prompt.can_edit", lambda *_: False)
 
     say(message("a dog on the moon", reply_to_message=earlier(photo=PHOTO, **{"from": BOT})))
 
@@ -115,7 +118,7 @@ def test_new_takes_what_its_prompt_is_about(fake, say):
 def test_of_a_quotation_only_the_part_that_was_marked(fake, say):
     replied = earlier("A long text about penguins and seals", **{"from": BOT})
 
-    say(message("Why?", reply_to_message=replied, quote={"text": "penguins", "position": 18}))
+    say(message("Why?", reply_to_message=replied, quote={"text": "penguins", "position": 18, "is_manual": True}))
 
     assert asked() == "I reply to this part of a message of yours:\n> penguins\n\nWhy?"
 
@@ -184,7 +187,7 @@ def test_a_reply_to_a_voice_message_is_about_what_was_said(fake, say, chain):
     say(message("Summarise", reply_to_message=earlier(voice=VOICE, **{"from": BEN})))
 
     request = Request.objects.get()
-    assert request.input_text == "Summarise"
+    assert request.input_text == "Summarise\n\nI reply to this voice message of somebody else:"
     assert [media["content_type"] for media in request.input_media] == ["audio/ogg"]
 
 
@@ -205,3 +208,61 @@ def test_a_mention_without_words_and_without_a_reply_is_asked_for_words(fake, sa
 
     assert say(mention("@test_bot")) == "refused: empty"
     assert texts.EMPTY_PROMPT in fake.chat(GROUP_ID).texts
+
+
+def test_a_part_that_telegram_has_chosen_is_not_what_the_message_is_about(fake, say):
+    replied = earlier("Penguins and seals", **{"from": BEN})
+
+    say(message("Why?", reply_to_message=replied, quote={"text": "Penguins", "position": 0}))
+
+    assert asked() == "I reply to this message of somebody else:\n> Penguins and seals\n\nWhy?"
+
+
+@pytest.mark.parametrize("command", ["", "/new "], ids=["prompt", "new"])
+def test_the_photo_that_is_replied_to_comes_along(fake, say, command):
+    fake.files["photo-1"] = png()
+
+    say(message(f"{command}What is that?", reply_to_message=earlier(photo=PHOTO, **{"from": BEN})))
+
+    request = Request.objects.get()
+    assert (request.input_text, len(request.input_media)) == ("What is that?", 1)
+
+
+def test_a_photo_that_is_gone_is_said_to_be_unreadable(fake, say):
+    say(message("What is that?", reply_to_message=earlier(photo=PHOTO, **{"from": BEN})))
+
+    assert asked() == "I reply to this message of somebody else:\n> (a file that cannot be read here)\n\nWhat is that?"
+
+
+def test_in_a_group_a_mention_alone_below_a_sticker_is_not_paid_for(fake, say):
+    fake.chat(GROUP_ID)
+    sticker = {"file_id": "s", "file_unique_id": "s", "type": "regular", "width": 8, "height": 8, "is_animated": False}
+    replied = earlier(chat_id=GROUP_ID, sticker={**sticker, "is_video": False}, **{"from": BEN})
+
+    assert say(mention("@test_bot", reply_to_message=replied)) == "refused: empty"
+
+
+def test_in_a_chat_of_images_a_file_that_cannot_be_read_is_not_drawn(fake, say):
+    make_chat_of_images()
+    document = {"file_id": "d", "file_unique_id": "d", "file_name": "a.zip"}
+
+    say(message("Draw a fox", reply_to_message=earlier(document=document, **{"from": BEN})))
+
+    assert asked() == "Draw a fox"
+
+
+def test_a_command_that_is_forwarded_is_not_obeyed(fake, say):
+    origin = {"type": "user", "date": 1_790_000_000, "sender_user": BEN}
+
+    say(message("/cancel", forward_origin=origin))
+
+    assert asked() == "I forward this message of somebody else:\n> /cancel"
+
+
+def test_a_long_message_that_is_forwarded_is_whole(fake, say, settings):
+    settings.MAX_PROMPT_CHARACTERS = 4500
+    origin = {"type": "user", "date": 1_790_000_000, "sender_user": BEN}
+
+    say(message("x" * 4096, forward_origin=origin))
+
+    assert asked().endswith("x" * 4096)
