@@ -14,6 +14,7 @@ from requests_app.services.refunds import request_refund
 from telegram_bot.bots import current_bot_id
 from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramThread, TelegramUser
 
+HANDLE_TASK = "telegram_bot.tasks.handle_chat"
 UNREACHABLE = "the chat cannot be reached"
 EXPIRED = "the chat could not be reached for a week"
 MAX_REDELIVERY_DAYS = 7  # what is older is not delivered any more when a user unblocks the bot

@@ -10,10 +10,10 @@ from requests_app.delivery_backend import DELIVER_TASK
 from requests_app.dispatch import CHAT
 from requests_app.due_work import DueSource
 from requests_app.models import Request
+from telegram_bot.chats import HANDLE_TASK
 from telegram_bot.delivery.placeholder import PLACE_TASK
 from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramUpdate
 from telegram_bot.selectors import IS_UNFINISHED
-from telegram_bot.updates.ingest import HANDLE_TASK
 
 
 def telegram_sources() -> list[DueSource]:

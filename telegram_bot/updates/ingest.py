@@ -11,12 +11,10 @@ from django.db.models.functions import Now
 from providers.transport.json_fields import load_json
 from requests_app.dispatch import enqueue_on_commit
 from telegram_bot import bots
-from telegram_bot.chats import chat_ensure
+from telegram_bot.chats import HANDLE_TASK, chat_ensure
 from telegram_bot.models import TelegramUpdate
 
 logger = logging.getLogger("telegram_bot.updates.ingest")
-
-HANDLE_TASK = "telegram_bot.tasks.handle_chat"
 
 # The kinds that Telegram is asked for. Others may arrive nevertheless, for a while after a change.
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
