@@ -89,7 +89,7 @@ def _requests() -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "aibot_updates_held_back",
-        f"Prompts that wait for the end of maintenance mode; {MAX_COUNTED} means that or more.",
+        f"Prompts that wait for the end of maintenance mode or for their turn; {MAX_COUNTED} means that or more.",
         value=updates_held_back().order_by().values("pk")[:MAX_COUNTED].count(),
     )
     yield from _backlog(

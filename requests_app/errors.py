@@ -42,6 +42,12 @@ class TooManyOpenRequests(RequestRefused):
     code = "TOO_MANY_OPEN"
 
 
+class ConversationBusy(RequestRefused):
+    """An earlier text of the conversation is still being answered."""
+
+    code = "CONVERSATION_BUSY"
+
+
 class InsufficientCredits(RequestRefused):
     """There are not enough credits."""
 

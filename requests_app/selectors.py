@@ -154,6 +154,12 @@ def requests_under_way(account_id: int) -> QuerySet[Request]:
     return requests.filter(status__in=Request.OPEN, completed_at__isnull=True).union(cancelled, all=True)
 
 
+def text_under_way(account_id: int, conversation: str) -> QuerySet[Request]:
+    """Return the open texts of a conversation: what is asked next there is to know their answers."""
+    texts = Request.objects.filter(user_id=account_id, category=Category.TEXT, conversation=conversation).order_by()
+    return texts.filter(status__in=Request.OPEN, completed_at__isnull=True)
+
+
 def requests_due(limit: int, *, queue: str, grace: timedelta = timedelta(0)) -> list[str]:
     """Return the requests of a queue that a worker could claim now, the oldest first.
 

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce, Now
 
 from providers.db import is_postgresql
 from requests_app.models import Account, LedgerEntry, Request, RequestEvent
-from requests_app.selectors import MAX_EARLIER_REQUESTS, earlier_turns, requests_under_way
+from requests_app.selectors import MAX_EARLIER_REQUESTS, earlier_turns, requests_under_way, text_under_way
 
 Status = Request.Status
 
@@ -29,27 +29,38 @@ class Acceptance(Enum):
     ACCEPTED = "accepted"
     KNOWN = "known"  # the same message was accepted before
     BUSY = "busy"  # too many requests of this user are under way
+    BEHIND = "behind"  # an earlier text of its conversation is under way
     UNPAID = "unpaid"  # the balance is too low
 
 
 def request_insert(
-    *, request: Request, actor: str, max_under_way: int, deadline_seconds: float, reason: str = ""
+    *,
+    request: Request,
+    actor: str,
+    max_under_way: int,
+    deadline_seconds: float,
+    reason: str = "",
+    is_in_turn: bool = False,
 ) -> Acceptance:
     """Write a new request with its hold and its first event, or nothing. `request` is unsaved; it gets its columns.
+
+    With `is_in_turn` nothing is written while an open text is in its conversation.
 
     The count of what is under way is true: of concurrent prompts of one user, each counts those before it. Call inside
     a transaction.
     """
     if is_postgresql():
-        acceptance = _insert_compound(request, actor, reason, max_under_way, deadline_seconds)
+        acceptance = _insert_compound(request, actor, reason, max_under_way, deadline_seconds, is_in_turn)
         if acceptance is None:
             Account.objects.select_for_update(no_key=True).values_list("id").get(id=request.user_id)
-            acceptance = _insert_compound(request, actor, reason, max_under_way, deadline_seconds)
+            acceptance = _insert_compound(request, actor, reason, max_under_way, deadline_seconds, is_in_turn)
         return acceptance or Acceptance.UNPAID
     if Request.objects.filter(intake_key=request.intake_key).exists():
         return Acceptance.KNOWN
     if requests_under_way(request.user_id).count() >= max_under_way:
         return Acceptance.BUSY
+    if is_in_turn and text_under_way(request.user_id, request.conversation).exists():
+        return Acceptance.BEHIND
     account = Account.objects.filter(id=request.user_id, balance__gte=request.credits)
     if not account.update(balance=F("balance") - request.credits):
         return Acceptance.UNPAID
@@ -69,7 +80,7 @@ def request_insert(
 
 
 def _insert_compound(
-    request: Request, actor: str, reason: str, max_under_way: int, deadline_seconds: float
+    request: Request, actor: str, reason: str, max_under_way: int, deadline_seconds: float, is_in_turn: bool
 ) -> Acceptance | None:
     """Return None, with nothing written, where the account has changed since the statement began to read.
 
@@ -90,6 +101,8 @@ def _insert_compound(
                 request.intake_key,
                 *under_way_params,
                 request.user_id,
+                request.conversation if is_in_turn else None,  # which no conversation equals
+                request.user_id,
                 request.credits,
                 request.user_id,
                 request.credits,
@@ -101,11 +114,13 @@ def _insert_compound(
                 reason[:300],
             ],
         )
-        is_known, number_under_way, balance, created_at, deadline_at = cursor.fetchone()
+        is_known, number_under_way, is_behind, balance, created_at, deadline_at = cursor.fetchone()
     if is_known:
         return Acceptance.KNOWN
     if number_under_way >= max_under_way:
         return Acceptance.BUSY
+    if is_behind:
+        return Acceptance.BEHIND
     if created_at is None:
         return Acceptance.UNPAID if balance < request.credits else None
     request.created_at, request.deadline_at = created_at, deadline_at
@@ -118,12 +133,17 @@ _INSERT = """
         SELECT 1 FROM requests WHERE intake_key = %s
     ), under_way AS (
         SELECT COUNT(*) AS number FROM ({under_way}) AS rows
+    ), earlier AS (
+        SELECT 1 FROM requests
+        WHERE user_id = %s AND completed_at IS NULL AND conversation = %s AND category = 'TEXT'
+            AND status IN ('PENDING', 'PROCESSING')
     ), account AS (
         SELECT balance, xmin AS version FROM requests_app_account WHERE id = %s
     ), charged AS (
         UPDATE requests_app_account SET balance = balance - %s
         WHERE id = %s AND balance >= %s AND xmin = (SELECT version FROM account)
             AND NOT EXISTS (SELECT 1 FROM known) AND (SELECT number FROM under_way) < %s
+            AND NOT EXISTS (SELECT 1 FROM earlier)
         RETURNING id
     ), accepted AS (
         INSERT INTO requests (id, model_id, category, purpose, conversation, input_text, input_media, options, tag,
@@ -140,7 +160,8 @@ _INSERT = """
         INSERT INTO requests_app_requestevent (request_id, from_status, to_status, actor, reason, created_at)
         SELECT id, '', 'PENDING', %s, %s, STATEMENT_TIMESTAMP() FROM accepted
     )
-    SELECT EXISTS (SELECT 1 FROM known), (SELECT number FROM under_way), (SELECT balance FROM account),
+    SELECT EXISTS (SELECT 1 FROM known), (SELECT number FROM under_way), EXISTS (SELECT 1 FROM earlier),
+        (SELECT balance FROM account),
         (SELECT created_at FROM accepted), (SELECT deadline_at FROM accepted)
 """
 

@@ -71,6 +71,13 @@ class TelegramChat(models.Model):
         return str(self.telegram_id)
 
 
+class HeldFor(models.TextChoices):
+    """What an update that is held back waits for."""
+
+    MAINTENANCE = "MAINTENANCE", "the end of maintenance mode"
+    TURN = "TURN", "the answers before it"
+
+
 class TelegramUpdate(models.Model):
     """One update as it arrived. Written before it is handled; kept for a week."""
 
@@ -92,8 +99,10 @@ class TelegramUpdate(models.Model):
     tries = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(null=True, blank=True)  # not to be handled before
     held_at = models.DateTimeField(null=True, blank=True)  # first held back: until next_at those after it pass
+    held_for = models.CharField(max_length=16, choices=HeldFor.choices, blank=True, db_default="")
     notice_at = models.DateTimeField(null=True, blank=True)  # when its chat was told why it is held back
-    # What its handler acts on, such as the request that /cancel found. Chosen once, so a repeat acts on the same.
+    # What its handler acts on, such as the request that /cancel found, or the number of the conversation that a prompt
+    # waits in. Chosen once, so a repeat acts on the same.
     target = models.CharField(max_length=64, blank=True, db_default="")
 
     class Meta:
@@ -120,6 +129,8 @@ class TelegramThread(models.Model):
     chat = models.ForeignKey(TelegramChat, on_delete=models.CASCADE, related_name="threads")
     thread_id = models.BigIntegerField(default=0)  # 0: the chat has no topics
     conversation = models.PositiveIntegerField(default=1)  # its number; /new starts the next
+    waiting_told_at = models.DateTimeField(null=True, blank=True)  # when it was last told that prompts wait,
+    left_out_told_at = models.DateTimeField(null=True, blank=True)  # and that some are left out
 
     class Meta:
         verbose_name = "thread"
@@ -131,7 +142,11 @@ class TelegramThread(models.Model):
     @property
     def conversation_key(self) -> str:
         """The key by which requests name the current conversation."""
-        return f"telegram:{self.chat_id}:{self.thread_id}:{self.conversation}"
+        return self.key_of(self.conversation)
+
+    def key_of(self, conversation: int) -> str:
+        """Return the key by which requests name the conversation of this number."""
+        return f"telegram:{self.chat_id}:{self.thread_id}:{conversation}"
 
 
 class DeliveryKind(models.TextChoices):

@@ -47,7 +47,7 @@ def updates_unhandled() -> Backlog:
 
 
 def updates_held_back() -> QuerySet[TelegramUpdate]:
-    """Return the prompts that wait for the end of maintenance mode, or for a free place of their users."""
+    """Return the prompts that wait for the end of maintenance mode, or for their turn."""
     return TelegramUpdate.objects.filter(HELD_BACK, handled_at=None)
 
 

@@ -16,6 +16,7 @@ from providers.db import LAZY, is_postgresql
 from requests_app.models import Account, AIModel
 from telegram_bot.models import TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
 from telegram_bot.selectors import HELD_BACK, model_for
+from telegram_bot.turns import waiting_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Known:
     chat: TelegramChat | None = None
     thread: TelegramThread | None = None
     model: AIModel | None = None  # the one that answers in this chat
+    is_behind: bool = False  # an earlier prompt of the sender waits for its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def update_claim(
             .first()
         )
         thread = TelegramThread.objects.filter(chat_id=chat_id, thread_id=update.thread_id or 0).first()
-        return Claim(update, Known(user, chat, thread, model_for(chat)))
+        return Claim(update, Known(user, chat, thread, model_for(chat), waiting_before(update).exists()))
 
 
 def chat_want(*, chat_id: int) -> bool:
@@ -121,7 +123,7 @@ def _claim_compound(
     }
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM.format(skip_locked="" if is_owner else "SKIP LOCKED"), params)
-        is_mine, is_known, is_wanted, _, *values = cursor.fetchone()
+        is_mine, is_known, is_wanted, is_behind, _, *values = cursor.fetchone()
     if not is_mine:
         return Claim(None, is_held=is_known)
     update, chat, user, account, thread, model = _instances(values)
@@ -131,7 +133,7 @@ def _claim_compound(
         return _claim_compound(chat_id, holder, lease_seconds, download_seconds, is_owner, ended)
     if user is not None:
         user.account = account
-    return Claim(update, Known(user, chat, thread, model))
+    return Claim(update, Known(user, chat, thread, model, is_behind))
 
 
 # In the order in which the statement returns their columns.
@@ -204,6 +206,14 @@ _CLAIM = f"""
     SELECT EXISTS (SELECT 1 FROM chat),
         EXISTS (SELECT 1 FROM telegram_bot_telegramchat WHERE id = %(chat)s),
         COALESCE(chat.is_wanted AND chat.holder = %(holder)s, FALSE),
+        EXISTS (
+            SELECT 1 FROM telegram_bot_telegramupdate AS earlier
+            WHERE earlier.chat_id = claimed.chat_id AND earlier.handled_at IS NULL AND earlier.held_for = 'TURN'
+                AND earlier.sender_id = claimed.sender_id
+                AND COALESCE(earlier.thread_id, 0) = COALESCE(claimed.thread_id, 0)
+                AND (earlier.received_at, earlier.update_id) < (claimed.received_at, claimed.update_id)
+                AND earlier.id IS DISTINCT FROM %(ended)s
+        ),
         {LAZY},
         {_COLUMNS}
     FROM (SELECT 1) AS always

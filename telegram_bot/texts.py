@@ -28,7 +28,7 @@ NOT_SHOWN_OTHERWISE = "⚠️ I have an answer, but I could not show it here. Pl
 HELP = """Just write to me, and I answer.
 
 /new – start a new conversation; I forget the old one
-/cancel – stop your last request
+/cancel – stop your last request, and what waits for it
 /model – choose an AI model
 /balance – see your credits
 /help – this text
@@ -58,6 +58,7 @@ DEFAULT_IMAGE_PROMPT = "What is in this image?"
 NOTHING_TO_CANCEL = "You have no open request here."
 CANCELLED = "Cancelled; your credits are back."
 CANCELLED_BUT_SHOWN = "Cancelled. A part of the answer was shown already, so it costs {credits}."
+LEFT_OUT = "That is more than I can take at once. Please send your last messages again once I have answered."
 EMPTY_PROMPT = "What would you like to know? Write it in the same message."
 NO_CREDITS = (
     "You have no credits left for this. Please ask the operator of this bot for more. /balance shows your credits."
@@ -66,7 +67,6 @@ NO_CREDITS = (
 # Why a request was not accepted, by the error's code. Errors not listed show their own message.
 REFUSALS = {
     "BLOCKED": "You cannot use this bot at present. Please ask its operator.",
-    "TOO_MANY_OPEN": "I am still busy with your earlier questions. Please wait for an answer, then ask again.",
     "UNKNOWN_MODEL": MODEL_UNAVAILABLE,
 }
 
@@ -152,6 +152,19 @@ def refusal(error: RequestRefused) -> str:
 def cancelled(charged: int) -> str:
     """Return the answer to /cancel, with the credits that the request has cost all the same."""
     return CANCELLED_BUT_SHOWN.format(credits=credits_of(charged)) if charged else CANCELLED
+
+
+def waiting(number: int) -> str:
+    """Return what a user is told of whose prompts so many wait for the answer that is under way."""
+    them = "One more message waits" if number == 1 else f"{number} more messages wait"
+    return f"⏳ I am still at your earlier message. {them} for its answer; /cancel stops it all."
+
+
+def dropped(number: int) -> str:
+    """Return what became of prompts that waited when their user cancelled; "" where none did."""
+    if not number:
+        return ""
+    return "One message that waited is dropped." if number == 1 else f"{number} messages that waited are dropped."
 
 
 def failure(request: Request, *, charged: int = 0) -> str:

@@ -1,6 +1,7 @@
 """Acceptance of requests: idempotent, with the credits held. What becomes of them is in services.execution."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -9,10 +10,12 @@ from django.db.models.functions import Now
 
 from providers.access import current_purpose
 from providers.storage import StoredMedia
+from providers.types import Category
 from requests_app.credit_rates import Size
 from requests_app.dispatch import enqueue_on_commit, queue_for
 from requests_app.errors import (
     AccountBlocked,
+    ConversationBusy,
     InsufficientCredits,
     PromptInvalid,
     TooManyOpenRequests,
@@ -37,6 +40,7 @@ def request_accept(
     actor: str = "",
     reason: str = "",
     wakes_worker: bool = True,
+    is_in_turn: bool = False,
     alongside: Callable[[Request], None] | None = None,
 ) -> Request:
     """Accept a prompt: write the request, its first event and the credit hold, together or not at all.
@@ -47,9 +51,10 @@ def request_accept(
     error_code NO_CREDITS and nothing is held.
     `options` stand in place of the AI model's. The first event names `actor`, by default the account, and `reason`.
     A wake-up is enqueued on commit unless `wakes_worker` is False, where the caller executes the request itself.
+    With `is_in_turn` a text is not accepted while another of its conversation is open: it would not know its answer.
     `alongside` is called with a request that is new and not rejected, in the transaction that writes it.
 
-    Raises PromptInvalid, UnknownModel, AccountBlocked or TooManyOpenRequests, with nothing written.
+    Raises PromptInvalid, UnknownModel, AccountBlocked, TooManyOpenRequests or ConversationBusy, with nothing written.
     """
     _check(account, model, text, seconds=sum(stored.seconds for stored in input_media))
     request = Request(
@@ -65,10 +70,18 @@ def request_accept(
         intake_key=intake_key,
     )
     with transaction.atomic():
-        acceptance = _insert(request, account, actor=actor or account.key, reason=reason)
+        insert = partial(
+            _insert,
+            request,
+            account,
+            actor=actor or account.key,
+            reason=reason,
+            is_in_turn=is_in_turn and request.category == Category.TEXT,
+        )
+        acceptance = insert()
         if acceptance is Acceptance.UNPAID and model.rates:
             account.refresh_from_db(fields=["balance"])  # it may have changed since the caller has read it
-            acceptance = _insert(request, account, actor=actor or account.key, reason=reason)
+            acceptance = insert()
         if acceptance is Acceptance.UNPAID:
             _reject(request)
         elif acceptance is Acceptance.ACCEPTED:
@@ -80,10 +93,12 @@ def request_accept(
         raise TooManyOpenRequests(
             f"You have {settings.MAX_OPEN_REQUESTS} requests open. Wait for one of them to be answered."
         )
+    if acceptance is Acceptance.BEHIND:
+        raise ConversationBusy("An earlier prompt of this conversation is not answered yet. Wait for its answer.")
     return Request.objects.get(intake_key=intake_key) if acceptance is Acceptance.KNOWN else request
 
 
-def _insert(request: Request, account: Account, *, actor: str, reason: str) -> Acceptance:
+def _insert(request: Request, account: Account, *, actor: str, reason: str, is_in_turn: bool) -> Acceptance:
     terms = request.model.terms_with(request.options)
     size = asked_size(request, terms, balance=account.balance) if terms.rates else Size()
     agreed, request.credits = terms.agreed(size, balance=account.balance)
@@ -94,6 +109,7 @@ def _insert(request: Request, account: Account, *, actor: str, reason: str) -> A
         reason=reason,
         max_under_way=settings.MAX_OPEN_REQUESTS,
         deadline_seconds=settings.DEADLINE_SECONDS[request.category],
+        is_in_turn=is_in_turn,
     )
 
 

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import DatabaseError
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from providers.types import CUT, Category, OnText
 from requests_app.delivery_backend import DeliveryBackend, DeliveryPart, UserRecord, version_of
+from requests_app.dispatch import enqueue_on_commit
 from requests_app.log_context import logs_about
 from requests_app.models import LedgerEntry, Request
 from requests_app.services.refunds import credits_charged
 from telegram_bot import texts
 from telegram_bot.api.client import get_client
 from telegram_bot.api.errors import BotApiError, MediaForbidden, MessageGone, ThreadGone
+from telegram_bot.chats import HANDLE_TASK
 from telegram_bot.content.files import MAX_BYTES, FileUnavailable, TextFile, file_of
 from telegram_bot.content.rendering import MessagePart, message_parts
 from telegram_bot.delivery.claims import (
@@ -35,6 +37,7 @@ from telegram_bot.delivery.retries import REFUSALS, record_delivery_bug, record_
 from telegram_bot.delivery.streaming import StreamStatus, live_message_close, live_message_open
 from telegram_bot.erasure import names_erase, updates_erase, user_records
 from telegram_bot.models import Delivery, DeliveryKind, DeliveryMethod, DeliveryState, GivenUp
+from telegram_bot.turns import prompts_waiting, turns_release
 
 logger = logging.getLogger("telegram_bot.delivery")
 
@@ -106,10 +109,13 @@ def request_deliver(*, request_id: str) -> None:
     afterwards. Before the end of the request this only stops the stream.
 
     Each failure is recorded with a pause and, in the end, given up: then the chat says so and the credits go back.
+    Whatever comes of it, prompts that wait for the end of the request are looked at.
     """
     # Before anything else: a stream that waits for its placeholder would replace what others show in it.
     stream_status = live_message_close(request_id)
-    deliveries = Delivery.objects.select_related("request", "chat").annotate(now=Now())
+    deliveries = Delivery.objects.select_related("request", "chat").annotate(
+        now=Now(), is_waited_for=Exists(prompts_waiting(chat_id=OuterRef("chat_id")))
+    )
     first = deliveries.filter(request_id=request_id, part=0).first()
     if first is None:
         return
@@ -120,6 +126,9 @@ def request_deliver(*, request_id: str) -> None:
     except Exception as error:  # noqa: BLE001 — a bug must not repeat at every sweep
         _log_bug(first, error)
         record_delivery_bug(request_id=request_id, error=error)
+    if first.is_waited_for and first.request.status not in NOT_ENDED:
+        turns_release(chat_id=first.chat_id)
+        enqueue_on_commit(HANDLE_TASK, first.chat_id)
 
 
 def _deliver(first: Delivery, stream_status: StreamStatus) -> None:

@@ -15,7 +15,7 @@ from telegram_bot.chats import thread_ensure
 from telegram_bot.content.references import Reference
 from telegram_bot.content.rendering import MessagePart
 from telegram_bot.keyboards import ButtonPress
-from telegram_bot.models import TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
+from telegram_bot.models import HeldFor, TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
 from telegram_bot.selectors import model_for
 
 logger = logging.getLogger("telegram_bot.handlers")
@@ -40,13 +40,19 @@ class HandlerContext:
     press: ButtonPress | None = None
     known_thread: TelegramThread | None = None  # where it was read with the update
     known_model: AIModel | None = None  # the one that answers in this chat, where it was read with the update
-    was_held: bool = False  # back in maintenance mode: it was promised an answer
+    was_waiting: bool = False  # for its turn, when it was last looked at
+    is_behind: bool = False  # an earlier prompt of the user waits for its turn
     noted_target: str = ""  # what an earlier handling of this update has chosen to act on
 
     @property
     def thread(self) -> TelegramThread:
         """The row of the topic, or of the whole of a chat without topics."""
         return self.known_thread or thread_ensure(chat_id=self.chat.pk, thread_id=self.thread_id)
+
+    @property
+    def conversation_number(self) -> int:
+        """The conversation that a prompt belongs to: the one in which it began to wait, or else the current one."""
+        return int(self.noted_target) if self.noted_target else self.thread.conversation
 
     @property
     def model(self) -> AIModel | None:
@@ -82,13 +88,17 @@ class HandlerContext:
                 noted = row.values_list("target", flat=True).first() or noted
         return "" if noted == NOTHING else noted
 
-    def hold_back(self, *, seconds: float) -> None:
+    def hold_back(self, *, seconds: float, held_for: HeldFor, **noted: str) -> None:
         """Have this update handled again later, and let those after it in its chat pass. Idempotent.
 
         It counts no try: they are for updates that crash their workers.
         """
         TelegramUpdate.objects.filter(pk=self.update_pk).update(
-            held_at=Coalesce("held_at", Now()), next_at=Now() + timedelta(seconds=seconds), tries=0
+            held_at=Coalesce("held_at", Now()),
+            held_for=held_for,
+            next_at=Now() + timedelta(seconds=seconds),
+            tries=0,
+            **noted,
         )
 
     def acknowledge(self) -> None:

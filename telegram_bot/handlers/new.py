@@ -17,8 +17,7 @@ def new(context: HandlerContext) -> str:
     number = context.choose(lambda: str(thread.conversation + 1))
     conversation_begin(thread=thread, number=int(number))
     if context.text:
-        thread.conversation = int(number)
-        outcome = prompt(replace(context, known_thread=thread))
+        outcome = prompt(replace(context, noted_target=number))
         return outcome and f"started a conversation; {outcome}"  # empty: it is handled again later
     context.answer(texts.NEW_CONVERSATION)
     return "started a conversation"

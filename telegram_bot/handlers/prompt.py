@@ -8,7 +8,7 @@ from django.conf import settings
 from providers.chain.candidates import can_edit, can_listen, can_transcribe
 from providers.storage import StoredMedia, store_audio, store_image
 from providers.types import Category
-from requests_app.errors import RequestRefused, TooManyOpenRequests
+from requests_app.errors import ConversationBusy, RequestRefused, TooManyOpenRequests
 from requests_app.models import AIModel, Request
 from requests_app.services.intake import request_accept
 from telegram_bot import texts
@@ -17,15 +17,17 @@ from telegram_bot.api.errors import CallRefused, NotReached, OutcomeUnsure
 from telegram_bot.content.references import description_with, prompt_about
 from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
 from telegram_bot.handlers.context import HandlerContext
+from telegram_bot.handlers.waiting import must_wait, prompt_wait
 from telegram_bot.models import Delivery
 from telegram_bot.selectors import text_model_for
 
 FROM_IMAGES = (Category.IMAGE, Category.VIDEO)
-PLACE_SECONDS = 10.0  # between two tries of a prompt that was held back, while its user has too many open requests
 
 
 def prompt(context: HandlerContext) -> str:
     """Text that is no command – accept it as a request, with the file of the message that it is about."""
+    if must_wait(context):
+        return prompt_wait(context)
     reference = context.reference
     if reference is None:
         return _submit(context, context.model, context.text)
@@ -38,6 +40,8 @@ def prompt(context: HandlerContext) -> str:
 
 def image(context: HandlerContext) -> str:
     """An image – accept it as a request, with its caption as the prompt: answered in words, or changed as it says."""
+    if must_wait(context):
+        return prompt_wait(context)
     stored = _image(context, context.image_file_id)
     if stored is None:
         context.answer(texts.IMAGE_UNREADABLE)
@@ -50,6 +54,8 @@ def voice(context: HandlerContext) -> str:
     if not (can_transcribe() or can_listen()):
         context.answer(texts.UNSUPPORTED)
         return "refused: no route takes audio"
+    if must_wait(context):
+        return prompt_wait(context)
     stored = _audio(context, context.audio_file_id)
     if stored is None:
         context.answer(texts.AUDIO_UNREADABLE)
@@ -109,9 +115,8 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
         request, placeholder = _accept(context, model, text, media)
     except RequestRefused as error:
         accepted = Request.objects.filter(intake_key=_intake_key(context)).first()
-        if accepted is None and context.was_held and isinstance(error, TooManyOpenRequests):
-            context.hold_back(seconds=PLACE_SECONDS)
-            return ""
+        if accepted is None and isinstance(error, TooManyOpenRequests | ConversationBusy):
+            return prompt_wait(context)
         if accepted is None:
             context.answer(texts.refusal(error))
             return f"refused: {error.code}"
@@ -142,8 +147,9 @@ def _accept(
         account=context.user.account,
         model=model,
         text=prompt_text,
-        conversation=context.thread.conversation_key,
+        conversation=context.thread.key_of(context.conversation_number),
         input_media=media,
+        is_in_turn=True,
         alongside=prepare,
     )
     return request, placeholder

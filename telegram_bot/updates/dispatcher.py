@@ -20,8 +20,9 @@ from telegram_bot.handlers.operator import route_button
 from telegram_bot.handlers.prompt import image, prompt, voice
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
 from telegram_bot.keyboards import CHOOSE_MODEL, PAUSE_ROUTE, RESUME_ROUTE, parse_press
-from telegram_bot.models import TelegramChat, TelegramUpdate
+from telegram_bot.models import HeldFor, TelegramChat, TelegramUpdate
 from telegram_bot.statements import Known
+from telegram_bot.turns import turns_release
 from telegram_bot.updates.filters import parse_message, reason_to_ignore
 from telegram_bot.updates.held_back import update_wait_for_maintenance
 from telegram_bot.updates.parsing import update_read
@@ -97,13 +98,17 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         audio_file_id=audio.file_id if audio else "",
         reference=_reference_in(message) if is_prompt else None,
         noted_target=row.target,
-        was_held=row.held_at is not None,
+        was_waiting=row.held_for == HeldFor.TURN,
+        is_behind=known.is_behind,
     )
     mode = maintenance_mode() if is_prompt else None
     if mode is not None:
         update_wait_for_maintenance(context=context, mode=mode)
         return ""
-    return handler(context)
+    outcome = handler(context)
+    if outcome and context.was_waiting:
+        turns_release(chat_id=context.chat.pk, after=row.pk)
+    return outcome
 
 
 def _reference_in(message: telegram.Message) -> Reference | None:

@@ -1,4 +1,4 @@
-"""Prompts that are held back: for the end of maintenance mode, and then for a free place of their user.
+"""Prompts that are held back for the end of maintenance mode.
 
 They are updates that are put off, so nothing is accepted or charged. What comes after them in their chat is handled.
 """
@@ -14,7 +14,7 @@ from telegram_bot import texts
 from telegram_bot.api.errors import BotApiError, NotReached, SlowDown
 from telegram_bot.delivery.retries import pause_seconds
 from telegram_bot.handlers.context import HandlerContext
-from telegram_bot.models import TelegramUpdate
+from telegram_bot.models import HeldFor, TelegramUpdate
 from telegram_bot.selectors import updates_held_back
 
 logger = logging.getLogger("telegram_bot.updates.held_back")
@@ -28,14 +28,14 @@ def update_wait_for_maintenance(*, context: HandlerContext, mode: MaintenanceMod
 
     Where Telegram could not be asked to show the notice, the prompt is looked at again sooner.
     """
-    context.hold_back(seconds=LOOK_AGAIN_SECONDS)
+    context.hold_back(seconds=LOOK_AGAIN_SECONDS, held_for=HeldFor.MAINTENANCE)
     unhandled = TelegramUpdate.objects.filter(chat=context.chat, handled_at=None)
     if unhandled.filter(notice_at__isnull=False).exists():
         return
     try:
         context.answer(mode.notice or texts.MAINTENANCE)
     except (NotReached, SlowDown) as error:
-        context.hold_back(seconds=pause_seconds(error, 1))
+        context.hold_back(seconds=pause_seconds(error, 1), held_for=HeldFor.MAINTENANCE)
         return
     except BotApiError as error:
         logger.info("A chat could not be told of the maintenance: %s", error)
@@ -47,4 +47,5 @@ def updates_release() -> int:
     if maintenance_mode() is not None:
         return 0
     # In an order that no index has: SQLite would use the one of all updates, and not that of the unhandled.
-    return update_unlocked(updates_held_back().order_by("held_at")[:MAX_RELEASED], next_at=None)
+    held = updates_held_back().exclude(held_for=HeldFor.TURN)
+    return update_unlocked(held.order_by("held_at")[:MAX_RELEASED], next_at=None)

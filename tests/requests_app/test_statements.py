@@ -74,8 +74,10 @@ def new_request(account: Account, **fields: Any) -> Request:
     )
 
 
-def insert(request: Request, *, max_under_way: int = 3) -> Acceptance:
-    return request_insert(request=request, actor="telegram:1", max_under_way=max_under_way, deadline_seconds=90)
+def insert(request: Request, *, max_under_way: int = 3, is_in_turn: bool = False) -> Acceptance:
+    return request_insert(
+        request=request, actor="telegram:1", max_under_way=max_under_way, deadline_seconds=90, is_in_turn=is_in_turn
+    )
 
 
 class TestInsert:
@@ -130,6 +132,33 @@ class TestInsert:
             "terms": {"least": 3, "rates": {"per_second": "0.5"}, "max_output_tokens": 900},
         }
         assert timedelta(seconds=89) < request.deadline_at - request.created_at < timedelta(seconds=91)
+
+    @pytest.mark.parametrize(
+        ("earlier", "expected"),
+        [
+            ({}, Acceptance.BEHIND),
+            ({"status": "PROCESSING"}, Acceptance.BEHIND),
+            ({"status": "QUARANTINED"}, Acceptance.ACCEPTED),
+            ({"category": "IMAGE"}, Acceptance.ACCEPTED),
+            ({"conversation": "telegram:1:0:2"}, Acceptance.ACCEPTED),
+            ({"user": "another"}, Acceptance.ACCEPTED),
+            ({"status": "FAILED", "completed_at": timezone.now()}, Acceptance.ACCEPTED),
+        ],
+        ids=["open", "processing", "quarantined", "an image", "another conversation", "another user", "ended"],
+    )
+    def test_a_text_in_turn_waits_for_an_open_one_of_its_conversation(self, variant, earlier, expected):
+        account = make_account(credits=10)
+        earlier = {"account": account, "conversation": "telegram:1:0:1", **earlier}
+        if earlier.pop("user", None):
+            earlier["account"] = make_account()
+        make_request(**earlier)
+
+        assert insert(new_request(account), is_in_turn=True) is expected
+
+        account.refresh_from_db()
+        assert account.balance == (7 if expected is Acceptance.ACCEPTED else 10)
+        if expected is Acceptance.BEHIND:
+            assert insert(new_request(account)) is Acceptance.ACCEPTED  # for one that need not wait
 
     @pytest.mark.parametrize(
         ("fields", "credits", "max_under_way", "expected"),

@@ -29,10 +29,15 @@ def statuses() -> list[str]:
     return list(Request.objects.order_by("created_at").values_list("status", flat=True))
 
 
+def two_under_way(say) -> None:
+    """Two requests of two conversations: in one the second would wait for the first."""
+    say(message("One"))
+    say(message("/new Two"))
+
+
 def test_a_cancel_whose_reply_is_refused_cancels_one_request(fake, say, chain):
     chain(aimlapi=[])
-    say(message("One"))
-    say(message("Two"))
+    two_under_way(say)
     fake.will("sendMessage", flood(5), flood(5))
 
     assert say(message("/cancel")) == ""
@@ -64,8 +69,7 @@ def test_a_cancel_that_found_nothing_cancels_nothing_later(fake, say, chain):
 
 def test_two_cancels_cancel_two_requests(fake, say, chain):
     chain(aimlapi=[])
-    say(message("One"))
-    say(message("Two"))
+    two_under_way(say)
 
     say(message("/cancel"))
     say(message("/cancel"))

@@ -146,6 +146,39 @@ def test_one_that_is_held_back_is_passed_by_until_it_is_due():
     assert claim().update == held
 
 
+@pytest.mark.parametrize(
+    ("earlier", "is_behind"),
+    [
+        ({"held_for": "TURN"}, True),
+        ({"held_for": "MAINTENANCE"}, False),
+        ({"held_for": "TURN", "handled_at": timezone.now(), "outcome": "done"}, False),
+        ({"held_for": "TURN", "sender_id": 77}, False),
+        ({"held_for": "TURN", "thread_id": 5}, False),
+    ],
+    ids=["waits", "held for something else", "was handled", "of somebody else", "in another topic"],
+)
+def test_it_says_whether_an_earlier_prompt_of_the_sender_waits_for_its_turn(earlier, is_behind):
+    make_chat(42)
+    held, other = arrive("One"), arrive("Two")
+    fields = {"held_at": timezone.now(), "next_at": timezone.now() + timedelta(minutes=10), **earlier}
+    TelegramUpdate.objects.filter(pk=held.pk).update(**fields)
+
+    claimed = claim()
+
+    assert (claimed.update, claimed.known.is_behind) == (other, is_behind)
+
+
+def test_one_that_ends_with_the_claim_is_waited_for_no_more():
+    make_chat(42)
+    held, other = arrive("One"), arrive("Two")
+    TelegramUpdate.objects.filter(pk=held.pk).update(held_at=timezone.now(), held_for="TURN")
+    assert claim().update == held
+
+    claimed = claim(ended=Ended(held.pk, "accepted"))
+
+    assert (claimed.update, claimed.known.is_behind) == (other, False)
+
+
 def test_another_workers_chat_is_left_alone_until_its_lease_runs_out():
     make_chat(42, holder=OTHER, lease_until=timezone.now() + timedelta(seconds=30))
     update = arrive()
