@@ -7,10 +7,10 @@ import telegram
 
 from telegram_bot.content.rendering import is_visible
 
-MAX_OF_BOT = 500  # characters of an answer of the bot's, which its conversation has already
 MIN_ROOM = 200  # characters for less than which nothing is quoted
-UNREADABLE_FILE = "(a file that cannot be read here)"
-UNREADABLE_FILES = ("document", "video", "video_note", "sticker", "animation")
+LOST = "reference_lost"  # set on a message by the parser where what it refers to could not be read
+UNREADABLE = "(something that cannot be read here)"
+OTHER_FILES = ("document", "video", "video_note", "sticker", "animation")
 
 
 class Author(Enum):
@@ -31,37 +31,31 @@ class Reference:
     is_forwarded: bool = False  # it is the message itself
     image_file_id: str = ""  # Telegram's
     audio_file_id: str = ""
-    has_unreadable_file: bool = False
+    has_unreadable: bool = False  # something else than these
 
     def without_files(self) -> "Reference":
-        """Return it with files that cannot be read where it had some that can."""
-        has_files = bool(self.image_file_id or self.audio_file_id or self.has_unreadable_file)
-        return replace(self, image_file_id="", audio_file_id="", has_unreadable_file=has_files)
+        """Return it where its files cannot be used."""
+        is_lost = self.has_unreadable or bool(self.image_file_id or self.audio_file_id)
+        return replace(self, image_file_id="", audio_file_id="", has_unreadable=is_lost)
 
     def words(self, *, room: int) -> str:
         """Return how a prompt begins that is about it, in at most so many characters; it may be nothing."""
-        text = self.text if is_visible(self.text) else UNREADABLE_FILE if self.has_unreadable_file else ""
-        if not text or room < MIN_ROOM:
+        lines = self.text.splitlines() if is_visible(self.text) else []
+        if self.has_unreadable:
+            lines.append(UNREADABLE)
+        if not lines or room < MIN_ROOM:
             return ""
-        if self.is_forwarded:
-            opening = f"I forward this message {self.author.value}:\n"
-        else:
-            opening = f"I reply to this {'part of a ' if self.is_part else ''}message {self.author.value}:\n"
-        if self._is_known:
-            text = _shortened(text, MAX_OF_BOT)
-        return opening + _shortened("\n".join(f"> {line}" for line in text.split("\n")), room - len(opening))
-
-    @property
-    def _is_known(self) -> bool:
-        return self.author is Author.BOT and not self.is_part and not self.is_forwarded
+        verb = "forward" if self.is_forwarded else "reply to"
+        opening = f"I {verb} this {'part of a ' if self.is_part else ''}message {self.author.value}:\n"
+        return opening + _shortened("\n".join(f"> {line}" for line in lines), room - len(opening))
 
 
-def reference_of(message: telegram.Message, *, bot_id: int) -> Reference | None:
+def reference_of(message: telegram.Message, *, bot_id: int, is_address: bool) -> Reference | None:
     """Return what a message refers to; None where it stands for itself.
 
-    What was spoken is not about a message: nobody can tell its words from an accidental press of the button. In a group
-    a reply to the bot is how one speaks to it, and a comment below a channel's post always replies to that: they are
-    about it where its sender has marked a part of it.
+    What was spoken is not about a message: nobody can tell its words from an accidental press of the button. Where one
+    speaks to the bot by replying to it (`is_address`), only what was marked, and a picture, is what the message is
+    about. So it is with a comment below a channel's post, which always replies to that, without the picture.
     """
     if message.voice or message.audio:
         return None
@@ -71,52 +65,65 @@ def reference_of(message: telegram.Message, *, bot_id: int) -> Reference | None:
     part = message.quote.text if message.quote and (external or message.quote.is_manual) else ""
     if replied and not replied.forum_topic_created:
         author = _author_of(replied.forward_origin or replied, message, bot_id)
-        is_of_bot = replied.from_user is not None and replied.from_user.id == bot_id
-        is_address = replied.is_automatic_forward or (is_of_bot and message.chat.type != "private")
-        if is_address and not part:
-            return None
-        return _reference(replied, author, part, _text_of(replied))
+        if part or not (is_address or replied.is_automatic_forward):
+            return _reference(replied, author, part, _text_of(replied))
+        return Reference(author, image_file_id=_image_of(replied)) if is_address and replied.photo else None
     if external:
         return _reference(external, _author_of(external.origin, message, bot_id), part, "")
-    return None
+    is_lost = message.reply_to_story is not None or LOST in message.api_kwargs
+    return Reference(Author.OTHER, has_unreadable=True) if is_lost else None
 
 
 def prompt_about(reference: Reference | None, prompt: str, *, limit: int) -> str:
-    """Return a prompt for a model that writes, with what it is about before it, in at most `limit` characters.
+    """Return a prompt for a model that writes, with what it is about, in at most `limit` characters.
 
-    The prompt itself is never cut. What was spoken in the other message follows it later, as its transcript.
+    The prompt itself is never cut, and what is forwarded is the prompt. What was spoken in the other message follows
+    later, as its transcript.
     """
     if reference is None:
         return prompt
-    if reference.audio_file_id:
-        return f"{prompt}\n\nI reply to this voice message {reference.author.value}:".lstrip()
     if reference.is_forwarded:
-        return reference.words(room=limit) or prompt
-    if not prompt and not is_visible(reference.text):
-        return ""  # of a file that cannot be read there is nothing to say
-    return f"{reference.words(room=limit - len(prompt) - 2)}\n\n{prompt}".strip()
+        words = reference.words(room=2 * limit)
+        return words if words and len(words) <= limit else prompt
+    closing = f"I reply to this recording {reference.author.value}:" if reference.audio_file_id else ""
+    if not (prompt or closing or is_visible(reference.text)):
+        return ""  # of what cannot be read there is nothing to say
+    if len(prompt) + len(closing) + 2 > limit:
+        closing = ""
+    words = reference.words(room=limit - len(prompt) - len(closing) - 4)
+    return "\n\n".join(filter(None, [words, prompt, closing]))
 
 
 def description_with(reference: Reference | None, prompt: str, *, limit: int) -> str:
-    """Return a prompt for a model that makes what is described, with the words that are referred to, and no others."""
-    room = limit - len(prompt) - 2
-    if reference is None or reference.is_forwarded or reference.author is Author.BOT or room < MIN_ROOM:
+    """Return a prompt for a model that makes what is described, with the words that are referred to.
+
+    What is said of a picture that is to be changed describes no change.
+    """
+    if reference is None or reference.is_forwarded or reference.image_file_id or not is_visible(reference.text):
         return prompt
-    return f"{prompt}\n\n{reference.text[:room]}".strip() if is_visible(reference.text) else prompt
+    if not prompt and reference.has_unreadable:
+        return ""
+    room = limit - len(prompt) - 2
+    return "\n\n".join(filter(None, [prompt, reference.text[:room] if room >= MIN_ROOM else ""]))
 
 
 def _reference(
     source: telegram.Message | telegram.ExternalReplyInfo, author: Author, part: str, text: str
 ) -> Reference:
     audio = source.voice or source.audio
+    has_other = any(getattr(source, name, None) for name in OTHER_FILES)
     return Reference(
         author,
         part or text,
         is_part=bool(part),
-        image_file_id=source.photo[-1].file_id if source.photo else "",
+        image_file_id=_image_of(source),
         audio_file_id=audio.file_id if audio else "",
-        has_unreadable_file=any(getattr(source, name, None) for name in UNREADABLE_FILES),
+        has_unreadable=has_other or not (part or text or source.photo or audio),
     )
+
+
+def _image_of(source: telegram.Message | telegram.ExternalReplyInfo) -> str:
+    return source.photo[-1].file_id if source.photo else ""
 
 
 def _author_of(source: telegram.Message | telegram.MessageOrigin, message: telegram.Message, bot_id: int) -> Author:

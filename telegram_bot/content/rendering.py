@@ -20,7 +20,9 @@ MAX_UNITS = 4096  # UTF-16 code units of a message's text
 MAX_ENTITIES = 100  # Telegram silently drops those beyond
 PARTIAL_SUFFIX = " …"  # at the end of a partial answer
 CACHED_ANSWERS = 16
-INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # Unicode categories; Telegram refuses a message of nothing else as empty
+# Unicode categories, and letters that show nothing. Telegram refuses a message of nothing but most of these as empty.
+INVISIBLE = {"Cc", "Cf", "Me", "Mn", "Zl", "Zp", "Zs"}
+FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
 
 # Which formatting a message with too much of it does without, the least useful kind first. Code and links stay: one
 # would lose its indentation and the other its address.
@@ -222,5 +224,5 @@ def _most_useful(spans: list[Span]) -> list[Span]:
 
 
 def is_visible(text: str) -> bool:
-    """Tell whether a text shows anything: blanks, and marks of no width, do not."""
-    return any(unicodedata.category(character) not in INVISIBLE for character in text)
+    """Tell whether a text shows anything: blanks, fillers, and marks of no width or on nothing, do not."""
+    return any(unicodedata.category(each) not in INVISIBLE and each not in FILLERS for each in text)

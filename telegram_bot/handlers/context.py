@@ -35,7 +35,7 @@ class HandlerContext:
     text: str = field(default="", repr=False)  # the prompt, or the command's arguments
     image_file_id: str = ""  # Telegram's id of the image
     audio_file_id: str = ""  # of the voice message or audio file
-    reference: Reference | None = None  # what the message is about; its files are among the two above
+    reference: Reference | None = None  # what the message is about, with the files of that
     callback_id: str = ""  # of a pressed button
     press: ButtonPress | None = None
     known_thread: TelegramThread | None = None  # where it was read with the update

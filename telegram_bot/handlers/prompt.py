@@ -1,6 +1,6 @@
 """Handlers of prompts: text, image or voice message becomes a request, with a placeholder for its answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from django.conf import settings
@@ -31,9 +31,13 @@ def prompt(context: HandlerContext) -> str:
     reference = context.reference
     if reference is None:
         return _submit(context, context.model, context.text)
-    if reference.image_file_id and _takes_image(context.model) and (image := _image(context, reference.image_file_id)):
-        return _submit_image(context, image)
-    if reference.audio_file_id and _takes_audio(context.model) and (audio := _audio(context, reference.audio_file_id)):
+    if reference.image_file_id and _takes_image(context.model):
+        if image := _stored(context, reference.image_file_id, store_image):
+            return _submit_image(context, image)
+        if context.model and context.model.category in FROM_IMAGES:
+            return _refuse_image(context)  # another picture would be made
+    hears = bool(reference.audio_file_id) and _takes_audio(context.model)
+    if hears and (audio := _stored(context, reference.audio_file_id, store_audio)):
         return _submit(context, text_model_for(context.model), context.text, [audio])
     return _submit(replace(context, reference=reference.without_files()), context.model, context.text)
 
@@ -42,11 +46,10 @@ def image(context: HandlerContext) -> str:
     """An image – accept it as a request, with its caption as the prompt: answered in words, or changed as it says."""
     if must_wait(context):
         return prompt_wait(context)
-    stored = _image(context, context.image_file_id)
+    stored = _stored(context, context.image_file_id, store_image)
     if stored is None:
-        context.answer(texts.IMAGE_UNREADABLE)
-        return "refused: not an image"
-    return _submit_image(context, stored)
+        return _refuse_image(context)
+    return _submit_image(replace(context, reference=context.reference and context.reference.without_files()), stored)
 
 
 def voice(context: HandlerContext) -> str:
@@ -56,7 +59,7 @@ def voice(context: HandlerContext) -> str:
         return "refused: no route takes audio"
     if must_wait(context):
         return prompt_wait(context)
-    stored = _audio(context, context.audio_file_id)
+    stored = _stored(context, context.audio_file_id, store_audio)
     if stored is None:
         context.answer(texts.AUDIO_UNREADABLE)
         return "refused: not an audio file"
@@ -71,14 +74,14 @@ def _takes_audio(model: AIModel | None) -> bool:
     return (model is None or model.category == Category.TEXT) and (can_transcribe() or can_listen())
 
 
-def _image(context: HandlerContext, file_id: str) -> StoredMedia | None:
+def _stored(context: HandlerContext, file_id: str, store: Callable[..., StoredMedia | None]) -> StoredMedia | None:
     content = _download(file_id)
-    return store_image(content=content, key=f"telegram-{context.update_pk}") if content else None
+    return store(content=content, key=f"telegram-{context.update_pk}") if content else None
 
 
-def _audio(context: HandlerContext, file_id: str) -> StoredMedia | None:
-    content = _download(file_id)
-    return store_audio(content=content, key=f"telegram-{context.update_pk}") if content else None
+def _refuse_image(context: HandlerContext) -> str:
+    context.answer(texts.IMAGE_UNREADABLE)
+    return "refused: not an image"
 
 
 def _submit_image(context: HandlerContext, stored: StoredMedia) -> str:

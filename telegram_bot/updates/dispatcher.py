@@ -96,7 +96,7 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         text=text,
         image_file_id=message.photo[-1].file_id if message.photo else "",
         audio_file_id=audio.file_id if audio else "",
-        reference=_reference_in(message) if is_prompt else None,
+        reference=_reference_in(message, is_address=parsed.is_address) if is_prompt else None,
         noted_target=row.target,
         was_waiting=row.held_for == HeldFor.TURN,
         is_behind=known.is_behind,
@@ -111,10 +111,10 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
     return outcome
 
 
-def _reference_in(message: telegram.Message) -> Reference | None:
-    if not (message.forward_origin or message.reply_to_message or message.external_reply):
-        return None  # without asking Telegram who the bot is
-    return reference_of(message, bot_id=get_client().me().id)
+def _reference_in(message: telegram.Message, *, is_address: bool) -> Reference | None:
+    names_somebody = message.forward_origin or message.reply_to_message or message.external_reply
+    bot_id = get_client().me().id if names_somebody else 0  # else without asking Telegram who the bot is
+    return reference_of(message, bot_id=bot_id, is_address=is_address)
 
 
 def _handler_for(message: telegram.Message, command: str) -> Handler:

@@ -17,6 +17,7 @@ class ParsedMessage:
     command: str  # "start", or "" for a prompt
     text: str = field(repr=False)  # the prompt, or the command's arguments
     is_ambiguous: bool = False  # a command in a group, without a bot's name: it may be meant for another bot
+    is_address: bool = False  # in a group nothing but its reply to the bot says that it is meant for that
 
 
 def reason_to_ignore(message: Message) -> str:
@@ -27,7 +28,7 @@ def reason_to_ignore(message: Message) -> str:
         return "written in the name of a chat"
     if message.from_user.is_bot or message.via_bot:
         return "written by a bot"
-    if message.text is None and message.effective_attachment is None and is_service(message):
+    if message.text is None and is_service(message):
         return "a service message"
     return ""
 
@@ -35,12 +36,14 @@ def reason_to_ignore(message: Message) -> str:
 def parse_message(message: Message) -> ParsedMessage | None:
     """Return a message's command and text; None where it is not meant for the bot.
 
-    In a private chat everything is meant for the bot; in a group commands, mentions and replies to it are. Nobody
-    commands by what is forwarded.
+    In a private chat everything is meant for the bot; in a group commands, mentions and replies to it are, but nothing
+    that is forwarded. Nobody commands by that.
     """
     is_private = message.chat.type == ChatType.PRIVATE
     text = message.text or message.caption or ""
-    match = COMMAND.match(text) if message.text and not message.forward_origin else None
+    if message.forward_origin:
+        return ParsedMessage("", text) if is_private else None
+    match = COMMAND.match(text) if message.text else None
     if match:
         name, _, bot = match[0].partition("@")
         if bot and bot.lower() != _username():
@@ -48,9 +51,9 @@ def parse_message(message: Message) -> ParsedMessage | None:
         arguments = text[match.end() :].strip()
         return ParsedMessage(name[1:].lower(), arguments, is_ambiguous=not is_private and not bot)
     mention = _mention_in(message)
-    if is_private or mention or _is_reply_to_bot(message):
+    if is_private or mention:
         return ParsedMessage("", text.replace(mention, "").strip() if mention else text)
-    return None
+    return ParsedMessage("", text, is_address=True) if _is_reply_to_bot(message) else None
 
 
 # As Telegram recognises commands; "/etc/hosts" is none.

@@ -6,6 +6,8 @@ from typing import Any
 
 import telegram
 
+from telegram_bot.content.references import LOST
+
 logger = logging.getLogger("telegram_bot.updates.parsing")
 
 # What a message needs to be answered, and what it may do without: what it is about, what it looks like, its files.
@@ -26,13 +28,14 @@ SERVICE = frozenset({
     *("forum_topic_created", "forum_topic_edited", "forum_topic_closed", "forum_topic_reopened"),
     *("general_forum_topic_hidden", "general_forum_topic_unhidden", "giveaway_created", "giveaway_completed"),
     *("video_chat_scheduled", "video_chat_started", "video_chat_ended", "video_chat_participants_invited"),
-    *("web_app_data", "refunded_payment", "paid_message_price_changed", "direct_message_price_changed"),
+    *("refunded_payment", "paid_message_price_changed", "direct_message_price_changed"),
     *("suggested_post_approved", "suggested_post_approval_failed", "suggested_post_declined"),
     *("suggested_post_paid", "suggested_post_refunded", "checklist_tasks_done", "checklist_tasks_added"),
     *("chat_owner_left", "chat_owner_changed", "poll_option_added", "poll_option_deleted", "managed_bot_created"),
-    *("gift", "unique_gift", "gift_upgrade_sent"),
+    *("gift", "unique_gift", "gift_upgrade_sent", "community_chat_added", "community_chat_removed"),
 })  # fmt: skip
-UNREADABLE = "unreadable"  # what PTB does not know it keeps beside: so a message that was shortened says so
+# In place of where a message comes from: that it is forwarded is to be known, else one would be commanded by it.
+UNKNOWN_ORIGIN = {"type": "hidden_user", "date": 0, "sender_user_name": ""}
 
 
 def update_read(raw: dict[str, Any]) -> telegram.Update | None:
@@ -45,7 +48,7 @@ def update_read(raw: dict[str, Any]) -> telegram.Update | None:
     for attempt in _shorter_and_shorter(raw):
         try:
             update = telegram.Update.de_json(attempt, None)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
             problem = problem or type(error).__name__
             continue
         if problem:
@@ -70,4 +73,9 @@ def _shorter_and_shorter(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for missing in lacking:
         names = {*CONTENT, *REFERENCES, *MARKS, *FILES} - {*missing}
         left = {name: value for name, value in message.items() if name in names}
-        yield {**raw, "message": {**left, UNREADABLE: True}}
+        lost = {name for name in missing if name in REFERENCES and name in message}
+        if "forward_origin" in lost:
+            left["forward_origin"] = UNKNOWN_ORIGIN
+        if lost - {"forward_origin", "quote"}:
+            left[LOST] = True
+        yield {**raw, "message": left}

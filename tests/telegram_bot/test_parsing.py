@@ -47,6 +47,8 @@ def test_a_text_is_answered_without_what_cannot_be_read_beside_it(fake, say, fie
         {"giveaway": {"chats": [], "winners_selection_date": 1_790_000_000, "winner_count": 1}},
         {},
         {"dice": {"emoji": "🎲", "value": 3}},
+        {"web_app_data": {"data": "x", "button_text": "y"}},
+        {"successful_payment": {"currency": "XTR", "total_amount": 1}},
         {"poll": OLD_POLL},
         {"location": {"latitude": 52.5, "longitude": 13.4}},
     ],
@@ -70,7 +72,7 @@ def test_what_cannot_be_read_costs_the_message_nothing_else(fake, say):
 
 
 @pytest.mark.parametrize("category", ["TEXT", "IMAGE", "VIDEO", "AUDIO"])
-@pytest.mark.parametrize("text", ["\u200b", "\u2060\u200d \ufeff", "\u00ad\n\t"])
+@pytest.mark.parametrize("text", ["\u200b", "\u2060\u200d \ufeff", "\u00ad\n\t", "\u3164\u2800", "\ufe0f\u034f"])
 def test_a_prompt_of_no_width_is_not_paid_for(fake, say, text, category):
     make_chat(42, model=make_model(category=category), type="private")
 

@@ -4,7 +4,6 @@ import pytest
 
 from requests_app.models import Request
 from telegram_bot import texts
-from telegram_bot.content.references import MAX_OF_BOT
 from tests.factories import make_chat, make_model
 from tests.fakes.audio import opus
 from tests.fakes.telegram import BOT
@@ -47,10 +46,10 @@ def test_the_author_is_who_has_written_it_first_also_of_a_forwarded_message(fake
     assert asked() == "I reply to this message of somebody else:\n> Mars is near\n\nTrue?"
 
 
-def test_of_an_answer_of_the_bots_which_the_conversation_has_only_the_beginning(fake, say):
-    say(message("Why?", reply_to_message=earlier("x" * 3000, **{"from": BOT})))
+def test_an_answer_of_the_bots_is_whole_whatever_its_conversation_has_of_it(fake, say):
+    say(message("/new Why?", reply_to_message=earlier("x" * 3000, **{"from": BOT})))
 
-    assert asked() == f"I reply to this message of yours:\n> {'x' * (MAX_OF_BOT - 1)}…\n\nWhy?"
+    assert asked() == f"I reply to this message of yours:\n> {'x' * 3000}\n\nWhy?"
 
 
 @pytest.mark.parametrize(
@@ -82,12 +81,37 @@ def test_a_reply_keeps_its_prompt_within_what_one_may_have(fake, say, settings):
     assert asked().endswith(f"…\n\n{'y' * 500}")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"poll": {"id": "1", "question": "Tea?", "options": []}},
+        {"location": {"latitude": 52.5, "longitude": 13.4}},
+        {"rich_message": {"blocks": []}},
+        {"dice": {"emoji": "🎲", "value": 3}},
+    ],
+    ids=lambda content: next(iter(content)),
+)
+def test_a_reply_to_what_is_not_understood_says_so(fake, say, content):
+    say(message("What do you think?", reply_to_message=earlier(**content, **{"from": BEN})))
+
+    assert asked().endswith(":\n> (something that cannot be read here)\n\nWhat do you think?")
+
+
+def test_a_reply_to_a_video_has_its_caption_and_says_that_there_is_more(fake, say):
+    video = {"file_id": "v", "file_unique_id": "v", "width": 8, "height": 8, "duration": 1}
+
+    say(message("What happens?", reply_to_message=earlier(video=video, caption="Look", **{"from": BEN})))
+
+    quoted = "> Look\n> (something that cannot be read here)"
+    assert asked() == f"I reply to this message of somebody else:\n{quoted}\n\nWhat happens?"
+
+
 def test_a_reply_to_a_file_that_cannot_be_read_says_so(fake, say):
     document = {"file_id": "d", "file_unique_id": "d", "file_name": "a.zip"}
 
     say(message("Summarise", reply_to_message=earlier(document=document, **{"from": BEN})))
 
-    assert asked() == "I reply to this message of somebody else:\n> (a file that cannot be read here)\n\nSummarise"
+    assert asked() == "I reply to this message of somebody else:\n> (something that cannot be read here)\n\nSummarise"
 
 
 def test_in_a_chat_of_images_that_no_route_changes_a_reply_to_one_is_drawn_anew(fake, say, monkeypatch):
@@ -187,7 +211,7 @@ def test_a_reply_to_a_voice_message_is_about_what_was_said(fake, say, chain):
     say(message("Summarise", reply_to_message=earlier(voice=VOICE, **{"from": BEN})))
 
     request = Request.objects.get()
-    assert request.input_text == "Summarise\n\nI reply to this voice message of somebody else:"
+    assert request.input_text == "Summarise\n\nI reply to this recording of somebody else:"
     assert [media["content_type"] for media in request.input_media] == ["audio/ogg"]
 
 
@@ -231,7 +255,9 @@ def test_the_photo_that_is_replied_to_comes_along(fake, say, command):
 def test_a_photo_that_is_gone_is_said_to_be_unreadable(fake, say):
     say(message("What is that?", reply_to_message=earlier(photo=PHOTO, **{"from": BEN})))
 
-    assert asked() == "I reply to this message of somebody else:\n> (a file that cannot be read here)\n\nWhat is that?"
+    assert (
+        asked() == "I reply to this message of somebody else:\n> (something that cannot be read here)\n\nWhat is that?"
+    )
 
 
 def test_in_a_group_a_mention_alone_below_a_sticker_is_not_paid_for(fake, say):
@@ -266,3 +292,109 @@ def test_a_long_message_that_is_forwarded_is_whole(fake, say, settings):
     say(message("x" * 4096, forward_origin=origin))
 
     assert asked().endswith("x" * 4096)
+
+
+def test_in_a_group_a_reply_to_the_bots_picture_is_about_that(fake, say):
+    fake.chat(GROUP_ID)
+    fake.files["photo-1"] = png()
+    picture = earlier(photo=PHOTO, chat_id=GROUP_ID, **{"from": BOT})
+
+    say(message("What is that?", chat_id=GROUP_ID, reply_to_message=picture))
+
+    request = Request.objects.get()
+    assert (request.input_text, len(request.input_media)) == ("What is that?", 1)
+
+
+def test_in_a_group_a_mention_below_an_answer_of_the_bots_is_about_that(fake, say):
+    fake.chat(GROUP_ID)
+
+    say(mention("@test_bot in French", reply_to_message=earlier("Guten Morgen!", chat_id=GROUP_ID, **{"from": BOT})))
+
+    assert asked() == "I reply to this message of yours:\n> Guten Morgen!\n\nin French"
+
+
+def test_in_a_chat_of_images_the_bots_words_are_drawn_too(fake, say):
+    make_chat_of_images()
+
+    say(message("Draw this", reply_to_message=earlier("A red fox", **{"from": BOT})))
+
+    assert asked() == "Draw this\n\nA red fox"
+
+
+def test_a_photo_says_that_the_recording_that_it_replies_to_cannot_be_heard_with_it(fake, say):
+    fake.files["photo-1"] = png()
+
+    say(message(photo=PHOTO, caption="Does it match?", reply_to_message=earlier(voice=VOICE, **{"from": BEN})))
+
+    quoted = "> (something that cannot be read here)"
+    assert asked() == f"I reply to this message of somebody else:\n{quoted}\n\nDoes it match?"
+
+
+class TestAChatOfImagesThatAreChanged:
+    @pytest.fixture(autouse=True)
+    def editing(self, fake, monkeypatch):
+        make_chat_of_images()
+        monkeypatch.setattr("telegram_bot.handlers.prompt.can_edit", lambda *_: True)
+
+    def test_a_photo_that_is_gone_is_not_paid_for(self, fake, say):
+        outcome = say(message("Make the sky purple", reply_to_message=earlier(photo=PHOTO, **{"from": BEN})))
+
+        assert outcome == "refused: not an image"
+        assert fake.chat(42).texts == [texts.IMAGE_UNREADABLE]
+
+    def test_its_caption_is_no_instruction(self, fake, say):
+        fake.files["photo-1"] = png()
+
+        say(message("Make the sky purple", reply_to_message=earlier(photo=PHOTO, caption="Rome", **{"from": BEN})))
+
+        assert asked() == "Make the sky purple"
+
+
+def test_in_a_group_of_images_a_mention_below_a_photo_that_cannot_be_changed_draws_nothing(fake, say, monkeypatch):
+    fake.chat(GROUP_ID)
+    make_chat(GROUP_ID, model=make_model(category="IMAGE"), type="supergroup")
+    monkeypatch.setattr("telegram_bot.handlers.prompt.can_edit", lambda *_: False)
+
+    replied = earlier(photo=PHOTO, caption="Look", chat_id=GROUP_ID, **{"from": BEN})
+
+    assert say(mention("@test_bot", reply_to_message=replied)) == "refused: empty"
+
+
+def test_the_words_of_somebody_else_are_quoted_whatever_breaks_their_lines(fake, say):
+    say(message("True?", reply_to_message=earlier("a\u2028b\rc", **{"from": BEN})))
+
+    assert asked() == "I reply to this message of somebody else:\n> a\n> b\n> c\n\nTrue?"
+
+
+def test_code_keeps_its_indentation_beside_what_it_is_about(fake, say):
+    say(message("    if x:\n        y", reply_to_message=earlier("Look", **{"from": BEN})))
+
+    assert asked().endswith("> Look\n\n    if x:\n        y")
+
+
+def test_a_recording_leaves_a_long_prompt_within_what_one_may_have(fake, say, settings, chain):
+    settings.MAX_PROMPT_CHARACTERS = 500
+    chain(groq=["Hello"])
+    fake.files["voice-1"] = opus(2)
+
+    assert say(message("x" * 480, reply_to_message=earlier(voice=VOICE, **{"from": BEN}))).startswith("accepted")
+
+
+def test_in_a_group_nothing_that_is_forwarded_is_meant_for_the_bot(fake, say):
+    fake.chat(GROUP_ID)
+    origin = {"type": "user", "date": 1_790_000_000, "sender_user": BEN}
+
+    assert say(mention("@test_bot do this", forward_origin=origin)).startswith("ignored")
+
+
+@pytest.mark.parametrize("origin", [{"type": "user"}, {"type": "hidden_user", "date": 10**20, "sender_user_name": "B"}])
+def test_a_forwarded_command_is_not_obeyed_where_nobody_can_tell_whose_it_is(fake, say, origin):
+    say(message("/cancel", forward_origin=origin))
+
+    assert asked() == "I forward this message of somebody else:\n> /cancel"
+
+
+def test_a_reply_to_what_cannot_be_parsed_says_that_it_cannot_be_read(fake, say):
+    say(message("True?", reply_to_message={"message_id": 5}))
+
+    assert asked().endswith("> (something that cannot be read here)\n\nTrue?")
