@@ -37,6 +37,8 @@ class TelegramUser(models.Model):
     name = models.CharField(max_length=128, blank=True)
     language = models.CharField(max_length=16, blank=True)  # of the user's app: "en", "pt-br"
     first_seen_at = models.DateTimeField(db_default=Now())
+    waiting_told_at = models.DateTimeField(null=True, blank=True)  # when they were last told that prompts wait,
+    left_out_told_at = models.DateTimeField(null=True, blank=True)  # and that some are left out
 
     class Meta:
         verbose_name = "Telegram user"
@@ -99,10 +101,10 @@ class TelegramUpdate(models.Model):
     tries = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(null=True, blank=True)  # not to be handled before
     held_at = models.DateTimeField(null=True, blank=True)  # first held back: until next_at those after it pass
-    held_for = models.CharField(max_length=16, choices=HeldFor.choices, blank=True, db_default="")
+    held_for = models.CharField(max_length=16, choices=HeldFor.choices, blank=True, db_default="")  # the last time
     notice_at = models.DateTimeField(null=True, blank=True)  # when its chat was told why it is held back
-    # What its handler acts on, such as the request that /cancel found, or the number of the conversation that a prompt
-    # waits in. Chosen once, so a repeat acts on the same.
+    # What its handler acts on, such as the request that /cancel found, or the conversation and the AI model of a prompt
+    # that waits. Chosen once, so a repeat acts on the same.
     target = models.CharField(max_length=64, blank=True, db_default="")
 
     class Meta:
@@ -129,8 +131,6 @@ class TelegramThread(models.Model):
     chat = models.ForeignKey(TelegramChat, on_delete=models.CASCADE, related_name="threads")
     thread_id = models.BigIntegerField(default=0)  # 0: the chat has no topics
     conversation = models.PositiveIntegerField(default=1)  # its number; /new starts the next
-    waiting_told_at = models.DateTimeField(null=True, blank=True)  # when it was last told that prompts wait,
-    left_out_told_at = models.DateTimeField(null=True, blank=True)  # and that some are left out
 
     class Meta:
         verbose_name = "thread"
@@ -144,8 +144,8 @@ class TelegramThread(models.Model):
         """The key by which requests name the current conversation."""
         return self.key_of(self.conversation)
 
-    def key_of(self, conversation: int) -> str:
-        """Return the key by which requests name the conversation of this number."""
+    def key_of(self, conversation: int | str) -> str:
+        """Return the key by which requests name the conversation of this number; "" is how those of all begin."""
         return f"telegram:{self.chat_id}:{self.thread_id}:{conversation}"
 
 

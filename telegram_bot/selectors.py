@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Case, F, Q, QuerySet, When
+from django.db.models.functions import Coalesce, Now
 
 from providers.db import Constant
 from providers.types import Category
 from requests_app.models import Account, AIModel, Request
 from requests_app.selectors import longest_wait_seconds
-from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramUpdate
+from telegram_bot.models import Delivery, DeliveryState, TelegramChat, TelegramThread, TelegramUpdate
 
 MAX_COUNTED = 10_000  # rows; beyond, a number tells an operator nothing new
 
@@ -41,9 +41,11 @@ class Backlog:
 def updates_unhandled() -> Backlog:
     """Return the updates of chats that are not handled, those included that are to be tried again later.
 
-    Left out are those that are held back.
+    Left out are those that are held back. Those that were wait since they are due.
     """
-    return Backlog(TelegramUpdate.objects.filter(~HELD_BACK, handled_at=None, chat__isnull=False), "received_at")
+    waits_since = Case(When(held_at__isnull=False, then=Coalesce("next_at", "received_at")), default=F("received_at"))
+    unhandled = TelegramUpdate.objects.filter(~HELD_BACK, handled_at=None, chat__isnull=False)
+    return Backlog(unhandled.annotate(waits_since=waits_since), "waits_since")
 
 
 def updates_held_back() -> QuerySet[TelegramUpdate]:
@@ -74,8 +76,8 @@ def text_model_for(chosen: AIModel | None) -> AIModel | None:
     return AIModel.objects.filter(enabled=True, category=Category.TEXT).first()
 
 
-def newest_open_request(*, account: Account, chat_id: int) -> str:
-    """Return the id of this user's newest open request in this chat, "" where there is none."""
+def newest_open_request(*, account: Account, thread: TelegramThread) -> str:
+    """Return the id of this user's newest open request in this topic, "" where there is none."""
     unfinished = Request.objects.filter(user=account, completed_at__isnull=True)  # which has an index
-    open_requests = unfinished.filter(status__in=Request.OPEN, deliveries__chat_id=chat_id)
+    open_requests = unfinished.filter(status__in=Request.OPEN, conversation__startswith=thread.key_of(""))
     return open_requests.order_by("-created_at").values_list("id", flat=True).first() or ""

@@ -208,7 +208,7 @@ _CLAIM = f"""
         COALESCE(chat.is_wanted AND chat.holder = %(holder)s, FALSE),
         EXISTS (
             SELECT 1 FROM telegram_bot_telegramupdate AS earlier
-            WHERE earlier.chat_id = claimed.chat_id AND earlier.handled_at IS NULL AND earlier.held_for = 'TURN'
+            WHERE earlier.chat_id = claimed.chat_id AND earlier.handled_at IS NULL AND earlier.held_at IS NOT NULL
                 AND earlier.sender_id = claimed.sender_id
                 AND COALESCE(earlier.thread_id, 0) = COALESCE(claimed.thread_id, 0)
                 AND (earlier.received_at, earlier.update_id) < (claimed.received_at, claimed.update_id)

@@ -3,15 +3,16 @@
 from typing import Any
 
 from django.db.models import Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 
-from telegram_bot.models import HeldFor, TelegramUpdate
+from providers.db import update_unlocked
+from telegram_bot.models import TelegramUpdate
 
 
-def prompts_waiting(*, chat_id: Any) -> QuerySet[TelegramUpdate]:
-    """Return the prompts of a chat that wait for their turn, oldest first. `chat_id` may be an expression."""
-    waiting = TelegramUpdate.objects.filter(chat_id=chat_id, handled_at__isnull=True, held_for=HeldFor.TURN)
-    return waiting.order_by("received_at", "update_id")
+def prompts_waiting(*, chat_id: Any, sender_id: Any) -> QuerySet[TelegramUpdate]:
+    """Return the prompts of a user in a chat that are held back, oldest first. Both may be expressions."""
+    held = TelegramUpdate.objects.filter(handled_at__isnull=True, held_at__isnull=False)
+    return held.filter(chat_id=chat_id, sender_id=sender_id).order_by("received_at", "update_id")
 
 
 def waiting_before(update: TelegramUpdate) -> QuerySet[TelegramUpdate]:
@@ -19,19 +20,21 @@ def waiting_before(update: TelegramUpdate) -> QuerySet[TelegramUpdate]:
     # Compared in the database: SQLite keeps fewer digits of a moment than Python writes.
     received_at = Subquery(TelegramUpdate.objects.filter(pk=update.pk).values("received_at"))
     is_earlier = Q(received_at__lt=received_at) | Q(received_at=received_at, update_id__lt=update.update_id)
-    topic = Coalesce("thread_id", Value(0))
-    theirs = prompts_waiting(chat_id=update.chat_id).filter(is_earlier, sender_id=update.sender_id)
-    return theirs.alias(topic=topic).filter(topic=update.thread_id or 0)
+    waiting = prompts_waiting(chat_id=update.chat_id, sender_id=update.sender_id).filter(is_earlier)
+    return waiting.alias(topic=Coalesce("thread_id", Value(0))).filter(topic=update.thread_id or 0)
 
 
-def turns_release(*, chat_id: int, after: int | None = None) -> int:
-    """Have the next prompt of each sender in each topic of a chat looked at now; return how many there are. Idempotent.
+def turns_release(*, chat_id: int, sender_id: int | None, after: int | None = None) -> None:
+    """Have the next prompt of a user in each topic of a chat looked at now. Idempotent.
 
-    Whether its turn has come is seen then, so this may be called too often. `after` is the row of one that waits no
-    more, which is not written yet.
+    Whether its turn has come is seen then, so this may be called too often. One that somebody holds a lock on is being
+    looked at, and one that is to be tried again later waits for that. `after` is the row of one that waits no more,
+    which is not written yet.
     """
-    first: dict[tuple[int | None, int | None], int] = {}
-    waiting = prompts_waiting(chat_id=chat_id).exclude(pk__in=[] if after is None else [after])
-    for pk, sender_id, thread_id in waiting.values_list("pk", "sender_id", "thread_id"):
-        first.setdefault((sender_id, thread_id), pk)
-    return TelegramUpdate.objects.filter(pk__in=first.values(), handled_at=None).update(next_at=None)
+    first: dict[int | None, tuple[int, int]] = {}
+    waiting = prompts_waiting(chat_id=chat_id, sender_id=sender_id)
+    for pk, thread_id, tries in waiting.values_list("pk", "thread_id", "tries"):
+        if pk != after:
+            first.setdefault(thread_id, (pk, tries))
+    due = TelegramUpdate.objects.filter(pk__in=[pk for pk, tries in first.values() if not tries], handled_at=None)
+    update_unlocked(due, next_at=Now())

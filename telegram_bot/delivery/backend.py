@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import DatabaseError
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from providers.types import CUT, Category, OnText
@@ -36,7 +36,7 @@ from telegram_bot.delivery.placeholder import placeholder_adopt
 from telegram_bot.delivery.retries import REFUSALS, record_delivery_bug, record_delivery_failure
 from telegram_bot.delivery.streaming import StreamStatus, live_message_close, live_message_open
 from telegram_bot.erasure import names_erase, updates_erase, user_records
-from telegram_bot.models import Delivery, DeliveryKind, DeliveryMethod, DeliveryState, GivenUp
+from telegram_bot.models import Delivery, DeliveryKind, DeliveryMethod, DeliveryState, GivenUp, TelegramUser
 from telegram_bot.turns import prompts_waiting, turns_release
 
 logger = logging.getLogger("telegram_bot.delivery")
@@ -113,9 +113,7 @@ def request_deliver(*, request_id: str) -> None:
     """
     # Before anything else: a stream that waits for its placeholder would replace what others show in it.
     stream_status = live_message_close(request_id)
-    deliveries = Delivery.objects.select_related("request", "chat").annotate(
-        now=Now(), is_waited_for=Exists(prompts_waiting(chat_id=OuterRef("chat_id")))
-    )
+    deliveries = Delivery.objects.select_related("request", "chat").annotate(now=Now(), waiting_user=_waiting_user())
     first = deliveries.filter(request_id=request_id, part=0).first()
     if first is None:
         return
@@ -126,9 +124,16 @@ def request_deliver(*, request_id: str) -> None:
     except Exception as error:  # noqa: BLE001 — a bug must not repeat at every sweep
         _log_bug(first, error)
         record_delivery_bug(request_id=request_id, error=error)
-    if first.is_waited_for and first.request.status not in NOT_ENDED:
-        turns_release(chat_id=first.chat_id)
+    if first.waiting_user and first.request.status not in NOT_ENDED:
+        turns_release(chat_id=first.chat_id, sender_id=first.waiting_user)
         enqueue_on_commit(HANDLE_TASK, first.chat_id)
+
+
+def _waiting_user() -> Subquery:
+    """Return the expression for Telegram's id of the request's user, where prompts of theirs wait in its chat."""
+    of_user = TelegramUser.objects.filter(account_id=OuterRef("request__user_id"))
+    waiting = prompts_waiting(chat_id=OuterRef(OuterRef("chat_id")), sender_id=OuterRef("telegram_id"))
+    return Subquery(of_user.filter(Exists(waiting)).values("telegram_id"))
 
 
 def _deliver(first: Delivery, stream_status: StreamStatus) -> None:

@@ -13,23 +13,25 @@ from telegram_bot.turns import waiting_before
 
 
 def cancel(context: HandlerContext) -> str:
-    """/cancel – cancel this user's newest open request in this chat with what waits for it, and say what it has cost.
+    """/cancel – cancel this user's newest open request in this topic with what waits there, and say what it has cost.
 
     Idempotent: a repeat answers for the same request.
     """
-    request_id = context.choose(lambda: newest_open_request(account=context.user.account, chat_id=context.chat.pk))
+    waiting = waiting_before(TelegramUpdate.objects.get(pk=context.update_pk))
+    request_id, _, dropped = context.choose(lambda: _found(context, waiting.count())).partition("/")
+    # First, since the end of the request lets them go.
+    waiting.update(handled_at=Now(), outcome="cancelled while it waited", next_at=None)
     if request_id:
         request_cancel(request_id=request_id, actor=context.user.account.key)
-    dropped = _drop_waiting(context)
+    words = texts.dropped(int(dropped or 0))
     if not Request.objects.filter(id=request_id, status=Request.Status.CANCELLED).exists():
-        context.answer(texts.dropped(dropped) or texts.NOTHING_TO_CANCEL)
-        return f"dropped {dropped} that waited" if dropped else "nothing to cancel"
+        context.answer(words or texts.NOTHING_TO_CANCEL)
+        return f"dropped {dropped} that waited" if words else "nothing to cancel"
     # The placeholder will say so too; this answers the command.
-    context.answer(" ".join(filter(None, [texts.cancelled(credits_charged(request_id)), texts.dropped(dropped)])))
+    context.answer(" ".join(filter(None, [texts.cancelled(credits_charged(request_id)), words])))
     return f"cancelled {request_id}"
 
 
-def _drop_waiting(context: HandlerContext) -> int:
-    """Drop the prompts that this user has sent here before, and that wait for their turn; return how many."""
-    command = TelegramUpdate.objects.get(pk=context.update_pk)
-    return waiting_before(command).update(handled_at=Now(), outcome="cancelled while it waited", next_at=None)
+def _found(context: HandlerContext, waiting: int) -> str:
+    request_id = newest_open_request(account=context.user.account, thread=context.thread)
+    return f"{request_id}/{waiting}" if request_id or waiting else ""

@@ -40,7 +40,7 @@ class HandlerContext:
     press: ButtonPress | None = None
     known_thread: TelegramThread | None = None  # where it was read with the update
     known_model: AIModel | None = None  # the one that answers in this chat, where it was read with the update
-    was_waiting: bool = False  # for its turn, when it was last looked at
+    was_held: bool = False  # back, when it was last looked at
     is_behind: bool = False  # an earlier prompt of the user waits for its turn
     noted_target: str = ""  # what an earlier handling of this update has chosen to act on
 
@@ -50,14 +50,25 @@ class HandlerContext:
         return self.known_thread or thread_ensure(chat_id=self.chat.pk, thread_id=self.thread_id)
 
     @property
+    def intake_key(self) -> str:
+        """What names this update where a request is accepted for it."""
+        return f"telegram:{self.update_pk}"
+
+    @property
     def conversation_number(self) -> int:
         """The conversation that a prompt belongs to: the one in which it began to wait, or else the current one."""
-        return int(self.noted_target) if self.noted_target else self.thread.conversation
+        number, _, _ = self.noted_target.partition("/")
+        return int(number) if number else self.thread.conversation
 
     @property
     def model(self) -> AIModel | None:
-        """The AI model that answers in this chat."""
-        return self.known_model or model_for(self.chat)
+        """The AI model that answers: the one that did when the prompt began to wait, or else the chat's current one.
+
+        While the prompt waits somebody may choose another, at another price.
+        """
+        _, _, noted = self.noted_target.partition("/")
+        model = AIModel.objects.filter(pk=noted, enabled=True).first() if noted else None
+        return model or self.known_model or model_for(self.chat)
 
     @property
     def reply_to(self) -> int | None:
@@ -89,7 +100,7 @@ class HandlerContext:
         return "" if noted == NOTHING else noted
 
     def hold_back(self, *, seconds: float, held_for: HeldFor, **noted: str) -> None:
-        """Have this update handled again later, and let those after it in its chat pass. Idempotent.
+        """Have this prompt handled again later, and let what comes after it in its chat pass. Idempotent.
 
         It counts no try: they are for updates that crash their workers.
         """

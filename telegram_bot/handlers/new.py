@@ -14,10 +14,11 @@ def new(context: HandlerContext) -> str:
     Idempotent: a repeat starts no second one.
     """
     thread = context.thread
-    number = context.choose(lambda: str(thread.conversation + 1))
+    noted = context.choose(lambda: f"{thread.conversation + 1}/")
+    number, _, _ = noted.partition("/")
     conversation_begin(thread=thread, number=int(number))
     if context.text:
-        outcome = prompt(replace(context, noted_target=number))
+        outcome = prompt(replace(context, noted_target=noted))
         return outcome and f"started a conversation; {outcome}"  # empty: it is handled again later
     context.answer(texts.NEW_CONVERSATION)
     return "started a conversation"

@@ -117,7 +117,7 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
     try:
         request, placeholder = _accept(context, model, text, media)
     except RequestRefused as error:
-        accepted = Request.objects.filter(intake_key=_intake_key(context)).first()
+        accepted = Request.objects.filter(intake_key=context.intake_key).first()
         if accepted is None and isinstance(error, TooManyOpenRequests | ConversationBusy):
             return prompt_wait(context)
         if accepted is None:
@@ -146,7 +146,7 @@ def _accept(
         )
 
     request = request_accept(
-        intake_key=_intake_key(context),
+        intake_key=context.intake_key,
         account=context.user.account,
         model=model,
         text=prompt_text,
@@ -156,7 +156,3 @@ def _accept(
         alongside=prepare,
     )
     return request, placeholder
-
-
-def _intake_key(context: HandlerContext) -> str:
-    return f"telegram:{context.update_pk}"

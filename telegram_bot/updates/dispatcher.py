@@ -20,9 +20,8 @@ from telegram_bot.handlers.operator import route_button
 from telegram_bot.handlers.prompt import image, prompt, voice
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
 from telegram_bot.keyboards import CHOOSE_MODEL, PAUSE_ROUTE, RESUME_ROUTE, parse_press
-from telegram_bot.models import HeldFor, TelegramChat, TelegramUpdate
+from telegram_bot.models import TelegramChat, TelegramUpdate
 from telegram_bot.statements import Known
-from telegram_bot.turns import turns_release
 from telegram_bot.updates.filters import parse_message, reason_to_ignore
 from telegram_bot.updates.held_back import update_wait_for_maintenance
 from telegram_bot.updates.parsing import update_read
@@ -98,17 +97,14 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         audio_file_id=audio.file_id if audio else "",
         reference=_reference_in(message, is_address=parsed.is_address) if is_prompt else None,
         noted_target=row.target,
-        was_waiting=row.held_for == HeldFor.TURN,
+        was_held=row.held_at is not None,
         is_behind=known.is_behind,
     )
     mode = maintenance_mode() if is_prompt else None
     if mode is not None:
         update_wait_for_maintenance(context=context, mode=mode)
         return ""
-    outcome = handler(context)
-    if outcome and context.was_waiting:
-        turns_release(chat_id=context.chat.pk, after=row.pk)
-    return outcome
+    return handler(context)
 
 
 def _reference_in(message: telegram.Message, *, is_address: bool) -> Reference | None:

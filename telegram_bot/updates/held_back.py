@@ -48,4 +48,4 @@ def updates_release() -> int:
         return 0
     # In an order that no index has: SQLite would use the one of all updates, and not that of the unhandled.
     held = updates_held_back().exclude(held_for=HeldFor.TURN)
-    return update_unlocked(held.order_by("held_at")[:MAX_RELEASED], next_at=None)
+    return update_unlocked(held.order_by("held_at")[:MAX_RELEASED], next_at=Now())

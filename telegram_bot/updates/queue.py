@@ -17,6 +17,7 @@ from telegram_bot.content.rendering import MessagePart
 from telegram_bot.delivery.retries import pause_seconds
 from telegram_bot.models import TelegramChat, TelegramUpdate
 from telegram_bot.statements import Claim, Ended, Known, chat_want, update_claim
+from telegram_bot.turns import turns_release
 from telegram_bot.updates.dispatcher import update_handle
 
 logger = logging.getLogger("telegram_bot.updates.queue")
@@ -40,6 +41,8 @@ def queue_drain(*, chat_id: int) -> int:
         while claim.update is not None:
             outcome = _handle(claim.update, claim.known)
             handled += 1
+            if outcome and claim.update.held_at:
+                turns_release(chat_id=chat_id, sender_id=claim.update.sender_id, after=claim.update.pk)
             claim = update_end(claim.update, outcome, holder)
     except BaseException:
         with suppress(DatabaseError):

@@ -32,6 +32,7 @@ from requests_app.due_work import due_work
 from requests_app.models import Account, AIModel, LedgerEntry, Request, RequestEvent
 from requests_app.selectors import requests_under_way
 from requests_app.services.sweeper import sweep_requests
+from telegram_bot.chats import thread_ensure
 from telegram_bot.models import Delivery, TelegramUpdate
 from telegram_bot.selectors import newest_open_request
 from telegram_bot.sweeper import sweep_telegram
@@ -347,7 +348,9 @@ def test_an_analysis_reads_sums_and_nothing_of_the_history(account, analysis):
     "call",
     [
         lambda account: requests_under_way(account.pk).count(),
-        lambda account: newest_open_request(account=account, chat_id=make_chat().pk),
+        lambda account: newest_open_request(
+            account=account, thread=thread_ensure(chat_id=make_chat().pk, thread_id=None)
+        ),
         lambda _: due_work(100),
         lambda _: sweep_requests(),
         lambda _: sweep_telegram(),

@@ -150,12 +150,12 @@ def test_one_that_is_held_back_is_passed_by_until_it_is_due():
     ("earlier", "is_behind"),
     [
         ({"held_for": "TURN"}, True),
-        ({"held_for": "MAINTENANCE"}, False),
+        ({"held_for": "MAINTENANCE"}, True),
         ({"held_for": "TURN", "handled_at": timezone.now(), "outcome": "done"}, False),
         ({"held_for": "TURN", "sender_id": 77}, False),
         ({"held_for": "TURN", "thread_id": 5}, False),
     ],
-    ids=["waits", "held for something else", "was handled", "of somebody else", "in another topic"],
+    ids=["waits", "held for maintenance", "was handled", "of somebody else", "in another topic"],
 )
 def test_it_says_whether_an_earlier_prompt_of_the_sender_waits_for_its_turn(earlier, is_behind):
     make_chat(42)

@@ -13,13 +13,14 @@ from telegram_bot.chats import HANDLE_TASK
 from telegram_bot.due_work import chats_due
 from telegram_bot.handlers import waiting
 from telegram_bot.handlers.waiting import LOOK_BEHIND_SECONDS, LOOK_SECONDS, MAX_WAITING, NOTICE_SECONDS
-from telegram_bot.models import TelegramThread, TelegramUpdate
+from telegram_bot.models import TelegramChat, TelegramThread, TelegramUpdate, TelegramUser
+from telegram_bot.selectors import updates_unhandled
 from telegram_bot.sweeper import sweep_telegram
-from telegram_bot.updates.queue import queue_drain
+from telegram_bot.updates.queue import MAX_TRIES, queue_drain
 from tests.factories import make_account, make_chat, make_model, make_user
 from tests.fakes.telegram import flood
 from tests.telegram_bot.test_media import png
-from tests.telegram_bot.updates import GROUP_ID, message
+from tests.telegram_bot.updates import GROUP_ID, USER, mention, message
 
 pytestmark = pytest.mark.django_db
 
@@ -49,9 +50,9 @@ def wait(seconds: float) -> None:
         assert update.held_at
         times = {"next_at": update.next_at - past, "held_at": update.held_at - past}
         TelegramUpdate.objects.filter(pk=update.pk).update(**times)
-    for thread in TelegramThread.objects.exclude(waiting_told_at=None):
-        assert thread.waiting_told_at
-        TelegramThread.objects.filter(pk=thread.pk).update(waiting_told_at=thread.waiting_told_at - past)
+    for user in TelegramUser.objects.exclude(waiting_told_at=None):
+        assert user.waiting_told_at
+        TelegramUser.objects.filter(pk=user.pk).update(waiting_told_at=user.waiting_told_at - past)
 
 
 def test_a_second_text_is_accepted_when_the_first_is_answered_and_knows_its_answer(fake, say, chain):
@@ -83,7 +84,7 @@ def test_the_end_of_the_first_wakes_a_worker_for_the_chat(
         answer()
 
     assert (HANDLE_TASK, make_chat(42).pk) in enqueued
-    assert TelegramUpdate.objects.get(handled_at=None).next_at is None
+    assert chats_due(10, timedelta(0)) == [make_chat(42).pk]
 
 
 def test_many_are_answered_in_their_order_and_none_is_refused(fake, say, chain):
@@ -315,3 +316,171 @@ def test_where_credits_do_not_last_the_next_in_line_is_told_so_when_its_turn_com
 
     assert fake.chat(42).texts == ["a", texts.NO_CREDITS]
     assert not TelegramUpdate.objects.filter(handled_at=None).exists()
+
+
+def test_a_cancel_that_dies_halfway_leaves_nothing_that_goes_on(fake, say, chain, monkeypatch):
+    chain(aimlapi=["a"])
+    for text in "123":
+        say(message(text))
+    monkeypatch.setattr("telegram_bot.handlers.cancel.request_cancel", fail)
+
+    say(message("/cancel"))
+
+    assert TelegramUpdate.objects.filter(outcome="cancelled while it waited").count() == 2
+
+
+def test_a_cancel_that_is_repeated_says_again_what_it_dropped(fake, say, chain):
+    chain(aimlapi=["a"])
+    say(message("1"))
+    say(message("2"))
+    fake.will("sendMessage", flood(5))
+
+    assert say(message("/cancel")) == ""
+    TelegramUpdate.objects.update(next_at=None)
+    drain()
+
+    assert fake.chat(42).texts[-1] == f"{texts.CANCELLED} One message that waited is dropped."
+
+
+def test_cancel_is_about_one_topic(fake, say, chain):
+    chain(aimlapi=["a", "b"])
+    topics = [{"message_thread_id": number, "is_topic_message": True} for number in (1, 2)]
+    for topic in topics:
+        for text in "12":
+            say(message(text, **topic))
+
+    say(message("/cancel", **topics[0]))
+
+    cancelled = Request.objects.get(status="CANCELLED")
+    assert cancelled.conversation.split(":")[2] == "1"
+    assert TelegramUpdate.objects.get(outcome="cancelled while it waited").thread_id == 1
+
+
+def test_one_that_was_accepted_by_a_worker_that_died_does_not_wait_for_itself(fake, say, chain, monkeypatch):
+    chain(aimlapi=["a", "b"])
+    for text in "123":
+        say(message(text))
+    monkeypatch.setattr("telegram_bot.handlers.prompt.placeholder_send", fail)  # after the commit
+    answer()
+    drain()
+    assert asked() == ["1", "2"]
+    monkeypatch.undo()
+    TelegramUpdate.objects.filter(tries__gt=0).update(next_at=timezone.now())
+
+    drain()
+
+    assert sorted(TelegramUpdate.objects.values_list("outcome", flat=True))[0] == ""  # of the third
+    assert TelegramUpdate.objects.filter(handled_at=None).count() == 1
+
+
+def test_what_was_promised_an_answer_is_not_left_out(fake, say, chain):
+    chain(aimlapi=[])
+    maintenance_begin()
+    for number in range(MAX_WAITING + 4):
+        say(message(str(number)))
+    maintenance_end()
+    sweep_telegram()
+    drain()
+
+    assert not TelegramUpdate.objects.filter(outcome="refused: too many wait").exists()
+    assert TelegramUpdate.objects.filter(handled_at=None).count() == MAX_WAITING + 3
+
+
+def test_maintenance_mode_takes_nothing_out_of_the_line(fake, say, chain):
+    chain(aimlapi=["a", "b", "c"])
+    say(message("1"))
+    say(message("2"))
+    maintenance_begin()
+    wait(LOOK_SECONDS)
+    drain()
+    maintenance_end()
+    answer()
+    say(message("3"))
+    assert asked() in (["1"], ["1", "2"])
+
+    sweep_telegram()
+    drain()
+    answer()
+    drain()
+
+    assert asked() == ["1", "2", "3"]
+
+
+def test_one_waits_for_the_model_that_answered_when_it_was_sent(fake, say, chain):
+    chain(aimlapi=["a", "b"])
+    say(message("1"))
+    say(message("2"))
+    text_model = Request.objects.get().model
+    TelegramChat.objects.update(model=make_model(category="IMAGE"))
+
+    answer()
+    drain()
+
+    assert {request.model for request in Request.objects.all()} == {text_model}
+
+
+def test_a_third_picture_does_not_wait_for_a_text(fake, say, chain, settings):
+    settings.MAX_OPEN_REQUESTS = 2
+    chain(aimlapi=[])
+    make_user(42, account=make_account(credits=100))
+    say(message("a text"))
+    TelegramChat.objects.update(model=make_model(category="IMAGE"))
+    say(message("1"))
+    say(message("2"))
+    Request.objects.filter(input_text="1").update(status="FAILED", completed_at=timezone.now())
+
+    wait(LOOK_SECONDS)
+    drain()
+
+    assert asked() == ["a text", "1", "2"]
+
+
+def test_one_that_is_given_up_lets_the_next_go(fake, say, chain, monkeypatch):
+    chain(aimlapi=["a", "b"])
+    for text in "123":
+        say(message(text))
+    Request.objects.update(status="FAILED", completed_at=timezone.now())
+    TelegramUpdate.objects.filter(raw__message__text="2").update(tries=MAX_TRIES, next_at=timezone.now())
+
+    drain()
+
+    assert asked() == ["1", "3"]
+
+
+def test_in_a_group_each_is_told_that_their_messages_are_left_out(fake, say, chain, monkeypatch):
+    monkeypatch.setattr(waiting, "MAX_WAITING", 1)
+    fake.chat(GROUP_ID)
+    chain(aimlapi=[])
+    for sender in (USER, BEN):
+        for text in "123":
+            say(mention(f"@test_bot {text}", **{"from": sender}))
+
+    assert fake.chat(GROUP_ID).texts.count(texts.LEFT_OUT) == 2
+
+
+def test_a_notice_of_what_is_left_out_is_not_lost_in_a_flood(fake, say, chain, monkeypatch):
+    monkeypatch.setattr(waiting, "MAX_WAITING", 0)
+    chain(aimlapi=[])
+    say(message("1"))
+    fake.will("sendMessage", flood(5))
+
+    assert say(message("2")) == ""
+    TelegramUpdate.objects.filter(handled_at=None).update(next_at=None)
+    drain()
+
+    assert fake.chat(42).texts[1:] == [texts.LEFT_OUT]
+
+
+def test_one_that_waits_is_no_backlog_until_nobody_looks_at_it(fake, say, chain):
+    chain(aimlapi=[])
+    say(message("1"))
+    say(message("2"))
+    wait(300)  # it was due since 290 s
+    assert 285 < updates_unhandled().oldest_seconds() < 295
+
+    TelegramUpdate.objects.filter(handled_at=None).update(next_at=timezone.now())
+    assert updates_unhandled().oldest_seconds() < 5
+
+
+def fail(*_, **__):
+    raise RuntimeError
