@@ -78,6 +78,7 @@ class HeldFor(models.TextChoices):
 
     MAINTENANCE = "MAINTENANCE", "the end of maintenance mode"
     TURN = "TURN", "the answers before it"
+    PARTS = "PARTS", "the rest of what was sent with it"
 
 
 class TelegramUpdate(models.Model):

@@ -53,8 +53,9 @@ UNKNOWN_COMMAND = "I don't know that command. /help lists what I can do."
 UNSUPPORTED = "I can read text and look at images, nothing else so far. Please describe it in words."
 IMAGE_UNREADABLE = "I cannot open this image. Please send it as a photo."
 AUDIO_UNREADABLE = "I cannot play this file. Please send it as a voice message."
-# Prompts for media that come without a caption.
-DEFAULT_IMAGE_PROMPT = "What is in this image?"
+# What a prompt says of images that come without a word, and of those that cannot be read.
+DEFAULT_IMAGE_PROMPT, DEFAULT_IMAGES_PROMPT = "What is in this image?", "What is in these images?"
+MISSING_IMAGES = "(Not all of the images could be read.)"
 NOTHING_TO_CANCEL = "You have no open request here."
 CANCELLED = "Cancelled; your credits are back."
 CANCELLED_BUT_SHOWN = "Cancelled. A part of the answer was shown already, so it costs {credits}."
@@ -152,6 +153,11 @@ def refusal(error: RequestRefused) -> str:
 def cancelled(charged: int) -> str:
     """Return the answer to /cancel, with the credits that the request has cost all the same."""
     return CANCELLED_BUT_SHOWN.format(credits=credits_of(charged)) if charged else CANCELLED
+
+
+def default_image_prompt(number: int) -> str:
+    """Return what is asked about images that come without a word."""
+    return DEFAULT_IMAGE_PROMPT if number == 1 else DEFAULT_IMAGES_PROMPT
 
 
 def waiting(number: int) -> str:

@@ -17,11 +17,27 @@ def prompts_waiting(*, chat_id: Any, sender_id: Any) -> QuerySet[TelegramUpdate]
 
 def waiting_before(update: TelegramUpdate) -> QuerySet[TelegramUpdate]:
     """Return the prompts that this update's sender has sent before it, in the same topic, and that still wait."""
-    # Compared in the database: SQLite keeps fewer digits of a moment than Python writes.
-    received_at = Subquery(TelegramUpdate.objects.filter(pk=update.pk).values("received_at"))
+    received_at = _received_at(update)
     is_earlier = Q(received_at__lt=received_at) | Q(received_at=received_at, update_id__lt=update.update_id)
-    waiting = prompts_waiting(chat_id=update.chat_id, sender_id=update.sender_id).filter(is_earlier)
-    return waiting.alias(topic=Coalesce("thread_id", Value(0))).filter(topic=update.thread_id or 0)
+    return _in_topic_of(update).filter(is_earlier, held_at__isnull=False)
+
+
+def unhandled_after(update: TelegramUpdate) -> QuerySet[TelegramUpdate]:
+    """Return the updates that this one's sender has sent after it, in the same topic, and that are not handled."""
+    received_at = _received_at(update)
+    is_later = Q(received_at__gt=received_at) | Q(received_at=received_at, update_id__gt=update.update_id)
+    return _in_topic_of(update).filter(is_later)
+
+
+def _received_at(update: TelegramUpdate) -> Subquery:
+    # Compared in the database: SQLite keeps fewer digits of a moment than Python writes.
+    return Subquery(TelegramUpdate.objects.filter(pk=update.pk).values("received_at"))
+
+
+def _in_topic_of(update: TelegramUpdate) -> QuerySet[TelegramUpdate]:
+    theirs = TelegramUpdate.objects.filter(chat_id=update.chat_id, sender_id=update.sender_id, handled_at__isnull=True)
+    topic = theirs.alias(topic=Coalesce("thread_id", Value(0))).filter(topic=update.thread_id or 0)
+    return topic.order_by("received_at", "update_id")
 
 
 def turns_release(*, chat_id: int, sender_id: int | None, after: int | None = None) -> None:

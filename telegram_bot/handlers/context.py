@@ -24,6 +24,15 @@ NOTHING = "-"  # noted where there is nothing to act on
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A further message of a prompt."""
+
+    update_pk: int
+    text: str = field(default="", repr=False)
+    image_file_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HandlerContext:
     """One message, or one pressed button."""
 
@@ -35,6 +44,9 @@ class HandlerContext:
     text: str = field(default="", repr=False)  # the prompt, or the command's arguments
     image_file_id: str = ""  # Telegram's id of the image
     audio_file_id: str = ""  # of the voice message or audio file
+    album_id: str = ""  # Telegram's, where the image is one of several
+    sent_at: int = 0  # by Telegram's clock, in seconds since 1970
+    parts: tuple[Part, ...] = ()  # further messages that belong to it
     reference: Reference | None = None  # what the message is about, with the files of that
     callback_id: str = ""  # of a pressed button
     press: ButtonPress | None = None

@@ -17,6 +17,7 @@ from telegram_bot.api.errors import CallRefused, NotReached, OutcomeUnsure
 from telegram_bot.content.references import description_with, prompt_about
 from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
 from telegram_bot.handlers.context import HandlerContext
+from telegram_bot.handlers.parts import parts_collect, parts_take
 from telegram_bot.handlers.waiting import must_wait, prompt_wait
 from telegram_bot.models import Delivery
 from telegram_bot.selectors import text_model_for
@@ -28,41 +29,57 @@ def prompt(context: HandlerContext) -> str:
     """Text that is no command – accept it as a request, with the file of the message that it is about."""
     if must_wait(context):
         return prompt_wait(context)
+    whole = parts_collect(context)
+    return _prompt(whole) if whole else ""
+
+
+def _prompt(context: HandlerContext) -> str:
     reference = context.reference
     if reference is None:
         return _submit(context, context.model, context.text)
     if reference.image_file_id and _takes_image(context.model):
-        if image := _stored(context, reference.image_file_id, store_image):
-            return _submit_image(context, image)
+        if image := _stored(context.update_pk, reference.image_file_id, store_image):
+            return _submit_images(context, [image])
         if context.model and context.model.category in FROM_IMAGES:
             return _refuse_image(context)  # another picture would be made
     hears = bool(reference.audio_file_id) and _takes_audio(context.model)
-    if hears and (audio := _stored(context, reference.audio_file_id, store_audio)):
+    if hears and (audio := _stored(context.update_pk, reference.audio_file_id, store_audio)):
         return _submit(context, text_model_for(context.model), context.text, [audio])
     return _submit(replace(context, reference=reference.without_files()), context.model, context.text)
 
 
 def image(context: HandlerContext) -> str:
-    """An image – accept it as a request, with its caption as the prompt: answered in words, or changed as it says."""
+    """An image – accept it as a request, with its caption as the prompt: answered in words, or changed as it says.
+
+    The others of its album come along. One that cannot be read is left out, and its absence told to the model.
+    """
     if must_wait(context):
         return prompt_wait(context)
-    stored = _stored(context, context.image_file_id, store_image)
-    if stored is None:
+    whole = parts_collect(context)
+    return _images(whole) if whole else ""
+
+
+def _images(context: HandlerContext) -> str:
+    files = [
+        (context.update_pk, context.image_file_id),
+        *((part.update_pk, part.image_file_id) for part in context.parts),
+    ]
+    stored = [image for update_pk, file_id in files if (image := _stored(update_pk, file_id, store_image))]
+    if not stored:
         return _refuse_image(context)
-    return _submit_image(replace(context, reference=context.reference and context.reference.without_files()), stored)
+    reference = context.reference.without_files() if context.reference else None
+    return _submit_images(replace(context, reference=reference), stored, missing=len(files) - len(stored))
 
 
 def voice(context: HandlerContext) -> str:
     """A voice message or audio file – accept it as a request, where some route turns it into text or takes audio."""
     if not (can_transcribe() or can_listen()):
-        context.answer(texts.UNSUPPORTED)
-        return "refused: no route takes audio"
+        return _refuse(context, texts.UNSUPPORTED, "no route takes audio")
     if must_wait(context):
         return prompt_wait(context)
-    stored = _stored(context, context.audio_file_id, store_audio)
+    stored = _stored(context.update_pk, context.audio_file_id, store_audio)
     if stored is None:
-        context.answer(texts.AUDIO_UNREADABLE)
-        return "refused: not an audio file"
+        return _refuse(context, texts.AUDIO_UNREADABLE, "not an audio file")
     return _submit(context, text_model_for(context.model), context.text.strip(), [stored])
 
 
@@ -74,22 +91,30 @@ def _takes_audio(model: AIModel | None) -> bool:
     return (model is None or model.category == Category.TEXT) and (can_transcribe() or can_listen())
 
 
-def _stored(context: HandlerContext, file_id: str, store: Callable[..., StoredMedia | None]) -> StoredMedia | None:
+def _stored(update_pk: int, file_id: str, store: Callable[..., StoredMedia | None]) -> StoredMedia | None:
     content = _download(file_id)
-    return store(content=content, key=f"telegram-{context.update_pk}") if content else None
+    return store(content=content, key=f"telegram-{update_pk}") if content else None
+
+
+def _refuse(context: HandlerContext, words: str, reason: str) -> str:
+    context.answer(words)
+    parts_take(context)
+    return f"refused: {reason}"
 
 
 def _refuse_image(context: HandlerContext) -> str:
-    context.answer(texts.IMAGE_UNREADABLE)
-    return "refused: not an image"
+    return _refuse(context, texts.IMAGE_UNREADABLE, "not an image")
 
 
-def _submit_image(context: HandlerContext, stored: StoredMedia) -> str:
+def _submit_images(context: HandlerContext, stored: Sequence[StoredMedia], *, missing: int = 0) -> str:
     text, model = context.text.strip(), context.model
     # What image or video is to be made of it must be said; without a word it is described.
     if not (text and model and model.category in FROM_IMAGES and can_edit(Category(model.category), model.tag)):
         model = text_model_for(model)
-    return _submit(context, model, text or texts.DEFAULT_IMAGE_PROMPT, [stored])
+        text = text or texts.default_image_prompt(len(stored))
+        if missing:
+            text += f"\n\n{texts.MISSING_IMAGES}"
+    return _submit(context, model, text, stored)
 
 
 def _download(file_id: str) -> bytes:
@@ -107,13 +132,11 @@ def _download(file_id: str) -> bytes:
 
 def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, media: Sequence[StoredMedia] = ()) -> str:
     if model is None:
-        context.answer(texts.NO_MODEL_AVAILABLE)
-        return "refused: no model available"
+        return _refuse(context, texts.NO_MODEL_AVAILABLE, "no model available")
     about = prompt_about if model.category == Category.TEXT else description_with
     text = about(context.reference, prompt_text, limit=settings.MAX_PROMPT_CHARACTERS)
     if not (text or media):
-        context.answer(texts.EMPTY_PROMPT)
-        return "refused: empty"
+        return _refuse(context, texts.EMPTY_PROMPT, "empty")
     try:
         request, placeholder = _accept(context, model, text, media)
     except RequestRefused as error:
@@ -121,12 +144,10 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
         if accepted is None and isinstance(error, TooManyOpenRequests | ConversationBusy):
             return prompt_wait(context)
         if accepted is None:
-            context.answer(texts.refusal(error))
-            return f"refused: {error.code}"
+            return _refuse(context, texts.refusal(error), error.code)
         request, placeholder = accepted, None  # by an earlier handling of this update
     if request.status == Request.Status.REJECTED:
-        context.answer(texts.NO_CREDITS)
-        return f"refused: {request.error_code}"
+        return _refuse(context, texts.NO_CREDITS, request.error_code)
     # The wake-up was enqueued at the commit, so the request is executed while the placeholder is sent.
     if placeholder:
         placeholder_send(delivery=placeholder)
@@ -136,7 +157,7 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
 def _accept(
     context: HandlerContext, model: AIModel, prompt_text: str, media: Sequence[StoredMedia]
 ) -> tuple[Request, Delivery | None]:
-    """Accept the request and write its placeholder, together. Without a placeholder there is none to send."""
+    """Accept the request, write its placeholder and take its parts, together. No placeholder is one that is sent."""
     placeholder: Delivery | None = None
 
     def prepare(request: Request) -> None:
@@ -144,6 +165,7 @@ def _accept(
         placeholder = placeholder_prepare(
             request=request, chat=context.chat, thread_id=context.thread_id, reply_to=context.reply_to
         )
+        parts_take(context)
 
     request = request_accept(
         intake_key=context.intake_key,

@@ -76,7 +76,7 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
     handler = _handler_for(message, parsed.command)
     if handler is unknown_command and parsed.is_ambiguous:
         return "ignored: a command that may be another bot's"
-    if handler in (image, voice, unsupported) and _is_later_in_album(row, message):
+    if handler in (image, voice, unsupported) and _is_later_in_album(row, message, is_image=handler is image):
         return "ignored: belongs to an album that was answered"
     # What follows a command that may be another bot's is not to be paid for.
     is_said = is_visible(parsed.text) and not (handler is new and parsed.is_ambiguous)
@@ -95,6 +95,8 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         text=text,
         image_file_id=message.photo[-1].file_id if message.photo else "",
         audio_file_id=audio.file_id if audio else "",
+        album_id=message.media_group_id or "",
+        sent_at=row.raw["message"]["date"],
         reference=_reference_in(message, is_address=parsed.is_address) if is_prompt else None,
         noted_target=row.target,
         was_held=row.held_at is not None,
@@ -130,12 +132,17 @@ def _chat_of(row: TelegramUpdate, chat: telegram.Chat, known: Known) -> Telegram
     return seen
 
 
-def _is_later_in_album(row: TelegramUpdate, message: telegram.Message) -> bool:
-    """Return whether an earlier message of the same album has arrived. An album comes as one update per file."""
+def _is_later_in_album(row: TelegramUpdate, message: telegram.Message, *, is_image: bool) -> bool:
+    """Return whether an earlier message of the same album is answered without this one.
+
+    An album comes as one update per file. An image waits for the earlier one, which may take it along.
+    """
     if message.media_group_id is None:
         return False
     recent = (row.update_id - 20, row.update_id - 1)
     earlier = TelegramUpdate.objects.filter(update_id__range=recent, bot_id=row.bot_id, chat_id=row.chat_id)
+    if is_image:
+        earlier = earlier.filter(handled_at__isnull=False)
     return earlier.filter(raw__message__media_group_id=message.media_group_id).exists()
 
 

@@ -183,14 +183,6 @@ class TestAnImageInThePrompt:
 
         assert not Request.objects.exists()
 
-    def test_of_an_album_the_first_image_is_answered(self, fake, say, chain):
-        chain(aimlapi=["One."])
-
-        say(self.sent(fake, png(), media_group_id="g"))
-        assert say(self.sent(fake, png(), media_group_id="g")).startswith("ignored")
-
-        assert Request.objects.count() == 1
-
 
 class TestAVoiceMessageInThePrompt:
     VOICE = opus(2)
