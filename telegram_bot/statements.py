@@ -48,7 +48,7 @@ class Claim:
 
 
 # What a message contains whose handling needs a download, or may need that of the message that it replies to.
-FILES = ("photo", "voice", "audio", "reply_to_message", "external_reply")
+FILES = ("photo", "voice", "audio", "document", "reply_to_message", "external_reply")
 
 
 def update_claim(

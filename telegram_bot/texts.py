@@ -33,7 +33,8 @@ HELP = """Just write to me, and I answer.
 /balance – see your credits
 /help – this text
 
-Reply to a message, a picture or a voice message to ask about it. In groups, mention me or reply to one of my messages.
+Ask about a photo, an album or a text file in its caption, about any message in a reply to it. Voice messages are heard.
+In groups, mention me or reply to one of my messages.
 A question that fails costs nothing."""
 
 OPERATOR_CLAIMED = "This chat is the operator's now: I write here when something needs you, and when it is over."
@@ -50,11 +51,14 @@ MODEL_UNAVAILABLE = "That model is not available any more. /model shows those th
 NOT_YOUR_BUTTON = "Somebody else opened this menu. Send /model for one of your own."
 BUTTON_EXPIRED = "This button no longer works."
 UNKNOWN_COMMAND = "I don't know that command. /help lists what I can do."
-UNSUPPORTED = "I can read text and look at images, nothing else so far. Please describe it in words."
+UNSUPPORTED = "I can read text and text files, look at images and hear recordings. Please describe it in words."
+FILE_UNREADABLE = "I cannot read this file. I can read text: notes, source code, tables such as CSV."
+FILE_TOO_LARGE = "This file is too large for me: Telegram gives me up to 20 MB."
 IMAGE_UNREADABLE = "I cannot open this image. Please send it as a photo."
 AUDIO_UNREADABLE = "I cannot play this file. Please send it as a voice message."
 # What a prompt says of images that come without a word, and of those that cannot be read.
 DEFAULT_IMAGE_PROMPT, DEFAULT_IMAGES_PROMPT = "What is in this image?", "What is in these images?"
+DEFAULT_FILE_PROMPT = "What is in this file?"
 MISSING_IMAGES = "(Not all of the images could be read.)"
 NOTHING_TO_CANCEL = "You have no open request here."
 CANCELLED = "Cancelled; your credits are back."

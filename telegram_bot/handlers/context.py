@@ -33,6 +33,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A file as its sender describes it."""
+
+    file_id: str
+    name: str = ""
+    size: int = 0  # bytes; 0: not told
+
+
+@dataclass(frozen=True, slots=True)
 class HandlerContext:
     """One message, or one pressed button."""
 
@@ -44,6 +53,7 @@ class HandlerContext:
     text: str = field(default="", repr=False)  # the prompt, or the command's arguments
     image_file_id: str = ""  # Telegram's id of the image
     audio_file_id: str = ""  # of the voice message or audio file
+    document: Document | None = None
     album_id: str = ""  # Telegram's, where the image is one of several
     sent_at: int = 0  # by Telegram's clock, in seconds since 1970
     parts: tuple[Part, ...] = ()  # further messages that belong to it
@@ -111,11 +121,13 @@ class HandlerContext:
                 noted = row.values_list("target", flat=True).first() or noted
         return "" if noted == NOTHING else noted
 
-    def hold_back(self, *, seconds: float, held_for: HeldFor, **noted: str) -> None:
+    def hold_back(self, *, seconds: float, held_for: HeldFor) -> None:
         """Have this prompt handled again later, and let what comes after it in its chat pass. Idempotent.
 
-        It counts no try: they are for updates that crash their workers.
+        Unless it is for maintenance mode, it stays in its conversation, and with its AI model. It counts no try: they
+        are for updates that crash their workers.
         """
+        noted = {} if held_for == HeldFor.MAINTENANCE else {"target": self.place}
         TelegramUpdate.objects.filter(pk=self.update_pk).update(
             held_at=Coalesce("held_at", Now()),
             held_for=held_for,
@@ -123,6 +135,12 @@ class HandlerContext:
             tries=0,
             **noted,
         )
+
+    @property
+    def place(self) -> str:
+        """What is noted of a prompt that waits: its conversation and its AI model."""
+        model = self.model
+        return f"{self.conversation_number}/{model.pk if model else ''}"
 
     def acknowledge(self) -> None:
         """Have the pressed button stop spinning, if Telegram still takes it."""

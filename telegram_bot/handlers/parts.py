@@ -48,8 +48,10 @@ def parts_take(context: HandlerContext) -> None:
 
 
 def _text(context: HandlerContext) -> Iterator[Part]:
-    sent_at, text = context.sent_at, context.text
+    sent_at, text, place = context.sent_at, context.text, context.place
     for row in _later(context):
+        if row.target not in ("", place):
+            return  # a command that is handled already came in between
         message: dict[str, Any] = row.raw["message"]
         is_text = "text" in message and not ABOUT_OTHERS & message.keys()
         if not (is_text and _may_go_on(text) and message["date"] - sent_at <= MAX_SECONDS_APART):

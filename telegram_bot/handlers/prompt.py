@@ -1,4 +1,4 @@
-"""Handlers of prompts: text, image or voice message becomes a request, with a placeholder for its answer."""
+"""Handlers of prompts: text, image, voice message or file becomes a request, with a placeholder for its answer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,9 +12,11 @@ from requests_app.errors import ConversationBusy, RequestRefused, TooManyOpenReq
 from requests_app.models import AIModel, Request
 from requests_app.services.intake import request_accept
 from telegram_bot import texts
-from telegram_bot.api.client import get_client
+from telegram_bot.api.client import MAX_DOWNLOAD_BYTES, get_client
 from telegram_bot.api.errors import CallRefused, NotReached, OutcomeUnsure
+from telegram_bot.content.documents import prompt_with_file, text_of
 from telegram_bot.content.references import description_with, prompt_about
+from telegram_bot.content.rendering import is_visible
 from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
 from telegram_bot.handlers.context import HandlerContext
 from telegram_bot.handlers.parts import parts_collect, parts_take
@@ -81,6 +83,27 @@ def voice(context: HandlerContext) -> str:
     if stored is None:
         return _refuse(context, texts.AUDIO_UNREADABLE, "not an audio file")
     return _submit(context, text_model_for(context.model), context.text.strip(), [stored])
+
+
+def document(context: HandlerContext) -> str:
+    """A file – accept it as a request, by what it really is: an image, a recording, or text, with its caption."""
+    if must_wait(context):
+        return prompt_wait(context)
+    assert context.document  # noqa: S101 — the dispatcher has seen it
+    if context.document.size > MAX_DOWNLOAD_BYTES:
+        return _refuse(context, texts.FILE_TOO_LARGE, "a file that is too large")
+    content = _download(context.document.file_id)
+    key = f"telegram-{context.update_pk}"
+    if image := store_image(content=content, key=key):
+        return _submit_images(context, [image])
+    if (can_transcribe() or can_listen()) and (audio := store_audio(content=content, key=key)):
+        return _submit(context, text_model_for(context.model), context.text.strip(), [audio])
+    text = text_of(content)
+    if text is None or not is_visible(text):
+        return _refuse(context, texts.FILE_UNREADABLE, "not a text file")
+    asked = context.text.strip() or texts.DEFAULT_FILE_PROMPT
+    whole = prompt_with_file(asked, context.document.name, text, limit=settings.MAX_PROMPT_CHARACTERS)
+    return _submit(context, text_model_for(context.model), whole)
 
 
 def _takes_image(model: AIModel | None) -> bool:

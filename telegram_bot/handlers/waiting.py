@@ -56,10 +56,7 @@ def prompt_wait(context: HandlerContext) -> str:
         with suppress(SlowDown, NotReached):
             _tell(context, "waiting_told_at", texts.waiting(_number_waiting(context)))
     seconds = LOOK_BEHIND_SECONDS if context.is_behind else LOOK_SECONDS
-    model = context.model
-    # It stays in its conversation, and with its AI model.
-    place = f"{context.conversation_number}/{model.pk if model else ''}"
-    context.hold_back(seconds=seconds, held_for=HeldFor.TURN, target=place)
+    context.hold_back(seconds=seconds, held_for=HeldFor.TURN)
     if not context.is_behind and _is_turn(context):
         # What it waits for has ended before others could see it wait.
         turns_release(chat_id=context.chat.pk, sender_id=context.user.telegram_id)

@@ -12,12 +12,12 @@ from telegram_bot.content.references import Reference, reference_of
 from telegram_bot.content.rendering import is_visible
 from telegram_bot.handlers.balance import balance
 from telegram_bot.handlers.cancel import cancel
-from telegram_bot.handlers.context import HandlerContext, topic_of
+from telegram_bot.handlers.context import Document, HandlerContext, topic_of
 from telegram_bot.handlers.fallbacks import unknown_button, unknown_command, unsupported
 from telegram_bot.handlers.model_choice import model_choose, model_menu
 from telegram_bot.handlers.new import new
 from telegram_bot.handlers.operator import route_button
-from telegram_bot.handlers.prompt import image, prompt, voice
+from telegram_bot.handlers.prompt import document, image, prompt, voice
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
 from telegram_bot.keyboards import CHOOSE_MODEL, PAUSE_ROUTE, RESUME_ROUTE, parse_press
 from telegram_bot.models import TelegramChat, TelegramUpdate
@@ -41,7 +41,7 @@ BUTTONS: dict[str, Handler] = {
     PAUSE_ROUTE: route_button,
     RESUME_ROUTE: route_button,
 }
-PROMPTS: tuple[Handler, ...] = (prompt, image, voice)
+PROMPTS: tuple[Handler, ...] = (prompt, image, voice, document)
 NOTHING_KNOWN = Known()
 UNREACHABLE_STATUSES = {ChatMemberStatus.BANNED, ChatMemberStatus.LEFT}
 
@@ -76,7 +76,7 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
     handler = _handler_for(message, parsed.command)
     if handler is unknown_command and parsed.is_ambiguous:
         return "ignored: a command that may be another bot's"
-    if handler in (image, voice, unsupported) and _is_later_in_album(row, message, is_image=handler is image):
+    if handler in (image, voice, document, unsupported) and _is_later_in_album(row, message, is_image=handler is image):
         return "ignored: belongs to an album that was answered"
     # What follows a command that may be another bot's is not to be paid for.
     is_said = is_visible(parsed.text) and not (handler is new and parsed.is_ambiguous)
@@ -95,6 +95,7 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         text=text,
         image_file_id=message.photo[-1].file_id if message.photo else "",
         audio_file_id=audio.file_id if audio else "",
+        document=_document_in(message),
         album_id=message.media_group_id or "",
         sent_at=row.raw["message"]["date"],
         reference=_reference_in(message, is_address=parsed.is_address) if is_prompt else None,
@@ -122,7 +123,14 @@ def _handler_for(message: telegram.Message, command: str) -> Handler:
         return image
     if message.voice or message.audio:
         return voice
+    if message.document and not message.animation:
+        return document
     return prompt if message.text is not None else unsupported
+
+
+def _document_in(message: telegram.Message) -> Document | None:
+    file = message.document
+    return Document(file.file_id, file.file_name or "", file.file_size or 0) if file else None
 
 
 def _chat_of(row: TelegramUpdate, chat: telegram.Chat, known: Known) -> TelegramChat:

@@ -132,7 +132,6 @@ def test_a_button_with_other_callback_data_does_nothing(fake, say, data):
                 "type": "regular",
             }
         },
-        {"document": {"file_id": "a", "file_unique_id": "b"}},
         {"dice": {"emoji": "🎲", "value": 3}},
     ],
 )
@@ -142,10 +141,10 @@ def test_an_unsupported_message_gets_a_friendly_line(fake, say, fields):
 
 
 def test_an_unsupported_album_gets_one_line(fake, say):
-    document = {"document": {"file_id": "a", "file_unique_id": "b"}, "media_group_id": "g"}
+    video = {"file_id": "a", "file_unique_id": "b", "width": 8, "height": 8, "duration": 1}
 
-    say(message(**document))
-    say(message(**document))
+    say(message(video=video, media_group_id="g"))
+    say(message(video=video, media_group_id="g"))
 
     assert fake.chat(42).texts == [texts.UNSUPPORTED]
 

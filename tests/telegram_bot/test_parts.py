@@ -192,6 +192,15 @@ class TestAPaste:
         assert asked() == [f"{LINE}\nthe end"]
         assert Request.objects.get().conversation.endswith(":2")
 
+    def test_stays_in_the_conversation_in_which_it_began(self, fake, say):
+        say(message(LINE))
+        say(message("/new"))
+        say(message("Hi"))
+
+        pause()
+
+        assert [request.conversation[-1] for request in Request.objects.order_by("created_at")] == ["1", "2"]
+
     def test_in_a_group_is_not_waited_for(self, fake, say):
         fake.chat(GROUP_ID)
 

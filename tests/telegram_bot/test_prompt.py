@@ -118,12 +118,13 @@ def test_without_credits_no_placeholder_is_sent(fake, say, chain, settings):
     assert not Delivery.objects.exists()
 
 
-def test_a_prompt_that_is_too_long_is_refused_with_the_limit(fake, say, chain):
+def test_a_prompt_that_is_too_long_is_refused_with_the_limit(fake, say, chain, settings):
     chain(aimlapi=[])
+    settings.MAX_PROMPT_CHARACTERS = 1000
 
-    assert say(message("x" * 100_000)) == "refused: PROMPT_INVALID"
+    assert say(message("x" * 1001)) == "refused: PROMPT_INVALID"
 
-    assert "at most 32,000" in fake.chat(42).texts[0]
+    assert "at most 1,000" in fake.chat(42).texts[0]
     assert not Request.objects.exists()
 
 
