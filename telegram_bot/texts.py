@@ -10,6 +10,7 @@ PLACEHOLDER = "⏳"
 NOTICE_READY = "✅ Ready."
 NOTICE_FAILED = "⚠️ That did not work; please see above."
 PART_NOT_SHOWN = "⚠️ A part of the answer belongs here, but Telegram does not take it."
+WHOLE_ANSWER_IN_FILE = "📄 It is long, so the whole answer is in this file."
 ANSWER_CUT_BY_BALANCE = "✂️ The answer was cut here. With more credits it may be longer: /balance shows what is left."
 ANSWER_CUT = "✂️ The answer was cut here: it is as long as one may be. Write “go on” for the rest."
 COSTS_NOTHING = "\n\nIt costs you nothing."  # what was held of a price by size would surprise

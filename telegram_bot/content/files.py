@@ -109,14 +109,14 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class TextFile(StoredFile):
-    """A text as a document, for where Telegram refuses it as a message."""
+    """A text as a document, for where it is too long for messages, or Telegram refuses it as one."""
 
     text: str = field(default="", repr=False)
 
     @classmethod
-    def of(cls, text: str) -> "TextFile":
-        """Return this text as a document."""
-        return cls("answer.txt", "text/plain", len(text.encode()), is_document=True, text=text)
+    def of(cls, text: str, name: str = "answer.txt") -> "TextFile":
+        """Return this text as a document of this name."""
+        return cls(name, "text/plain", len(text.encode()), is_document=True, text=text)
 
     def open(self) -> "File[Any]":
         """Return the text's bytes as an open file."""

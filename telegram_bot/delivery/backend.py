@@ -44,6 +44,7 @@ logger = logging.getLogger("telegram_bot.delivery")
 Status = Request.Status
 
 NOTICE_AFTER = timedelta(seconds=20)  # an edit notifies nobody; a user who waited this long may have left the chat
+MAX_PARTS = 4  # messages of one answer; of a longer one the first, and a file
 NOT_ENDED = (*Request.OPEN, Status.QUARANTINED)
 ENDED_STATES = {DeliveryState.DELIVERED, DeliveryState.UNCERTAIN, DeliveryState.UNDELIVERABLE}
 
@@ -179,7 +180,11 @@ def _contents_of(first: Delivery) -> Sequence[Content] | GivenUp:
     if file:
         return [file] if file.size <= MAX_BYTES else GivenUp.TOO_LARGE
     try:
-        parts = message_parts(request.output_text)
+        parts: list[Content] = [*message_parts(request.output_text)]
+        # In a private chat, where files are always allowed, nobody reads a book in messages.
+        if len(parts) > MAX_PARTS and first.chat.telegram_id > 0:
+            whole = TextFile.of(request.output_text, name="answer.md")
+            parts = [parts[0], MessagePart(texts.WHOLE_ANSWER_IN_FILE), whole]
         # A message of its own, for the answer may have been cut inside of a block of code.
         note = [MessagePart(texts.answer_cut(request))] if request.finish_reason == CUT else []
         return [*parts, *note] if parts else GivenUp.EMPTY
