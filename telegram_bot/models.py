@@ -78,6 +78,7 @@ class HeldFor(models.TextChoices):
 
     MAINTENANCE = "MAINTENANCE", "the end of maintenance mode"
     TURN = "TURN", "the answers before it"
+    PLACE = "PLACE", "a free place of its user"
     PARTS = "PARTS", "the rest of what was sent with it"
 
 
@@ -107,6 +108,7 @@ class TelegramUpdate(models.Model):
     # What its handler acts on, such as the request that /cancel found, or the conversation and the AI model of a prompt
     # that waits. Chosen once, so a repeat acts on the same.
     target = models.CharField(max_length=64, blank=True, db_default="")
+    part_of = models.BigIntegerField(null=True, blank=True)  # the row of the update whose prompt it belongs to
 
     class Meta:
         verbose_name = "update"
@@ -120,6 +122,7 @@ class TelegramUpdate(models.Model):
         indexes = [
             models.Index(fields=["chat", "received_at"], condition=Q(handled_at__isnull=True), name="update_unhandled"),
             models.Index(fields=["received_at"], name="update_by_age"),
+            models.Index(fields=["part_of"], condition=Q(part_of__isnull=False), name="update_parts"),
         ]
 
     def __str__(self) -> str:

@@ -49,7 +49,7 @@ def updates_unhandled() -> Backlog:
 
 
 def updates_held_back() -> QuerySet[TelegramUpdate]:
-    """Return the prompts that wait for the end of maintenance mode, or for their turn."""
+    """Return the prompts that wait for something: maintenance mode, their turn, their further parts."""
     return TelegramUpdate.objects.filter(HELD_BACK, handled_at=None)
 
 

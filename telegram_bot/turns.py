@@ -1,4 +1,4 @@
-"""Whose turn it is: prompts that wait as updates, each for the answers to those before it. Nothing is sent here."""
+"""Whose turn it is: prompts that wait as updates, with those of their parts that came. Nothing is sent here."""
 
 from typing import Any
 

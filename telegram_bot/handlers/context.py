@@ -25,11 +25,13 @@ NOTHING = "-"  # noted where there is nothing to act on
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A further message of a prompt."""
+    """One of the messages of a prompt."""
 
     update_pk: int
-    text: str = field(default="", repr=False)
-    image_file_id: str = ""
+    message_id: int
+    text: str = field(repr=False)
+    units: int  # of the message's own text, as Telegram counts
+    image_file_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,14 @@ class HandlerContext:
     document: Document | None = None
     album_id: str = ""  # Telegram's, where the image is one of several
     sent_at: int = 0  # by Telegram's clock, in seconds since 1970
-    parts: tuple[Part, ...] = ()  # further messages that belong to it
+    units: int = 0  # of the message's own text, as Telegram counts
+    parts: tuple[Part, ...] = ()  # all messages that belong to it, in order, where it may have several
     reference: Reference | None = None  # what the message is about, with the files of that
     callback_id: str = ""  # of a pressed button
     press: ButtonPress | None = None
     known_thread: TelegramThread | None = None  # where it was read with the update
     known_model: AIModel | None = None  # the one that answers in this chat, where it was read with the update
-    was_held: bool = False  # back, when it was last looked at
+    held_for: str = ""  # why it was held back when it was last looked at
     is_behind: bool = False  # an earlier prompt of the user waits for its turn
     noted_target: str = ""  # what an earlier handling of this update has chosen to act on
 

@@ -1,15 +1,15 @@
 """Messages that belong together: a text that its sender's app has cut into several, and the pictures of an album.
 
-They come as an update each. The first one waits a moment for the others and takes them along, in private chats: in a
-group the others are not meant for the bot.
+They come as an update each. In a private chat the one that comes first waits a moment for the others and takes them
+along: in a group the others are not meant for the bot. The short end of a text that overtakes its beginning on the way
+is a prompt of its own, and so is one that comes after its beginning was cancelled.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
-from django.db.models import QuerySet
+import telegram
 from django.db.models.functions import Now
 
 from telegram_bot.handlers.context import HandlerContext, Part
@@ -20,62 +20,97 @@ PAUSE_SECONDS = 1.5  # after the newest part, for which the next one is waited f
 MAX_SECONDS_APART = 2  # of Telegram's own times, which no delay of ours changes
 FULL_UNITS = 4096  # of UTF-16, in which Telegram counts: longer texts are cut by apps,
 LEAST_UNITS = 2048  # between two words or lines in the second half of a part, or else anywhere
-ABOUT_OTHERS = frozenset({"reply_to_message", "external_reply", "quote", "forward_origin", "via_bot"})
+COMMAND = telegram.MessageEntity.BOT_COMMAND
 
 
 def parts_collect(context: HandlerContext) -> HandlerContext | None:
-    """Return the prompt with its further parts; None where it was held back because some may be missing. Idempotent.
+    """Return the prompt with its further parts; None where it was held back because some may be missing.
 
-    The parts are still to be taken, together with what comes of the prompt: see parts_take().
+    They are handled with this, whatever comes of the prompt: when it is handled again it has the same.
     """
-    may_follow = context.album_id or _may_go_on(context.text)
-    if context.chat.telegram_id < 0 or not may_follow or (context.reference and context.reference.is_forwarded):
+    is_forwarded = context.reference is not None and context.reference.is_forwarded
+    is_whole = context.units < LEAST_UNITS or is_forwarded
+    if context.chat.telegram_id < 0 or (is_whole and not context.album_id):
         return context
-    parts = list(_album(context) if context.album_id else _text(context))
-    newest = parts[-1].update_pk if parts else context.update_pk
-    if (context.album_id or not parts or _may_go_on(parts[-1].text)) and _is_fresh(newest):
-        context.hold_back(seconds=PAUSE_SECONDS, held_for=HeldFor.PARTS)
-        return None
-    texts = _joined([context.text, *(part.text for part in parts)], cut_anywhere=not context.album_id)
-    return replace(context, text=texts, parts=tuple(parts))
+    parts = [_part(row) for row in TelegramUpdate.objects.filter(part_of=context.update_pk)]
+    if not parts:
+        parts = list(_album(context) if context.album_id else _rest(context))
+        newest = parts[-1] if parts else None
+        may_follow = context.album_id or newest is None or newest.units >= LEAST_UNITS
+        if may_follow and _is_fresh(newest.update_pk if newest else context.update_pk):
+            context.hold_back(seconds=PAUSE_SECONDS, held_for=HeldFor.PARTS)
+            return None
+        _take(parts, context.update_pk)
+    return _with_parts(context, parts)
 
 
-def parts_take(context: HandlerContext) -> None:
-    """Note that the prompt's further parts are handled with it."""
-    if context.parts:
-        rows = TelegramUpdate.objects.filter(pk__in=[part.update_pk for part in context.parts], handled_at=None)
-        rows.update(handled_at=Now(), outcome=f"a part of what row {context.update_pk} asks", next_at=None)
+def may_belong(context: HandlerContext, earlier: TelegramUpdate) -> bool:
+    """Return whether a message may be a further part of what an earlier update brought, or belong to its parts."""
+    message = _message(earlier)
+    if message is None or not context.album_id:
+        return message is not None and units_of(message.text or "") >= LEAST_UNITS
+    return message.media_group_id == context.album_id
 
 
-def _text(context: HandlerContext) -> Iterator[Part]:
-    sent_at, text, place = context.sent_at, context.text, context.place
-    for row in _later(context):
-        if row.target not in ("", place):
+def _with_parts(context: HandlerContext, parts: Sequence[Part]) -> HandlerContext:
+    head = Part(context.update_pk, context.message_id, context.text, context.units, context.image_file_id)
+    whole = sorted([head, *parts], key=lambda part: part.message_id)
+    text = _joined(whole, cut_anywhere=not context.album_id)
+    reference = context.reference
+    if reference and reference.is_forwarded:
+        reference = replace(reference, text=text)
+    return replace(context, text=text, reference=reference, parts=tuple(whole))
+
+
+def _take(parts: Iterable[Part], head_pk: int) -> None:
+    rows = TelegramUpdate.objects.filter(pk__in=[part.update_pk for part in parts], handled_at=None)
+    rows.update(part_of=head_pk, handled_at=Now(), outcome=f"a part of what row {head_pk} asks", next_at=None)
+
+
+def _rest(context: HandlerContext) -> Iterator[Part]:
+    """Yield the parts that follow a text: each but the last is long, and none stands for itself."""
+    sent_at, units = context.sent_at, context.units
+    for row in unhandled_after(TelegramUpdate.objects.get(pk=context.update_pk)):
+        if row.target not in ("", context.place):
             return  # a command that is handled already came in between
-        message: dict[str, Any] = row.raw["message"]
-        is_text = "text" in message and not ABOUT_OTHERS & message.keys()
-        if not (is_text and _may_go_on(text) and message["date"] - sent_at <= MAX_SECONDS_APART):
+        message = _message(row)
+        if message is None or message.text is None or units < LEAST_UNITS or _stands_for_itself(message):
             return
-        if any(mark["type"] == "bot_command" and not mark["offset"] for mark in message.get("entities", [])):
+        if int(message.date.timestamp()) - sent_at > MAX_SECONDS_APART:
             return
-        sent_at, text = message["date"], message["text"]
-        yield Part(row.pk, text)
+        part = _part(row)
+        sent_at, units = int(message.date.timestamp()), part.units
+        yield part
 
 
 def _album(context: HandlerContext) -> Iterator[Part]:
-    for row in _later(context):
-        message: dict[str, Any] = row.raw["message"]
-        if message.get("media_group_id") == context.album_id and message.get("photo"):
-            yield Part(row.pk, message.get("caption", ""), message["photo"][-1]["file_id"])
+    for row in unhandled_after(TelegramUpdate.objects.get(pk=context.update_pk)):
+        message = _message(row)
+        if message and message.media_group_id == context.album_id and message.photo:
+            yield _part(row)
 
 
-def _later(context: HandlerContext) -> QuerySet[TelegramUpdate]:
-    """Return the messages that the user has sent to the same topic after the prompt, and that are not handled yet."""
-    return unhandled_after(TelegramUpdate.objects.get(pk=context.update_pk)).filter(kind="message")
+def _stands_for_itself(message: telegram.Message) -> bool:
+    is_command = any(mark.type == COMMAND and not mark.offset for mark in message.entities)
+    is_about = message.reply_to_message or message.external_reply or message.forward_origin or message.via_bot
+    return is_command or bool(is_about)
 
 
-def _may_go_on(text: str) -> bool:
-    return _units(text) >= LEAST_UNITS
+def _message(row: TelegramUpdate) -> telegram.Message | None:
+    """Return the message of an update; None where it has none that can be read as a whole."""
+    try:
+        update = telegram.Update.de_json(row.raw, None)
+    except (ArithmeticError, AttributeError, KeyError, OSError, TypeError, ValueError):
+        return None
+    return update.message
+
+
+def _part(row: TelegramUpdate) -> Part:
+    message = _message(row)
+    assert message  # noqa: S101 — it was read when the part was taken
+    text = message.text or message.caption or ""
+    image = message.photo[-1].file_id if message.photo else ""
+    return Part(row.pk, message.message_id, text, units_of(message.text or ""), image)
 
 
 def _is_fresh(update_pk: int) -> bool:
@@ -83,14 +118,15 @@ def _is_fresh(update_pk: int) -> bool:
     return TelegramUpdate.objects.filter(pk=update_pk, received_at__gt=since).exists()
 
 
-def _joined(texts: Iterable[str], *, cut_anywhere: bool) -> str:
+def _joined(parts: Iterable[Part], *, cut_anywhere: bool) -> str:
     """Join texts by the line break at which they were cut; a full one may have been cut within a word."""
     joined, is_within = "", True
-    for text in texts:
-        joined += text if is_within or not text else f"\n{text}"
-        is_within = not joined or (cut_anywhere and _units(text) >= FULL_UNITS)
+    for part in parts:
+        joined += part.text if is_within or not part.text else f"\n{part.text}"
+        is_within = not joined or (cut_anywhere and part.units >= FULL_UNITS)
     return joined
 
 
-def _units(text: str) -> int:
+def units_of(text: str) -> int:
+    """Return the length of a text as Telegram counts it."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2

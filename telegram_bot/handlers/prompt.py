@@ -19,7 +19,7 @@ from telegram_bot.content.references import description_with, prompt_about
 from telegram_bot.content.rendering import is_visible
 from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
 from telegram_bot.handlers.context import HandlerContext
-from telegram_bot.handlers.parts import parts_collect, parts_take
+from telegram_bot.handlers.parts import parts_collect
 from telegram_bot.handlers.waiting import must_wait, prompt_wait
 from telegram_bot.models import Delivery
 from telegram_bot.selectors import text_model_for
@@ -53,7 +53,7 @@ def _prompt(context: HandlerContext) -> str:
 def image(context: HandlerContext) -> str:
     """An image – accept it as a request, with its caption as the prompt: answered in words, or changed as it says.
 
-    The others of its album come along. One that cannot be read is left out, and its absence told to the model.
+    The others of its album come along. Where one cannot be read, a model that answers in words is told so.
     """
     if must_wait(context):
         return prompt_wait(context)
@@ -62,10 +62,8 @@ def image(context: HandlerContext) -> str:
 
 
 def _images(context: HandlerContext) -> str:
-    files = [
-        (context.update_pk, context.image_file_id),
-        *((part.update_pk, part.image_file_id) for part in context.parts),
-    ]
+    files = [(part.update_pk, part.image_file_id) for part in context.parts]
+    files = files or [(context.update_pk, context.image_file_id)]
     stored = [image for update_pk, file_id in files if (image := _stored(update_pk, file_id, store_image))]
     if not stored:
         return _refuse_image(context)
@@ -121,7 +119,6 @@ def _stored(update_pk: int, file_id: str, store: Callable[..., StoredMedia | Non
 
 def _refuse(context: HandlerContext, words: str, reason: str) -> str:
     context.answer(words)
-    parts_take(context)
     return f"refused: {reason}"
 
 
@@ -132,12 +129,11 @@ def _refuse_image(context: HandlerContext) -> str:
 def _submit_images(context: HandlerContext, stored: Sequence[StoredMedia], *, missing: int = 0) -> str:
     text, model = context.text.strip(), context.model
     # What image or video is to be made of it must be said; without a word it is described.
-    if not (text and model and model.category in FROM_IMAGES and can_edit(Category(model.category), model.tag)):
-        model = text_model_for(model)
-        text = text or texts.default_image_prompt(len(stored))
-        if missing:
-            text += f"\n\n{texts.MISSING_IMAGES}"
-    return _submit(context, model, text, stored)
+    if text and model and model.category in FROM_IMAGES and can_edit(Category(model.category), model.tag):
+        return _refuse_image(context) if missing else _submit(context, model, text, stored)
+    text = text or texts.default_image_prompt(len(stored))
+    about = f"{text}\n\n{texts.MISSING_IMAGES}" if missing else text
+    return _submit(context, text_model_for(model), about, stored)
 
 
 def _download(file_id: str) -> bytes:
@@ -165,7 +161,7 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
     except RequestRefused as error:
         accepted = Request.objects.filter(intake_key=context.intake_key).first()
         if accepted is None and isinstance(error, TooManyOpenRequests | ConversationBusy):
-            return prompt_wait(context)
+            return prompt_wait(context, why=error)
         if accepted is None:
             return _refuse(context, texts.refusal(error), error.code)
         request, placeholder = accepted, None  # by an earlier handling of this update
@@ -180,7 +176,7 @@ def _submit(context: HandlerContext, model: AIModel | None, prompt_text: str, me
 def _accept(
     context: HandlerContext, model: AIModel, prompt_text: str, media: Sequence[StoredMedia]
 ) -> tuple[Request, Delivery | None]:
-    """Accept the request, write its placeholder and take its parts, together. No placeholder is one that is sent."""
+    """Accept the request and write its placeholder, together. Without a placeholder there is none to send."""
     placeholder: Delivery | None = None
 
     def prepare(request: Request) -> None:
@@ -188,7 +184,6 @@ def _accept(
         placeholder = placeholder_prepare(
             request=request, chat=context.chat, thread_id=context.thread_id, reply_to=context.reply_to
         )
-        parts_take(context)
 
     request = request_accept(
         intake_key=context.intake_key,

@@ -10,15 +10,16 @@ from contextlib import suppress
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from providers.types import Category
+from requests_app.errors import ConversationBusy, RequestRefused
 from requests_app.models import Request
 from requests_app.selectors import requests_under_way, text_under_way
 from telegram_bot import texts
 from telegram_bot.api.errors import BotApiError, NotReached, SlowDown
 from telegram_bot.handlers.context import HandlerContext
+from telegram_bot.handlers.parts import may_belong
 from telegram_bot.models import HeldFor, TelegramUpdate, TelegramUser
 from telegram_bot.turns import prompts_waiting, turns_release
 
@@ -36,40 +37,49 @@ def must_wait(context: HandlerContext) -> bool:
 
     Whether it has is seen when it is accepted, so of one that was not held back nothing more is read.
     """
-    if not context.was_held:
+    if not context.held_for:
         return context.is_behind
     if Request.objects.filter(intake_key=context.intake_key).exists():
         return False  # it was accepted, and its worker died
-    return context.is_behind or not _is_turn(context)
+    return context.is_behind or not _is_turn(context, context.held_for)
 
 
-def prompt_wait(context: HandlerContext) -> str:
+def prompt_wait(context: HandlerContext, why: RequestRefused | None = None) -> str:
     """Have a prompt wait for its turn, and return "", or leave it out where too many wait, and say why. Idempotent.
 
-    Its user is told of prompts that wait for a while, and of those that are left out, now and then. Raises SlowDown or
-    NotReached where of one that is left out nothing can be said now.
+    `why` is the refusal to accept it, if that was tried. Its user is told of prompts that wait for a while, and of
+    those that are left out, now and then. Raises SlowDown or NotReached where of one that is left out nothing can be
+    said now.
     """
-    if not context.was_held and _number_waiting(context) >= MAX_WAITING:
+    if not context.held_for and _is_one_too_many(context):
         _tell(context, "left_out_told_at", texts.LEFT_OUT)
         return "refused: too many wait"
-    if context.was_held and _has_waited_long(context):
+    if context.held_for and _has_waited_long(context):
         with suppress(SlowDown, NotReached):
-            _tell(context, "waiting_told_at", texts.waiting(_number_waiting(context)))
-    seconds = LOOK_BEHIND_SECONDS if context.is_behind else LOOK_SECONDS
-    context.hold_back(seconds=seconds, held_for=HeldFor.TURN)
-    if not context.is_behind and _is_turn(context):
+            _tell(context, "waiting_told_at", texts.waiting(_waiting(context).count()))
+    waits_for_text = isinstance(why, ConversationBusy) or (why is None and context.held_for == HeldFor.TURN)
+    held_for = HeldFor.TURN if waits_for_text else HeldFor.PLACE
+    context.hold_back(seconds=LOOK_BEHIND_SECONDS if context.is_behind else LOOK_SECONDS, held_for=held_for)
+    if why and _is_turn(context, held_for):
         # What it waits for has ended before others could see it wait.
         turns_release(chat_id=context.chat.pk, sender_id=context.user.telegram_id)
     return ""
 
 
-def _is_turn(context: HandlerContext) -> bool:
-    account_id, model = context.user.account_id, context.model
-    conversation = context.thread.key_of(context.conversation_number)
-    is_text = model is None or model.category == Category.TEXT
-    if is_text and text_under_way(account_id, conversation).exists():
+def _is_turn(context: HandlerContext, held_for: str) -> bool:
+    """Return whether what the prompt waited for is over. What it waits for next is seen when it is accepted."""
+    account_id, conversation = context.user.account_id, context.thread.key_of(context.conversation_number)
+    if held_for == HeldFor.TURN and text_under_way(account_id, conversation).exists():
         return False
     return requests_under_way(account_id).count() < settings.MAX_OPEN_REQUESTS
+
+
+def _is_one_too_many(context: HandlerContext) -> bool:
+    waiting = list(_waiting(context)[: 2 * MAX_WAITING])
+    if len(waiting) < MAX_WAITING:
+        return False
+    # What may belong to the last one is no prompt of its own, within reason.
+    return len(waiting) == 2 * MAX_WAITING or not may_belong(context, waiting[-1])
 
 
 def _has_waited_long(context: HandlerContext) -> bool:
@@ -77,8 +87,8 @@ def _has_waited_long(context: HandlerContext) -> bool:
     return TelegramUpdate.objects.filter(pk=context.update_pk, held_at__lte=since).exists()
 
 
-def _number_waiting(context: HandlerContext) -> int:
-    return prompts_waiting(chat_id=context.chat.pk, sender_id=context.user.telegram_id).count()
+def _waiting(context: HandlerContext) -> QuerySet[TelegramUpdate]:
+    return prompts_waiting(chat_id=context.chat.pk, sender_id=context.user.telegram_id)
 
 
 def _tell(context: HandlerContext, told_at: str, text: str) -> None:

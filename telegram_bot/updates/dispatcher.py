@@ -17,10 +17,11 @@ from telegram_bot.handlers.fallbacks import unknown_button, unknown_command, uns
 from telegram_bot.handlers.model_choice import model_choose, model_menu
 from telegram_bot.handlers.new import new
 from telegram_bot.handlers.operator import route_button
+from telegram_bot.handlers.parts import units_of
 from telegram_bot.handlers.prompt import document, image, prompt, voice
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
 from telegram_bot.keyboards import CHOOSE_MODEL, PAUSE_ROUTE, RESUME_ROUTE, parse_press
-from telegram_bot.models import TelegramChat, TelegramUpdate
+from telegram_bot.models import HeldFor, TelegramChat, TelegramUpdate
 from telegram_bot.statements import Known
 from telegram_bot.updates.filters import parse_message, reason_to_ignore
 from telegram_bot.updates.held_back import update_wait_for_maintenance
@@ -97,10 +98,11 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         audio_file_id=audio.file_id if audio else "",
         document=_document_in(message),
         album_id=message.media_group_id or "",
-        sent_at=row.raw["message"]["date"],
+        sent_at=int(message.date.timestamp()),
+        units=units_of(message.text or ""),
         reference=_reference_in(message, is_address=parsed.is_address) if is_prompt else None,
         noted_target=row.target,
-        was_held=row.held_at is not None,
+        held_for=(row.held_for or HeldFor.MAINTENANCE) if row.held_at else "",
         is_behind=known.is_behind,
     )
     mode = maintenance_mode() if is_prompt else None
@@ -141,16 +143,17 @@ def _chat_of(row: TelegramUpdate, chat: telegram.Chat, known: Known) -> Telegram
 
 
 def _is_later_in_album(row: TelegramUpdate, message: telegram.Message, *, is_image: bool) -> bool:
-    """Return whether an earlier message of the same album is answered without this one.
+    """Return whether this message of an album comes too late for what is said of that.
 
-    An album comes as one update per file. An image waits for the earlier one, which may take it along.
+    An album comes as one update per file. What cannot be read is told once, and an image waits for an earlier one,
+    which takes it along.
     """
     if message.media_group_id is None:
         return False
     recent = (row.update_id - 20, row.update_id - 1)
     earlier = TelegramUpdate.objects.filter(update_id__range=recent, bot_id=row.bot_id, chat_id=row.chat_id)
     if is_image:
-        earlier = earlier.filter(handled_at__isnull=False)
+        earlier = earlier.filter(handled_at__isnull=False, raw__message__photo__isnull=False)
     return earlier.filter(raw__message__media_group_id=message.media_group_id).exists()
 
 

@@ -47,5 +47,5 @@ def updates_release() -> int:
     if maintenance_mode() is not None:
         return 0
     # In an order that no index has: SQLite would use the one of all updates, and not that of the unhandled.
-    held = updates_held_back().exclude(held_for__in=[HeldFor.TURN, HeldFor.PARTS])
+    held = updates_held_back().filter(held_for__in=["", HeldFor.MAINTENANCE])
     return update_unlocked(held.order_by("held_at")[:MAX_RELEASED], next_at=Now())

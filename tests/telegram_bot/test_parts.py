@@ -10,11 +10,12 @@ from requests_app.services.execution import request_advance
 from telegram_bot import texts
 from telegram_bot.due_work import chats_due
 from telegram_bot.handlers.parts import PAUSE_SECONDS
+from telegram_bot.handlers.waiting import MAX_WAITING
 from telegram_bot.models import TelegramUpdate
 from telegram_bot.updates.ingest import update_ingest
-from telegram_bot.updates.queue import queue_drain
+from telegram_bot.updates.queue import MAX_TRIES, queue_drain
 from tests.factories import make_account, make_chat, make_model, make_user
-from tests.fakes.telegram import flood
+from tests.fakes.telegram import flood, no_answer, refuse
 from tests.telegram_bot.test_media import png
 from tests.telegram_bot.updates import GROUP_ID, mention, message
 
@@ -201,6 +202,76 @@ class TestAPaste:
 
         assert [request.conversation[-1] for request in Request.objects.order_by("created_at")] == ["1", "2"]
 
+    @pytest.mark.parametrize("failure", [no_answer, flood(100), refuse(403, "Forbidden: bot was blocked by the user")])
+    def test_whose_refusal_cannot_be_shown_is_not_asked_in_pieces(self, fake, say, settings, failure):
+        settings.MAX_PROMPT_CHARACTERS = 5000
+        fake.will("sendMessage", failure)
+        for text in (LINE, LINE, "the end"):
+            say(message(text))
+
+        pause()
+        pause(100)
+
+        assert asked() == []
+
+    def test_that_is_given_up_is_not_asked_in_pieces(self, fake, say, monkeypatch):
+        def dies(**_):
+            raise RuntimeError
+
+        for text in (LINE, LINE, "the end"):
+            say(message(text))
+        with monkeypatch.context() as patch:
+            patch.setattr("telegram_bot.handlers.prompt.request_accept", dies)
+            for _ in range(MAX_TRIES):
+                pause(100)
+
+        pause(100)
+
+        assert outcomes()[0] == "given up: RuntimeError"
+        assert asked() == []
+
+    def test_whose_worker_dies_before_it_is_accepted_is_whole_afterwards(self, fake, say, monkeypatch):
+        def dies(**_):
+            raise RuntimeError
+
+        monkeypatch.setattr("telegram_bot.handlers.prompt.request_accept", dies)
+        for text in (LINE, "the end"):
+            say(message(text))
+        pause()
+        monkeypatch.undo()
+        say(message("And?"))
+
+        pause(100)
+
+        assert asked() == [f"{LINE}\nthe end"]
+
+    def test_is_in_the_order_in_which_it_was_sent(self, fake, say):
+        first, second = message(LINE), message(LINE.replace("y", "z"))
+        for update in (second, first):
+            say(update)
+
+        pause()
+
+        assert asked() == [f"{LINE}\n{LINE.replace('y', 'z')}"]
+
+    def test_after_new_that_was_cut_within_a_word_is_joined_there(self, fake, say):
+        say(message(f"/new {'x' * 4091}"))
+        say(message("rest"))
+
+        pause()
+
+        assert asked() == ["x" * 4091 + "rest"]
+
+    def test_ends_before_what_cannot_be_read(self, fake, say):
+        update_ingest(message(LINE))
+        broken = message("the end")
+        broken["message"]["date"] = "x"
+        update_ingest(broken)
+
+        pause()
+
+        assert asked() == [LINE]
+
     def test_in_a_group_is_not_waited_for(self, fake, say):
         fake.chat(GROUP_ID)
 
@@ -295,3 +366,92 @@ class TestAnAlbum:
 
         request = Request.objects.get()
         assert (request.category, request.input_text, len(request.input_media)) == ("IMAGE", "Both in one", 2)
+
+    def test_has_its_pictures_whatever_is_among_them(self, fake, say, chain, picture):
+        chain(aimlapi=["Cats."])
+        video = {"file_id": "v", "file_unique_id": "v", "width": 8, "height": 8, "duration": 1}
+        say(picture("1", png()))
+        assert say(message(video=video, media_group_id="g")).startswith("ignored")
+        say(picture("2", png(), caption="Which?"))
+
+        pause()
+
+        request = Request.objects.get()
+        assert (request.input_text, len(request.input_media)) == ("Which?", 2)
+
+    def test_that_begins_with_a_video_has_its_pictures(self, fake, say, chain, picture):
+        chain(aimlapi=["Cats."])
+        video = {"file_id": "v", "file_unique_id": "v", "width": 8, "height": 8, "duration": 1}
+        say(message(video=video, media_group_id="g"))
+        say(picture("1", png()))
+        say(picture("2", png()))
+
+        pause()
+
+        assert len(Request.objects.get().input_media) == 2
+
+    def test_that_is_forwarded_is_whole(self, fake, say, chain, picture):
+        chain(aimlapi=["Cats."])
+        origin = {"type": "hidden_user", "date": 1, "sender_user_name": "Ben"}
+        say(picture("1", png(), forward_origin=origin))
+        say(picture("2", png(), caption="Look", forward_origin=origin))
+
+        pause()
+
+        request = Request.objects.get()
+        expected = "I forward this message of somebody else:\n> Look"
+        assert (request.input_text, len(request.input_media)) == (expected, 2)
+
+    def test_of_which_one_cannot_be_read_is_not_changed(self, fake, say, picture, monkeypatch):
+        make_chat(42, model=make_model(category="IMAGE"), type="private")
+        monkeypatch.setattr("telegram_bot.handlers.prompt.can_edit", lambda *_: True)
+        say(picture("1", b"MZ", caption="Both in one"))
+        say(picture("2", png()))
+
+        pause()
+
+        assert fake.chat(42).texts == [texts.IMAGE_UNREADABLE]
+        assert not Request.objects.exists()
+
+    def test_that_was_accepted_by_a_worker_that_died_is_not_refused(self, fake, say, chain, picture, monkeypatch):
+        def dies(**_):
+            raise RuntimeError
+
+        chain(aimlapi=["Cats."])
+        monkeypatch.setattr("telegram_bot.handlers.prompt.placeholder_send", dies)
+        say(picture("1", b"MZ"))
+        say(picture("2", png()))
+        pause()
+        monkeypatch.undo()
+        assert len(asked()) == 1
+
+        pause(100)
+
+        assert texts.IMAGE_UNREADABLE not in fake.chat(42).texts
+        assert outcomes()[0].startswith("accepted")
+
+    @pytest.mark.parametrize("waiting", [MAX_WAITING - 1, MAX_WAITING], ids=["the last that may", "one too many"])
+    def test_is_not_torn_where_many_wait(self, fake, say, chain, picture, waiting):
+        chain(aimlapi=["a"])
+        for number in range(1 + waiting):
+            say(message(str(number)))
+
+        album = [say(picture(str(number), png())) for number in range(3)]
+
+        assert album == [""] * 3 if waiting < MAX_WAITING else album[0] == "refused: too many wait"
+        assert len({outcome[:7] for outcome in album[1:]}) == 1
+
+
+def test_a_picture_that_is_answered_in_words_waits_in_a_chat_of_images_without_a_loop(fake, say, chain):
+    chain(aimlapi=["a", "b"])
+    make_chat(42, model=make_model(category="IMAGE"), type="private")
+    fake.files["photo"] = png()
+    photo = [{"file_id": "photo", "file_unique_id": "u", "width": 8, "height": 8}]
+    say(message(photo=photo))
+
+    assert say(message(photo=photo)) == ""
+
+    assert len(fake.called("getFile")) == 2
+    request_advance(request_id=Request.objects.get().id)
+    queue_drain(chat_id=make_chat(42).pk)
+    assert Request.objects.count() == 2

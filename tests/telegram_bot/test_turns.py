@@ -141,13 +141,13 @@ def test_what_ends_while_one_begins_to_wait_is_seen(fake, say, chain, monkeypatc
     """Its end finds nothing that waits, since that is not written yet."""
     chain(aimlapi=["a", "b"])
     say(message("1"))
-    real = waiting._number_waiting
+    real = waiting._is_one_too_many
 
     def ends_meanwhile(context):
         answer()
         return real(context)
 
-    monkeypatch.setattr(waiting, "_number_waiting", ends_meanwhile)
+    monkeypatch.setattr(waiting, "_is_one_too_many", ends_meanwhile)
 
     assert say(message("2")).startswith("accepted")
 
