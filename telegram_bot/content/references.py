@@ -5,6 +5,7 @@ from enum import Enum
 
 import telegram
 
+from telegram_bot.content.described import described
 from telegram_bot.content.rendering import is_visible
 
 MIN_ROOM = 200  # characters for less than which nothing is quoted
@@ -60,7 +61,8 @@ def reference_of(message: telegram.Message, *, bot_id: int, is_address: bool) ->
     if message.voice or message.audio:
         return None
     if message.forward_origin:
-        return Reference(_author_of(message.forward_origin, message, bot_id), _text_of(message), is_forwarded=True)
+        text = _text_of(message) or described(message)
+        return Reference(_author_of(message.forward_origin, message, bot_id), text, is_forwarded=True)
     replied, external = message.reply_to_message, message.external_reply
     part = message.quote.text if message.quote and (external or message.quote.is_manual) else ""
     if replied and not replied.forum_topic_created:
@@ -110,7 +112,7 @@ def description_with(reference: Reference | None, prompt: str, *, limit: int) ->
 def _reference(
     source: telegram.Message | telegram.ExternalReplyInfo, author: Author, part: str, text: str
 ) -> Reference:
-    audio = source.voice or source.audio
+    audio, text = source.voice or source.audio, text or described(source)
     has_other = any(getattr(source, name, None) for name in OTHER_FILES)
     return Reference(
         author,

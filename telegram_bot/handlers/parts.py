@@ -12,6 +12,7 @@ from datetime import timedelta
 import telegram
 from django.db.models.functions import Now
 
+from requests_app.models import Request
 from telegram_bot.handlers.context import HandlerContext, Part
 from telegram_bot.models import HeldFor, TelegramUpdate
 from telegram_bot.turns import unhandled_after
@@ -33,7 +34,8 @@ def parts_collect(context: HandlerContext) -> HandlerContext | None:
     if context.chat.telegram_id < 0 or (is_whole and not context.album_id):
         return context
     parts = [_part(row) for row in TelegramUpdate.objects.filter(part_of=context.update_pk)]
-    if not parts:
+    is_accepted = context.held_for and Request.objects.filter(intake_key=context.intake_key).exists()
+    if not (parts or is_accepted):
         parts = list(_album(context) if context.album_id else _rest(context))
         newest = parts[-1] if parts else None
         may_follow = context.album_id or newest is None or newest.units >= LEAST_UNITS

@@ -104,6 +104,11 @@ def document(context: HandlerContext) -> str:
     return _submit(context, text_model_for(context.model), whole)
 
 
+def item(context: HandlerContext) -> str:
+    """A place, a contact, a poll or a list – accept it as a request, described in words."""
+    return prompt_wait(context) if must_wait(context) else _submit(context, text_model_for(context.model), context.text)
+
+
 def _takes_image(model: AIModel | None) -> bool:
     return model is None or model.category == Category.TEXT or can_edit(Category(model.category), model.tag)
 

@@ -8,6 +8,7 @@ from telegram.constants import ChatMemberStatus, ChatType
 from requests_app.services.maintenance import maintenance_mode
 from telegram_bot.api.client import get_client
 from telegram_bot.chats import chat_ensure, chat_seen, chat_set_reachable, user_ensure
+from telegram_bot.content.described import described
 from telegram_bot.content.references import Reference, reference_of
 from telegram_bot.content.rendering import is_visible
 from telegram_bot.handlers.balance import balance
@@ -18,7 +19,7 @@ from telegram_bot.handlers.model_choice import model_choose, model_menu
 from telegram_bot.handlers.new import new
 from telegram_bot.handlers.operator import route_button
 from telegram_bot.handlers.parts import units_of
-from telegram_bot.handlers.prompt import document, image, prompt, voice
+from telegram_bot.handlers.prompt import document, image, item, prompt, voice
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
 from telegram_bot.keyboards import CHOOSE_MODEL, PAUSE_ROUTE, RESUME_ROUTE, parse_press
 from telegram_bot.models import HeldFor, TelegramChat, TelegramUpdate
@@ -42,7 +43,7 @@ BUTTONS: dict[str, Handler] = {
     PAUSE_ROUTE: route_button,
     RESUME_ROUTE: route_button,
 }
-PROMPTS: tuple[Handler, ...] = (prompt, image, voice, document)
+PROMPTS: tuple[Handler, ...] = (prompt, image, voice, document, item)
 NOTHING_KNOWN = Known()
 UNREACHABLE_STATUSES = {ChatMemberStatus.BANNED, ChatMemberStatus.LEFT}
 
@@ -81,7 +82,7 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         return "ignored: belongs to an album that was answered"
     # What follows a command that may be another bot's is not to be paid for.
     is_said = is_visible(parsed.text) and not (handler is new and parsed.is_ambiguous)
-    text = parsed.text if is_said else ""
+    text = parsed.text if is_said else described(message)
     is_prompt = handler in PROMPTS or (handler is new and is_said)
     audio = message.voice or message.audio
     assert message.from_user is not None  # noqa: S101 — reason_to_ignore() has checked it
@@ -127,6 +128,8 @@ def _handler_for(message: telegram.Message, command: str) -> Handler:
         return voice
     if message.document and not message.animation:
         return document
+    if described(message):
+        return item
     return prompt if message.text is not None else unsupported
 
 

@@ -43,14 +43,12 @@ def test_a_text_is_answered_without_what_cannot_be_read_beside_it(fake, say, fie
     [
         {"rich_message": {"blocks": []}},
         {"of_the_future": {"anything": 1}},
-        {"checklist": {"title": "Shopping", "tasks": [{"id": 1, "text": "Milk"}]}},
         {"giveaway": {"chats": [], "winners_selection_date": 1_790_000_000, "winner_count": 1}},
         {},
         {"dice": {"emoji": "🎲", "value": 3}},
         {"web_app_data": {"data": "x", "button_text": "y"}},
         {"successful_payment": {"currency": "XTR", "total_amount": 1}},
         {"poll": OLD_POLL},
-        {"location": {"latitude": 52.5, "longitude": 13.4}},
     ],
     ids=lambda fields: next(iter(fields), "nothing"),
 )

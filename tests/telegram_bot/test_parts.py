@@ -184,6 +184,23 @@ class TestAPaste:
 
         assert asked() == [f"{LINE}\n{LINE}", "And?"]
 
+    def test_alone_that_was_accepted_by_a_worker_that_died_takes_nothing_either(self, fake, say, monkeypatch):
+        def dies(**_):
+            raise RuntimeError
+
+        monkeypatch.setattr("telegram_bot.handlers.prompt.placeholder_send", dies)
+        say(message(LINE))
+        pause()
+        assert asked() == [LINE]
+        monkeypatch.undo()
+        say(message("And?"))
+
+        pause(100)
+        request_advance(request_id=Request.objects.get().id)
+        pause(100)
+
+        assert asked() == [LINE, "And?"]
+
     def test_after_new_is_the_first_prompt_of_the_new_conversation(self, fake, say):
         say(message(f"/new {LINE}"))
         say(message("the end"))

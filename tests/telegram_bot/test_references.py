@@ -85,7 +85,6 @@ def test_a_reply_keeps_its_prompt_within_what_one_may_have(fake, say, settings):
     "content",
     [
         {"poll": {"id": "1", "question": "Tea?", "options": []}},
-        {"location": {"latitude": 52.5, "longitude": 13.4}},
         {"rich_message": {"blocks": []}},
         {"dice": {"emoji": "🎲", "value": 3}},
     ],
