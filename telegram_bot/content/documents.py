@@ -1,17 +1,22 @@
 """The text of files that users send: source code, tables, notes, in whichever encoding they are."""
 
 import unicodedata
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 
 from charset_normalizer import from_bytes
 
 SAMPLE_BYTES = 65_536  # by which an encoding is guessed
+BYTES_PER_CHARACTER = 4  # at most, in encodings that are used
 USUAL_CONTROLS = "\t\n\r\f"
 MAX_NAME = 80
 
 
-def text_of(content: bytes) -> str | None:
-    """Return the text of a file; None where it is none, whatever its name and its declared type say."""
+def text_of(content: bytes, *, limit: int) -> str | None:
+    """Return the text of a file; None where it is none, whatever its name and its declared type say.
+
+    Of a text of more than `limit` characters at least so many, and little more is looked at.
+    """
+    content = content[: BYTES_PER_CHARACTER * limit]
     if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         return _decoded(content, "utf-16")
     if b"\x00" in content:
@@ -36,7 +41,7 @@ def prompt_with_file(prompt: str, name: str, text: str, *, limit: int) -> str:
 
 def _decoded(content: bytes, encoding: str) -> str | None:
     try:
-        return content.decode(encoding)
+        return getincrementaldecoder(encoding)().decode(content)  # its last character may be cut
     except UnicodeError:
         return None
 

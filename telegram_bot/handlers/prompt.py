@@ -96,7 +96,7 @@ def document(context: HandlerContext) -> str:
         return _submit_images(context, [image])
     if (can_transcribe() or can_listen()) and (audio := store_audio(content=content, key=key)):
         return _submit(context, text_model_for(context.model), context.text.strip(), [audio])
-    text = text_of(content)
+    text = text_of(content, limit=settings.MAX_PROMPT_CHARACTERS)
     if text is None or not is_visible(text):
         return _refuse(context, texts.FILE_UNREADABLE, "not a text file")
     asked = context.text.strip() or texts.DEFAULT_FILE_PROMPT

@@ -30,16 +30,28 @@ RUSSIAN = "Широкая электрификация южных губерни
     ids=["utf-8", "with a mark", "utf-16", "cp1251", "line ends of Windows", "code", "nothing"],
 )
 def test_a_text_is_read_in_its_encoding(content, text):
-    assert text_of(content) == text
+    assert text_of(content, limit=1000) == text
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"PK\x03\x04\x00\x00", b"%PDF-1.7\x00\x01", bytes(range(1, 32)) * 10, b"\xff\xfea"],
-    ids=["zip", "pdf", "controls", "half of a character"],
+    [b"PK\x03\x04\x00\x00", b"%PDF-1.7\x00\x01", bytes(range(1, 32)) * 10, b"\x81\x8d\x8f\x90\x9d" * 9],
+    ids=["zip", "pdf", "controls", "no encoding"],
 )
 def test_what_is_no_text_is_not_read(content):
-    assert text_of(content) is None
+    assert text_of(content, limit=1000) is None
+
+
+def test_of_a_long_text_no_more_is_read_than_is_used():
+    text = text_of("🐧".encode() * 1000 + b"\xff", limit=10)
+
+    assert text == "🐧" * 10
+
+
+def test_a_character_that_is_cut_is_left_out():
+    text = text_of("a🐧".encode() * 100, limit=2)
+
+    assert text == "a🐧a"
 
 
 @pytest.mark.django_db
