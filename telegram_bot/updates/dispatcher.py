@@ -9,6 +9,7 @@ from requests_app.services.maintenance import maintenance_mode
 from telegram_bot.api.client import get_client
 from telegram_bot.chats import chat_ensure, chat_seen, chat_set_reachable, user_ensure
 from telegram_bot.content.described import described
+from telegram_bot.content.parsing import update_read
 from telegram_bot.content.references import Reference, reference_of
 from telegram_bot.content.rendering import is_visible
 from telegram_bot.handlers.balance import balance
@@ -26,7 +27,6 @@ from telegram_bot.models import HeldFor, TelegramChat, TelegramUpdate
 from telegram_bot.statements import Known
 from telegram_bot.updates.filters import parse_message, reason_to_ignore
 from telegram_bot.updates.held_back import update_wait_for_maintenance
-from telegram_bot.updates.parsing import update_read
 
 Handler = Callable[[HandlerContext], str]
 

@@ -7,7 +7,7 @@ from telegram import Message, MessageEntity
 from telegram.constants import ChatType
 
 from telegram_bot.api.client import get_client
-from telegram_bot.updates.parsing import is_service
+from telegram_bot.content.parsing import is_service
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import telegram
 
 from telegram_bot.content.references import LOST
 
-logger = logging.getLogger("telegram_bot.updates.parsing")
+logger = logging.getLogger("telegram_bot.content.parsing")
 
 # What a message needs to be answered, and what it may do without: what it is about, what it looks like, its files.
 CONTENT = (
