@@ -56,7 +56,8 @@ def store_audio(*, content: bytes, key: str) -> StoredMedia | None:
 
     None where it is no audio, or where nobody can tell how long it plays, by which hearing it is billed.
     """
-    file_type, seconds = audio_type(content), audio_seconds(content)
+    file_type = audio_type(content)
+    seconds = audio_seconds(content) if file_type else None
     if file_type is None or seconds is None:
         return None
     stored = _store(content, file_type, f"prompts/{key[-2:]}/{key}")

@@ -54,7 +54,7 @@ BUTTON_EXPIRED = "This button no longer works."
 UNKNOWN_COMMAND = "I don't know that command. /help lists what I can do."
 UNSUPPORTED = "I can read text and text files, look at images and hear recordings. Please describe it in words."
 FILE_UNREADABLE = "I cannot read this file. I can read text: notes, source code, tables such as CSV."
-FILE_TOO_LARGE = "This file is too large for me: Telegram gives me up to 20 MB."
+FILE_NOT_GIVEN = "Telegram does not give me this file: it gives me up to 20 MB, and not for ever."
 IMAGE_UNREADABLE = "I cannot open this image. Please send it as a photo."
 AUDIO_UNREADABLE = "I cannot play this file. Please send it as a voice message."
 # What a prompt says of images that come without a word, and of those that cannot be read.

@@ -18,6 +18,9 @@ MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_02
 MP3_SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")  # layer III
 
 
+MAX_FALSE_SYNCS = 100_000  # what only looks like a frame, as in a picture of the cover: beyond that it is no MP3
+
+
 def audio_seconds(content: bytes) -> float | None:
     """Return how long an Ogg Opus, WAV or MP3 file plays; None for any other, and for one in which nothing plays."""
     if content.startswith(b"OggS"):
@@ -81,9 +84,13 @@ def _mp3_seconds(content: bytes) -> float:
     position, seconds = 0, 0.0
     if content.startswith(b"ID3") and len(content) > 10:
         position = 10 + sum((byte & 127) << shift for byte, shift in zip(content[6:10], (21, 14, 7, 0), strict=True))
+    no_frames = 0
     while (found := MP3_SYNC.search(content, position)) and found.start() + 3 < len(content):
         position = found.start()
         length, duration = _mp3_frame(content[position + 1], content[position + 2])
+        no_frames += not length
+        if no_frames > MAX_FALSE_SYNCS:
+            return 0.0
         seconds += duration
         position += max(length, 1)
     return seconds

@@ -1,6 +1,7 @@
 """What people send that is neither text nor a file, in words that a model reads: a place, a contact, a poll, a list."""
 
 import telegram
+from telegram.constants import ZERO_DATE
 
 
 def described(source: telegram.Message | telegram.ExternalReplyInfo) -> str:
@@ -17,9 +18,13 @@ def described(source: telegram.Message | telegram.ExternalReplyInfo) -> str:
     if source.poll:
         return "\n".join([f"A poll: {source.poll.question}", *(f"– {option.text}" for option in source.poll.options)])
     if source.checklist:
-        tasks = (f"– [{'x' if task.completion_date else ' '}] {task.text}" for task in source.checklist.tasks)
-        return "\n".join([f"A list: {source.checklist.title}", *tasks])
+        return "\n".join([f"A list: {source.checklist.title}", *map(_task, source.checklist.tasks)])
     return ""
+
+
+def _task(task: telegram.ChecklistTask) -> str:
+    is_done = task.completion_date not in (None, ZERO_DATE)
+    return f"– [{'x' if is_done else ' '}] {task.text}"
 
 
 def _position(location: telegram.Location) -> str:

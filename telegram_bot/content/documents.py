@@ -1,12 +1,26 @@
-"""The text of files that users send: source code, tables, notes, in whichever encoding they are."""
+"""The text of files that users send: code, tables, logs, notes, in UTF-8, UTF-16, UTF-32 or an older encoding."""
 
+import re
 import unicodedata
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE, getincrementaldecoder
 
 from charset_normalizer import from_bytes
 
-SAMPLE_BYTES = 65_536  # by which an encoding is guessed
-BYTES_PER_CHARACTER = 4  # at most, in encodings that are used
+BYTES_PER_CHARACTER = 4  # at most
+# By how a file begins; UTF-32 before UTF-16, with whose mark it begins too.
+MARKS = {
+    BOM_UTF8: "utf-8-sig",
+    BOM_UTF32_LE: "utf-32",
+    BOM_UTF32_BE: "utf-32",
+    BOM_UTF16_LE: "utf-16",
+    BOM_UTF16_BE: "utf-16",
+}
+WESTERN = "cp1252"
+DOUBLE_BYTE = ("cp932", "gb18030", "big5", "euc_kr", "euc_jp")
+OLDER = [WESTERN, "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256", *DOUBLE_BYTE]
+MIN_FOREIGN = 0.3  # of the letters are beyond ASCII where an alphabet is not the Latin one
+REPLACED = "\ufffd"
+COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # as terminals and their logs have them
 USUAL_CONTROLS = "\t\n\r\f"
 MAX_NAME = 80
 
@@ -14,18 +28,13 @@ MAX_NAME = 80
 def text_of(content: bytes, *, limit: int) -> str | None:
     """Return the text of a file; None where it is none, whatever its name and its declared type say.
 
-    Of a text of more than `limit` characters at least so many, and little more is looked at.
+    Of a text of more than `limit` characters at least so many, and little more is looked at. A few bytes that its
+    encoding does not have are replaced.
     """
-    content = content[: BYTES_PER_CHARACTER * limit]
-    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        return _decoded(content, "utf-16")
-    if b"\x00" in content:
-        return None
-    text = _decoded(content.removeprefix(BOM_UTF8), "utf-8")
-    if text is None:
-        guess = from_bytes(content[:SAMPLE_BYTES]).best()
-        text = _decoded(content, guess.encoding) if guess else None
-    return text.replace("\r\n", "\n") if text is not None and _is_readable(text) else None
+    size = BYTES_PER_CHARACTER * limit
+    text = _decoded(content[:size], is_cut=len(content) > size)
+    text = COLOURS.sub("", text).replace("\r\n", "\n")
+    return text if _is_readable(text) else None
 
 
 def prompt_with_file(prompt: str, name: str, text: str, *, limit: int) -> str:
@@ -39,13 +48,28 @@ def prompt_with_file(prompt: str, name: str, text: str, *, limit: int) -> str:
     return opening + text[: max(0, limit - len(opening))]
 
 
-def _decoded(content: bytes, encoding: str) -> str | None:
-    try:
-        return getincrementaldecoder(encoding)().decode(content)  # its last character may be cut
-    except UnicodeError:
-        return None
+def _decoded(content: bytes, *, is_cut: bool) -> str:
+    def decode(encoding: str) -> str:
+        # Where the content is cut, so may be its last character.
+        return getincrementaldecoder(encoding)("replace").decode(content, final=not is_cut)
+
+    encoding = next((encoding for mark, encoding in MARKS.items() if content.startswith(mark)), "")
+    text = decode(encoding or "utf-8")
+    wrong = text.count(REPLACED)
+    # A broken byte here and there makes no other encoding of it.
+    if encoding or wrong * 10 <= sum(not each.isascii() for each in text) - wrong:
+        return text
+    return decode(_older_encoding(content)) if wrong else text
+
+
+def _older_encoding(content: bytes) -> str:
+    guess = from_bytes(content, cp_isolation=OLDER).best()
+    encoding = guess.encoding if guess else WESTERN
+    foreign = sum(byte > 127 for byte in content)
+    letters = foreign + sum(65 <= byte & 0b11011111 <= 90 for byte in content)
+    return encoding if encoding in DOUBLE_BYTE or foreign >= MIN_FOREIGN * letters else WESTERN
 
 
 def _is_readable(text: str) -> bool:
     strange = sum(unicodedata.category(each) == "Cc" and each not in USUAL_CONTROLS for each in text)
-    return strange * 100 <= len(text)
+    return "\x00" not in text and (strange + text.count(REPLACED)) * 100 <= len(text)

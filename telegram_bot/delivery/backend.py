@@ -44,7 +44,7 @@ logger = logging.getLogger("telegram_bot.delivery")
 Status = Request.Status
 
 NOTICE_AFTER = timedelta(seconds=20)  # an edit notifies nobody; a user who waited this long may have left the chat
-MAX_PARTS = 4  # messages of one answer; of a longer one the first, and a file
+MAX_PARTS = 4  # messages of one answer in a private chat; a longer one is its first part and a file
 NOT_ENDED = (*Request.OPEN, Status.QUARANTINED)
 ENDED_STATES = {DeliveryState.DELIVERED, DeliveryState.UNCERTAIN, DeliveryState.UNDELIVERABLE}
 
@@ -182,7 +182,7 @@ def _contents_of(first: Delivery) -> Sequence[Content] | GivenUp:
     try:
         parts: list[Content] = [*message_parts(request.output_text)]
         # In a private chat, where files are always allowed, nobody reads a book in messages.
-        if len(parts) > MAX_PARTS and first.chat.telegram_id > 0:
+        if len(parts) > MAX_PARTS and first.chat.telegram_id > 0 and not _has_parts_beyond(first, MAX_PARTS):
             whole = TextFile.of(request.output_text, name="answer.md")
             parts = [parts[0], MessagePart(texts.WHOLE_ANSWER_IN_FILE), whole]
         # A message of its own, for the answer may have been cut inside of a block of code.
@@ -191,6 +191,12 @@ def _contents_of(first: Delivery) -> Sequence[Content] | GivenUp:
     except Exception as error:  # noqa: BLE001 — whatever a model wrote, its user has paid for it
         _log_bug(first, error)
         return [TextFile.of(request.output_text)]
+
+
+def _has_parts_beyond(first: Delivery, number: int) -> bool:
+    """Return whether its answer has begun to be shown in more messages, as the release before has shown all."""
+    further = Delivery.objects.filter(request_id=first.request_id, part__gte=number)
+    return further.exclude(part=Delivery.NOTICE_PART).exists()
 
 
 def _content_of(delivery: Delivery, contents: Sequence[Content] | GivenUp) -> Content:

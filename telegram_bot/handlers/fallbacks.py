@@ -6,7 +6,7 @@ from telegram_bot.handlers.context import HandlerContext
 
 
 def unsupported(context: HandlerContext) -> str:
-    """A file, a sticker, a location – tell the user that only text and images can be read."""
+    """A sticker, a video, a game – tell the user what can be read."""
     context.answer(texts.UNSUPPORTED)
     return "refused: not a text"
 

@@ -13,6 +13,7 @@ import telegram
 from django.db.models.functions import Now
 
 from requests_app.models import Request
+from telegram_bot.content.parsing import update_read
 from telegram_bot.handlers.context import HandlerContext, Part
 from telegram_bot.models import HeldFor, TelegramUpdate
 from telegram_bot.turns import unhandled_after
@@ -34,8 +35,7 @@ def parts_collect(context: HandlerContext) -> HandlerContext | None:
     if context.chat.telegram_id < 0 or (is_whole and not context.album_id):
         return context
     parts = [_part(row) for row in TelegramUpdate.objects.filter(part_of=context.update_pk)]
-    is_accepted = context.held_for and Request.objects.filter(intake_key=context.intake_key).exists()
-    if not (parts or is_accepted):
+    if not parts and not Request.objects.filter(intake_key=context.intake_key).exists():
         parts = list(_album(context) if context.album_id else _rest(context))
         newest = parts[-1] if parts else None
         may_follow = context.album_id or newest is None or newest.units >= LEAST_UNITS
@@ -99,12 +99,9 @@ def _stands_for_itself(message: telegram.Message) -> bool:
 
 
 def _message(row: TelegramUpdate) -> telegram.Message | None:
-    """Return the message of an update; None where it has none that can be read as a whole."""
-    try:
-        update = telegram.Update.de_json(row.raw, None)
-    except (ArithmeticError, AttributeError, KeyError, OSError, TypeError, ValueError):
-        return None
-    return update.message
+    """Return the message of an update; None where it has none that can be read."""
+    update = update_read(row.raw)
+    return update.message if update else None
 
 
 def _part(row: TelegramUpdate) -> Part:

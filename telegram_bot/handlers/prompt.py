@@ -1,4 +1,4 @@
-"""Handlers of prompts: text, image, voice message or file becomes a request, with a placeholder for its answer."""
+"""Handlers of prompts: text, image, recording, file or place becomes a request, with a placeholder for its answer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from telegram_bot import texts
 from telegram_bot.api.client import MAX_DOWNLOAD_BYTES, get_client
 from telegram_bot.api.errors import CallRefused, NotReached, OutcomeUnsure
 from telegram_bot.content.documents import prompt_with_file, text_of
-from telegram_bot.content.references import description_with, prompt_about
+from telegram_bot.content.references import MIN_ROOM, description_with, prompt_about
 from telegram_bot.content.rendering import is_visible
 from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
 from telegram_bot.handlers.context import HandlerContext
@@ -47,7 +47,7 @@ def _prompt(context: HandlerContext) -> str:
     hears = bool(reference.audio_file_id) and _takes_audio(context.model)
     if hears and (audio := _stored(context.update_pk, reference.audio_file_id, store_audio)):
         return _submit(context, text_model_for(context.model), context.text, [audio])
-    return _submit(replace(context, reference=reference.without_files()), context.model, context.text)
+    return _submit(_without_files(context), context.model, context.text)
 
 
 def image(context: HandlerContext) -> str:
@@ -67,8 +67,7 @@ def _images(context: HandlerContext) -> str:
     stored = [image for update_pk, file_id in files if (image := _stored(update_pk, file_id, store_image))]
     if not stored:
         return _refuse_image(context)
-    reference = context.reference.without_files() if context.reference else None
-    return _submit_images(replace(context, reference=reference), stored, missing=len(files) - len(stored))
+    return _submit_images(_without_files(context), stored, missing=len(files) - len(stored))
 
 
 def voice(context: HandlerContext) -> str:
@@ -89,24 +88,43 @@ def document(context: HandlerContext) -> str:
         return prompt_wait(context)
     assert context.document  # noqa: S101 — the dispatcher has seen it
     if context.document.size > MAX_DOWNLOAD_BYTES:
-        return _refuse(context, texts.FILE_TOO_LARGE, "a file that is too large")
-    content = _download(context.document.file_id)
+        return _refuse(context, texts.FILE_NOT_GIVEN, "a file that is too large")
+    content, context = _download(context.document.file_id), _without_files(context)
+    if not content:
+        return _refuse(context, texts.FILE_NOT_GIVEN, "a file that Telegram does not give")
     key = f"telegram-{context.update_pk}"
     if image := store_image(content=content, key=key):
         return _submit_images(context, [image])
     if (can_transcribe() or can_listen()) and (audio := store_audio(content=content, key=key)):
         return _submit(context, text_model_for(context.model), context.text.strip(), [audio])
-    text = text_of(content, limit=settings.MAX_PROMPT_CHARACTERS)
+    return _submit_text_file(context, content)
+
+
+def _submit_text_file(context: HandlerContext, content: bytes) -> str:
+    assert context.document  # noqa: S101 — document() has seen it
+    limit = settings.MAX_PROMPT_CHARACTERS
+    text = text_of(content, limit=limit)
     if text is None or not is_visible(text):
         return _refuse(context, texts.FILE_UNREADABLE, "not a text file")
+    # A forwarded file is what it is, whoever has sent it first. Only the file is cut, not what the prompt is about.
+    reference = None if context.reference and context.reference.is_forwarded else context.reference
+    about = reference.words(room=limit // 2) if reference else ""
+    room = limit - (max(len(about), MIN_ROOM) + 4 if about else 0)
     asked = context.text.strip() or texts.DEFAULT_FILE_PROMPT
-    whole = prompt_with_file(asked, context.document.name, text, limit=settings.MAX_PROMPT_CHARACTERS)
-    return _submit(context, text_model_for(context.model), whole)
+    whole = prompt_with_file(asked, context.document.name, text, limit=room)
+    return _submit(replace(context, reference=reference), text_model_for(context.model), whole)
 
 
 def item(context: HandlerContext) -> str:
     """A place, a contact, a poll or a list – accept it as a request, described in words."""
-    return prompt_wait(context) if must_wait(context) else _submit(context, text_model_for(context.model), context.text)
+    if must_wait(context):
+        return prompt_wait(context)
+    return _submit(_without_files(context), text_model_for(context.model), context.text)
+
+
+def _without_files(context: HandlerContext) -> HandlerContext:
+    """Return the prompt without the files of what it is about: it brings its own, or cannot use them."""
+    return replace(context, reference=context.reference.without_files()) if context.reference else context
 
 
 def _takes_image(model: AIModel | None) -> bool:

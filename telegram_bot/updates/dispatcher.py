@@ -78,7 +78,7 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
     handler = _handler_for(message, parsed.command)
     if handler is unknown_command and parsed.is_ambiguous:
         return "ignored: a command that may be another bot's"
-    if handler in (image, voice, document, unsupported) and _is_later_in_album(row, message, is_image=handler is image):
+    if handler in (image, unsupported) and _is_later_in_album(row, message, is_image=handler is image):
         return "ignored: belongs to an album that was answered"
     # What follows a command that may be another bot's is not to be paid for.
     is_said = is_visible(parsed.text) and not (handler is new and parsed.is_ambiguous)

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from providers.types import CUT
 from requests_app import tasks
 from requests_app.delivery_backend import DELIVER_TASK
 from requests_app.due_work import due_work
@@ -22,6 +23,7 @@ from telegram_bot.sweeper import sweep_telegram
 from tests.factories import make_chat, make_request
 from tests.fakes.telegram import Hold, flood, no_answer, not_reached, refuse
 from tests.flows.processes import wait_until
+from tests.telegram_bot.updates import GROUP_ID
 
 pytestmark = pytest.mark.django_db
 
@@ -138,6 +140,50 @@ def test_the_further_parts_of_a_long_answer_are_replies_to_the_first(fake, place
     assert "".join(message.text + "\n" for message in fake.chat(42).messages) == PARAGRAPH * 4
     assert {message.reply_to for message in others} == {first.id}
     assert rows(placed) == [(0, "DELIVERED"), (1, "DELIVERED"), (2, "DELIVERED")]
+
+
+class TestAnAnswerOfManyMessages:
+    ANSWER = PARAGRAPH * 10
+
+    def test_is_its_first_part_and_a_file_with_all_of_it(self, fake, placed):
+        end(placed, self.ANSWER)
+
+        deliver(placed)
+        deliver(placed)
+
+        first, note, file = fake.chat(42).messages
+        assert self.ANSWER.startswith(first.text)
+        assert note.text == texts.WHOLE_ANSWER_IN_FILE
+        assert (file.kind, file.file) == ("document", self.ANSWER.encode())
+        assert rows(placed) == [(0, "DELIVERED"), (1, "DELIVERED"), (2, "DELIVERED")]
+
+    def test_says_below_the_file_that_it_was_cut(self, fake, placed):
+        end(placed, self.ANSWER, finish_reason=CUT)
+
+        deliver(placed)
+
+        assert [message.kind for message in fake.chat(42).messages] == ["text", "text", "document", "text"]
+        assert fake.chat(42).texts[-1] == texts.ANSWER_CUT
+
+    def test_in_a_group_which_may_forbid_files_is_all_of_them(self, fake, placed):
+        fake.chat(GROUP_ID)
+        message_id = fake.execute("sendMessage", {"chat_id": GROUP_ID, "text": texts.PLACEHOLDER})["message_id"]
+        Delivery.objects.update(chat=make_chat(GROUP_ID), message_id=message_id)
+        end(placed, self.ANSWER)
+
+        deliver(placed)
+
+        assert len(fake.chat(GROUP_ID).messages) == 7
+
+    def test_that_was_begun_in_messages_by_the_release_before_is_ended_in_messages(self, fake, placed):
+        end(placed, self.ANSWER)
+        fields = {"request": placed.request, "kind": "RESULT", "state": "PENDING", "chat": placed.chat}
+        Delivery.objects.bulk_create(Delivery(part=part, **fields) for part in range(1, 7))
+
+        deliver(placed)
+
+        assert "".join(message.text + "\n" for message in fake.chat(42).messages) == self.ANSWER
+        assert {state for _, state in rows(placed)} == {"DELIVERED"}
 
 
 class Killed(BaseException):

@@ -26,7 +26,10 @@ ITEMS = [
         {
             "checklist": {
                 "title": "Shopping",
-                "tasks": [{"id": 1, "text": "Milk", "completion_date": 1_790_000_000}, {"id": 2, "text": "Tea"}],
+                "tasks": [
+                    {"id": 1, "text": "Milk", "completion_date": 1_790_000_000},
+                    {"id": 2, "text": "Tea", "completion_date": 0},
+                ],
             }
         },
         "A list: Shopping\n– [x] Milk\n– [ ] Tea",
