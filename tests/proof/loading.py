@@ -112,7 +112,7 @@ def _updates() -> tuple[UpdateFact, ...]:
 def _command(row: TelegramUpdate) -> tuple[str, str]:
     """Return the command of an update, and what it acts on."""
     text = str(row.raw.get("message", {}).get("text", ""))
-    return (text.split()[0], row.target) if text.startswith("/") else ("", "")
+    return (text.split()[0], row.target.partition("/")[0]) if text.startswith("/") else ("", "")
 
 
 def _conversations() -> Mapping[int, int]:
