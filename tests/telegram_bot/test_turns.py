@@ -471,6 +471,18 @@ def test_a_notice_of_what_is_left_out_is_not_lost_in_a_flood(fake, say, chain, m
     assert fake.chat(42).texts[1:] == [texts.LEFT_OUT]
 
 
+def test_one_that_is_tried_again_later_is_not_tried_sooner(fake, say, chain):
+    chain(aimlapi=["a"])
+    say(message("1"))
+    say(message("2"))
+    later = timezone.now() + timedelta(seconds=60)
+    TelegramUpdate.objects.filter(handled_at=None).update(tries=3, next_at=later)
+
+    answer()
+
+    assert TelegramUpdate.objects.get(handled_at=None).next_at == later
+
+
 def test_one_that_waits_is_no_backlog_until_nobody_looks_at_it(fake, say, chain):
     chain(aimlapi=[])
     say(message("1"))
