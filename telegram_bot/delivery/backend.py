@@ -47,6 +47,11 @@ NOTICE_AFTER = timedelta(seconds=20)  # an edit notifies nobody; a user who wait
 MAX_PARTS = 4  # messages of one answer in a private chat; a longer one is its first part and a file
 NOT_ENDED = (*Request.OPEN, Status.QUARANTINED)
 ENDED_STATES = {DeliveryState.DELIVERED, DeliveryState.UNCERTAIN, DeliveryState.UNDELIVERABLE}
+# Of a delivery: Telegram's id of the request's user, where prompts of theirs wait in its chat. Made once: to compose it
+# takes longer than to execute it.
+_WAITING = prompts_waiting(chat_id=OuterRef(OuterRef("chat_id")), sender_id=OuterRef("telegram_id"))
+_USER = TelegramUser.objects.filter(Exists(_WAITING), account_id=OuterRef("request__user_id"))
+WAITING_USER = Subquery(_USER.values("telegram_id"))
 
 
 class TelegramDeliveryBackend(DeliveryBackend):
@@ -114,7 +119,7 @@ def request_deliver(*, request_id: str) -> None:
     """
     # Before anything else: a stream that waits for its placeholder would replace what others show in it.
     stream_status = live_message_close(request_id)
-    deliveries = Delivery.objects.select_related("request", "chat").annotate(now=Now(), waiting_user=_waiting_user())
+    deliveries = Delivery.objects.select_related("request", "chat").annotate(now=Now(), waiting_user=WAITING_USER)
     first = deliveries.filter(request_id=request_id, part=0).first()
     if first is None:
         return
@@ -128,13 +133,6 @@ def request_deliver(*, request_id: str) -> None:
     if first.waiting_user and first.request.status not in NOT_ENDED:
         turns_release(chat_id=first.chat_id, sender_id=first.waiting_user)
         enqueue_on_commit(HANDLE_TASK, first.chat_id)
-
-
-def _waiting_user() -> Subquery:
-    """Return the expression for Telegram's id of the request's user, where prompts of theirs wait in its chat."""
-    of_user = TelegramUser.objects.filter(account_id=OuterRef("request__user_id"))
-    waiting = prompts_waiting(chat_id=OuterRef(OuterRef("chat_id")), sender_id=OuterRef("telegram_id"))
-    return Subquery(of_user.filter(Exists(waiting)).values("telegram_id"))
 
 
 def _deliver(first: Delivery, stream_status: StreamStatus) -> None:
