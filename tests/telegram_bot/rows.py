@@ -1,4 +1,4 @@
-"""Updates and deliveries as they stand in the database a minute after they came."""
+"""Updates and deliveries as they stand in the database a minute after they came, and what was asked."""
 
 from datetime import timedelta
 from typing import Any
@@ -33,3 +33,8 @@ def make_delivery(*, status: str = "FAILED", **fields: Any) -> Delivery:
         "created_at": ago(60),
     }
     return Delivery.objects.create(**{"request": request, **values, **fields})
+
+
+def asked() -> list[str]:
+    """Return the prompts of all requests, in the order in which they were accepted."""
+    return list(Request.objects.order_by("created_at").values_list("input_text", flat=True))

@@ -16,6 +16,7 @@ from telegram_bot.updates.ingest import update_ingest
 from telegram_bot.updates.queue import MAX_TRIES, queue_drain
 from tests.factories import make_account, make_chat, make_model, make_user
 from tests.fakes.telegram import flood, no_answer, refuse
+from tests.telegram_bot.rows import asked
 from tests.telegram_bot.test_media import png
 from tests.telegram_bot.updates import GROUP_ID, mention, message
 
@@ -32,10 +33,6 @@ def pause(seconds: float = PAUSE_SECONDS) -> None:
         times = {"received_at": update.received_at - past, "next_at": update.next_at and update.next_at - past}
         TelegramUpdate.objects.filter(pk=update.pk).update(**times)
     queue_drain(chat_id=make_chat(42).pk)
-
-
-def asked() -> list[str]:
-    return list(Request.objects.order_by("created_at").values_list("input_text", flat=True))
 
 
 def outcomes() -> list[str]:

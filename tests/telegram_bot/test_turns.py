@@ -19,6 +19,7 @@ from telegram_bot.sweeper import sweep_telegram
 from telegram_bot.updates.queue import MAX_TRIES, queue_drain
 from tests.factories import make_account, make_chat, make_model, make_user
 from tests.fakes.telegram import flood
+from tests.telegram_bot.rows import asked
 from tests.telegram_bot.test_media import png
 from tests.telegram_bot.updates import GROUP_ID, USER, mention, message
 
@@ -36,10 +37,6 @@ def answer() -> str:
     request = Request.objects.get(completed_at=None)
     request_advance(request_id=request.id)
     return request.input_text
-
-
-def asked() -> list[str]:
-    return list(Request.objects.order_by("created_at").values_list("input_text", flat=True))
 
 
 def wait(seconds: float) -> None:
