@@ -16,8 +16,6 @@ MP3_BITRATES = {  # kilobits a second, by the version and the index in the heade
 }
 MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 MP3_SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")  # layer III
-
-
 MAX_FALSE_SYNCS = 100_000  # what only looks like a frame, as in a picture of the cover: beyond that it is no MP3
 
 
