@@ -11,8 +11,7 @@ from telegram_bot.models import TelegramUpdate
 
 def prompts_waiting(*, chat_id: Any, sender_id: Any) -> QuerySet[TelegramUpdate]:
     """Return the prompts of a user in a chat that are held back, oldest first. Both may be expressions."""
-    held = TelegramUpdate.objects.filter(handled_at__isnull=True, held_at__isnull=False)
-    return held.filter(chat_id=chat_id, sender_id=sender_id).order_by("received_at", "update_id")
+    return _unhandled(chat_id=chat_id, sender_id=sender_id).filter(held_at__isnull=False)
 
 
 def waiting_before(update: TelegramUpdate) -> QuerySet[TelegramUpdate]:
@@ -35,9 +34,13 @@ def _received_at(update: TelegramUpdate) -> Subquery:
 
 
 def _in_topic_of(update: TelegramUpdate) -> QuerySet[TelegramUpdate]:
-    theirs = TelegramUpdate.objects.filter(chat_id=update.chat_id, sender_id=update.sender_id, handled_at__isnull=True)
-    topic = theirs.alias(topic=Coalesce("thread_id", Value(0))).filter(topic=update.thread_id or 0)
-    return topic.order_by("received_at", "update_id")
+    theirs = _unhandled(chat_id=update.chat_id, sender_id=update.sender_id)
+    return theirs.alias(topic=Coalesce("thread_id", Value(0))).filter(topic=update.thread_id or 0)
+
+
+def _unhandled(*, chat_id: Any, sender_id: Any) -> QuerySet[TelegramUpdate]:
+    unhandled = TelegramUpdate.objects.filter(chat_id=chat_id, sender_id=sender_id, handled_at__isnull=True)
+    return unhandled.order_by("received_at", "update_id")
 
 
 def turns_release(*, chat_id: int, sender_id: int | None, after: int | None = None) -> None:

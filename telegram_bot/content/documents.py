@@ -59,7 +59,7 @@ def _decoded(content: bytes, *, is_cut: bool) -> str:
     # A broken byte here and there makes no other encoding of it.
     if encoding or wrong * 10 <= sum(not each.isascii() for each in text) - wrong:
         return text
-    return decode(_older_encoding(content)) if wrong else text
+    return decode(_older_encoding(content))
 
 
 def _older_encoding(content: bytes) -> str:

@@ -4,7 +4,7 @@ import re
 
 from telegram import MessageEntity
 
-from telegram_bot.content.rendering import MAX_ENTITIES, MessagePart
+from telegram_bot.content.rendering import MAX_ENTITIES, MessagePart, units_of
 
 # What Telegram takes for one, and a little more (td, MessageEntity.cpp, match_mentions, read in November 2026).
 MENTION = re.compile(r"(?<!\w)@[A-Za-z0-9_]{2,32}\b", re.ASCII)
@@ -29,12 +29,7 @@ def without_mentions(part: MessagePart) -> MessagePart:
 
 
 def _as_code(text: str, start: int, end: int) -> MessageEntity:
-    return MessageEntity(MessageEntity.CODE, _units(text[:start]), _units(text[start:end]))
-
-
-def _units(text: str) -> int:
-    """Return the length in UTF-16 code units."""
-    return len(text.encode("utf-16-le")) // 2
+    return MessageEntity(MessageEntity.CODE, units_of(text[:start]), units_of(text[start:end]))
 
 
 def _overlap(first: MessageEntity, second: MessageEntity) -> bool:

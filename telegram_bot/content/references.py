@@ -96,6 +96,12 @@ def prompt_about(reference: Reference | None, prompt: str, *, limit: int) -> str
     return "\n\n".join(filter(None, [words, prompt, closing]))
 
 
+def room_beside(reference: Reference | None, *, limit: int) -> int:
+    """Return how long a prompt may be, of at most `limit` characters, that may be cut instead of what it is about."""
+    words = reference.words(room=limit // 2) if reference else ""
+    return limit - (max(len(words), MIN_ROOM) + 4 if words else 0)
+
+
 def description_with(reference: Reference | None, prompt: str, *, limit: int) -> str:
     """Return a prompt for a model that makes what is described, with the words that are referred to.
 

@@ -97,6 +97,11 @@ def partial_message(markdown: str) -> MessagePart | None:
     return MessagePart(part.text + PARTIAL_SUFFIX, part.entities) if part else None
 
 
+def units_of(text: str) -> int:
+    """Return the length of a text as Telegram counts it, in UTF-16 code units."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
 def _encodable(text: str) -> str:
     """Return a text without lone surrogates: a partial answer may end inside a pair, half of which cannot be sent."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -8,7 +8,7 @@ from datetime import timedelta
 import telegram
 from django.db.models.functions import Coalesce, Now
 
-from requests_app.models import AIModel
+from requests_app.models import AIModel, Request
 from telegram_bot.api.client import get_client
 from telegram_bot.api.errors import BotApiError
 from telegram_bot.chats import thread_ensure
@@ -64,7 +64,7 @@ class HandlerContext:
     callback_id: str = ""  # of a pressed button
     press: ButtonPress | None = None
     known_thread: TelegramThread | None = None  # where it was read with the update
-    known_model: AIModel | None = None  # the one that answers in this chat, where it was read with the update
+    known_model: AIModel | None = None  # the one that answers, where it was read with the update
     held_for: str = ""  # why it was held back when it was last looked at
     is_behind: bool = False  # an earlier prompt of the user waits for its turn
     noted_target: str = ""  # what an earlier handling of this update has chosen to act on
@@ -80,6 +80,16 @@ class HandlerContext:
         return f"telegram:{self.update_pk}"
 
     @property
+    def is_accepted(self) -> bool:
+        """Whether a request was accepted for this update when it was handled before. One query."""
+        return Request.objects.filter(intake_key=self.intake_key).exists()
+
+    @property
+    def conversation_key(self) -> str:
+        """The key by which requests name the conversation that a prompt belongs to."""
+        return self.thread.key_of(self.conversation_number)
+
+    @property
     def conversation_number(self) -> int:
         """The conversation that a prompt belongs to: the one in which it began to wait, or else the current one."""
         number, _, _ = self.noted_target.partition("/")
@@ -87,13 +97,8 @@ class HandlerContext:
 
     @property
     def model(self) -> AIModel | None:
-        """The AI model that answers: the one that did when the prompt began to wait, or else the chat's current one.
-
-        While the prompt waits somebody may choose another, at another price.
-        """
-        _, _, noted = self.noted_target.partition("/")
-        model = AIModel.objects.filter(pk=noted, enabled=True).first() if noted else None
-        return model or self.known_model or model_for(self.chat)
+        """The AI model that answers: the one that did when the prompt began to wait, or else the chat's current one."""
+        return self.known_model or model_for(self.chat)
 
     @property
     def reply_to(self) -> int | None:

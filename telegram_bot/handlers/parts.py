@@ -12,16 +12,16 @@ from datetime import timedelta
 import telegram
 from django.db.models.functions import Now
 
-from requests_app.models import Request
 from telegram_bot.content.parsing import update_read
+from telegram_bot.content.rendering import MAX_UNITS, units_of
 from telegram_bot.handlers.context import HandlerContext, Part
 from telegram_bot.models import HeldFor, TelegramUpdate
 from telegram_bot.turns import unhandled_after
 
 PAUSE_SECONDS = 1.5  # after the newest part, for which the next one is waited for
 MAX_SECONDS_APART = 2  # of Telegram's own times, which no delay of ours changes
-FULL_UNITS = 4096  # of UTF-16, in which Telegram counts: longer texts are cut by apps,
-LEAST_UNITS = 2048  # between two words or lines in the second half of a part, or else anywhere
+# Apps cut a text of more than MAX_UNITS between two words or lines in the second half of a part, or else anywhere.
+LEAST_UNITS = MAX_UNITS // 2
 COMMAND = telegram.MessageEntity.BOT_COMMAND
 
 
@@ -34,8 +34,9 @@ def parts_collect(context: HandlerContext) -> HandlerContext | None:
     is_whole = context.units < LEAST_UNITS or is_forwarded
     if context.chat.telegram_id < 0 or (is_whole and not context.album_id):
         return context
-    parts = [_part(row) for row in TelegramUpdate.objects.filter(part_of=context.update_pk)]
-    if not parts and not Request.objects.filter(intake_key=context.intake_key).exists():
+    noted = TelegramUpdate.objects.filter(part_of=context.update_pk)
+    parts = [_part(row, message) for row in noted if (message := _message(row))]
+    if not parts and not context.is_accepted:
         parts = list(_album(context) if context.album_id else _rest(context))
         newest = parts[-1] if parts else None
         may_follow = context.album_id or newest is None or newest.units >= LEAST_UNITS
@@ -49,9 +50,11 @@ def parts_collect(context: HandlerContext) -> HandlerContext | None:
 def may_belong(context: HandlerContext, earlier: TelegramUpdate) -> bool:
     """Return whether a message may be a further part of what an earlier update brought, or belong to its parts."""
     message = _message(earlier)
-    if message is None or not context.album_id:
-        return message is not None and units_of(message.text or "") >= LEAST_UNITS
-    return message.media_group_id == context.album_id
+    if message is None:
+        return False
+    if context.album_id:
+        return message.media_group_id == context.album_id
+    return units_of(message.text or "") >= LEAST_UNITS
 
 
 def _with_parts(context: HandlerContext, parts: Sequence[Part]) -> HandlerContext:
@@ -78,10 +81,10 @@ def _rest(context: HandlerContext) -> Iterator[Part]:
         message = _message(row)
         if message is None or message.text is None or units < LEAST_UNITS or _stands_for_itself(message):
             return
-        if int(message.date.timestamp()) - sent_at > MAX_SECONDS_APART:
+        part, gap = _part(row, message), int(message.date.timestamp()) - sent_at
+        if gap > MAX_SECONDS_APART:
             return
-        part = _part(row)
-        sent_at, units = int(message.date.timestamp()), part.units
+        sent_at, units = sent_at + gap, part.units
         yield part
 
 
@@ -89,7 +92,7 @@ def _album(context: HandlerContext) -> Iterator[Part]:
     for row in unhandled_after(TelegramUpdate.objects.get(pk=context.update_pk)):
         message = _message(row)
         if message and message.media_group_id == context.album_id and message.photo:
-            yield _part(row)
+            yield _part(row, message)
 
 
 def _stands_for_itself(message: telegram.Message) -> bool:
@@ -104,9 +107,7 @@ def _message(row: TelegramUpdate) -> telegram.Message | None:
     return update.message if update else None
 
 
-def _part(row: TelegramUpdate) -> Part:
-    message = _message(row)
-    assert message  # noqa: S101 — it was read when the part was taken
+def _part(row: TelegramUpdate, message: telegram.Message) -> Part:
     text = message.text or message.caption or ""
     image = message.photo[-1].file_id if message.photo else ""
     return Part(row.pk, message.message_id, text, units_of(message.text or ""), image)
@@ -122,10 +123,5 @@ def _joined(parts: Iterable[Part], *, cut_anywhere: bool) -> str:
     joined, is_within = "", True
     for part in parts:
         joined += part.text if is_within or not part.text else f"\n{part.text}"
-        is_within = not joined or (cut_anywhere and part.units >= FULL_UNITS)
+        is_within = not joined or (cut_anywhere and part.units >= MAX_UNITS)
     return joined
-
-
-def units_of(text: str) -> int:
-    """Return the length of a text as Telegram counts it."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -15,7 +15,7 @@ from telegram_bot import texts
 from telegram_bot.api.client import MAX_DOWNLOAD_BYTES, get_client
 from telegram_bot.api.errors import CallRefused, NotReached, OutcomeUnsure
 from telegram_bot.content.documents import prompt_with_file, text_of
-from telegram_bot.content.references import MIN_ROOM, description_with, prompt_about
+from telegram_bot.content.references import description_with, prompt_about, room_beside
 from telegram_bot.content.rendering import is_visible
 from telegram_bot.delivery.placeholder import placeholder_prepare, placeholder_send
 from telegram_bot.handlers.context import HandlerContext
@@ -72,7 +72,7 @@ def _images(context: HandlerContext) -> str:
 
 def voice(context: HandlerContext) -> str:
     """A voice message or audio file – accept it as a request, where some route turns it into text or takes audio."""
-    if not (can_transcribe() or can_listen()):
+    if not _can_hear():
         return _refuse(context, texts.UNSUPPORTED, "no route takes audio")
     if must_wait(context):
         return prompt_wait(context)
@@ -92,10 +92,10 @@ def document(context: HandlerContext) -> str:
     content, context = _download(context.document.file_id), _without_files(context)
     if not content:
         return _refuse(context, texts.FILE_NOT_GIVEN, "a file that Telegram does not give")
-    key = f"telegram-{context.update_pk}"
+    key = _key_of(context.update_pk)
     if image := store_image(content=content, key=key):
         return _submit_images(context, [image])
-    if (can_transcribe() or can_listen()) and (audio := store_audio(content=content, key=key)):
+    if _can_hear() and (audio := store_audio(content=content, key=key)):
         return _submit(context, text_model_for(context.model), context.text.strip(), [audio])
     return _submit_text_file(context, content)
 
@@ -108,9 +108,7 @@ def _submit_text_file(context: HandlerContext, content: bytes) -> str:
         return _refuse(context, texts.FILE_UNREADABLE, "not a text file")
     # A forwarded file is what it is, whoever has sent it first. Only the file is cut, not what the prompt is about.
     reference = None if context.reference and context.reference.is_forwarded else context.reference
-    about = reference.words(room=limit // 2) if reference else ""
-    room = limit - (max(len(about), MIN_ROOM) + 4 if about else 0)
-    asked = context.text.strip() or texts.DEFAULT_FILE_PROMPT
+    asked, room = context.text.strip() or texts.DEFAULT_FILE_PROMPT, room_beside(reference, limit=limit)
     whole = prompt_with_file(asked, context.document.name, text, limit=room)
     return _submit(replace(context, reference=reference), text_model_for(context.model), whole)
 
@@ -132,12 +130,20 @@ def _takes_image(model: AIModel | None) -> bool:
 
 
 def _takes_audio(model: AIModel | None) -> bool:
-    return (model is None or model.category == Category.TEXT) and (can_transcribe() or can_listen())
+    return (model is None or model.category == Category.TEXT) and _can_hear()
+
+
+def _can_hear() -> bool:
+    return can_transcribe() or can_listen()
+
+
+def _key_of(update_pk: int) -> str:
+    return f"telegram-{update_pk}"  # under which a file of this update is stored
 
 
 def _stored(update_pk: int, file_id: str, store: Callable[..., StoredMedia | None]) -> StoredMedia | None:
     content = _download(file_id)
-    return store(content=content, key=f"telegram-{update_pk}") if content else None
+    return store(content=content, key=_key_of(update_pk)) if content else None
 
 
 def _refuse(context: HandlerContext, words: str, reason: str) -> str:
@@ -213,7 +219,7 @@ def _accept(
         account=context.user.account,
         model=model,
         text=prompt_text,
-        conversation=context.thread.key_of(context.conversation_number),
+        conversation=context.conversation_key,
         input_media=media,
         is_in_turn=True,
         alongside=prepare,

@@ -14,7 +14,6 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from requests_app.errors import ConversationBusy, RequestRefused
-from requests_app.models import Request
 from requests_app.selectors import requests_under_way, text_under_way
 from telegram_bot import texts
 from telegram_bot.api.errors import BotApiError, NotReached, SlowDown
@@ -39,8 +38,8 @@ def must_wait(context: HandlerContext) -> bool:
     """
     if not context.held_for:
         return context.is_behind
-    if Request.objects.filter(intake_key=context.intake_key).exists():
-        return False  # it was accepted, and its worker died
+    if context.is_accepted:
+        return False  # and its worker died
     return context.is_behind or not _is_turn(context, context.held_for)
 
 
@@ -68,18 +67,19 @@ def prompt_wait(context: HandlerContext, why: RequestRefused | None = None) -> s
 
 def _is_turn(context: HandlerContext, held_for: str) -> bool:
     """Return whether what the prompt waited for is over. What it waits for next is seen when it is accepted."""
-    account_id, conversation = context.user.account_id, context.thread.key_of(context.conversation_number)
-    if held_for == HeldFor.TURN and text_under_way(account_id, conversation).exists():
+    account_id = context.user.account_id
+    if held_for == HeldFor.TURN and text_under_way(account_id, context.conversation_key).exists():
         return False
     return requests_under_way(account_id).count() < settings.MAX_OPEN_REQUESTS
 
 
 def _is_one_too_many(context: HandlerContext) -> bool:
-    waiting = list(_waiting(context)[: 2 * MAX_WAITING])
-    if len(waiting) < MAX_WAITING:
+    number = _waiting(context).count()
+    if number < MAX_WAITING:
         return False
     # What may belong to the last one is no prompt of its own, within reason.
-    return len(waiting) == 2 * MAX_WAITING or not may_belong(context, waiting[-1])
+    newest = _waiting(context).last()
+    return number >= 2 * MAX_WAITING or newest is None or not may_belong(context, newest)
 
 
 def _has_waited_long(context: HandlerContext) -> bool:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 import telegram
 from telegram.constants import ChatMemberStatus, ChatType
 
+from requests_app.models import AIModel
 from requests_app.services.maintenance import maintenance_mode
 from telegram_bot.api.client import get_client
 from telegram_bot.chats import chat_ensure, chat_seen, chat_set_reachable, user_ensure
 from telegram_bot.content.described import described
 from telegram_bot.content.parsing import update_read
 from telegram_bot.content.references import Reference, reference_of
-from telegram_bot.content.rendering import is_visible
+from telegram_bot.content.rendering import is_visible, units_of
 from telegram_bot.handlers.balance import balance
 from telegram_bot.handlers.cancel import cancel
 from telegram_bot.handlers.context import Document, HandlerContext, topic_of
@@ -19,7 +20,6 @@ from telegram_bot.handlers.fallbacks import unknown_button, unknown_command, uns
 from telegram_bot.handlers.model_choice import model_choose, model_menu
 from telegram_bot.handlers.new import new
 from telegram_bot.handlers.operator import route_button
-from telegram_bot.handlers.parts import units_of
 from telegram_bot.handlers.prompt import document, image, item, prompt, voice
 from telegram_bot.handlers.start import help, start  # noqa: A004 — the command's name
 from telegram_bot.keyboards import CHOOSE_MODEL, PAUSE_ROUTE, RESUME_ROUTE, parse_press
@@ -91,7 +91,7 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         user=user_ensure(sender=message.from_user, known=known.user),
         chat=_chat_of(row, message.chat, known),
         known_thread=known.thread,
-        known_model=known.model,
+        known_model=_noted_model(row) or known.model,
         thread_id=topic_of(message),
         message_id=message.message_id,
         text=text,
@@ -111,6 +111,12 @@ def _handle_message(row: TelegramUpdate, message: telegram.Message, known: Known
         update_wait_for_maintenance(context=context, mode=mode)
         return ""
     return handler(context)
+
+
+def _noted_model(row: TelegramUpdate) -> AIModel | None:
+    """Return the AI model that a prompt waits for: meanwhile somebody may have chosen another, at another price."""
+    _, _, noted = row.target.partition("/") if row.held_at else ("", "", "")
+    return AIModel.objects.filter(pk=noted, enabled=True).first() if noted else None
 
 
 def _reference_in(message: telegram.Message, *, is_address: bool) -> Reference | None:
